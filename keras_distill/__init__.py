@@ -1,0 +1,37 @@
+"""keras_distill: from a big Keras 3 model to a small, fast, verified `.tflite` file.
+
+Importing this package imports neither TensorFlow nor Keras: the public names are loaded on first
+use. Import it before TensorFlow, so that oneDNN can be switched on (`_backend.prepare`).
+"""
+
+import importlib
+
+from keras_distill import _backend
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_PUBLIC = {
+    "Targets": "_elements",
+    "TopK": "_elements",
+    "InputError": "_checks",
+    "GateError": "_checks",
+    "MissingExtraError": "_checks",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+_backend.prepare()
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'keras_distill' has no attribute {name!r}")
+    _backend.check()
+    value = getattr(importlib.import_module(f"keras_distill.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

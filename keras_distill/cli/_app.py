@@ -1,0 +1,35 @@
+"""`keras-distill`: hands over to the verbs. Verbs import the heavy packages only when they run."""
+
+from collections.abc import Sequence
+
+import typer
+
+import keras_distill
+from keras_distill.cli import doctor
+from keras_distill.cli._verb import execute
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"keras-distill {keras_distill.__version__}")
+        raise typer.Exit
+
+
+def _top(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """From a big Keras model to a small, fast, verified .tflite file."""
+
+
+def _build() -> typer.Typer:
+    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_top)
+    app.command("doctor")(doctor.command)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `keras-distill` with `argv` (None: the process's own); returns the exit code."""
+    return execute(_build(), argv, "keras-distill")

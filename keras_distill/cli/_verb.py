@@ -1,0 +1,76 @@
+"""From a typer command to a `main(argv) -> int` that never gives a traceback for bad input."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from keras_distill import _backend
+from keras_distill._checks import GateError, InputError, MissingExtraError
+
+DONE, GATE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"keras-distill: {message}", file=sys.stderr)
+    return code
+
+
+def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
+    """Runs a typer app; every end it can have becomes an exit code.
+
+    Args:
+        app: The app.
+        argv: Its arguments; None takes `sys.argv[1:]`.
+        prog: The name that help and usage show.
+
+    Returns:
+        0 done, 1 a gate failed, 2 bad input (one line on stderr), 130 interrupted. With
+        KERAS_DISTILL_TRACEBACK=1 an unexpected error shows its traceback.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow at import
+    try:
+        _backend.check()
+        command = typer.main.get_command(app)
+        result = command.main(
+            args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False
+        )
+    except typer.Exit as error:
+        return error.exit_code
+    except TyperException as error:
+        return _fail(f"{_line(error)} See: {prog} --help", BAD_INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted; the same command goes on where this one stopped.", INTERRUPTED)
+    except GateError as error:
+        return _fail(_line(error), GATE_FAILED)
+    except (InputError, MissingExtraError) as error:
+        return _fail(_line(error), BAD_INPUT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        return _fail(_line(error), BAD_INPUT)
+    except Exception as error:
+        if os.environ.get("KERAS_DISTILL_TRACEBACK") == "1":
+            traceback.print_exc()
+        hint = "Set KERAS_DISTILL_TRACEBACK=1 to see where."
+        return _fail(f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT)
+    return result if isinstance(result, int) else DONE
+
+
+def verb_main(command: Callable, prog: str) -> Callable[[Sequence[str] | None], int]:
+    """The `main(argv) -> int` of one typer command function."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(command)
+        return execute(app, argv, prog)
+
+    return main

@@ -1,0 +1,5 @@
+"""Pydantic models of everything written to disk. They are the only way folders meet on disk."""
+
+from keras_distill.records.base import Record
+
+__all__ = ["Record"]

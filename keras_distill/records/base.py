@@ -1,0 +1,72 @@
+"""What every record on disk has in common."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import Self
+
+from keras_distill import _files
+from keras_distill._checks import InputError
+
+
+class Record(BaseModel):
+    """A validated piece of JSON on disk: unknown keys are refused, writing is atomic.
+
+    Example:
+        >>> class Note(Record):
+        ...     text: str
+        >>> Note(text="a").model_dump()
+        {'text': 'a'}
+        >>> Note.parse({"text": 1}, source="note")
+        Traceback (most recent call last):
+        keras_distill._checks.InputError: note: text: Input should be a valid string. Received: 1
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+
+    @classmethod
+    def parse(cls, value: Any, *, source: str) -> Self:
+        """Validates `value` (a dict, or JSON text); errors name source, key and rule.
+
+        Raises:
+            InputError: If it does not fit.
+        """
+        try:
+            if isinstance(value, str | bytes):
+                return cls.model_validate_json(value)
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise InputError(f"{source}: {describe(error)}") from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """Reads a record that `save` wrote.
+
+        Raises:
+            InputError: If the file is not there, not JSON, or does not fit.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"Cannot read {path}: {error}.") from error
+        return cls.parse(text, source=str(path))
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+        """Writes the record as JSON, atomically; returns the path."""
+        text = self.model_dump_json(indent=2)
+        return _files.write_text(path, text + "\n", overwrite=overwrite)
+
+
+def describe(error: ValidationError) -> str:
+    """All of a pydantic error on one line: `key: rule; key: rule`."""
+    parts = []
+    for item in error.errors(include_url=False):
+        where = ".".join(map(str, item["loc"])) or "the whole"
+        message = item["msg"].removeprefix("Value error, ")
+        given = item.get("input")
+        if not isinstance(given, dict) and item["type"] not in ("missing", "extra_forbidden"):
+            message += f". Received: {given!r:.80}"
+        parts.append(f"{where}: {message}")
+    return "; ".join(parts)
