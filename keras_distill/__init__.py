@@ -17,6 +17,8 @@ _PUBLIC = {
     "InputError": "_checks",
     "GateError": "_checks",
     "MissingExtraError": "_checks",
+    "DistillationLoss": "losses.base",
+    "SoftTargetLoss": "losses.soft_target",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -1,0 +1,90 @@
+"""What every loss on logits shares: dtypes, temperature, and the one place where T² is applied."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._checks import bad
+from keras_distill._elements import TopK
+
+
+def as_float(x: Any) -> tf.Tensor:
+    """Returns `x` as a tensor of float32 or float64.
+
+    float64 stays; float16, bfloat16 and integers become float32, so that no loss is computed in
+    half precision.
+
+    Args:
+        x: Anything that converts to a tensor.
+    """
+    x = tf.convert_to_tensor(x)
+    return x if x.dtype in (tf.float32, tf.float64) else tf.cast(x, tf.float32)
+
+
+def as_pair(teacher: Any, student: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns both as tensors of the wider of their two dtypes; refuses a `TopK` teacher."""
+    if isinstance(teacher, TopK):
+        raise bad(
+            "teacher", "hold every logit for this loss", TopK, "Store or compute dense logits."
+        )
+    teacher, student = as_float(teacher), as_float(student)
+    if teacher.dtype != student.dtype:
+        teacher, student = tf.cast(teacher, tf.float64), tf.cast(student, tf.float64)
+    return teacher, student
+
+
+def number(value: Any, dtype: tf.DType) -> tf.Tensor:
+    """A setting as a scalar of `dtype`, without a detour through float32."""
+    if tf.is_tensor(value):
+        return tf.cast(value, dtype)
+    return tf.constant(float(value), dtype)
+
+
+def softened(logits: tf.Tensor, temperature: Any) -> tf.Tensor:
+    """logits / T."""
+    return logits / number(temperature, logits.dtype)
+
+
+def rescaled(value: tf.Tensor, temperature: Any) -> tf.Tensor:
+    """value · T²: keeps the gradient's size about the same for every temperature.
+
+    The gradient of a divergence at T is of order 1/T² (Hinton 2015, section 2). This is the only
+    function that makes up for it.
+    """
+    return value * tf.square(number(temperature, value.dtype))
+
+
+def expected(probabilities: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Σ p·v over the last axis, with 0·inf = 0: a class the teacher rules out counts nothing."""
+    return tf.reduce_sum(tf.math.multiply_no_nan(values, probabilities), axis=-1)
+
+
+def num_classes(student: tf.Tensor) -> int:
+    """The static size of the class axis.
+
+    Raises:
+        InputError: If the last axis has no static size.
+    """
+    classes = student.shape[-1] if student.shape.rank else None
+    if classes is None:
+        raise bad("student", "have a last axis of known size (the classes)", student.shape)
+    return classes
+
+
+def without(logits: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """`logits` with the classes `indices` put out of play (probability exactly 0).
+
+    The lowest finite number stands for -inf, because it keeps differences and gradients finite.
+
+    Args:
+        logits: `(..., N)`.
+        indices: int, `(..., k)`: the classes to leave out, each in 0..N-1.
+    """
+    classes = num_classes(logits)
+    k = indices.shape[-1]
+    flat = tf.reshape(logits, (-1, classes))
+    columns = tf.reshape(tf.cast(indices, tf.int32), (-1, k))
+    rows = tf.repeat(tf.range(tf.shape(flat)[0])[:, None], k, axis=1)
+    where = tf.stack([rows, columns], axis=-1)
+    out = tf.tensor_scatter_nd_update(flat, where, tf.fill(tf.shape(columns), logits.dtype.min))
+    return tf.reshape(out, tf.shape(logits))

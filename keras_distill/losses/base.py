@@ -1,0 +1,259 @@
+"""The base of every loss here: settings, checks, and the two forms a trainer may ask for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from typing_extensions import Self
+
+from keras_distill._checks import InputError, bad, check_number
+from keras_distill._elements import TopK
+
+PACKAGE = "keras_distill"
+
+# A number, or a schedule: any callable of the step, such as a Keras LearningRateSchedule.
+Setting = float | Callable[[Any], Any]
+
+
+def value_at(setting: Setting, step: Any = None) -> Any:
+    """The value of a setting at a step.
+
+    Args:
+        setting: A number, or a callable of the step.
+        step: The optimizer's step, a scalar tensor or variable; needed by a schedule only.
+
+    Returns:
+        The number itself, or what the schedule gives (a scalar tensor inside a graph, so that a
+        change of value never retraces).
+
+    Raises:
+        InputError: If a schedule gets no step.
+
+    Example:
+        >>> value_at(4.0), value_at(lambda step: 8.0 - step, 3)
+        (4.0, 5.0)
+    """
+    if not callable(setting):
+        return setting
+    if step is None:
+        raise InputError(
+            "`step` must be given where a setting is a schedule. Received: step=None. Use"
+            " keras_distill's Distiller, which passes it, or a number."
+        )
+    return setting(step)
+
+
+def check_setting(
+    name: str, setting: Setting, *, above: float | None = None, at_least: float | None = None
+) -> Setting:
+    """Returns the setting if its number, or its schedule's value at step 0, is within bounds.
+
+    Raises:
+        InputError: If it is not, or is neither a number nor callable.
+    """
+    if not callable(setting):
+        return check_number(name, setting, above=above, at_least=at_least)
+    check_number(f"{name}(0)", float(setting(0)), above=above, at_least=at_least)
+    return setting
+
+
+class DistillationLoss(keras.distillation.DistillationLoss):
+    """A distillation loss with a value per example, or one value for a batch.
+
+    A subclass implements `per_example`, or sets `over_batch` and implements `over_batch_value`;
+    everything else follows. It works in `keras.distillation.Distiller` too, where it needs neither
+    labels nor a projector nor a schedule.
+
+    Attributes:
+        over_batch: It relates the examples of a batch, so there is no value per example.
+        needs_labels: It reads the labels.
+        accepts_topk: The teacher may be a `TopK`.
+        teacher_layer_name: The teacher's layer to read, None for its logits.
+        student_layer_name: The student's layer to read, None for its logits.
+
+    Example:
+        >>> @keras.saving.register_keras_serializable("doc")
+        ... class Absolute(DistillationLoss):
+        ...     def per_example(self, teacher, student, labels=None, *, step=None):
+        ...         return tf.reduce_mean(tf.abs(teacher - student), axis=-1)
+        >>> float(Absolute().compute_loss(tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 0.0]])))
+        0.5
+    """
+
+    over_batch = False
+    needs_labels = False
+    accepts_topk = False
+    teacher_layer_name: str | None = None
+    student_layer_name: str | None = None
+
+    def per_example(
+        self, teacher: Any, student: Any, labels: Any = None, *, step: Any = None
+    ) -> tf.Tensor:
+        """The loss of each example.
+
+        Args:
+            teacher: Logits `(..., N)`, a `TopK`, or features.
+            student: Logits or features.
+            labels: What the hard loss takes; read if `needs_labels`.
+            step: The optimizer's step, for settings that are schedules.
+
+        Returns:
+            A value per leading position `(...)`.
+
+        Raises:
+            InputError: If there is no value per example (`over_batch`).
+        """
+        raise InputError(
+            f"{type(self).__name__} has no value per example: it relates the examples of a batch."
+            " Use over_batch_value."
+        )
+
+    def over_batch_value(
+        self,
+        teacher: Any,
+        student: Any,
+        labels: Any = None,
+        *,
+        sample_weight: Any = None,
+        step: Any = None,
+    ) -> tf.Tensor:
+        """The loss of a batch as one scalar, where there is no value per example.
+
+        Args:
+            teacher: Logits `(..., N)` or features.
+            student: Logits or features.
+            labels: What the hard loss takes; read if `needs_labels`.
+            sample_weight: A weight per leading position, or None. Rows of weight 0 are dropped,
+                all others must weigh the same.
+            step: The optimizer's step, for settings that are schedules.
+
+        Returns:
+            A scalar: the value over the rows kept, times the mean weight of the batch.
+
+        Raises:
+            InputError: If the loss has a value per example, or weights differ.
+        """
+        raise InputError(f"{type(self).__name__} has a value per example. Use per_example.")
+
+    def compute_loss(
+        self, teacher_outputs: Any, student_outputs: Any, labels: Any = None, **kwargs: Any
+    ) -> tf.Tensor:
+        """The mean over the batch, as Keras asks for it.
+
+        Args:
+            teacher_outputs: Logits, a `TopK`, or features.
+            student_outputs: Logits or features.
+            labels: What the hard loss takes; read if `needs_labels`.
+            **kwargs: `step`, for settings that are schedules; others are not read.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            InputError: If labels are needed and not given, or a schedule gets no step.
+        """
+        if self.needs_labels and labels is None:
+            raise InputError(
+                f"{type(self).__name__} needs labels. Received: labels=None. Use keras_distill's"
+                " Distiller, which passes them, or a loss that needs none."
+            )
+        value = self.over_batch_value if self.over_batch else self.per_example
+        result = value(teacher_outputs, student_outputs, labels, step=kwargs.get("step"))
+        return tf.reduce_mean(result)
+
+    def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
+        """Checks what is known of the shapes before the first step.
+
+        Args:
+            teacher_outputs: Tensors, or anything with a `shape`; a `TopK` of such.
+            student_outputs: The same.
+
+        Raises:
+            InputError: If they do not fit each other, or a `TopK` is not accepted.
+        """
+        if isinstance(teacher_outputs, TopK):
+            self._validate_topk(teacher_outputs, student_outputs)
+            return
+        for name, outputs in (("teacher", teacher_outputs), ("student", student_outputs)):
+            if isinstance(outputs, dict | list | tuple):
+                raise bad(
+                    f"{name}_outputs",
+                    f"be one tensor for {type(self).__name__}",
+                    type(outputs).__name__,
+                    "Give a model with several outputs one loss per output name.",
+                )
+        self.validate_shapes(tuple(teacher_outputs.shape), tuple(student_outputs.shape))
+
+    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
+        """Checks two shapes with None for what is not known; logits must agree in every axis.
+
+        Raises:
+            InputError: If they do not fit each other.
+        """
+        if len(teacher) == len(student) and known_differ(teacher[-1:], student[-1:]):
+            raise InputError(
+                "Teacher and student must have the same classes."
+                f" Received: {teacher[-1]} of the teacher, {student[-1]} of the student."
+            )
+        if len(teacher) != len(student) or known_differ(teacher, student):
+            raise InputError(
+                "Teacher and student outputs must have the same shape."
+                f" Received: teacher {teacher}, student {student}."
+            )
+
+    def _validate_topk(self, teacher: TopK, student: Any) -> None:
+        if not self.accepts_topk:
+            raise InputError(
+                f"{type(self).__name__} needs every logit of the teacher, and a TopK has only the"
+                " largest. Store dense logits, or use SoftTargetLoss."
+            )
+        kept, shape = tuple(teacher.logits.shape), tuple(student.shape)
+        if len(kept) != len(shape) or known_differ(kept[:-1], shape[:-1]):
+            raise InputError(
+                "A TopK teacher must have the student's leading shape."
+                f" Received: TopK logits {kept}, student {shape}."
+            )
+        if None not in (kept[-1], shape[-1]) and kept[-1] > shape[-1]:
+            raise InputError(
+                "A TopK teacher must not keep more classes than the student has."
+                f" Received: k={kept[-1]}, {shape[-1]} classes."
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings, schedules serialised; `from_config` takes them."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Makes the loss from `get_config`'s settings."""
+        return cls(**{name: _deserialized(value) for name, value in config.items()})
+
+
+def known_differ(a: tuple, b: tuple) -> bool:
+    """Whether two shapes of one length differ in an axis that both know."""
+    return any(None not in (x, y) and x != y for x, y in zip(a, b, strict=True))
+
+
+def serialized(name: str, setting: Setting) -> Any:
+    """A setting as JSON holds it.
+
+    Raises:
+        InputError: If it is a lambda, which no file can hold safely.
+    """
+    if not callable(setting):
+        return setting
+    if getattr(setting, "__name__", "") == "<lambda>":
+        raise bad(
+            name,
+            "be a number, a Keras schedule or a registered function to be saved",
+            setting,
+            "Use keras.optimizers.schedules, or keras.saving.register_keras_serializable.",
+        )
+    return keras.saving.serialize_keras_object(setting)
+
+
+def _deserialized(value: Any) -> Any:
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    return value
