@@ -9,7 +9,19 @@ PACKAGE = Path(__file__).parents[1] / "keras_distill"
 
 RANKS = {
     **dict.fromkeys(
-        ["records", "_checks", "_files", "_stats", "_jobs", "_litert", "_elements", "_backend"], 0
+        [
+            "records",
+            "_checks",
+            "_files",
+            "_stats",
+            "_jobs",
+            "_litert",
+            "_elements",
+            "_backend",
+            "_spec",
+            "_user_code",
+        ],
+        0,
     ),
     **dict.fromkeys(["data", "models", "losses", "metrics"], 1),
     "teachers": 2,

@@ -1,0 +1,71 @@
+"""One function for every source: `load(spec)`."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from keras_distill._checks import InputError, check_count
+from keras_distill._spec import Spec
+from keras_distill.data import digits, tfds
+from keras_distill.data.splits import Splits, check_validation
+
+# kind -> (loader, how it is written, what it is)
+_SOURCES: dict[str, tuple[Callable[..., Splits], str, str]] = {
+    "digits": (digits.load, "digits", "1,797 real handwritten digits, 8x8; bundled"),
+    "tfds": (tfds.load, "tfds:NAME", "prepared by TensorFlow Datasets (--data-dir)"),
+}
+
+
+def sources() -> dict[str, str]:
+    """How each kind of source is written -> what it is, in a few words.
+
+    Example:
+        >>> sources()["digits"]
+        '1,797 real handwritten digits, 8x8; bundled'
+    """
+    return {written: what for _, written, what in _SOURCES.values()}
+
+
+def load(
+    spec: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    validation: float | None = None,
+    seed: int = 0,
+) -> Splits:
+    """Loads the data set that a spec string names.
+
+    x is raw, as the files hold it (uint8 images stay uint8): normalisation is the first layer of
+    every model. Splits that the source lacks are held out of train, stratified by class: 20 % for
+    test (always the same examples), then 10 % for validation.
+
+    Args:
+        spec: One of `sources()`, such as "digits" or "tfds:mnist".
+        data_dir: Folder of prepared TFDS data sets; only `tfds:` reads it. None: TFDS_DATA_DIR.
+        validation: Share of train to hold out for validation, > 0 and <= 0.5, in place of 10 %.
+        seed: Which examples are held out for validation, a whole number in 0..2**32-1.
+
+    Returns:
+        The splits.
+
+    Raises:
+        InputError: If there is no such source, or it is not a data set.
+        MissingExtraError: If the source needs a package that is not installed.
+
+    Example:
+        >>> digits = load("digits")
+        >>> digits.sizes, digits.input_shape, digits.num_classes
+        ({'train': 1167, 'validation': 130, 'test': 500}, (8, 8, 1), 10)
+    """
+    parsed = Spec.parse("data", spec)
+    if parsed.kind not in _SOURCES:
+        raise InputError(
+            f"data: no source {parsed.kind!r}. Choose from: {', '.join(sources())}."
+            f" Received: data={spec!r}"
+        )
+    if check_count("seed", seed, at_least=0) >= 2**32:
+        raise InputError(f"`seed` must be < 2**32. Received: seed={seed}")
+    function = _SOURCES[parsed.kind][0]
+    if parsed.kind == "tfds":
+        function = partial(function, data_dir=data_dir)
+    return function(parsed, validation=check_validation(validation), seed=seed)
