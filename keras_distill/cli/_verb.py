@@ -1,7 +1,9 @@
 """From a typer command to a `main(argv) -> int` that never gives a traceback for bad input."""
 
+import functools
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -21,6 +23,33 @@ def _line(error: BaseException) -> str:
 def _fail(message: str, code: int) -> int:
     print(f"keras-distill: {message}", file=sys.stderr)
     return code
+
+
+def uses_tensorflow(command: Callable) -> Callable:
+    """A command that imports TensorFlow first, without the start-up lines it writes on stderr.
+
+    TensorFlow's C++ code writes them past every log setting, so the file descriptor is turned away
+    for the time of the import; if the import fails, what was written is shown.
+    """
+
+    @functools.wraps(command)
+    def quiet(*args: object, **kwargs: object) -> object:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        with tempfile.TemporaryFile() as log:
+            os.dup2(log.fileno(), 2)
+            try:
+                import tensorflow  # noqa: F401
+            except BaseException:
+                log.seek(0)
+                os.write(stderr, log.read())
+                raise
+            finally:
+                os.dup2(stderr, 2)
+                os.close(stderr)
+        return command(*args, **kwargs)
+
+    return quiet
 
 
 def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:

@@ -8,7 +8,7 @@ import platform
 
 import typer
 
-from keras_distill.cli._verb import verb_main
+from keras_distill.cli._verb import uses_tensorflow, verb_main
 
 _PACKAGES = [
     "keras-distill",
@@ -64,6 +64,7 @@ def examine() -> dict:
     }
 
 
+@uses_tensorflow
 def command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON and nothing else."),
 ) -> int:

@@ -1,0 +1,189 @@
+"""The recipe: everything a run needs to know, as a TOML file."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import Field, field_validator
+
+from keras_distill import _files
+from keras_distill._checks import InputError, check_identifier
+from keras_distill.records.base import Record
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Quantization = Literal[
+    "float32",
+    "float16",
+    "dynamic",
+    "int8",
+    "int16x8",
+    "weight-only-int8",
+    "weight-only-int4",
+]
+
+
+class DataPart(Record):
+    """Where the examples come from, and how many of their labels the student may see.
+
+    Attributes:
+        source: A data spec: `digits`, `tfds:mnist`, `images:DIR`, …
+        data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
+        labels: Labels the student sees: a count (int), a share (0..1], or None for all. The teacher
+            always sees all.
+    """
+
+    source: str
+    data_dir: str | None = None
+    labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class TrainingPart(Record):
+    """How a network is trained: the same settings for every arm of the comparison.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Examples per step.
+        optimizer: Adam, or SGD with Nesterov momentum 0.9.
+        learning_rate: At the start.
+        schedule: `cosine` falls to 0 at the last step; `constant` stays.
+    """
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+
+class TeacherPart(Record):
+    """The teacher.
+
+    Attributes:
+        model: A model spec (then it is trained), a `.keras` or a `.tflite` file (then it is used
+            as it is).
+        training: How it is trained; None: like the student.
+    """
+
+    model: str
+    training: TrainingPart | None = None
+
+
+class StudentPart(Record):
+    """The student: a model spec or a `.keras` file."""
+
+    model: str
+
+
+class DistillationPart(Record):
+    """Weight and temperature of the soft loss (Hinton 2015, section 2).
+
+    Attributes:
+        alpha: Share of the soft loss, 0..1.
+        temperature: T > 0 of the soft targets.
+    """
+
+    alpha: float = Field(0.9, ge=0, le=1)
+    temperature: float = Field(4.0, gt=0)
+
+
+class ExportPart(Record):
+    """Which files are made of the best distilled student.
+
+    Attributes:
+        quantizations: The precisions.
+        calibration_samples: Training images that int8 calibration sees.
+        max_drop: The most accuracy on validation data a file may lose, in points.
+    """
+
+    quantizations: tuple[Quantization, ...] = ("float32", "int8")
+    calibration_samples: int = Field(200, ge=1)
+    max_drop: float | None = Field(None, ge=0)
+
+
+class BenchmarkPart(Record):
+    """How latency is measured: interleaved timed calls per file, after warm-up."""
+
+    runs: int = Field(50, ge=2)
+
+
+class Recipe(Record):
+    """All of a run: data, teacher, student, how to train, over which seeds, what to export.
+
+    Example:
+        >>> recipe = Recipe.parse(
+        ...     {"name": "mine", "data": {"source": "digits"}, "teacher": {"model": "mlp:64"},
+        ...      "student": {"model": "mlp:8"}, "seeds": 2}, source="example")
+        >>> recipe.seeds, recipe.distillation.temperature
+        ((0, 1), 4.0)
+    """
+
+    name: str
+    summary: str = ""
+    data: DataPart
+    teacher: TeacherPart
+    student: StudentPart
+    distillation: DistillationPart = DistillationPart()
+    training: TrainingPart = TrainingPart()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    export: ExportPart = ExportPart()
+    benchmark: BenchmarkPart = BenchmarkPart()
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        return check_identifier("name", value)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("must be >= 1 seeds")
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_and_different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must be one or more different seeds")
+        return value
+
+    @property
+    def teacher_training(self) -> TrainingPart:
+        """How the teacher is trained: its own settings, or the student's."""
+        return self.teacher.training or self.training
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Recipe":
+        """Reads a recipe from a TOML file.
+
+        Raises:
+            InputError: If the file cannot be read, is not TOML, or a key is unknown or wrong.
+        """
+        return cls.parse(read_toml(path), source=str(path))
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+        """Writes the recipe as TOML, atomically; returns the path."""
+        text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        return _files.write_text(path, text, overwrite=overwrite)
+
+
+def read_toml(path: str | os.PathLike) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        InputError: If the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}.") from error
