@@ -1,4 +1,4 @@
-"""Spec strings: one line that names a data source or a model, `kind:argument?key=value&key=value`."""
+"""Spec strings: one line names a data source or a model, `kind:argument?key=value&key=value`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

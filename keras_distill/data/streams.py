@@ -26,8 +26,15 @@ def labels_of(ds: tf.data.Dataset) -> np.ndarray:
 
 def select(ds: tf.data.Dataset, keep: np.ndarray) -> tf.data.Dataset:
     """The elements of `ds` at which `keep` (bool, `(n,)`) is true, with known cardinality."""
-    kept = tf.data.Dataset.zip(ds, tf.data.Dataset.from_tensor_slices(keep))
-    kept = kept.filter(lambda element, flag: flag).map(lambda element, flag: element)
+
+    def flag(element, kept):
+        return kept
+
+    def drop_flag(element, kept):
+        return element
+
+    flagged = tf.data.Dataset.zip(ds, tf.data.Dataset.from_tensor_slices(keep))
+    kept = flagged.filter(flag).map(drop_flag)
     return kept.apply(tf.data.experimental.assert_cardinality(int(keep.sum())))
 
 

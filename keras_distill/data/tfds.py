@@ -29,9 +29,10 @@ def load(spec: Spec, *, data_dir: str | os.PathLike | None, validation, seed: in
     test split, the validation split becomes the test split; with neither, test is held out of
     train (`spoken_digit`: the recordings 0..4, as its authors say).
 
-    Options: `label=FEATURE` another label than the supervised one (`tfds:cifar100?label=coarse_label`);
-    `size=32x32` resizes images (bilinear, rounded to uint8); `length=N` makes sequences of varying
-    length (audio) N long: cut at the end, or filled up with zeros.
+    Options: `label=FEATURE` takes another label than the supervised one, as in
+    `tfds:cifar100?label=coarse_label`; `size=32x32` resizes images (bilinear, rounded to uint8);
+    `length=N` makes sequences of varying length (audio) N long: cut at the end, or filled up with
+    zeros.
 
     Args:
         spec: NAME, NAME/config or NAME:version, as TFDS writes them.

@@ -1,0 +1,153 @@
+"""From a spec string to a Keras model that ends in logits."""
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from keras_distill._checks import InputError, bad, check_count, is_number
+from keras_distill._spec import Spec
+from keras_distill.models._family import Family
+from keras_distill.models.dscnn import DSCNN
+from keras_distill.models.mlp import MLP
+from keras_distill.models.resnet import ResNet
+
+# kind -> (family, how it is written, what it is)
+_FAMILIES: dict[str, tuple[type[Family], str, str]] = {
+    "mlp": (MLP, "mlp:300x300", "fully connected, ReLU"),
+    "resnet": (ResNet, "resnet:20", "CIFAR ResNets, depth 6n + 2; also resnet:8x4"),
+    "dscnn": (DSCNN, "dscnn", "small depthwise separable"),
+}
+
+
+def families() -> dict[str, str]:
+    """How a spec of each family is written -> what it is, in a few words.
+
+    Example:
+        >>> families()["dscnn"]
+        'small depthwise separable'
+    """
+    return {written: what for _, written, what in _FAMILIES.values()}
+
+
+def parse(spec: str, *, name: str = "model") -> Family:
+    """Reads a spec without building anything, so that a mistake shows early.
+
+    Args:
+        spec: One of `families()`, with its own argument and options.
+        name: What the user called the argument, for errors.
+
+    Returns:
+        The settings, a frozen dataclass of the family.
+
+    Raises:
+        InputError: If there is no such family, or the spec does not fit it.
+
+    Example:
+        >>> parse("mlp:30x30?dropout=0.5").units
+        (30, 30)
+    """
+    parsed = Spec.parse(name, spec)
+    if parsed.kind not in _FAMILIES:
+        raise InputError(
+            f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())}, or the path"
+            f" of a .keras file. Received: {name}={spec!r}"
+        )
+    return _FAMILIES[parsed.kind][0].parse(parsed)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Makes initial weights and dropout seeds a function of `seed`, and leaves no trace.
+
+    Keras draws the seed of every initialiser and of every dropout layer that was given none from
+    Python's `random`.
+    """
+    if seed is None:
+        yield
+        return
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _check_shape(input_shape: Any) -> tuple[int, ...]:
+    if not isinstance(input_shape, Sequence) or isinstance(input_shape, str) or not input_shape:
+        raise bad("input_shape", "be whole numbers without the batch, as (28, 28, 1)", input_shape)
+    return tuple(check_count("input_shape", n) for n in input_shape)
+
+
+def _check_rescale(rescale: Any, channels: int) -> tuple:
+    """Returns (scale, offset), each a float or a list of one float per channel."""
+    if not isinstance(rescale, Sequence) or len(rescale) != 2:
+        raise bad("rescale", "be a pair (scale, offset)", rescale)
+    pair = []
+    for part in rescale:
+        values = part if isinstance(part, Sequence) else [part]
+        if len(values) not in (1, channels) or not all(map(is_number, values)):
+            raise bad("rescale", f"hold numbers, one or one per channel ({channels})", rescale)
+        pair.append([float(v) for v in values] if len(values) > 1 else float(values[0]))
+    return tuple(pair)
+
+
+def build(
+    spec: str,
+    *,
+    input_shape: Sequence[int],
+    num_classes: int,
+    rescale: Sequence | None = None,
+    seed: int | None = None,
+) -> keras.Model:
+    """Builds the model that a spec string names.
+
+    The model takes raw values: its first layer is a `Rescaling` named "normalization". Its last is
+    a `Dense` named "logits", without activation.
+
+    Args:
+        spec: One of `families()`, with its own argument and options, such as "mlp:1200x1200",
+            "resnet:20?width=2" or "dscnn?width=0.5".
+        input_shape: Shape of one example, without the batch.
+        num_classes: How many logits, >= 2.
+        rescale: (scale, offset) of the first layer, x * scale + offset: each one number or one per
+            channel; `data.statistics(train)` gives them. None leaves values as they are.
+        seed: Of the initial weights and the dropout masks; None draws one.
+
+    Returns:
+        A functional model, not compiled. Equal arguments with a seed give equal weights.
+
+    Raises:
+        InputError: If an argument is not what it should be, or the net cannot take the shape.
+
+    Example:
+        >>> model = build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
+        >>> model.layers[1].name, model.layers[-1].name, model.count_params()
+        ('normalization', 'logits', 1210)
+    """
+    family = parse(spec)
+    shape = _check_shape(input_shape)
+    check_count("num_classes", num_classes, at_least=2)
+    if seed is not None:
+        check_count("seed", seed, at_least=0)
+    scale, offset = _check_rescale(
+        family.own_rescale() or ((1.0, 0.0) if rescale is None else rescale), shape[-1]
+    )
+    with _seeded(seed):
+        inputs = keras.Input(shape, name="x")
+        x = keras.layers.Rescaling(scale, offset, name="normalization")(inputs)
+        outputs = family.logits(family.features(x), num_classes)
+        return keras.Model(inputs, outputs, name=_model_name(spec))
+
+
+def _model_name(spec: str) -> str:
+    """The spec with what Keras does not allow in names replaced.
+
+    Example:
+        >>> _model_name("resnet:20?width=2")
+        'resnet_20_width_2'
+    """
+    return "".join(c if c.isascii() and (c.isalnum() or c == ".") else "_" for c in spec.strip())
