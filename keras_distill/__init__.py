@@ -14,11 +14,23 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Targets": "_elements",
     "TopK": "_elements",
+    "export_tflite": "export",
+    "ExportRecord": "records",
     "InputError": "_checks",
     "GateError": "_checks",
     "MissingExtraError": "_checks",
     "DistillationLoss": "losses.base",
     "SoftTargetLoss": "losses.soft_target",
+    "LogitMatchingLoss": "losses.logit_matching",
+    "DecoupledLoss": "losses.decoupled",
+    "DISTLoss": "losses.dist",
+    "StandardizedSoftTargetLoss": "losses.standardized",
+    "HintLoss": "losses.hint",
+    "AttentionTransferLoss": "losses.attention",
+    "SimilarityLoss": "losses.similarity",
+    "RelationalLoss": "losses.relational",
+    "MultiLabelSoftLoss": "losses.multi_label",
+    "RegressionLoss": "losses.regression",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -7,6 +7,9 @@ import tensorflow as tf
 from keras_distill._checks import bad
 from keras_distill._elements import TopK
 
+# Added to the standard deviation that logits are divided by (Sun et al. 2024).
+STANDARD_EPSILON = 1e-7
+
 
 def as_float(x: Any) -> tf.Tensor:
     """Returns `x` as a tensor of float32 or float64.
@@ -88,3 +91,10 @@ def without(logits: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     where = tf.stack([rows, columns], axis=-1)
     out = tf.tensor_scatter_nd_update(flat, where, tf.fill(tf.shape(columns), logits.dtype.min))
     return tf.reshape(out, tf.shape(logits))
+
+
+def gathered(logits: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
+    """The logits `(..., k)` of the classes `indices` `(..., k)`, each in 0..N-1."""
+    flat = tf.reshape(logits, (-1, num_classes(logits)))
+    columns = tf.reshape(indices, (-1, indices.shape[-1]))
+    return tf.reshape(tf.gather(flat, columns, batch_dims=1), tf.shape(indices))

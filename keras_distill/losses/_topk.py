@@ -6,7 +6,15 @@ from typing import Any
 import tensorflow as tf
 
 from keras_distill._elements import TopK
-from keras_distill.losses._logspace import as_float, expected, num_classes, softened, without
+from keras_distill.losses._logspace import (
+    STANDARD_EPSILON,
+    as_float,
+    expected,
+    gathered,
+    num_classes,
+    softened,
+    without,
+)
 
 
 def as_topk(teacher: TopK, student: Any) -> tuple[TopK, tf.Tensor]:
@@ -58,7 +66,7 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
     teacher, student = as_topk(teacher, student)
     student = softened(student, temperature)
     log_z = tf.reduce_logsumexp(student, axis=-1)
-    kept = gather(student, teacher.indices) - log_z[..., None]
+    kept = gathered(student, teacher.indices) - log_z[..., None]
     if num_classes(student) == teacher.indices.shape[-1]:
         log_p = tf.nn.log_softmax(softened(teacher.logits, temperature))
         return expected(tf.exp(log_p), log_p - kept)
@@ -69,8 +77,40 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
     )
 
 
-def gather(student: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """The student's logits `(..., k)` of the classes `indices`."""
-    flat = tf.reshape(student, (-1, num_classes(student)))
-    columns = tf.reshape(indices, (-1, indices.shape[-1]))
-    return tf.reshape(tf.gather(flat, columns, batch_dims=1), tf.shape(indices))
+def standardized(teacher: TopK, classes: int) -> TopK:
+    """The `TopK` of the standardised logits, exactly: a `TopK` holds their mean and variance.
+
+    Args:
+        teacher: `TopK` of leading shape `(...)`, parts of one float dtype.
+        classes: N >= 2.
+    """
+    _, kept, rest_mean, rest_var = teacher
+    rest = tf.cast(classes - kept.shape[-1], kept.dtype)
+    if classes == kept.shape[-1]:
+        rest_mean, rest_var = tf.zeros_like(rest_mean), tf.zeros_like(rest_var)
+    mean = (tf.reduce_sum(kept, axis=-1) + rest * rest_mean) / classes
+    squares = tf.reduce_sum(tf.square(kept - mean[..., None]), axis=-1)
+    squares += rest * (rest_var + tf.square(rest_mean - mean))
+    scale = STANDARD_EPSILON + tf.sqrt(squares / (classes - 1))
+    return TopK(
+        teacher.indices,
+        (kept - mean[..., None]) / scale[..., None],
+        (rest_mean - mean) / scale,
+        rest_var / tf.square(scale),
+    )
+
+
+def squared_difference(teacher: TopK, student: Any) -> tf.Tensor:
+    """Σ (s_i - t_i)² over the kept classes, plus (N-k)·(difference of the rest's means)².
+
+    Never more than the dense sum, and 0 for a student equal to the teacher; for zero-meaned logits
+    the limit of 2N·T²·`divergence` as T grows.
+    """
+    teacher, student = as_topk(teacher, student)
+    kept = gathered(student, teacher.indices)
+    total = tf.reduce_sum(tf.square(kept - teacher.logits), axis=-1)
+    rest = num_classes(student) - kept.shape[-1]
+    if rest == 0:
+        return total
+    mean = (tf.reduce_sum(student, axis=-1) - tf.reduce_sum(kept, axis=-1)) / rest
+    return total + rest * tf.square(mean - teacher.rest_mean)

@@ -162,6 +162,22 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         result = value(teacher_outputs, student_outputs, labels, step=kwargs.get("step"))
         return tf.reduce_mean(result)
 
+    def projector(self, teacher_shape: tuple, student_shape: tuple) -> keras.layers.Layer | None:
+        """The layer to train on the student's features before they are compared.
+
+        Args:
+            teacher_shape: Shape of the teacher's features with the batch axis, None for what is
+                not known.
+            student_shape: The same of the student.
+
+        Returns:
+            A new, unbuilt layer, or None where none is needed, as for every loss on logits.
+
+        Raises:
+            InputError: If no layer can bring the one to the other.
+        """
+        return None
+
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Checks what is known of the shapes before the first step.
 
@@ -233,6 +249,19 @@ class DistillationLoss(keras.distillation.DistillationLoss):
 def known_differ(a: tuple, b: tuple) -> bool:
     """Whether two shapes of one length differ in an axis that both know."""
     return any(None not in (x, y) and x != y for x, y in zip(a, b, strict=True))
+
+
+def check_classes(name: str, shape: tuple) -> None:
+    """Refuses logits of one class, which leave nothing to compare.
+
+    Raises:
+        InputError: If the last axis is known to be 1.
+    """
+    if shape[-1] == 1:
+        raise InputError(
+            f"{name} needs two classes or more. Received: student {shape}."
+            " For one logit per example use MultiLabelSoftLoss."
+        )
 
 
 def serialized(name: str, setting: Setting) -> Any:

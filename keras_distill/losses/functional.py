@@ -9,15 +9,48 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_distill._checks import bad
 from keras_distill._elements import TopK
 from keras_distill.losses import _topk
+from keras_distill.losses._correlation import dist
+from keras_distill.losses._features import (
+    attention_map,
+    attention_transfer,
+    hint,
+    relational,
+    similarity,
+)
 from keras_distill.losses._logspace import (
+    STANDARD_EPSILON,
     as_float,
     as_pair,
     expected,
+    gathered,
+    num_classes,
+    number,
     rescaled,
     softened,
+    without,
 )
+
+__all__ = [
+    "attention_map",
+    "attention_transfer",
+    "class_ids",
+    "decoupled",
+    "dist",
+    "has_nan",
+    "hint",
+    "log_softmax",
+    "logit_matching",
+    "multi_label_soft",
+    "regression",
+    "relational",
+    "similarity",
+    "soft_cross_entropy",
+    "soft_target",
+    "standardized",
+]
 
 
 def log_softmax(logits: Any, temperature: Any = 1.0) -> tf.Tensor:
@@ -87,6 +120,193 @@ def soft_cross_entropy(teacher: Any, student: Any, temperature: Any = 4.0) -> tf
     teacher, student = as_pair(teacher, student)
     p = tf.exp(log_softmax(teacher, temperature))
     return rescaled(-expected(p, log_softmax(student, temperature)), temperature)
+
+
+def logit_matching(teacher: Any, student: Any) -> tf.Tensor:
+    """(1/2N) Σ_i (s_i - t_i)²: the limit of `soft_target` as T grows, for zero-meaned logits.
+
+    Source: Bucilua, Caruana, Niculescu-Mizil 2006; Hinton, Vinyals, Dean 2015, section 2.1.
+
+    Args:
+        teacher: Logits `(..., N)`, or a `TopK`: then the kept logits and the mean of the rest are
+            matched, which is the same limit of `soft_target` on a `TopK`.
+        student: Logits `(..., N)`.
+
+    Returns:
+        `(...)`.
+
+    Example:
+        >>> float(logit_matching([1.0, -1.0], [0.0, 0.0]))
+        0.5
+    """
+    if isinstance(teacher, TopK):
+        return _topk.squared_difference(teacher, student) / (2 * num_classes(as_float(student)))
+    teacher, student = as_pair(teacher, student)
+    return tf.reduce_mean(tf.math.squared_difference(student, teacher), axis=-1) / 2
+
+
+def decoupled(
+    teacher: Any,
+    student: Any,
+    labels: Any,
+    temperature: Any = 4.0,
+    target_weight: Any = 1.0,
+    nontarget_weight: Any = 8.0,
+) -> tf.Tensor:
+    """T² · (w_t · TCKD + w_n · NCKD), the decoupled divergence.
+
+    TCKD is the KL of (p_y, 1 - p_y), NCKD the KL of the softmax over all classes but the label y.
+    With w_t = 1 and w_n = 1 - p_y (the teacher's) it is `soft_target`. Source: Zhao, Cui, Song,
+    Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3.
+
+    Args:
+        teacher: Logits `(..., N)`, N >= 2.
+        student: Logits `(..., N)`.
+        labels: Class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id below 0 (unlabelled)
+            gives 0, since there is no target class.
+        temperature: T > 0.
+        target_weight: w_t.
+        nontarget_weight: w_n.
+
+    Returns:
+        `(...)`.
+
+    Example:
+        >>> z = [[2.0, 1.0, 0.0]]
+        >>> float(decoupled(z, z, [0])[0])
+        0.0
+    """
+    teacher, student = as_pair(teacher, student)
+    ids = class_ids(labels, student)
+    labelled = ids >= 0
+    target = tf.maximum(ids, 0)[..., None]
+
+    def parts(logits):
+        z = softened(logits, temperature)
+        others = without(z, target)
+        log_z = tf.reduce_logsumexp(z, axis=-1)
+        hit = gathered(z, target)[..., 0] - log_z
+        miss = tf.reduce_logsumexp(others, axis=-1) - log_z
+        return tf.stack([hit, miss], axis=-1), tf.nn.log_softmax(others)
+
+    (p, p_others), (q, q_others) = parts(teacher), parts(student)
+    tckd = expected(tf.exp(p), p - q)
+    nckd = expected(tf.exp(p_others), p_others - q_others)
+    value = number(target_weight, p.dtype) * tckd + number(nontarget_weight, p.dtype) * nckd
+    return rescaled(tf.where(labelled, value, tf.zeros_like(value)), temperature)
+
+
+def class_ids(labels: Any, student: tf.Tensor) -> tf.Tensor:
+    """Class ids of the student's leading shape, from ids or one-hot rows.
+
+    Args:
+        labels: Ids `(...)` or `(..., 1)`, or one-hot `(..., N)`.
+        student: Logits `(..., N)`.
+
+    Returns:
+        int32 `(...)`.
+
+    Raises:
+        InputError: If the labels have another shape.
+
+    Example:
+        >>> class_ids([[0.0, 1.0]], tf.zeros((1, 2))).numpy().tolist()
+        [1]
+    """
+    labels = tf.convert_to_tensor(labels)
+    rank, classes = student.shape.rank, num_classes(student)
+    if labels.shape.rank == rank - 1:
+        return tf.cast(labels, tf.int32)
+    if labels.shape.rank == rank and labels.shape[-1] == 1:
+        return tf.cast(labels[..., 0], tf.int32)
+    if labels.shape.rank == rank and labels.shape[-1] == classes:
+        return tf.argmax(labels, axis=-1, output_type=tf.int32)
+    raise bad(
+        "labels",
+        f"be class ids, or one-hot rows of {classes}, for student logits {student.shape}",
+        labels.shape,
+    )
+
+
+def standardized(logits: Any, classes: int | None = None) -> Any:
+    """(z - mean) / (1e-7 + std) over the classes, std with N-1.
+
+    Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
+    Constant logits give 0.
+
+    Args:
+        logits: `(..., N)`, N >= 2, or a `TopK`, of whose mean and variance it is exact.
+        classes: N, needed by a `TopK`.
+
+    Returns:
+        `(..., N)`, or the `TopK` of the standardised logits.
+
+    Example:
+        >>> standardized([1.0, 2.0, 3.0]).numpy().round(3).tolist()
+        [-1.0, 0.0, 1.0]
+    """
+    if isinstance(logits, TopK):
+        return _topk.standardized(logits, classes)
+    logits = as_float(logits)
+    centred = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
+    squares = tf.reduce_sum(tf.square(centred), axis=-1, keepdims=True)
+    some = squares > 0
+    deviation = tf.sqrt(tf.where(some, squares, 1) / (num_classes(logits) - 1))
+    return centred / (STANDARD_EPSILON + tf.where(some, deviation, 0))
+
+
+def multi_label_soft(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.Tensor:
+    """T² · mean over labels of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
+
+    One logit per label, each an independent yes or no. The mean puts it on the scale of Keras's
+    BinaryCrossentropy, from which it differs at T = 1 by the teacher's entropy.
+
+    Args:
+        teacher: Logits `(..., N)`.
+        student: Logits `(..., N)`.
+        temperature: T > 0.
+
+    Returns:
+        `(...)`.
+
+    Example:
+        >>> round(float(multi_label_soft([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
+        0.164
+    """
+    teacher, student = as_pair(teacher, student)
+    t, s = softened(teacher, temperature), softened(student, temperature)
+    yes, no = tf.math.log_sigmoid(t), tf.math.log_sigmoid(-t)
+    kl = tf.math.multiply_no_nan(yes - tf.math.log_sigmoid(s), tf.exp(yes))
+    kl += tf.math.multiply_no_nan(no - tf.math.log_sigmoid(-s), tf.exp(no))
+    return rescaled(tf.reduce_mean(kl, axis=-1), temperature)
+
+
+def regression(teacher: Any, student: Any, delta: float | None = None) -> tf.Tensor:
+    """Mean over the last axis of (s - t)², or of Huber's loss of s - t.
+
+    Huber: d²/2 where |d| <= delta, else delta·(|d| - delta/2).
+
+    Args:
+        teacher: Values `(..., D)`; of rank 1, `(B,)`, each is an example of its own.
+        student: Values of the same shape.
+        delta: None for the square, else Huber's delta > 0.
+
+    Returns:
+        `(...)`.
+
+    Example:
+        >>> regression([[0.0, 0.0]], [[1.0, 3.0]]).numpy().tolist()
+        [5.0]
+        >>> regression([[0.0, 0.0]], [[1.0, 3.0]], delta=1.0).numpy().tolist()
+        [1.5]
+    """
+    teacher, student = as_pair(teacher, student)
+    if delta is None:
+        values = tf.math.squared_difference(student, teacher)
+    else:
+        size, delta = tf.abs(student - teacher), number(delta, student.dtype)
+        values = tf.where(size <= delta, tf.square(size) / 2, delta * (size - delta / 2))
+    return values if values.shape.rank == 1 else tf.reduce_mean(values, axis=-1)
 
 
 def has_nan(teacher: Any) -> tf.Tensor:

@@ -1,0 +1,47 @@
+"""Similarity-preserving distillation (SP)."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_distill.losses import functional
+from keras_distill.losses._batch import over_rows
+from keras_distill.losses._feature_loss import FeatureLoss
+from keras_distill.losses.base import PACKAGE
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SimilarityLoss(FeatureLoss):
+    """Σ (G(s) - G(t))² / B², with G the examples' Gram matrix, rows divided by their L2 norm.
+
+    Features of any two shapes compare, without a projector; there is no value per example.
+    Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
+
+    Args:
+        teacher_layer_name: The teacher's layer; "outer/inner" reaches into a nested model.
+        student_layer_name: The student's layer, named in the same way.
+
+    Example:
+        >>> loss = SimilarityLoss("block3", "block1")
+        >>> float(loss.compute_loss([[1.0, 0.0], [0.0, 1.0]], [[2.0], [1.0]])) > 0
+        True
+    """
+
+    over_batch = True
+
+    def over_batch_value(
+        self,
+        teacher: Any,
+        student: Any,
+        labels: Any = None,
+        *,
+        sample_weight: Any = None,
+        step: Any = None,
+    ) -> tf.Tensor:
+        """`functional.similarity`: a scalar for features `(B, ...)`."""
+
+        def value(keep):
+            return functional.similarity(teacher, student, keep)
+
+        return over_rows(value, sample_weight, tf.shape(student)[:1], type(self).__name__)
