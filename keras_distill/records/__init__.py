@@ -1,5 +1,6 @@
 """Pydantic models of everything written to disk. They are the only way folders meet on disk."""
 
 from keras_distill.records.base import Record
+from keras_distill.records.export import ExportRecord, ExportSet
 
-__all__ = ["Record"]
+__all__ = ["ExportRecord", "ExportSet", "Record"]

@@ -1,0 +1,183 @@
+"""The gate: is the file still the model?
+
+Difference is judged relative to how much the reference output itself moves, so that one limit
+serves logits of any spread and probabilities alike:
+
+    relative = max |file - Keras| / (max Keras - min Keras)
+    noise    = rms(file - Keras) / std(Keras)
+
+over all samples and entries of an output. A file that computes something else has a noise of
+about 1 or more.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_distill._checks import InputError
+from keras_distill.records.export import GateRecord, OutputGate
+
+# The most that `relative` and `noise` may be, by precision.
+LIMITS = {
+    "float32": 0.001,
+    "float16": 0.01,
+    "dynamic": 0.15,
+    "int8": 0.25,
+    "int16x8": 0.15,
+    "weight-only-int8": 0.15,
+    "weight-only-int4": 0.5,
+}
+
+_ADVICE = {
+    "float32": "the model has an operation that the converter gets wrong; leave out Keras's own"
+    " model.quantize, and report the layer",
+    "float16": "weights may exceed the float16 range of 65504; use float32",
+    "dynamic": "use float16",
+    "int8": "calibrate on more, typical rows; use int16x8 or dynamic; or train with"
+    " quantisation-aware training",
+    "int16x8": "calibrate on more, typical rows; use dynamic or float16",
+    "weight-only-int8": "use float16",
+    "weight-only-int4": "use weight-only-int8",
+}
+
+
+def difference(reference: np.ndarray, produced: np.ndarray) -> tuple[float, float, float]:
+    """Largest absolute difference, `relative` and `noise` (see the module).
+
+    Args:
+        reference: Keras's output, finite.
+        produced: The file's, same shape.
+
+    Example:
+        >>> difference(np.array([[0.0, 4.0]]), np.array([[0.0, 3.0]]))
+        (1.0, 0.25, 0.3535533905932738)
+    """
+    reference, produced = np.float64(reference), np.float64(produced)
+    d = np.abs(produced - reference)
+    # An output that never moves is compared by its own size.
+    size = float(np.abs(reference).max()) or 1.0
+    span = float(np.ptp(reference)) or size
+    deviation = float(reference.std()) or size
+    return float(d.max()), float(d.max() / span), float(np.sqrt((d**2).mean()) / deviation)
+
+
+def _share_equal(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a.argmax(-1) == b.argmax(-1)).mean())
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Percent of rows whose largest entry is the label's.
+
+    Args:
+        outputs: `(n, classes)`, or `(n, 1)` (probability or logit is not told apart: refused).
+        labels: Class ids `(n,)` or `(n, 1)`, or one-hot `(n, classes)`; -1 is left out.
+
+    Raises:
+        InputError: If the shapes do not fit.
+    """
+    labels = np.asarray(labels)
+    if labels.shape == outputs.shape and outputs.shape[-1] > 1:
+        labels = labels.argmax(-1)
+    elif labels.ndim == outputs.ndim and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if labels.shape != outputs.shape[:-1] or outputs.shape[-1] < 2 or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"`data` must have class ids {outputs.shape[:-1]} or one-hot rows for outputs of shape"
+            f" {outputs.shape}. Received: labels {labels.dtype} {labels.shape}"
+        )
+    known = labels >= 0
+    return 100 * float((outputs.argmax(-1)[known] == labels[known]).mean()) if known.any() else 0.0
+
+
+def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:
+    if isinstance(labels, Mapping):
+        return labels.get(name)
+    if isinstance(labels, list | tuple) and len(labels) == len(outputs):
+        return labels[list(outputs).index(name)]
+    return labels if len(outputs) == 1 else None
+
+
+def judge(
+    reference: Mapping[str, np.ndarray],
+    produced: Mapping[str, np.ndarray],
+    *,
+    quantization: str,
+    labels: Any = None,
+    max_drop: float | None = None,
+    limit: float | None = None,
+    source: str,
+) -> GateRecord:
+    """Compares the outputs of a file with Keras's.
+
+    Args:
+        reference: Keras's outputs by name, `(n, …)`.
+        produced: The file's outputs, likewise.
+        quantization: Its precision; chooses the limit and the advice.
+        labels: Class ids or one-hot rows, or a dict by output; None: unlabelled.
+        max_drop: The most accuracy points it may lose.
+        limit: Instead of `LIMITS[quantization]`.
+        source: Where the samples came from.
+    """
+    limit = LIMITS[quantization] if limit is None else limit
+    outputs, failures = [], []
+    for name, expected in reference.items():
+        got = produced[name]
+        entry: dict[str, Any] = {"name": name, "limit": limit}
+        if got.shape != expected.shape:
+            failures.append(f"output {name!r} has shape {got.shape}, not {expected.shape}")
+            measured = (None, None, None)
+        elif not np.isfinite(got).all():
+            failures.append(f"output {name!r} is not finite; {_ADVICE[quantization]}")
+            measured = (None, None, None)
+        else:
+            measured = difference(expected, got)
+            failures += _too_far(name, measured, limit, quantization)
+            entry |= _classified(name, expected, got, labels, list(reference))
+            failures += _too_wrong(entry, max_drop, quantization)
+        keys = ("max_difference", "relative_difference", "noise")
+        outputs.append(OutputGate(**entry, **dict(zip(keys, measured, strict=True))))
+    return GateRecord(
+        passed=not failures,
+        failures=tuple(failures),
+        samples=len(next(iter(reference.values()))),
+        source=source,
+        max_drop=max_drop,
+        outputs=tuple(outputs),
+    )
+
+
+def _too_far(name: str, measured: tuple, limit: float, quantization: str) -> list[str]:
+    largest, relative, noise = measured
+    if relative <= limit and noise <= limit:
+        return []
+    return [
+        f"output {name!r} differs from Keras by up to {largest:.3g}, {relative:.1%} of its range"
+        f" (noise {noise:.1%}; limit {limit:.1%}); {_ADVICE[quantization]}"
+    ]
+
+
+def _classified(
+    name: str, expected: np.ndarray, got: np.ndarray, labels: Any, names: list[str]
+) -> dict[str, float]:
+    if expected.ndim < 2 or expected.shape[-1] < 2:
+        return {}
+    found = {"agreement": _share_equal(expected, got)}
+    own = _labels_of(labels, name, names)
+    if own is not None:
+        found["accuracy_keras"] = accuracy(expected, own)
+        found["accuracy"] = accuracy(got, own)
+    return found
+
+
+def _too_wrong(entry: Mapping[str, Any], max_drop: float | None, quantization: str) -> list[str]:
+    if max_drop is None or "accuracy" not in entry:
+        return []
+    drop = entry["accuracy_keras"] - entry["accuracy"]
+    if drop <= max_drop + 1e-9:
+        return []
+    return [
+        f"accuracy falls by {drop:.2f} points, from {entry['accuracy_keras']:.2f} to"
+        f" {entry['accuracy']:.2f} % (output {entry['name']!r}; limit {max_drop:g});"
+        f" {_ADVICE[quantization]}"
+    ]

@@ -1,0 +1,223 @@
+"""What can be exported: one view of a Keras model for the exporter and the gate."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill.export._convert import SIGNATURE
+
+_BATCH = 128  # rows per reference call
+
+
+class InputInfo(NamedTuple):
+    """One input of the model: its name in the file, its shape with the batch first, its dtype."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Source(Protocol):
+    """A model as the exporter sees it: flat, named inputs and outputs."""
+
+    name: str
+    inputs: tuple[InputInfo, ...]
+    outputs: tuple[str, ...]
+
+    def save(self, folder: Path, batch_size: int | None) -> None:
+        """Writes a SavedModel of the inference pass for `batch_size` rows (None: any)."""
+
+    def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs on all of `x`, float32, by name."""
+
+
+def signature_name(name: str) -> str:
+    """`name` with what a SavedModel signature cannot carry replaced by "_"."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return name if name[:1].isalpha() else f"x{name}"
+
+
+class KerasSource:
+    """A Keras model in memory. The model itself is not changed.
+
+    Args:
+        model: Built; functional, sequential, or a subclass that knows its input shape.
+
+    Raises:
+        InputError: If it is not built, or has weights that are not finite.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = as_float32(model)
+        self.name = model.name
+        check_weights(self.model)
+        self._structure, tensors, names = _inputs_of(self.model)
+        self.inputs = tuple(
+            InputInfo(signature_name(n), tuple(t.shape), keras.backend.standardize_dtype(t.dtype))
+            for n, t in zip(names, tensors, strict=True)
+        )
+        self.outputs = _outputs_of(self.model, self._structure)
+
+    def _call(self, *flat: Any) -> dict[str, Any]:
+        x = keras.tree.pack_sequence_as(self._structure, list(flat))
+        y = self.model(x, training=False)
+        values = [tf.cast(v, "float32") if v.dtype.is_floating else v for v in _flatten(y)]
+        return dict(zip(self.outputs, values, strict=True))
+
+    def save(self, folder: Path, batch_size: int | None) -> None:
+        """Writes a SavedModel with the model's own input and output names."""
+        signature = [
+            tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in self.inputs
+        ]
+        archive = keras.export.ExportArchive()
+        archive.track(self.model)
+        archive.add_endpoint(SIGNATURE, self._call, input_signature=signature)
+        archive.write_out(str(folder), verbose=False)
+
+    def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs the model in inference mode, in batches."""
+        rows = len(next(iter(x.values())))
+        size = self.inputs[0].shape[0] or _BATCH
+        parts = []
+        for start in range(0, rows, size):
+            flat = [
+                tf.convert_to_tensor(x[i.name][start : start + size].astype(i.dtype))
+                for i in self.inputs
+            ]
+            parts.append({k: np.asarray(v) for k, v in self._call(*flat).items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return int(self.model.count_params())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, in order."""
+        digest = hashlib.sha256()
+        for weight in self.model.weights:
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
+
+
+def _flatten(structure: Any) -> list:
+    """Leaves of a structure, a dict's by sorted key, as `keras.tree` orders them."""
+    return keras.tree.flatten(structure)
+
+
+def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
+    """The input structure, its flat tensors and their names."""
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise _unbuilt(model)
+        return model.inputs[0], list(model.inputs), [model.inputs[0].name]
+    if isinstance(model, keras.src.models.functional.Functional):
+        structure = model.input
+        names = [t.name for t in model.inputs]
+        if isinstance(structure, dict) and len(structure) == len(names):
+            names = sorted(structure)
+        return structure, list(model.inputs), names
+    shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if shape is None:
+        raise _unbuilt(model)
+    structure = keras.tree.map_shape_structure(
+        lambda s: keras.KerasTensor((None, *s[1:]), dtype=model.input_dtype), shape
+    )
+    tensors = _flatten(structure)
+    if isinstance(structure, dict):
+        return structure, tensors, sorted(structure)
+    if len(tensors) == 1:
+        return structure, tensors, ["input"]
+    return structure, tensors, [f"input_{i}" for i in range(len(tensors))]
+
+
+def _unbuilt(model: keras.Model) -> InputError:
+    return InputError(
+        f"Model {model.name!r} has no input shape yet. Call it once on a batch, or give it an"
+        " Input, before it is exported."
+    )
+
+
+def _outputs_of(model: keras.Model, inputs: Any) -> tuple[str, ...]:
+    if isinstance(model, keras.Sequential):
+        return (signature_name(model.layers[-1].name),)
+    symbolic = model.compute_output_spec(inputs, training=False)
+    if isinstance(symbolic, dict) and all(
+        not isinstance(value, dict | list | tuple) for value in symbolic.values()
+    ):
+        return tuple(signature_name(name) for name in sorted(symbolic))
+    flat = _flatten(symbolic)
+    if isinstance(model, keras.src.models.functional.Functional):
+        names = [signature_name(name) for name in model.output_names]
+        if len(set(names)) == len(flat):
+            return tuple(names)
+    return ("output",) if len(flat) == 1 else tuple(f"output_{i}" for i in range(len(flat)))
+
+
+def check_weights(model: keras.Model) -> None:
+    """Raises InputError, with the names of the variables, if weights are NaN or infinite."""
+    broken = []
+    for weight in model.weights:
+        values = np.asarray(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            broken.append(weight.path)
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise InputError(
+            f"Model {model.name!r} has weights that are NaN or infinite:"
+            f" {', '.join(broken[:3])}{more}. Train it again; such a model cannot be exported."
+        )
+
+
+def as_float32(model: keras.Model) -> keras.Model:
+    """The model itself, or, if it computes in half precision, a float32 twin of it.
+
+    The converter has no kernels for float16 or bfloat16 arithmetic; a `float16` file stores half
+    precision weights and computes in float32.
+    """
+    layers = list(model._flatten_layers(include_self=False))
+    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in layers):
+        return model
+
+    def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return as_float32(layer)
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    try:
+        twin = keras.models.clone_model(model, clone_function=in_float32)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Model {model.name!r} computes in half precision and cannot be rebuilt in float32"
+            f" ({error}). Build it with dtype='float32' and copy the weights."
+        ) from error
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def resolve(model: Any) -> Source:
+    """The source behind what the user gave.
+
+    Args:
+        model: A Keras model or the path of a `.keras` file.
+
+    Raises:
+        InputError: If it is none of these, or cannot be loaded.
+    """
+    if isinstance(model, keras.Model):
+        return KerasSource(model)
+    if isinstance(model, str | os.PathLike):
+        return KerasSource(keras.models.load_model(model, compile=False))
+    raise InputError(
+        "`model` must be a Keras model, a .keras file or a SavedModel folder. Received:"
+        f" {type(model).__name__}"
+    )
