@@ -31,6 +31,7 @@ _PUBLIC = {
     "RelationalLoss": "losses.relational",
     "MultiLabelSoftLoss": "losses.multi_label",
     "RegressionLoss": "losses.regression",
+    "Agreement": "metrics.training_agreement",
 }
 
 __all__ = ["__version__", *_PUBLIC]

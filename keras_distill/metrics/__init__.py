@@ -1,0 +1,20 @@
+"""Quality of logits: plain NumPy functions; the Keras metric is `training_agreement.Agreement`.
+
+Importing this package imports no TensorFlow, so that a `.tflite` file can be judged without it.
+"""
+
+from keras_distill.metrics.quality import (
+    accuracy,
+    agreement,
+    expected_calibration_error,
+    negative_log_likelihood,
+    top_k_accuracy,
+)
+
+__all__ = [
+    "accuracy",
+    "agreement",
+    "expected_calibration_error",
+    "negative_log_likelihood",
+    "top_k_accuracy",
+]
