@@ -1,6 +1,7 @@
 """Pydantic models of everything written to disk. They are the only way folders meet on disk."""
 
 from keras_distill.records.base import Record
+from keras_distill.records.benchmark import BenchmarkRecord
 from keras_distill.records.export import ExportRecord, ExportSet
 
-__all__ = ["ExportRecord", "ExportSet", "Record"]
+__all__ = ["BenchmarkRecord", "ExportRecord", "ExportSet", "Record"]
