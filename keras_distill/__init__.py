@@ -19,6 +19,8 @@ _PUBLIC = {
     "InputError": "_checks",
     "GateError": "_checks",
     "MissingExtraError": "_checks",
+    "Distiller": "training.distiller",
+    "TeacherEnsemble": "teachers.ensemble",
     "DistillationLoss": "losses.base",
     "SoftTargetLoss": "losses.soft_target",
     "LogitMatchingLoss": "losses.logit_matching",

@@ -1,0 +1,93 @@
+"""A function as a teacher: PyTorch, ONNX, a server, anything that maps a NumPy batch to logits."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._checks import InputError, bad
+from keras_distill.teachers.base import Teacher
+
+
+class CallableTeacher(Teacher):
+    """A function from a NumPy batch to NumPy logits.
+
+    Inside a graph it runs through `tf.numpy_function`: on the host, one call at a time, and not
+    under XLA. Store its logits once rather than run it in every epoch.
+
+    Args:
+        function: Takes the batch as NumPy (in the structure of x), gives logits `(B, ..., N)`, or a
+            dict of them with the keys of `output_shape`.
+        name: Makes the fingerprint: the same name means the same teacher.
+        output_shape: Shape without the batch axis, `(N,)` or `(L, N)`, or a dict of such by output
+            name. Without it, shapes are known only when the function has run.
+
+    Raises:
+        InputError: If `function` is not callable.
+
+    Example:
+        >>> teacher = CallableTeacher(lambda x: x[:, :3] * 2, name="twice", output_shape=(3,))
+        >>> teacher.predict(np.ones((1, 5), "float32")).tolist()
+        [[2.0, 2.0, 2.0]]
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        *,
+        name: str | None = None,
+        output_shape: Any = None,
+    ) -> None:
+        if not callable(function):
+            raise bad("function", "be callable", function)
+        self._function = function
+        self._named = name is not None
+        self.name = name or "callable"
+        if isinstance(output_shape, dict):
+            self.output_shapes = {k: (None, *shape) for k, shape in output_shape.items()}
+        elif output_shape is not None:
+            self.output_shapes = (None, *output_shape)
+
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+        """The function's logits; see `Teacher.outputs`. A function has no layers."""
+        if layers:
+            raise self.no_layers(layers)
+        shapes = self.output_shapes
+        names = sorted(shapes) if isinstance(shapes, dict) else None
+        flat = keras.tree.flatten(x)
+
+        def on_host(*arrays: np.ndarray) -> Any:
+            return self._checked(keras.tree.pack_sequence_as(x, list(arrays)), names)
+
+        results = tf.numpy_function(on_host, flat, [tf.float32] * len(names or [0]), stateful=False)
+        # Eagerly, numpy_function gives a single result without its list.
+        results = results if isinstance(results, list | tuple) else [results]
+        if names is None:
+            results[0].set_shape(shapes)
+            return results[0], {}
+        for name, result in zip(names, results, strict=True):
+            result.set_shape(shapes[name])
+        return dict(zip(names, results, strict=True)), {}
+
+    def fingerprint(self) -> str | None:
+        """sha256 of the name, None without one: a function cannot be looked into."""
+        if not self._named:
+            return None
+        return hashlib.sha256(f"callable:{self.name}".encode()).hexdigest()
+
+    def _checked(self, x: Any, names: list[str] | None) -> list[np.ndarray]:
+        result = self._function(x)
+        if names is None:
+            if isinstance(result, dict):
+                raise InputError(
+                    f"Teacher {self.name!r} gave a dict of outputs. Name them:"
+                    " output_shape={'name': (N,), ...}."
+                )
+            return [np.asarray(result, np.float32)]
+        if not isinstance(result, dict) or sorted(result) != names:
+            got = sorted(result) if isinstance(result, dict) else type(result).__name__
+            raise InputError(f"Teacher {self.name!r} must give outputs {names}. Received: {got}.")
+        return [np.asarray(result[name], np.float32) for name in names]

@@ -1,0 +1,122 @@
+"""Several teachers as one."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._checks import InputError, bad, check_choice, check_number
+from keras_distill.teachers.base import Teacher
+
+
+class TeacherEnsemble(Teacher):
+    """The mean of several teachers.
+
+    Geometric: the weighted mean of the logits, exact at every temperature (softmax of the mean
+    logits is the normalised geometric mean of the softened probabilities). Arithmetic: the weighted
+    mean of the probabilities softened at T₀, given as logits T₀·log Σ w_i softmax(t_i/T₀), which are
+    good for the temperature T₀ only. Source: Hinton 2015 (arXiv:1503.02531), sections 1 and 5.3.
+
+    Args:
+        models: Teachers, or anything `as_teacher` takes; at least one.
+        weights: A weight >= 0 per member, scaled to the sum 1; None: all the same.
+        mean: "geometric" or "arithmetic".
+        temperature: T₀ > 0, for the arithmetic mean only.
+
+    Raises:
+        InputError: If the members' outputs differ in shape, or a setting breaks its rule.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_distill.teachers import CallableTeacher
+        >>> one = CallableTeacher(lambda x: np.array([[2.0, 0.0]]), name="one")
+        >>> two = CallableTeacher(lambda x: np.array([[0.0, 2.0]]), name="two")
+        >>> TeacherEnsemble([one, two], weights=[3, 1]).predict(np.zeros((1, 4))).tolist()
+        [[1.5, 0.5]]
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Any],
+        weights: Sequence[float] | None = None,
+        mean: str = "geometric",
+        *,
+        temperature: float | None = None,
+    ) -> None:
+        from keras_distill.teachers.source import as_teacher
+
+        if not isinstance(models, list | tuple) or not models:
+            raise bad("models", "be a list of one or more teachers", models)
+        self.members = [as_teacher(model) for model in models]
+        self.mean = check_choice("mean", mean, ("geometric", "arithmetic"))
+        self.weights = _shares(weights, len(self.members))
+        self.temperature = _temperature(self.mean, temperature)
+        self.name = f"ensemble of {len(self.members)}"
+        self.output_shapes = _common([member.output_shapes for member in self.members])
+
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+        """The mean logits; see `Teacher.outputs`. An ensemble has no layers."""
+        if layers:
+            raise self.no_layers(layers)
+        members = [member.logits(x) for member in self.members]
+        if isinstance(members[0], dict):
+            return {name: self._mean([m[name] for m in members]) for name in members[0]}, {}
+        return self._mean(members), {}
+
+    def fingerprint(self) -> str | None:
+        """sha256 of the members' fingerprints, weights and mean; None if one member has none."""
+        prints = [member.fingerprint() for member in self.members]
+        if None in prints:
+            return None
+        text = f"{prints}{self.weights}{self.mean}{self.temperature}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _mean(self, logits: list[Any]) -> tf.Tensor:
+        logits = [tf.cast(t, tf.float32) for t in logits]
+        if self.mean == "geometric":
+            return tf.add_n([w * t for w, t in zip(self.weights, logits, strict=True)])
+        shares = [
+            tf.nn.log_softmax(t / self.temperature) + tf.math.log(w)
+            for w, t in zip(self.weights, logits, strict=True)
+            if w > 0
+        ]
+        return self.temperature * tf.reduce_logsumexp(tf.stack(shares), axis=0)
+
+
+def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
+    if weights is None:
+        return [1.0 / count] * count
+    if len(weights) != count:
+        raise bad("weights", f"have one value per model ({count})", list(weights))
+    values = [check_number(f"weights[{i}]", w, at_least=0) for i, w in enumerate(weights)]
+    if sum(values) == 0:
+        raise bad("weights", "not all be 0", list(weights))
+    return [value / sum(values) for value in values]
+
+
+def _temperature(mean: str, temperature: float | None) -> float | None:
+    if mean == "arithmetic":
+        if temperature is None:
+            raise bad(
+                "temperature",
+                "be given for the arithmetic mean, which is good for one temperature",
+                temperature,
+                "Give the temperature of the loss, or use mean='geometric'.",
+            )
+        return check_number("temperature", temperature, above=0)
+    if temperature is not None:
+        raise bad("temperature", "be left out for the geometric mean", temperature)
+    return None
+
+
+def _common(shapes: list[Any]) -> Any:
+    """The shape that all members with a known shape share."""
+    known = [shape for shape in shapes if shape is not None]
+    for shape in known[1:]:
+        if shape != known[0]:
+            raise InputError(
+                "The teachers of an ensemble must have the same output shape."
+                f" Received: {known[0]} and {shape}."
+            )
+    return known[0] if known else None

@@ -1,0 +1,205 @@
+"""Logits of a model that ends in softmax or sigmoid, exactly and without touching the model.
+
+Keras on TensorFlow hangs the input of every softmax and sigmoid on its output tensor, for its own
+cross-entropy. `logits_of` reads it there, so one pass gives the probabilities and the logits they
+were made of, whether the activation is fused into the last Dense or Conv, a layer of its own, or
+inside a nested model. `find_heads` looks at the graph first and says what must be found.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+
+_FUSED = (
+    keras.layers.Activation,
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+_KINDS = {
+    keras.activations.softmax: "softmax",
+    keras.activations.sigmoid: "sigmoid",
+    keras.activations.hard_sigmoid: "stuck",
+}
+_OPS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "HardSigmoid": "stuck"}
+_LOGARITHMS = ("Log", "LogSoftmax", "LogSigmoid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What stands at the end of a model.
+
+    Attributes:
+        kind: "linear" (the output is logits), "softmax" or "sigmoid" (taken off), "stuck"
+            (probabilities, changed after their activation), "unknown" (a custom layer or model).
+        layer: Name of the layer that decides it.
+        certain: The output comes straight from that layer, so there is no doubt.
+    """
+
+    kind: str
+    layer: str
+    certain: bool = False
+
+
+UNKNOWN = Head("unknown", "output")
+
+
+def symbolic_outputs(model: Any) -> Any:
+    """The symbolic outputs of a Functional or built Sequential model, as the user structured them.
+
+    Returns:
+        A structure of `KerasTensor`, or None for a model without a graph.
+    """
+    if isinstance(model, keras.Sequential):
+        try:
+            return model.outputs[0]
+        except AttributeError:  # not built yet
+            return None
+    if isinstance(model, keras.Function) and isinstance(model, keras.Model):
+        return model.output
+    return None
+
+
+def find_heads(model: keras.Model) -> Any:
+    """What stands at the end of each output.
+
+    Args:
+        model: Any Keras model.
+
+    Returns:
+        A `Head` in place of every output; one unknown head for a model without a graph.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax", name="d")])
+        >>> find_heads(model)
+        Head(kind='softmax', layer='d', certain=True)
+    """
+    outputs = symbolic_outputs(model)
+    if outputs is None:
+        return Head("unknown", model.name)
+    return keras.tree.map_structure(_head_of, outputs)
+
+
+def _head_of(tensor: Any) -> Head:
+    operation, node, index = tensor._keras_history
+    name = operation.name
+    if isinstance(operation, keras.Model):
+        inner = symbolic_outputs(operation)
+        return (
+            Head("unknown", name) if inner is None else _head_of(keras.tree.flatten(inner)[index])
+        )
+    kind = _activation_kind(operation, len(tensor.shape))
+    if kind is not None:
+        return Head(kind, name, certain=kind in ("softmax", "sigmoid"))
+    if isinstance(operation, keras.Layer):
+        if isinstance(operation, keras.layers.Lambda) or not _is_builtin(operation):
+            return Head("unknown", name)
+        if operation.weights:
+            return Head("linear", name, certain=_has_no_activation(operation))
+    parents = [_head_of(t) for t in operation._inbound_nodes[node].input_tensors]
+    kinds = {parent.kind for parent in parents}
+    if kinds and kinds <= {"softmax", "sigmoid", "stuck"}:
+        return Head("stuck", name)
+    return Head("unknown" if "unknown" in kinds else "linear", name)
+
+
+def _activation_kind(operation: Any, rank: int) -> str | None:
+    """The kind that the operation's own activation gives, None where it has none or a linear one."""
+    if isinstance(operation, keras.layers.InputLayer):
+        return "linear"
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax" if operation.axis in (-1, rank - 1) else "stuck"
+    if isinstance(operation, _FUSED):
+        activation = operation.activation
+        if activation is None or activation is keras.activations.linear:
+            return None
+        if _is_builtin(activation):
+            return _KINDS.get(activation, "linear")
+        return "unknown"
+    if isinstance(operation, keras.Layer):
+        return None
+    name = type(operation).__name__
+    if name in _LOGARITHMS:
+        return "linear"
+    if name == "Softmax" and operation.axis not in (-1, rank - 1):
+        return "stuck"
+    return _OPS.get(name)
+
+
+def _has_no_activation(layer: keras.Layer) -> bool:
+    return isinstance(layer, _FUSED) and layer.activation is keras.activations.linear
+
+
+def _is_builtin(thing: Any) -> bool:
+    module = thing.__module__ if isinstance(thing.__module__, str) else ""
+    return module.partition(".")[0] == "keras"
+
+
+def stuck(role: str, head: Head) -> InputError:
+    """Returns the error for a head that cannot be undone."""
+    return InputError(
+        f"The {role}'s probabilities cannot be undone to logits at layer {head.layer!r}. Give a"
+        " model that ends in logits, or in softmax or sigmoid as its last operation."
+    )
+
+
+def check_heads(role: str, heads: Any) -> None:
+    """Refuses a head that cannot be undone.
+
+    Raises:
+        InputError: With the name of the layer.
+    """
+    for head in keras.tree.flatten(heads):
+        if head.kind == "stuck":
+            raise stuck(role, head)
+
+
+def logits_of(output: Any, head: Head, role: str = "model") -> Any:
+    """The logits behind an output tensor.
+
+    Args:
+        output: What the model gave, `(..., N)`.
+        head: What `find_heads` says of this output.
+        role: "teacher" or "student", for the error.
+
+    Returns:
+        `(..., N)`: the input of the softmax or sigmoid, or `output` itself.
+
+    Raises:
+        InputError: If the head cannot be undone.
+    """
+    if head.kind == "linear":
+        return output
+    logits = getattr(output, "_keras_logits", None)
+    if logits is None:
+        if head.kind != "unknown":
+            raise stuck(role, head)
+        return output
+    return logits
+
+
+def look_like_probabilities(values: Any) -> bool:
+    """Whether every row of `values` is >= 0 and sums to 1: softmax that no graph shows.
+
+    Args:
+        values: `(..., N)` with N >= 2, else the answer is no.
+    """
+    values = np.asarray(tf.cast(values, tf.float32))
+    if values.ndim < 2 or values.shape[-1] < 2:
+        return False
+    sums = values.sum(axis=-1)
+    return bool((values >= 0).all() and np.allclose(sums, 1.0, atol=1e-2))

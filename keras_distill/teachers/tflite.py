@@ -1,0 +1,76 @@
+"""A .tflite file as a teacher."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import _files, _litert
+from keras_distill._checks import InputError
+from keras_distill.teachers.base import Teacher
+from keras_distill.teachers.heads import look_like_probabilities
+
+
+class TFLiteTeacher(Teacher):
+    """A .tflite file, run by LiteRT.
+
+    Inside a graph it runs through `tf.numpy_function`: on the host, and not under XLA.
+
+    Args:
+        path: The file. Its outputs are logits, in float or quantised.
+        probabilities: Its outputs are probabilities: their logarithms are taken for logits, which
+            is the same up to a constant per example as long as no probability is rounded to 0.
+        threads: Threads of the interpreter.
+
+    Raises:
+        InputError: If the file is not a readable .tflite file.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, *, probabilities: bool = False, threads: int = 1
+    ) -> None:
+        self.path = path
+        self.name = os.path.basename(path)
+        self._probabilities = probabilities
+        self._model = _litert.LiteRTModel(path, threads=threads)
+        self._names = [spec.name for spec in self._model.outputs]
+        shapes = [(None, *spec.shape[1:]) for spec in self._model.outputs]
+        several = len(shapes) > 1
+        self.output_shapes = dict(zip(self._names, shapes, strict=True)) if several else shapes[0]
+
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+        """The file's logits; see `Teacher.outputs`. A file has no layers to read."""
+        if layers:
+            raise self.no_layers(layers)
+        flat = keras.tree.flatten(x)
+
+        def on_host(*arrays: np.ndarray) -> list[np.ndarray]:
+            return self._run(keras.tree.pack_sequence_as(x, list(arrays)))
+
+        results = tf.numpy_function(on_host, flat, [tf.float32] * len(self._names), stateful=False)
+        if len(self._names) == 1:
+            results[0].set_shape(self.output_shapes)
+            return results[0], {}
+        for name, result in zip(self._names, results, strict=True):
+            result.set_shape(self.output_shapes[name])
+        return dict(zip(self._names, results, strict=True)), {}
+
+    def fingerprint(self) -> str:
+        """sha256 of the file."""
+        return _files.sha256(self.path)
+
+    def _run(self, x: Any) -> list[np.ndarray]:
+        result = self._model.predict(x)
+        values = [result[n] for n in self._names] if isinstance(result, dict) else [result]
+        if self._probabilities:
+            return [np.log(np.maximum(v, np.finfo(np.float32).tiny)) for v in values]
+        for name, value in zip(self._names, values, strict=True):
+            if look_like_probabilities(value):
+                raise InputError(
+                    f"{self.path}: output {name!r} looks like probabilities, not logits. Export the"
+                    " model without its softmax, or pass probabilities=True."
+                )
+        return values
