@@ -65,7 +65,9 @@ class RunFolder:
         _files.write_json(self.path / "state.json", state, overwrite=True)
 
     def keep_time(self) -> None:
-        """Writes down the wall time so far, so that a resumed run can add to it."""
+        """Writes down the wall time of an unfinished run, so that a resumed one can add to it."""
+        if not self.path.exists():
+            return
         asked = json.loads((self.path / "state.json").read_text())["asked"]
         self._write_state(asked)
 

@@ -11,22 +11,12 @@ from pydantic import Field, field_validator
 from keras_distill import _files
 from keras_distill._checks import InputError, check_identifier
 from keras_distill.records.base import Record
+from keras_distill.records.export import Precision
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-Quantization = Literal[
-    "float32",
-    "float16",
-    "dynamic",
-    "int8",
-    "int16x8",
-    "weight-only-int8",
-    "weight-only-int4",
-]
-
 
 class DataPart(Record):
     """Where the examples come from, and how many of their labels the student may see.
@@ -62,16 +52,24 @@ class TrainingPart(Record):
 
 
 class TeacherPart(Record):
-    """The teacher.
+    """The teacher, and what is different in its training from the student's.
 
     Attributes:
         model: A model spec (then it is trained), a `.keras` or a `.tflite` file (then it is used
             as it is).
-        training: How it is trained; None: like the student.
+        epochs: In place of the student's; so are the others.
+        batch_size: Likewise.
+        optimizer: Likewise.
+        learning_rate: Likewise.
+        schedule: Likewise.
     """
 
     model: str
-    training: TrainingPart | None = None
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    optimizer: Literal["adam", "sgd"] | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    schedule: Literal["cosine", "constant"] | None = None
 
 
 class StudentPart(Record):
@@ -101,7 +99,7 @@ class ExportPart(Record):
         max_drop: The most accuracy on validation data a file may lose, in points.
     """
 
-    quantizations: tuple[Quantization, ...] = ("float32", "int8")
+    quantizations: tuple[Precision, ...] = ("float32", "int8")
     calibration_samples: int = Field(200, ge=1)
     max_drop: float | None = Field(None, ge=0)
 
@@ -157,8 +155,9 @@ class Recipe(Record):
 
     @property
     def teacher_training(self) -> TrainingPart:
-        """How the teacher is trained: its own settings, or the student's."""
-        return self.teacher.training or self.training
+        """How the teacher is trained: its own settings where it has them, else the student's."""
+        own = self.teacher.model_dump(exclude={"model"}, exclude_none=True)
+        return self.training.model_copy(update=own)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Recipe":

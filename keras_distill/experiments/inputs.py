@@ -1,0 +1,98 @@
+"""What a run works on: the splits, the labels kept, the initial weights of each seed."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import data, models
+from keras_distill._checks import bad
+from keras_distill.data import Rescale, Splits
+from keras_distill.experiments.resumable import Rounds
+from keras_distill.records.recipe import Recipe
+
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Data and model builders of one recipe.
+
+    Attributes:
+        recipe: The recipe.
+        splits: Its data set.
+        imports: Modules that register custom layers of `.keras` files.
+        steps: Training steps an epoch may take; None: all there are.
+    """
+
+    recipe: Recipe
+    splits: Splits
+    imports: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, recipe: Recipe, *, scale: str, imports: tuple[str, ...]) -> "Inputs":
+        """Loads the data set; at scale `smoke`, two batches of each split."""
+        splits = data.load(recipe.data.source, data_dir=recipe.data.data_dir)
+        if scale == "smoke":
+            few = 2 * recipe.training.batch_size
+            cut = {split: getattr(splits, split).take(few) for split in splits.sizes}
+            splits = dataclasses.replace(splits, **cut)
+        inputs = cls(recipe, splits, imports)
+        inputs.labels_kept  # noqa: B018 - a wrong count shall show before the teacher is trained
+        return inputs
+
+    @cached_property
+    def rescale(self) -> Rescale:
+        """Scale and offset of the normalising first layer, from the training split."""
+        return data.statistics(self.splits.train)
+
+    @cached_property
+    def labels_kept(self) -> int:
+        """How many labels the student sees."""
+        asked, there = self.recipe.data.labels, self.splits.sizes["train"]
+        if asked is None:
+            return there
+        count = asked if isinstance(asked, int) else max(1, round(asked * there))
+        if count > there:
+            raise bad("labels", f"be at most the {there} training examples", asked)
+        return count
+
+    def rounds(self, epochs: int, batch_size: int) -> Rounds:
+        """How a training over the whole training split is cut into rounds."""
+        return Rounds(epochs, math.ceil(self.splits.sizes["train"] / batch_size))
+
+    def model(self, spec: str, seed: int) -> keras.Model:
+        """A fresh model of that spec with the weights of that seed, or the one in the file."""
+        if Path(spec).suffix == ".keras":
+            return models.load(spec, imports=self.imports)
+        return models.build(
+            spec,
+            input_shape=self.splits.input_shape,
+            num_classes=self.splits.num_classes,
+            rescale=self.rescale,
+            seed=seed,
+        )
+
+    def few_labels(self, seed: int) -> tf.data.Dataset:
+        """The training split with -1 in place of the labels that the student may not see."""
+        if self.labels_kept == self.splits.sizes["train"]:
+            return self.splits.train
+        return data.keep_labels(self.splits.train, self.labels_kept, seed=seed)
+
+    def evaluation(self, split: str) -> tf.data.Dataset:
+        """The validation or test split, in order and batched."""
+        return data.batches(getattr(self.splits, split), _EVALUATION_BATCH)
+
+    def labels(self, split: str) -> np.ndarray:
+        """The labels of a split, int64 `(n,)`, in its order."""
+        return data.labels_of(getattr(self.splits, split))
+
+    def images(self, split: str) -> np.ndarray:
+        """The raw inputs of a split, `(n, ...)`, in its order."""
+        dataset = getattr(self.splits, split).map(lambda x, y: x)
+        return np.concatenate(list(dataset.batch(1024).as_numpy_iterator()))

@@ -1,0 +1,154 @@
+"""The end of a run: everything judged on the test split, once, and written down."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+from keras_distill import metrics
+from keras_distill._stats import mean_interval, paired_difference
+from keras_distill.benchmarks import benchmark
+from keras_distill.experiments.arms import Arm, curve_of
+from keras_distill.experiments.folder import RunFolder
+from keras_distill.experiments.inputs import Inputs
+from keras_distill.experiments.resumable import Progress, Rounds
+from keras_distill.experiments.teaching import Taught
+from keras_distill.records.benchmark import BenchmarkRecord
+from keras_distill.records.export import ExportSet
+from keras_distill.records.run import (
+    ArmResult,
+    DataFacts,
+    IntervalRecord,
+    RunRecord,
+    SeedResult,
+    TeacherFacts,
+)
+
+_PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert", "numpy")
+
+
+def judge(
+    inputs: Inputs,
+    taught: Taught,
+    ways: list[Arm],
+    done: dict[str, dict[int, Progress]],
+    rounds: Rounds,
+    chosen: int,
+    exports: ExportSet,
+    folder: RunFolder,
+    scale: str,
+) -> RunRecord:
+    """Looks at the test split and returns the record of the run.
+
+    Args:
+        inputs: What the run worked on.
+        taught: Its teacher.
+        ways: The arms, trained.
+        done: The logs by arm and seed.
+        rounds: How the students were trained.
+        chosen: The seed of the exported student.
+        exports: The files made of it.
+        folder: The run's folder.
+        scale: `full` or `smoke`.
+    """
+    results = tuple(_arm(arm, done[arm.name], inputs, rounds, folder) for arm in ways)
+    by_name = {result.name: _tests(result) for result in results}
+    return RunRecord(
+        recipe=inputs.recipe,
+        scale=scale,
+        versions=_versions(),
+        machine=_machine(),
+        started=folder.started,
+        seconds=folder.seconds,
+        data=_data(inputs),
+        teacher=_teacher(taught, inputs),
+        arms=results,
+        gain=IntervalRecord.of(paired_difference(by_name["distilled"], by_name["alone"])),
+        chosen_seed=chosen,
+        exports=exports,
+        benchmark=_benchmark(inputs, taught, exports, folder),
+    )
+
+
+def _tests(arm: ArmResult) -> list[float]:
+    return [seed.test_accuracy for seed in arm.seeds]
+
+
+def _arm(
+    arm: Arm, done: dict[int, Progress], inputs: Inputs, rounds: Rounds, folder: RunFolder
+) -> ArmResult:
+    labels = inputs.labels("test")
+    seeds = []
+    for seed, progress in done.items():
+        student = arm.restore(seed, folder.work)
+        logits = student.predict(inputs.evaluation("test").map(lambda x, y: x), verbose=0)
+        seeds.append(
+            SeedResult(
+                seed=seed,
+                validation_accuracy=progress.logs["val_accuracy"][-1],
+                test_accuracy=metrics.accuracy(logits, labels),
+                seconds=progress.seconds,
+                curve=curve_of(progress, rounds),
+            )
+        )
+    return ArmResult(
+        name=arm.name,
+        title=arm.title,
+        labels=arm.labels,
+        steps=rounds.count * rounds.steps_per_round,
+        seeds=tuple(seeds),
+        test_accuracy=IntervalRecord.of(mean_interval([s.test_accuracy for s in seeds])),
+    )
+
+
+def _data(inputs: Inputs) -> DataFacts:
+    splits = inputs.splits
+    return DataFacts(
+        source=inputs.recipe.data.source,
+        **splits.sizes,
+        labels_kept=inputs.labels_kept,
+        class_names=splits.class_names,
+        input_shape=splits.input_shape,
+        notes=splits.notes,
+    )
+
+
+def _teacher(taught: Taught, inputs: Inputs) -> TeacherFacts:
+    return TeacherFacts(
+        model=inputs.recipe.teacher.model,
+        parameters=taught.parameters,
+        validation_accuracy=taught.accuracy(inputs, "validation"),
+        test_accuracy=taught.accuracy(inputs, "test"),
+        curve=taught.curve,
+        fingerprint=taught.teacher.fingerprint(),
+    )
+
+
+def _benchmark(
+    inputs: Inputs, taught: Taught, exports: ExportSet, folder: RunFolder
+) -> BenchmarkRecord:
+    """Teacher and files side by side; the teacher is measured as `.tflite` too."""
+    files = [folder.path / export.file for export in exports.exports.values()]
+    return benchmark(
+        [taught.path, *files],
+        data=inputs.splits.test,
+        data_name=f"{inputs.recipe.data.source}",
+        runs=inputs.recipe.benchmark.runs,
+        imports=inputs.imports,
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return {"python": platform.python_version(), **versions, "oneDNN": setting}
+
+
+def _machine() -> str:
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    return f"{processor}, {os.cpu_count()} cores"

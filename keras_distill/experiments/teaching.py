@@ -1,0 +1,138 @@
+"""The teacher of a run: trained or loaded, judged, and asked once for its soft targets."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_distill import _files, data, metrics, teachers
+from keras_distill._checks import InputError
+from keras_distill.experiments import resumable
+from keras_distill.experiments.arms import compile_for, curve_of
+from keras_distill.experiments.folder import RunFolder
+from keras_distill.experiments.inputs import Inputs
+from keras_distill.experiments.progress import Reporter
+from keras_distill.records.run import Curve
+from keras_distill.targets import SoftTargetStore
+
+# The teacher's weights and order of data must not be those of a student's seed.
+_TEACHER_SEED = 1_000_003
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A teacher in its file.
+
+    Attributes:
+        path: `teacher.keras` or `teacher.tflite` in the run's folder.
+        teacher: What yields its logits.
+        parameters: Its weights in all; None for a `.tflite` file.
+        curve: Its training; None where it was given as a file.
+    """
+
+    path: Path
+    teacher: teachers.Teacher
+    parameters: int | None
+    curve: Curve | None
+
+    def logits(self, inputs: Inputs, split: str) -> np.ndarray:
+        """Its logits on a split, float32 `(n, N)`."""
+        batches = inputs.evaluation(split).as_numpy_iterator()
+        return np.concatenate([self.teacher.predict(x) for x, _ in batches])
+
+    def accuracy(self, inputs: Inputs, split: str) -> float:
+        """Its accuracy on a split, 0..1."""
+        return metrics.accuracy(self.logits(inputs, split), inputs.labels(split))
+
+
+def obtain(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> Taught:
+    """Trains the teacher that the recipe names, or takes it from its file.
+
+    Raises:
+        InputError: If the file cannot be used, or its classes are not the data set's.
+    """
+    model = inputs.recipe.teacher.model
+    if Path(model).suffix in (".keras", ".tflite"):
+        reporter.stage("teacher", model)
+        path, curve = _copy(Path(model), folder), None
+    else:
+        path, curve = _train(inputs, folder, reporter)
+    if path.suffix == ".keras":
+        keras_model = inputs.model(str(path), _TEACHER_SEED)
+        teacher, parameters = teachers.as_teacher(keras_model), keras_model.count_params()
+    else:
+        teacher, parameters = teachers.as_teacher(path), None
+    _check_classes(teacher, inputs)
+    return Taught(path, teacher, parameters, curve)
+
+
+def _check_classes(teacher: teachers.Teacher, inputs: Inputs) -> None:
+    x, _ = next(iter(inputs.evaluation("validation").take(1)))
+    try:
+        logits = teacher.predict(x.numpy()[:2])
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"The teacher cannot take the data: inputs of shape {inputs.splits.input_shape}"
+            f" ({str(error).splitlines()[0]})."
+        ) from error
+    if isinstance(logits, dict) or logits.shape != (min(2, len(x)), inputs.splits.num_classes):
+        shape = (
+            {k: v.shape for k, v in logits.items()} if isinstance(logits, dict) else logits.shape
+        )
+        raise InputError(
+            f"The teacher must give one row of {inputs.splits.num_classes} logits for each example,"
+            f" one for each class of {inputs.recipe.data.source}. It gives {shape} for 2."
+        )
+
+
+def _copy(source: Path, folder: RunFolder) -> Path:
+    target = folder.path / f"teacher{source.suffix}"
+    if not source.is_file():
+        raise InputError(f"teacher: no file {source}.")
+    if not target.exists():
+        with _files.atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+    return target
+
+
+def _train(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> tuple[Path, Curve]:
+    recipe, training = inputs.recipe, inputs.recipe.teacher_training
+    rounds = inputs.rounds(training.epochs, training.batch_size)
+    reporter.stage("teacher", f"{recipe.teacher.model}, {training.epochs} epochs")
+    model = inputs.model(recipe.teacher.model, _TEACHER_SEED)
+    compile_for(model, training, rounds)
+    progress = resumable.fit(
+        model,
+        lambda epoch: data.batches(
+            inputs.splits.train,
+            training.batch_size,
+            shuffle_seed=_TEACHER_SEED,
+            epoch=epoch,
+            epochs=None,
+        ),
+        rounds,
+        folder.work / "teacher.npz",
+        validation_data=inputs.evaluation("validation"),
+        report=reporter.track("teacher", rounds.count),
+    )
+    path = folder.path / "teacher.keras"
+    if not path.exists():
+        save_plain(model, path)
+    return path, curve_of(progress, rounds)
+
+
+def save_plain(model: keras.Model, path: Path) -> None:
+    """Saves architecture and weights; optimizer state of a finished training is of no use."""
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    with _files.atomic_path(path, overwrite=True) as temporary:
+        plain.save(temporary)
+
+
+def ask(inputs: Inputs, taught: Taught, folder: RunFolder, reporter: Reporter) -> SoftTargetStore:
+    """The store with what the teacher says of the training split, built or found complete."""
+    reporter.stage("targets", f"{inputs.splits.sizes['train']} soft targets, stored once")
+    path = folder.work / "targets"
+    return SoftTargetStore.build(taught.teacher, inputs.splits.train, path)

@@ -1,0 +1,115 @@
+"""The plots of a report, as inline SVG."""
+
+import io
+import re
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from keras_distill.records.run import ArmResult, RunRecord
+from keras_distill.report.summary import Row
+
+_COLOURS = {
+    "teacher": "#4c5667",
+    "alone": "#c2571a",
+    "alone_all_labels": "#8a8f98",
+    "distilled": "#0b6e99",
+}
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as one `<svg>` element, without a date and with names that do not change."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight"
+    )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # Scale with the page: the view box stays, the fixed size goes.
+    return re.sub(r'(<svg[^>]*?) height="[^"]*"|(<svg[^>]*?) width="[^"]*"', r"\1\2", text, count=2)
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#e3e6ea", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def curves(record: RunRecord) -> str:
+    """Validation accuracy against epochs: each seed thin, their mean thick, the teacher dashed."""
+    figure, axes = _axes(6.4, 3.6)
+    for arm in record.arms:
+        colour = _COLOURS[arm.name]
+        for result in arm.seeds:
+            axes.plot(*_course(result.curve), color=colour, alpha=0.25, linewidth=1)
+        epochs = arm.seeds[0].curve.epochs
+        mean = [
+            100 * sum(values) / len(values)
+            for values in zip(*(s.curve.validation_accuracy for s in arm.seeds), strict=True)
+        ]
+        axes.plot(
+            epochs, mean, color=colour, linewidth=2.2, marker="o", markersize=3, label=arm.title
+        )
+    axes.axhline(
+        100 * record.teacher.validation_accuracy,
+        color=_COLOURS["teacher"],
+        linestyle="--",
+        linewidth=1.2,
+        label="teacher, at the end",
+    )
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("validation accuracy, %")
+    axes.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _course(curve) -> tuple[Sequence[int], list[float]]:
+    return curve.epochs, [100 * value for value in curve.validation_accuracy]
+
+
+def intervals(record: RunRecord) -> str:
+    """Test accuracy of each arm: a dot per seed, the mean with its 95 % interval."""
+    figure, axes = _axes(6.4, 0.7 + 0.55 * len(record.arms))
+    arms: list[ArmResult] = list(reversed(record.arms))
+    for height, arm in enumerate(arms):
+        colour = _COLOURS[arm.name]
+        dots = [100 * s.test_accuracy for s in arm.seeds]
+        axes.plot(dots, [height - 0.18] * len(dots), "o", color=colour, alpha=0.45, markersize=4)
+        mean = arm.test_accuracy
+        axes.plot(100 * mean.value, height + 0.08, "D", color=colour, markersize=6)
+        if mean.low is not None and mean.high is not None:
+            axes.plot(
+                [100 * mean.low, 100 * mean.high], [height + 0.08] * 2, color=colour, linewidth=2
+            )
+    axes.axvline(
+        100 * record.teacher.test_accuracy, color=_COLOURS["teacher"], linestyle="--", linewidth=1.2
+    )
+    axes.set_yticks(range(len(arms)), [arm.title for arm in arms])
+    axes.set_ylim(-0.6, len(arms) - 0.4)
+    axes.set_xlabel("test accuracy, % (dashed: teacher)")
+    return _svg(figure)
+
+
+def size_against_accuracy(rows: Sequence[Row]) -> str:
+    """Bytes of each file, on a log axis, against its test accuracy."""
+    figure, axes = _axes(6.4, 3.4)
+    shown = [row for row in rows if row.bytes is not None and row.accuracy is not None]
+    for row in shown:
+        colour = _COLOURS["teacher" if row.is_teacher else "distilled"]
+        axes.plot(row.bytes, 100 * row.accuracy, "o", color=colour, markersize=8)
+        axes.annotate(
+            row.title,
+            (row.bytes, 100 * row.accuracy),
+            textcoords="offset points",
+            xytext=(8, -3),
+            fontsize=8,
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.35, y=0.25)
+    axes.set_xlabel("bytes of the .tflite file")
+    axes.set_ylabel("test accuracy, %")
+    return _svg(figure)

@@ -1,0 +1,170 @@
+"""The numbers of a run in the order a reader wants them: for the page and for the terminal."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from keras_distill.records.benchmark import EntryRecord
+from keras_distill.records.run import IntervalRecord, RunRecord
+
+HEADER = (
+    "",
+    "test accuracy, %",
+    "parameters",
+    "bytes",
+    "gzipped",
+    "latency, ms (p90)",
+    "agreement with teacher",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a way to train, or a file.
+
+    Attributes:
+        title: What it is.
+        accuracy: Test accuracy, 0..1: of the file, or the mean over the seeds.
+        interval: The 95 % interval over the seeds, for a way to train.
+        entry: What the benchmark measured, for a file.
+        is_teacher: Whether it is the teacher's.
+    """
+
+    title: str
+    accuracy: float
+    interval: IntervalRecord | None = None
+    entry: EntryRecord | None = None
+    is_teacher: bool = False
+
+    @property
+    def bytes(self) -> int | None:
+        """Of the file; None for a way to train."""
+        return None if self.entry is None else self.entry.size.bytes
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The columns of `HEADER` as text."""
+        entry = self.entry
+        if entry is None:
+            return (self.title, percent(self.interval), "", "", "", "", "")
+        latency = entry.latency[0]
+        agreement = None if entry.quality is None else entry.quality.agreement
+        return (
+            self.title,
+            f"{100 * self.accuracy:.1f}",
+            f"{entry.size.parameters:,}",
+            f"{entry.size.bytes:,}",
+            f"{entry.size.gzip_bytes:,}",
+            f"{latency.median_ms:.3g} ({latency.p90_ms:.3g})",
+            "" if agreement is None else f"{100 * agreement:.1f} %",
+        )
+
+
+def percent(interval: IntervalRecord | None) -> str:
+    """An interval of shares in percent: `95.3 (94.8 to 95.8)`."""
+    if interval is None:
+        return ""
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.value:.1f}"
+    return f"{100 * interval.value:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def rows(record: RunRecord) -> list[Row]:
+    """Teacher, each way to train the student, each file of the exported student."""
+    files = [entry for entry in record.benchmark.entries if entry.runtime == "litert"]
+    teacher = Row(
+        f"teacher {record.recipe.teacher.model}",
+        record.teacher.test_accuracy,
+        entry=files[0],
+        is_teacher=True,
+    )
+    ways = [Row(arm.title, arm.test_accuracy.value, arm.test_accuracy) for arm in record.arms]
+    exported = [
+        Row(f"file {entry.name}", entry.quality.accuracy, entry=entry)
+        for entry in files[1:]
+        if entry.quality is not None
+    ]
+    return [teacher, *ways, *exported]
+
+
+def table(record: RunRecord) -> Table:
+    """The table for a terminal."""
+    drawn = Table(title=f"{record.recipe.name} on {record.data.source}", title_justify="left")
+    for number, name in enumerate(HEADER):
+        drawn.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows(record):
+        drawn.add_row(*row.cells)
+    return drawn
+
+
+def note(record: RunRecord) -> str:
+    """What the table's numbers are."""
+    seeds = len(record.recipe.seeds)
+    return (
+        f"Ways to train: mean of {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{' with the 95 % t interval' if seeds > 1 else ''}. Files: seed {record.chosen_seed}, the"
+        " best distilled student on validation data, run by LiteRT on one thread; latency is the"
+        f" median of {record.benchmark.entries[0].latency[0].runs} calls at batch 1, taken in turn."
+        f" Test split: {record.data.test} examples, looked at once."
+    )
+
+
+def sentences(record: RunRecord) -> list[str]:
+    """What the run shows, in words no stronger than its intervals."""
+    lines = [_gain(record)]
+    smallest = min(rows(record)[1 + len(record.arms) :], key=lambda r: r.bytes, default=None)
+    if smallest is not None:
+        lines.append(_smallest(record, smallest))
+    failed = {**record.exports.rejected, **record.exports.impossible}
+    lines += [f"{precision} is not there: {why}" for precision, why in failed.items()]
+    return lines
+
+
+def _gain(record: RunRecord) -> str:
+    gain = record.gain
+    text = f"Distilled minus alone: {100 * gain.value:+.1f} points"
+    if gain.low is None or gain.high is None:
+        return f"{text} on one seed, which gives no interval."
+    text += f" ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired over {gain.n} seeds)"
+    if gain.low > 0:
+        return f"{text}: distilling helps."
+    if gain.high < 0:
+        return f"{text}: distilling hurts here."
+    return f"{text}: the interval holds zero, so nothing is shown."
+
+
+def _smallest(record: RunRecord, row: Row) -> str:
+    teacher = rows(record)[0]
+    assert row.entry is not None and teacher.entry is not None
+    points = 100 * (row.accuracy - teacher.accuracy)
+    text = (
+        f"{row.title.removeprefix('file ')} has 1/{teacher.bytes / row.bytes:.0f} of the teacher's"
+        f" bytes at {points:+.1f} points of its accuracy"
+    )
+    ratio = row.entry.latency[0].ratio
+    if ratio is None:
+        return f"{text}."
+    return (
+        f"{text}; latency {ratio.value:.2f} times the teacher's"
+        f" ({ratio.low:.2f} to {ratio.high:.2f})."
+    )
+
+
+def method(record: RunRecord) -> str:
+    """How the numbers were made, in one paragraph."""
+    data, recipe = record.data, record.recipe
+    labels = (
+        f"{data.labels_kept} of {data.train} training labels, drawn anew for each seed; the teacher"
+        " saw all of them"
+        if data.labels_kept < data.train
+        else "all training labels"
+    )
+    return (
+        f"{data.train} training, {data.validation} validation and {data.test} test examples of"
+        f" {data.source}. The student saw {labels}. Each arm starts from the same initial weights"
+        f" and takes {record.arms[0].steps} steps. Distilled: alpha {recipe.distillation.alpha:g},"
+        f" temperature {recipe.distillation.temperature:g}, the teacher's logits stored once."
+        " Validation data chose the exported seed; test data chose nothing. Intervals over seeds"
+        " are for this one teacher. "
+        + " ".join(f"{note[0].upper()}{note[1:]}." for note in data.notes)
+    )
