@@ -19,6 +19,8 @@ _PUBLIC = {
     "InputError": "_checks",
     "GateError": "_checks",
     "MissingExtraError": "_checks",
+    "SoftTargetStore": "targets.store",
+    "Augmentation": "data.augment",
     "Distiller": "training.distiller",
     "TeacherEnsemble": "teachers.ensemble",
     "DistillationLoss": "losses.base",

@@ -41,7 +41,8 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     return path
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all in it; one that is not there is no error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -78,16 +79,16 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator
     try:
         yield temporary
         if temporary.is_dir():
-            _replace_folder(temporary, path)
+            replace_folder(temporary, path)
         else:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
-def _replace_folder(temporary: Path, path: Path) -> None:
+def replace_folder(temporary: Path, path: Path) -> None:
     """Renames folder `temporary` to `path`; an existing one is moved aside first, then removed."""
     if not path.exists():
         os.rename(temporary, path)
@@ -99,7 +100,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     except OSError:
         os.rename(aside, path)
         raise
-    _remove(aside)
+    remove(aside)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:

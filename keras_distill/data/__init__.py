@@ -1,5 +1,6 @@
 """Named sources of labelled examples as tf.data: one spec string each, three splits, raw values."""
 
+from keras_distill.data.augment import Augmentation
 from keras_distill.data.batching import batches
 from keras_distill.data.labels import UNLABELLED, keep_labels
 from keras_distill.data.load import load, sources
@@ -9,6 +10,7 @@ from keras_distill.data.streams import labels_of
 
 __all__ = [
     "UNLABELLED",
+    "Augmentation",
     "Rescale",
     "Splits",
     "batches",

@@ -60,11 +60,7 @@ def batches(
     buffer = size if buffer is None else min(check_count("buffer", buffer), size)
 
     def one_epoch(seed):
-        # Sets the seed of this function's graph alone: the order shall not depend on the seed of
-        # the process. Any number but 0, for (0, 0) is TensorFlow's way to say "draw a seed".
-        tf.compat.v1.set_random_seed(1)
-        shuffled = ds.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
-        return shuffled.batch(batch_size, drop_remainder=drop_remainder)
+        return shuffled(ds, buffer, seed).batch(batch_size, drop_remainder=drop_remainder)
 
     if shuffle_seed is None:
         result = ds.batch(batch_size, drop_remainder=drop_remainder).repeat(epochs)
@@ -76,6 +72,26 @@ def batches(
         total = tf.data.INFINITE_CARDINALITY if epochs is None else per_epoch * epochs
         result = result.apply(tf.data.experimental.assert_cardinality(total))
     return result.prefetch(2)
+
+
+def epoch_seed(shuffle_seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """The seed of one epoch's order, for `shuffled`: an int64 scalar, in a graph too."""
+    start, step = _signed(shuffle_seed * _SEED_STEP), _signed(_EPOCH_STEP)
+    return tf.constant(start, tf.int64) + tf.cast(epoch, tf.int64) * tf.constant(step, tf.int64)
+
+
+def shuffled(ds: tf.data.Dataset, buffer: int, seed: tf.Tensor) -> tf.data.Dataset:
+    """`ds` in an order that depends on `seed` alone; to be called inside `flat_map`.
+
+    Args:
+        ds: Any data set.
+        buffer: Elements held in memory to shuffle from.
+        seed: int64 scalar.
+    """
+    # Sets the seed of this function's graph alone: the order shall not depend on the seed of the
+    # process. Any number but 0, for (0, 0) is TensorFlow's way to say "draw a seed".
+    tf.compat.v1.set_random_seed(1)
+    return ds.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
 
 
 def _signed(value: int) -> int:

@@ -3,5 +3,13 @@
 from keras_distill.records.base import Record
 from keras_distill.records.benchmark import BenchmarkRecord
 from keras_distill.records.export import ExportRecord, ExportSet
+from keras_distill.records.targets import TargetsInfo, TargetsManifest
 
-__all__ = ["BenchmarkRecord", "ExportRecord", "ExportSet", "Record"]
+__all__ = [
+    "BenchmarkRecord",
+    "ExportRecord",
+    "ExportSet",
+    "Record",
+    "TargetsInfo",
+    "TargetsManifest",
+]

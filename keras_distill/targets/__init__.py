@@ -1,0 +1,5 @@
+"""The soft-target store: what a teacher said, written once, verified, read by `tf.data`."""
+
+from keras_distill.targets.store import SoftTargetStore
+
+__all__ = ["SoftTargetStore"]

@@ -1,0 +1,184 @@
+"""What the teacher says of a batch, whatever the teacher is: per output float32 logits."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_distill._checks import InputError, bad
+from keras_distill.records.targets import TargetsOutput, TargetsTeacher
+from keras_distill.teachers import as_teacher
+
+# The logarithm of the smallest normal float32, 2^-126: what a probability of 0 becomes.
+LOG_OF_ZERO = float(np.log(np.finfo(np.float32).tiny))
+_CHUNK = 1 << 22
+
+
+def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
+    """log p, good as logits at any temperature: softmax(log p / T) is p^(1/T), normalised.
+
+    A probability of 0 counts as 2^-126 (log: -87.3): as unlikely as float32 can say. It keeps the
+    logits finite, so that every loss can take them.
+
+    Args:
+        p: `(B, ..., N)`, rows that sum to 1.
+        first: Index of the batch's first example, for messages.
+
+    Raises:
+        InputError: If a row is negative somewhere or does not sum to 1 within 0.01.
+
+    Example:
+        >>> log_probabilities(np.array([[1.0, 0.0]])).round(1).tolist()
+        [[0.0, -87.30000305175781]]
+    """
+    p = np.asarray(p, np.float32)
+    off = ~np.isclose(p.sum(axis=-1), 1.0, atol=1e-2) | (p < 0).any(axis=-1)
+    if off.any():
+        i = int(np.argwhere(off)[0][0])
+        row = p[i].reshape(-1, p.shape[-1])[np.argwhere(off[i : i + 1])[0][-1] if p.ndim > 2 else 0]
+        raise InputError(
+            "`from_probabilities` needs rows >= 0 that sum to 1. Received: a row from"
+            f" {row.min():.3g} to {row.max():.3g} of sum {row.sum():.3g} at example {first + i}."
+            " Logits need no from_probabilities."
+        )
+    return np.log(np.maximum(p, np.finfo(np.float32).tiny))
+
+
+def look_like_probabilities(values: np.ndarray) -> bool:
+    """Whether every row is >= 0 and sums to 1, in a batch of 2 or more rows."""
+    rows = values.reshape(-1, values.shape[-1])
+    if len(rows) < 2 or rows.shape[1] < 2:
+        return False
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1.0, atol=1e-3))
+
+
+class Answers:
+    """A teacher, or arrays of what one said, behind one method.
+
+    Args:
+        teacher: What `teachers.as_teacher` takes, an array `(n, ..., N)`, or a dict of arrays by
+            output name.
+        from_probabilities: Whether it gives probabilities.
+    """
+
+    def __init__(self, teacher: Any, from_probabilities: bool = False):
+        self._from_probabilities = from_probabilities
+        self._warned = False
+        self.arrays = _arrays(teacher)
+        self._teacher = as_teacher(teacher) if self.arrays is None else None
+
+    def describe(self) -> TargetsTeacher:
+        """Name, fingerprint and T₀, for the manifest."""
+        if self.arrays is not None:
+            return TargetsTeacher(
+                name="array",
+                fingerprint=_array_fingerprint(self.arrays),
+                from_probabilities=self._from_probabilities,
+            )
+        return TargetsTeacher(
+            name=self._teacher.name,
+            fingerprint=self._teacher.fingerprint(),
+            temperature=self._teacher.temperature,
+            from_probabilities=self._from_probabilities,
+        )
+
+    def length(self) -> int | None:
+        """Examples it can speak of, where it is an array."""
+        return None if self.arrays is None else len(next(iter(self.arrays.values())))
+
+    def __call__(self, x: Any, first: int, count: int) -> dict[str | None, np.ndarray]:
+        """Logits of one batch by output name; None names the only one.
+
+        Args:
+            x: The batch, NumPy, padded to the full batch size.
+            first: Index of its first example.
+            count: Examples in it that are no padding.
+
+        Raises:
+            InputError: If the teacher fails on the batch, or its probabilities are none.
+        """
+        if self.arrays is not None:
+            values = {k: np.asarray(v[first : first + count]) for k, v in self.arrays.items()}
+            short = min(len(v) for v in values.values())
+            if short < count:
+                raise InputError(
+                    f"The teacher's array holds {self.length()} rows; the data have more examples."
+                )
+        else:
+            given = self._teacher.predict(x)
+            given = given if isinstance(given, Mapping) else {None: given}
+            values = {k: np.asarray(v) for k, v in given.items()}
+            self._check_batch(values, x)
+            values = {k: v[:count] for k, v in values.items()}
+        return {k: self._as_logits(v, first) for k, v in values.items()}
+
+    def _check_batch(self, values: dict, x: Any) -> None:
+        part = x
+        while isinstance(part, Mapping | tuple | list):
+            part = next(iter(part.values() if isinstance(part, Mapping) else part))
+        for value in values.values():
+            if value.ndim < 2 or len(value) != len(part):
+                raise InputError(
+                    f"The teacher must give logits ({len(part)}, ..., N) for {len(part)} examples."
+                    f" Received: {value.shape}."
+                )
+
+    def _as_logits(self, values: np.ndarray, first: int) -> np.ndarray:
+        values = np.asarray(values, np.float32)
+        if self._from_probabilities:
+            return log_probabilities(values, first)
+        if not self._warned and look_like_probabilities(values):
+            self._warned = True
+            warnings.warn(
+                "The teacher's answers look like probabilities: every row is >= 0 and sums to 1."
+                " Pass from_probabilities=True, or they are stored as if they were logits.",
+                stacklevel=2,
+            )
+        return values
+
+
+def _arrays(teacher: Any) -> dict[str | None, np.ndarray] | None:
+    if isinstance(teacher, np.ndarray):
+        found = {None: teacher}
+    elif isinstance(teacher, Mapping):
+        found = dict(teacher)
+    else:
+        return None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray) or array.ndim < 2 or array.dtype.kind != "f":
+            received = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else array
+            raise bad("teacher" if name is None else name, "be a float array (n, ..., N)", received)
+    lengths = {name: len(array) for name, array in found.items()}
+    if len(set(lengths.values())) != 1:
+        raise bad("teacher", "be arrays of one length", lengths)
+    return found
+
+
+def _array_fingerprint(arrays: dict[str | None, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        step = max(1, _CHUNK // max(1, array[:1].nbytes))
+        for start in range(0, len(array), step):
+            digest.update(np.ascontiguousarray(array[start : start + step]).tobytes())
+    return digest.hexdigest()
+
+
+def outputs_of(
+    values: dict[str | None, np.ndarray], dtype: str, top_k: int | None
+) -> tuple[TargetsOutput, ...]:
+    """What a record must hold, read off the first batch.
+
+    Raises:
+        InputError: If `top_k` keeps every class of some output.
+    """
+    found = []
+    for name, logits in values.items():
+        if top_k is not None and top_k >= logits.shape[-1]:
+            raise bad(
+                "top_k", f"be less than the {logits.shape[-1]} classes", top_k, "Leave it out."
+            )
+        found.append(TargetsOutput(name=name, shape=logits.shape[1:], dtype=dtype, top_k=top_k))
+    return tuple(found)

@@ -1,0 +1,338 @@
+"""Writing a store: shard by shard, each all or nothing, so that a killed build can go on."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import _files
+from keras_distill._checks import InputError
+from keras_distill.data.augment import Augmentation
+from keras_distill.records.targets import TargetsManifest, TargetsShard
+from keras_distill.targets import _fidelity, _keys, _layout
+from keras_distill.targets._answers import Answers, outputs_of
+from keras_distill.targets._progress import Report
+
+MANIFEST = "manifest.json"
+_SHARD_EXAMPLES = 4096
+_SHARD_BYTES = 1 << 26
+# What a resumed build must share with the one that was interrupted.
+_SAME = (
+    "teacher", "inputs", "outputs", "views", "augment_fingerprint", "batch_size", "shard_examples",
+)  # fmt: skip
+
+
+class Settings(NamedTuple):
+    """What the caller of `SoftTargetStore.build` asked for, checked."""
+
+    top_k: int | None
+    dtype: str
+    views: int
+    augment: Augmentation | None
+    batch_size: int
+    shard_batches: int | None
+
+
+def partial_path(path: Path) -> Path:
+    """The folder beside `path` in which an unfinished build stands."""
+    return path.with_name(path.name + ".partial")
+
+
+def shard_name(kind: str, number: int) -> str:
+    """`keys-00003.bin`, `view0-00003.bin`."""
+    return f"{kind}-{number:05d}.bin"
+
+
+class Batch(NamedTuple):
+    """Up to batch_size examples, padded with copies of the last one to exactly that many."""
+
+    x: Any
+    keys: np.ndarray
+    count: int
+
+
+def read_batches(
+    dataset: tf.data.Dataset,
+    batch_size: int,
+    *,
+    skip: int = 0,
+    view: int = 0,
+    augment: Augmentation | None = None,
+) -> Iterator[Batch]:
+    """The examples of one view in batches that are always full.
+
+    What a teacher answers can depend, in the last bits, on the shape of the batch. With batches
+    that start at the same examples and have the same shape, a resumed build has the same bytes.
+
+    Args:
+        dataset: Unbatched.
+        batch_size: Examples in a batch.
+        skip: Examples to leave out at the start, a multiple of `batch_size`.
+        view: Which view.
+        augment: Its augmentation.
+    """
+    data = dataset.skip(skip).map(lambda x, *_: (x, _keys.key(x)), num_parallel_calls=4)
+    data = data.enumerate(skip).batch(batch_size)
+
+    def viewed(index: tf.Tensor, pair: tuple) -> tuple:
+        x, key = pair
+        return (augment.apply(x, index, view) if augment else x), key
+
+    for x, key in data.map(viewed).prefetch(2).as_numpy_iterator():
+        count = len(key)
+        missing = batch_size - count
+        if missing:
+            x = tf.nest.map_structure(
+                lambda a, m=missing: np.concatenate([a, np.repeat(a[-1:], m, axis=0)]), x
+            )
+        yield Batch(x, key, count)
+
+
+@contextlib.contextmanager
+def whole_files(*paths: Path) -> Iterator[list[Any]]:
+    """Yields open files that stand at `paths`, in this order, only once they are whole and on disk.
+
+    Files that nothing was written to are dropped, and so are all if the block fails.
+    """
+    temporary = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
+    try:
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(path.open("wb")) for path in temporary]
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for source, path in zip(temporary, paths, strict=True):
+            if source.stat().st_size:
+                os.replace(source, path)
+    finally:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+
+
+class Builder:
+    """One build, begun or resumed.
+
+    Args:
+        answers: The teacher.
+        dataset: Unbatched, checked by `_keys.x_spec`.
+        path: Where the store shall stand.
+        settings: What was asked for.
+        report: Told the examples done and their total.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        dataset: tf.data.Dataset,
+        path: Path,
+        settings: Settings,
+        report: Report,
+    ):
+        self._answers, self._dataset, self._path = answers, dataset, path
+        self._settings, self._report = settings, report
+        self._folder = partial_path(path)
+        known = int(dataset.cardinality())
+        self._examples = known if known >= 0 else answers.length()
+
+    def run(self, *, overwrite: bool) -> None:
+        """Builds, or goes on building, and puts the store in its place."""
+        plan = self._plan()
+        self._shard_examples = plan.shard_examples
+        if not self._resumes(plan, overwrite):
+            _files.remove(self._folder)
+            self._folder.mkdir(parents=True)
+            plan.save(self._folder / MANIFEST)
+        for leftover in self._folder.iterdir():
+            if leftover.suffix == ".tmp" or leftover.name.startswith("."):
+                leftover.unlink()
+        examples = self._settled(plan)
+        shards = []
+        for view in range(plan.views):
+            shards += self._list(plan, f"view{view}", examples, plan.record_bytes)
+        keys = self._list(plan, "keys", examples, _keys.KEY_BYTES)
+        finished = {"examples": examples, "shards": tuple(shards), "keys": tuple(keys)}
+        plan.model_copy(update=finished).save(self._folder / MANIFEST, overwrite=True)
+        _files.replace_folder(self._folder, self._path)
+
+    def _plan(self) -> TargetsManifest:
+        """The manifest of the store to be, from the first batch."""
+        s = self._settings
+        first = next(read_batches(self._dataset, s.batch_size, augment=s.augment), None)
+        if first is None:
+            raise InputError("`dataset` is empty.")
+        values = self._answers(first.x, 0, first.count)
+        self._first = first.keys, values
+        outputs = outputs_of(values, s.dtype, s.top_k)
+        size = sum(output.payload_bytes for output in outputs) * s.batch_size
+        batches = s.shard_batches or max(
+            1, min(_SHARD_EXAMPLES // s.batch_size, _SHARD_BYTES // size)
+        )
+        return TargetsManifest(
+            teacher=self._answers.describe(),
+            inputs=_keys.describe(self._dataset.element_spec[0]),
+            outputs=outputs,
+            views=s.views,
+            augment=s.augment.settings() if s.augment else None,
+            augment_fingerprint=s.augment.fingerprint() if s.augment else None,
+            batch_size=s.batch_size,
+            shard_examples=batches * s.batch_size,
+            topk_error=_fidelity.table(list(values.values()), s.top_k) if s.top_k else (),
+        )
+
+    def _resumes(self, plan: TargetsManifest, overwrite: bool) -> bool:
+        """Whether the unfinished build that stands there, if any, is of this very store."""
+        if not (self._folder / MANIFEST).exists():
+            return False
+        found = TargetsManifest.load(self._folder / MANIFEST)
+        other = [name for name in _SAME if getattr(found, name) != getattr(plan, name)]
+        stored = self._stored_keys(0, len(self._first[0]))
+        if len(stored) and not np.array_equal(stored, self._first[0]):
+            other.append("data")
+        if other and not overwrite:
+            raise InputError(
+                f"{self._folder} holds an unfinished build of another store (other:"
+                f" {', '.join(other)}). Pass overwrite=True (--overwrite) to begin anew."
+            )
+        return not other
+
+    def _settled(self, plan: TargetsManifest) -> int:
+        """Writes what is missing, view by view; returns the number of examples."""
+        examples = self._examples
+        for view in range(plan.views):
+            found = self._view(plan, view, examples)
+            if examples is not None and found != examples:
+                raise InputError(
+                    f"`dataset` gave {found} examples where {examples} were expected (view {view})."
+                )
+            examples = found
+        if self._answers.length() not in (None, examples):
+            raise InputError(
+                f"The teacher's array holds {self._answers.length()} rows for {examples} examples."
+            )
+        return examples
+
+    def _view(self, plan: TargetsManifest, view: int, examples: int | None) -> int:
+        """Writes the shards of one view that are missing; returns its number of examples."""
+        done = self._whole_shards(plan, view)
+        over = done % plan.shard_examples > 0
+        self._check_same_data(done, over)
+        total = None if examples is None else examples * plan.views
+        before = view * (examples or 0)
+        self._report(before + done, total)
+        stream = read_batches(
+            self._dataset, plan.batch_size, skip=done, view=view, augment=self._settings.augment
+        )
+        while not over:
+            number = done // plan.shard_examples
+            paths = [self._folder / shard_name(f"view{view}", number)]
+            if view == 0:
+                # Keys first: where the records of a shard stand, its keys do too.
+                paths.insert(0, self._folder / shard_name("keys", number))
+            with whole_files(*paths) as files:
+                start = done
+                while done < start + plan.shard_examples and (batch := next(stream, None)):
+                    self._write(plan, view, done, batch, files)
+                    done += batch.count
+                    self._report(before + done, total)
+            over = done < start + plan.shard_examples
+        return done
+
+    def _write(
+        self, plan: TargetsManifest, view: int, first: int, batch: Batch, files: list
+    ) -> None:
+        values = self._answer(view, first, batch)
+        if set(values) != {output.name for output in plan.outputs}:
+            raise InputError(
+                f"The teacher gave other outputs at example {first}: {sorted(map(str, values))}."
+            )
+        ordered = [values[output.name] for output in plan.outputs]
+        files[-1].write(_layout.encode(ordered, plan.outputs, first))
+        if view == 0:
+            files[0].write(batch.keys.astype("<i8").tobytes())
+        else:
+            self._compare(first, batch.keys)
+
+    def _answer(self, view: int, first: int, batch: Batch) -> dict:
+        """The teacher's answer; to the very first batch it has been given while planning."""
+        if view or first:
+            return self._answers(batch.x, first, batch.count)
+        keys, values = self._first
+        if not np.array_equal(keys, batch.keys):
+            raise InputError(
+                "`dataset` gives other examples each time it is read. Build the store from the data"
+                " before shuffle() and before any random augmentation."
+            )
+        return values
+
+    def _whole_shards(self, plan: TargetsManifest, view: int) -> int:
+        """Examples of a view that stand already."""
+        done = 0
+        while done % plan.shard_examples == 0:
+            path = self._folder / shard_name(f"view{view}", done // plan.shard_examples)
+            if not path.exists():
+                break
+            done += path.stat().st_size // plan.record_bytes
+        return done
+
+    def _check_same_data(self, done: int, over: bool) -> None:
+        """Compares the examples that need no teacher any more with their keys."""
+        if not done:
+            return
+        data = self._dataset if over else self._dataset.take(done)
+        keys = data.map(lambda x, *_: _keys.key(x), num_parallel_calls=4).batch(_keys.CHUNK)
+        first = 0
+        for part in keys.as_numpy_iterator():
+            self._compare(first, part)
+            first += len(part)
+        if first != done:
+            raise InputError(
+                f"`dataset` has {first} examples; the build begun in {self._folder} had {done}."
+            )
+
+    def _compare(self, first: int, keys: np.ndarray) -> None:
+        stored = self._stored_keys(first, len(keys))
+        if not np.array_equal(stored, keys):
+            shared = min(len(stored), len(keys))
+            wrong = np.flatnonzero(stored[:shared] != keys[:shared])
+            index = first + (int(wrong[0]) if len(wrong) else shared)
+            raise InputError(
+                f"Example {index} of `dataset` is not what it was when {self._folder} was begun."
+                " Give the same data in the same order, or remove that folder to begin anew."
+            )
+
+    def _stored_keys(self, first: int, count: int) -> np.ndarray:
+        """The keys of examples first … first+count, which may lie in several files."""
+        size, found = self._shard_examples, []
+        while count > 0:
+            path = self._folder / shard_name("keys", first // size)
+            if not path.exists():
+                break
+            part = np.fromfile(path, "<i8")[first % size : first % size + count]
+            if not len(part):
+                break
+            found.append(part)
+            first, count = first + len(part), count - len(part)
+        return np.concatenate(found) if found else np.zeros(0, "<i8")
+
+    def _list(self, plan, kind: str, examples: int, width: int) -> list[TargetsShard]:
+        """The files of one kind with their checksums."""
+        found = []
+        for number in range(-(-examples // plan.shard_examples)):
+            path = self._folder / shard_name(kind, number)
+            count = min(plan.shard_examples, examples - number * plan.shard_examples)
+            if path.stat().st_size != count * width:
+                raise InputError(
+                    f"{path} has {path.stat().st_size} bytes for {count} records of {width}."
+                    " Remove that folder to begin anew."
+                )
+            found.append(
+                TargetsShard(
+                    file=path.name, examples=count, bytes=count * width, sha256=_files.sha256(path)
+                )
+            )
+        return found

@@ -1,0 +1,79 @@
+"""What keeping k logits of N loses, at each temperature."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from keras_distill._elements import TopK
+from keras_distill.records.targets import TopKError
+from keras_distill.targets._layout import topk
+
+TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0)
+COUNTS = (5, 10, 20, 50, 100)
+
+
+def bins(kept: TopK, classes: int, temperature: float) -> np.ndarray:
+    """log probabilities `(B, k+1)` of the k classes and of all others together.
+
+    The rest's mass is (N-k)·exp(mean/T + var/(2T²)), and never more than (N-k)·exp(min/T), where
+    min is the smallest logit kept.
+
+    Args:
+        kept: NumPy parts of leading shape `(B,)`.
+        classes: N.
+        temperature: T.
+    """
+    logits = np.asarray(kept.logits, np.float64) / temperature
+    rest = kept.rest_mean / temperature + kept.rest_var / (2 * temperature**2)
+    rest = np.minimum(rest, logits.min(axis=-1)) + np.log(classes - logits.shape[-1])
+    return log_softmax(np.concatenate([logits, rest[..., None]], axis=-1), axis=-1)
+
+
+def _kl(log_p: np.ndarray, log_q: np.ndarray) -> float:
+    with np.errstate(invalid="ignore"):
+        terms = np.where(np.isneginf(log_p), 0.0, np.exp(log_p) * (log_p - log_q))
+    return float(terms.sum(axis=-1).mean())
+
+
+def error(logits: np.ndarray, k: int, temperature: float) -> TopKError:
+    """The error of one k at one T, on dense logits.
+
+    Args:
+        logits: `(B, N)`, N > k.
+        k: Logits kept.
+        temperature: T.
+    """
+    kept = topk(logits.astype(np.float32), k)
+    kept = kept._replace(logits=kept.logits.astype(np.float16))
+    classes = logits.shape[-1]
+    log_p = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
+    in_rest = np.ones(logits.shape, bool)
+    np.put_along_axis(in_rest, kept.indices, False, axis=-1)
+    of_rest = logsumexp(np.where(in_rest, log_p, -np.inf), axis=-1)
+    log_q = bins(kept, classes, temperature)
+    exact = np.take_along_axis(log_p, kept.indices, axis=-1)
+    spread = np.where(in_rest, log_q[:, -1:] - np.log(classes - k), 0.0)
+    np.put_along_axis(spread, kept.indices, log_q[:, :-1], axis=-1)
+    return TopKError(
+        top_k=k,
+        temperature=temperature,
+        rest=float(np.exp(of_rest).mean()),
+        kl=_kl(log_p, spread),
+        kl_bins=_kl(np.concatenate([exact, of_rest[:, None]], axis=-1), log_q),
+    )
+
+
+def table(logits: Sequence[np.ndarray], own: int | None = None) -> tuple[TopKError, ...]:
+    """The error against k and T, on the output with the most classes.
+
+    Args:
+        logits: Per output, dense `(B, ..., N)`.
+        own: A further k to try.
+    """
+    flat = max((part.reshape(-1, part.shape[-1]) for part in logits), key=lambda p: p.shape[-1])
+    flat = flat[np.isfinite(flat).all(axis=-1)]
+    ks = sorted(k for k in {*COUNTS, *([own] if own else [])} if k < flat.shape[-1])
+    if not len(flat):
+        return ()
+    return tuple(error(flat, k, temperature) for k in ks for temperature in TEMPERATURES)

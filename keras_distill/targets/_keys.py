@@ -1,0 +1,151 @@
+"""Keys: a hash of every example's x, by which a different or reordered example is found."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+
+KEY_BYTES = 8
+# The chunk in which keys and records are read where single elements are wanted.
+CHUNK = 256
+
+
+def key(x: Any) -> tf.Tensor:
+    """FarmHash64 of one example's x: of its dtype, shape and bytes. int64 scalar, never negative.
+
+    Args:
+        x: A tensor, or a structure of tensors.
+
+    Example:
+        >>> bool(key(tf.constant([1, 2])) == key(tf.constant([2, 1])))
+        False
+    """
+    parts = [tf.io.serialize_tensor(part) for part in tf.nest.flatten(x)]
+    data = parts[0] if len(parts) == 1 else tf.strings.join(parts)
+    return tf.strings.to_hash_bucket_fast(data, 2**63 - 1)
+
+
+def describe(spec: Any, name: str = "x") -> tuple[str, ...]:
+    """dtype and shape of each component of a structure, such as `uint8[32,32,3]`.
+
+    Raises:
+        InputError: If a component is not a dense tensor.
+    """
+    found = []
+    for part in tf.nest.flatten(spec):
+        if not isinstance(part, tf.TensorSpec) or part.shape.rank is None:
+            raise InputError(
+                f"{name} must be dense tensors of known rank. Received: {part}. Pad what is ragged."
+            )
+        sizes = ("?" if size is None else str(size) for size in part.shape)
+        found.append(f"{part.dtype.name}[{','.join(sizes)}]")
+    return tuple(found)
+
+
+def x_spec(dataset: Any, name: str = "dataset") -> Any:
+    """The element spec of x, once `dataset` is known to be what a store can follow.
+
+    Raises:
+        InputError: If it is not an unbatched, finite `tf.data.Dataset` of `(x, y)` or
+            `(x, y, sample_weight)`.
+    """
+    if not isinstance(dataset, tf.data.Dataset):
+        raise InputError(
+            f"`{name}` must be a tf.data.Dataset of (x, y). Received: {type(dataset).__name__}."
+            " For arrays: tf.data.Dataset.from_tensor_slices((x, y))."
+        )
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+        raise InputError(
+            f"`{name}` must give (x, y) or (x, y, sample_weight). Received: {spec}."
+            " Give unlabelled examples the label -1."
+        )
+    if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
+        raise InputError(f"`{name}` must be finite. Take repeat() out, or add take(n).")
+    for part, what in zip(spec, ("x", "y", "sample_weight"), strict=False):
+        describe(part, what)
+    parts = [tf.nest.flatten(component)[0] for component in spec[:2]]
+    if all(isinstance(p, tf.TensorSpec) and p.shape[:1] == [None] for p in parts):
+        raise InputError(
+            f"`{name}` must be unbatched, its examples of one shape. Received: {spec}."
+            " Leave batch() out, and pad sequences to one length."
+        )
+    return spec[0]
+
+
+def read_int64(files: Sequence[str]) -> tf.data.Dataset:
+    """The int64 values of binary files, one by one."""
+    strings = tf.data.FixedLengthRecordDataset(list(files), KEY_BYTES).batch(CHUNK)
+    return strings.map(lambda s: tf.io.decode_raw(s, tf.int64)[:, 0]).unbatch()
+
+
+def _flagged(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """`(True, element)` for every element, then one `(False, zeros)`."""
+
+    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
+        if spec.dtype == tf.string:
+            return tf.fill([size or 0 for size in spec.shape], "")
+        return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
+
+    end = tf.nest.map_structure(zeros, dataset.element_spec)
+    whole = dataset.map(lambda *element: (True, element))
+    return whole.concatenate(tf.data.Dataset.from_tensors((False, end)))
+
+
+def _insist(holds: tf.Tensor, store: str, *message: Any) -> None:
+    tf.debugging.Assert(holds, [f"soft-target store {store}:", *message])
+
+
+def checked(
+    dataset: tf.data.Dataset,
+    files: Sequence[str],
+    store: str,
+    done: Callable[[], Any],
+) -> tf.data.Dataset:
+    """The same elements, each compared with its stored key as it is read.
+
+    Args:
+        dataset: `(x, y, …)`, unbatched.
+        files: The files of keys.
+        store: The store's path, for messages.
+        done: Called in the graph when all were read, were right, and were as many as stored.
+
+    Returns:
+        A dataset whose iterator raises `tf.errors.InvalidArgumentError`, with the index, at the
+        first example that is different, missing or one too many.
+    """
+    stored = read_int64(files).map(lambda k: (True, k))
+    stored = stored.concatenate(tf.data.Dataset.from_tensors((False, tf.constant(0, tf.int64))))
+
+    def check(index, pair):
+        (there, element), (expected, expected_key) = pair
+        _insist(
+            tf.logical_or(there, tf.logical_not(expected)),
+            store, "the data set ends after", index, "examples; the store holds more.",
+        )  # fmt: skip
+        _insist(
+            tf.logical_or(expected, tf.logical_not(there)),
+            store, "the data set has more examples than the", index, "the store holds.",
+        )  # fmt: skip
+        _insist(
+            tf.logical_or(tf.equal(key(element[0]), expected_key), tf.logical_not(there)),
+            store, "example", index, "is not the one stored at this index. Give the data set the"
+            " store was built from: same order (no shuffle before the store), same preprocessing,"
+            " no random augmentation.",
+        )  # fmt: skip
+        return there, element
+
+    def not_the_end(there, _):
+        # Here, where elements come one after another: all before the end have been right.
+        return tf.cond(there, lambda: True, lambda: _then_false(done))
+
+    pairs = tf.data.Dataset.zip((_flagged(dataset), stored)).enumerate()
+    pairs = pairs.map(check, num_parallel_calls=4)
+    return pairs.filter(not_the_end).map(lambda _, element: element)
+
+
+def _then_false(done: Callable[[], Any]) -> bool:
+    done()
+    return False

@@ -1,0 +1,186 @@
+"""How one example's logits become one record of fixed size, and a batch of records logits again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill._elements import TopK
+from keras_distill.records.targets import TargetsOutput
+
+_LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
+
+
+def fields(output: TargetsOutput) -> list[tuple[str, str, tuple[int, ...]]]:
+    """The fields of one output as NumPy describes them: (name, type, shape), little-endian."""
+    logits = {"float16": "<f2", "float32": "<f4"}[output.dtype]
+    if output.top_k is None:
+        return [("logits", logits, output.shape)]
+    lead = output.shape[:-1]
+    index = {2: "<u2", 4: "<u4"}[output.index_bytes]
+    return [
+        ("indices", index, (*lead, output.top_k)),
+        ("logits", logits, (*lead, output.top_k)),
+        ("rest_mean", "<f4", lead),
+        ("rest_var", "<f4", lead),
+    ]
+
+
+def record_dtype(outputs: Sequence[TargetsOutput]) -> np.dtype:
+    """The packed structured dtype of one record; its field `i` is the i-th output."""
+    return np.dtype([(str(i), np.dtype(fields(output))) for i, output in enumerate(outputs)])
+
+
+def topk(logits: np.ndarray, k: int) -> TopK:
+    """The k largest of the last axis, with mean and variance of the rest.
+
+    Among equal logits the lower class comes first. The rest's moments are taken in float64 about
+    a near-centre, so that they lose nothing to cancellation.
+
+    Args:
+        logits: float32 `(..., N)`, N > k.
+        k: Logits kept.
+
+    Example:
+        >>> kept = topk(np.array([[1.0, 5.0, 3.0, 2.0]], "float32"), 2)
+        >>> kept.indices.tolist(), kept.rest_mean.tolist(), kept.rest_var.tolist()
+        ([[1, 2]], [1.5], [0.25])
+    """
+    best, indices = (part.numpy() for part in tf.math.top_k(tf.constant(logits, tf.float32), k))
+    rest = logits.shape[-1] - k
+    wide = logits.astype(np.float64)
+    centre = wide.mean(axis=-1, keepdims=True)
+    wide -= centre
+    kept = best.astype(np.float64) - centre
+    mean = (wide.sum(axis=-1) - kept.sum(axis=-1)) / rest
+    square = (np.square(wide).sum(axis=-1) - np.square(kept).sum(axis=-1)) / rest
+    variance = np.maximum(square - np.square(mean), 0.0)
+    return TopK(
+        indices,
+        best,
+        (mean + centre[..., 0]).astype(np.float32),
+        variance.astype(np.float32),
+    )
+
+
+def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
+    """Refuses logits that the record cannot hold.
+
+    Args:
+        logits: float32 `(B, ..., N)`.
+        output: What the record declares.
+        first: Index of the batch's first example, for the message.
+
+    Raises:
+        InputError: If the shape is another, a logit is NaN or +inf, one is -inf under top-k, or
+            one is too large for the dtype.
+    """
+    name = "" if output.name is None else f" of output {output.name!r}"
+    if logits.shape[1:] != output.shape:
+        raise InputError(
+            f"The teacher's logits{name} must have one shape, {output.shape}, for all examples."
+            f" Received: {logits.shape[1:]} at example {first}. Pad sequences to one length."
+        )
+    reach = np.abs(logits).reshape(len(logits), -1).max(axis=1)
+    if np.all(reach <= _LARGEST[output.dtype]):
+        return
+    flat = logits.reshape(len(logits), -1)
+    for i, row in enumerate(flat):
+        where = f"at example {first + i}"
+        if np.isnan(row).any() or np.isposinf(row).any():
+            raise InputError(
+                f"The teacher's logits{name} must be finite. Received: NaN or inf {where}."
+            )
+        if output.top_k is not None and np.isneginf(row).any():
+            raise InputError(
+                f"A top-k record cannot hold -inf: the rest has no mean. Received: -inf {where}."
+                " Leave `top_k` out."
+            )
+        finite = np.abs(row[np.isfinite(row)])
+        if finite.size and finite.max() > _LARGEST[output.dtype]:
+            raise InputError(
+                f"float16 holds logits up to 65504. Received: {finite.max():g}{name} {where}."
+                " Pass dtype='float32'."
+            )
+
+
+def encode(values: Sequence[np.ndarray], outputs: Sequence[TargetsOutput], first: int) -> bytes:
+    """The records of one batch, one after another.
+
+    Args:
+        values: For each output, float32 logits `(B, ..., N)`.
+        outputs: What a record holds.
+        first: Index of the batch's first example, for messages.
+    """
+    records = np.zeros(len(values[0]), record_dtype(outputs))
+    for i, (logits, output) in enumerate(zip(values, outputs, strict=True)):
+        check_logits(logits, output, first)
+        part = records[str(i)]
+        if output.top_k is None:
+            part["logits"] = logits
+        else:
+            for name, value in topk(logits, output.top_k)._asdict().items():
+                part[name] = value
+    return records.tobytes()
+
+
+def decode_array(data: bytes, outputs: Sequence[TargetsOutput]) -> list[np.ndarray | TopK]:
+    """The inverse of `encode` in NumPy: per output float32 logits, or a `TopK`."""
+    records = np.frombuffer(data, record_dtype(outputs))
+    values = []
+    for i, output in enumerate(outputs):
+        part = records[str(i)]
+        if output.top_k is None:
+            values.append(part["logits"].astype(np.float32))
+        else:
+            values.append(
+                TopK(
+                    part["indices"].astype(np.int32),
+                    part["logits"].astype(np.float32),
+                    part["rest_mean"],
+                    part["rest_var"],
+                )
+            )
+    return values
+
+
+def _decode_field(raw: tf.Tensor, dtype: np.dtype, offset: int, whole: int) -> tf.Tensor:
+    """One field of raw 16-bit words `(B, whole)`, as float32 or int32 `(B, ...)`."""
+    base, words = dtype.base, dtype.itemsize // 2
+    part = raw if words == whole else raw[:, offset // 2 : offset // 2 + words]
+    if base.itemsize == 4:
+        part = tf.bitcast(tf.reshape(part, (-1, words // 2, 2)), tf.int32)
+        if base.kind == "f":
+            part = tf.bitcast(part, tf.float32)
+    elif base.kind == "f":
+        part = tf.cast(tf.bitcast(part, tf.float16), tf.float32)
+    else:
+        part = tf.cast(part, tf.int32)
+    return tf.reshape(part, (-1, *dtype.shape))
+
+
+def decode(records: tf.Tensor, outputs: Sequence[TargetsOutput]) -> Any:
+    """The inverse of `encode` in TensorFlow, for a whole batch at once.
+
+    Args:
+        records: string `(B,)`.
+        outputs: What a record holds.
+
+    Returns:
+        float32 logits `(B, ..., N)` or a `TopK` of int32 and float32; a dict of these by name
+        where the outputs have names.
+    """
+    layout = record_dtype(outputs)
+    words = layout.itemsize // 2
+    raw = tf.reshape(tf.io.decode_raw(records, tf.uint16), (-1, words))
+    values = {}
+    for i, output in enumerate(outputs):
+        part, start = layout.fields[str(i)][:2]
+        parts = {
+            name: _decode_field(raw, dtype, start + offset, words)
+            for name, (dtype, offset, *_) in part.fields.items()
+        }
+        values[output.name] = parts["logits"] if output.top_k is None else TopK(**parts)
+    return values.get(None, values)

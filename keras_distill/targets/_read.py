@@ -1,0 +1,197 @@
+"""The read path: user's examples and stored records, joined without Python."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill._elements import Targets
+from keras_distill.data.augment import Augmentation
+from keras_distill.data.batching import epoch_seed, shuffled
+from keras_distill.records.targets import TargetsManifest
+from keras_distill.targets import _keys, _layout
+
+_SHUFFLE_BYTES = 1 << 29
+_EPOCH, _CHECKED = 0, 1
+
+
+class State:
+    """What one dataset remembers between its iterations: epochs begun, and whether all was checked.
+
+    An anonymous hash table, not a `tf.Variable`: a distribution strategy mirrors variables, and
+    the table lives as long as the dataset that refers to it.
+    """
+
+    def __init__(self, first_epoch: int):
+        self._table = tf.lookup.experimental.MutableHashTable(
+            tf.int64, tf.int64, default_value=0, experimental_is_anonymous=True
+        )
+        self._set(_EPOCH, first_epoch)
+
+    def _get(self, slot: int) -> tf.Tensor:
+        return self._table.lookup(tf.constant(slot, tf.int64))
+
+    def _set(self, slot: int, value: Any) -> None:
+        self._table.insert(tf.constant(slot, tf.int64), tf.cast(value, tf.int64))
+
+    def begin(self, *_: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Begins an epoch, in the graph: its number, and whether its examples must be checked."""
+        epoch = self._get(_EPOCH)
+        self._set(_EPOCH, epoch + 1)
+        return epoch, tf.equal(self._get(_CHECKED), 0)
+
+    def done(self) -> None:
+        """Notes, in the graph, that every example was checked."""
+        self._set(_CHECKED, 1)
+
+
+def labelled(labels: Any) -> tf.Tensor:
+    """Which examples have a label: all but those with the sparse class label -1.
+
+    Args:
+        labels: y of one example or of a batch; the result has the shape of a class id.
+    """
+    if not isinstance(labels, tf.Tensor) or not labels.dtype.is_integer:
+        return tf.ones(tf.shape(tf.nest.flatten(labels)[0])[:1], tf.bool)
+    ids = labels[:, 0] if labels.shape.rank == 2 and labels.shape[1] == 1 else labels
+    if ids.shape.rank != 1:
+        return tf.ones(tf.shape(labels)[:1], tf.bool)
+    return (
+        tf.not_equal(ids, tf.cast(-1, ids.dtype))
+        if ids.dtype.min < 0
+        else tf.ones_like(ids, tf.bool)
+    )
+
+
+def buffer_size(spec: Any, examples: int) -> int:
+    """Examples that a full shuffle may hold in 512 MiB, at most all of them."""
+    size = 64
+    for part in tf.nest.flatten(spec):
+        width = 64 if part.dtype == tf.string else part.dtype.size
+        size += width * (part.shape.num_elements() or 4096)
+    return max(1, min(examples, _SHUFFLE_BYTES // size))
+
+
+class Reader:
+    """Joins one dataset of the user with one store.
+
+    Args:
+        folder: The store.
+        manifest: Its manifest.
+        augment: The augmentation of its views.
+        dataset: The user's, unbatched, checked by `_keys.x_spec`.
+        first_epoch: Number of the first epoch.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        manifest: TargetsManifest,
+        augment: Augmentation | None,
+        dataset: tf.data.Dataset,
+        first_epoch: int = 0,
+    ):
+        self._folder, self._manifest, self._augment = folder, manifest, augment
+        self._dataset = dataset
+        self._state = State(first_epoch)
+
+    def _files(self, shards: Sequence[Any]) -> list[str]:
+        return [f"{self._folder}/{shard.file}" for shard in shards]
+
+    def _records(self, view: tf.Tensor) -> tf.data.Dataset:
+        files = self._files(self._manifest.shards)
+        per_view = len(files) // self._manifest.views
+        names = tf.reshape(tf.constant(files), (self._manifest.views, per_view))[view]
+        return tf.data.FixedLengthRecordDataset(names, self._manifest.record_bytes)
+
+    def _examples(self, check: tf.Tensor) -> tf.data.Dataset:
+        """The user's examples, compared with their keys where `check` says so."""
+        every, none = tf.constant(-1, tf.int64), tf.constant(0, tf.int64)
+        guarded = _keys.checked(
+            self._dataset, self._files(self._manifest.keys), self._folder, self._state.done
+        )
+        guarded = guarded.take(tf.where(check, every, none))
+        return guarded.concatenate(self._dataset.take(tf.where(check, none, every)))
+
+    def _join(self, view: tf.Tensor, check: tf.Tensor) -> tf.data.Dataset:
+        """`(element, record, index)`, one by one."""
+        parts = (self._examples(check), self._records(view), tf.data.Dataset.range(2**62))
+        return tf.data.Dataset.zip(parts if self._augment else parts[:2])
+
+    def _finish(self, element: tuple, teacher: Any, view: Any, index: Any) -> tuple:
+        x, labels, *weight = element
+        if self._augment:
+            x = self._augment.apply(x, index, view)
+        return (x, Targets(labels, teacher, labelled(labels)), *weight)
+
+    def batches(
+        self, batch_size: int, shuffle: int, seed: int, drop_remainder: bool
+    ) -> tf.data.Dataset:
+        """Batches of one view per epoch; decoded and augmented a batch at a time."""
+        views = self._manifest.views
+
+        def one_epoch(epoch: tf.Tensor, check: tf.Tensor) -> tf.data.Dataset:
+            view = epoch % views
+            joined = self._join(view, check)
+            if shuffle > 1:
+                joined = shuffled(joined, shuffle, epoch_seed(seed, epoch))
+            return joined.map(lambda *parts: (view, parts)) if self._augment else joined
+
+        def finish(*parts: Any) -> tuple:
+            view, index = None, None
+            if self._augment:
+                view, (element, records, index) = parts
+            else:
+                element, records = parts
+            return self._finish(
+                element, _layout.decode(records, self._manifest.outputs), view, index
+            )
+
+        n = self._manifest.examples
+        data = tf.data.Dataset.range(1).map(self._state.begin).flat_map(one_epoch)
+        data = data.batch(batch_size, drop_remainder=drop_remainder)
+        data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+        count = n // batch_size if drop_remainder else -(-n // batch_size)
+        return self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
+
+    def attach(self) -> tf.data.Dataset:
+        """Elements one by one: V·n of them, view by view, in the order of the user's dataset."""
+        views = self._manifest.views
+
+        def one_view(view: tf.Tensor, begun: tuple) -> tf.data.Dataset:
+            check = tf.logical_and(begun[1], tf.equal(view, 0))
+            joined = self._join(view, check).batch(_keys.CHUNK)
+            return joined.map(lambda *parts: (view, parts))
+
+        def finish(view: tf.Tensor, parts: tuple) -> tuple:
+            element, records, *index = parts
+            teacher = _layout.decode(records, self._manifest.outputs)
+            return self._finish(element, teacher, view, index[0] if index else None)
+
+        begun = tf.data.Dataset.range(1).map(self._state.begin)
+        data = begun.flat_map(
+            lambda *begun: tf.data.Dataset.range(views).flat_map(lambda v: one_view(v, begun))
+        )
+        data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        return self._with_options(data, views * self._manifest.examples)
+
+    def _with_options(self, data: tf.data.Dataset, count: int) -> tf.data.Dataset:
+        options = tf.data.Options()
+        # Sharding by file would part examples from their records.
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
+
+
+def refuse_targets(dataset: tf.data.Dataset) -> None:
+    """Refuses data that carry soft targets already.
+
+    Raises:
+        InputError: If y is a `Targets`.
+    """
+    if isinstance(dataset.element_spec[1], Targets):
+        raise InputError(
+            "`dataset` carries soft targets already: y is a Targets. Pass (x, labels)."
+        )

@@ -1,0 +1,139 @@
+"""Whether a store is what its manifest says, and the right one for some data and teacher."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import _files
+from keras_distill._checks import GateError
+from keras_distill._elements import TopK
+from keras_distill.data.augment import Augmentation
+from keras_distill.records.targets import TargetsManifest
+from keras_distill.targets import _keys, _layout
+from keras_distill.targets._answers import Answers
+from keras_distill.targets._build import read_batches
+
+_NOISE = 1e-3
+
+
+def wrong_sizes(path: Path, manifest: TargetsManifest) -> list[str]:
+    """A sentence for each file that is missing, cut or too long."""
+    found = []
+    for shard in manifest.shards + manifest.keys:
+        file = path / shard.file
+        if not file.is_file():
+            found.append(f"{file} is missing.")
+        elif file.stat().st_size != shard.bytes:
+            found.append(f"{file} has {file.stat().st_size} bytes; {shard.bytes} were written.")
+    return found
+
+
+def wrong_bytes(path: Path, manifest: TargetsManifest) -> list[str]:
+    """A sentence for each file that is not, byte for byte, what was written."""
+    found = wrong_sizes(path, manifest)
+    if found:
+        return found
+    return [
+        f"{path / shard.file} is damaged: its checksum is not the one in the manifest."
+        for shard in manifest.shards + manifest.keys
+        if _files.sha256(path / shard.file) != shard.sha256
+    ]
+
+
+def verify(
+    path: Path,
+    manifest: TargetsManifest,
+    augment: Augmentation | None,
+    dataset: tf.data.Dataset | None,
+    teacher: Any,
+) -> dict[str, str]:
+    """See `SoftTargetStore.verify`."""
+    if damage := wrong_bytes(path, manifest):
+        raise GateError(" ".join(damage))
+    size = sum(shard.bytes for shard in manifest.shards + manifest.keys)
+    found = {"files": f"{len(manifest.shards + manifest.keys)} files, {size} bytes: as written"}
+    if dataset is not None:
+        found["data"] = _verify_data(path, manifest, dataset)
+    if teacher is not None:
+        answers = Answers(teacher, manifest.teacher.from_probabilities)
+        found["teacher"] = _verify_teacher(manifest, answers)
+        if dataset is not None:
+            found["answers"] = _verify_answers(path, manifest, augment, dataset, answers)
+    return found
+
+
+def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset) -> str:
+    inputs = _keys.describe(_keys.x_spec(dataset))
+    if inputs != manifest.inputs:
+        raise GateError(
+            f"The data have x {', '.join(inputs)}; the store was built from"
+            f" {', '.join(manifest.inputs)}."
+        )
+    stored = np.concatenate([np.fromfile(path / shard.file, "<i8") for shard in manifest.keys])
+    keys = dataset.map(lambda x, *_: _keys.key(x), num_parallel_calls=4).batch(_keys.CHUNK)
+    first = 0
+    for part in keys.as_numpy_iterator():
+        there = stored[first : first + len(part)]
+        wrong = np.flatnonzero(there != part[: len(there)])
+        if len(wrong):
+            raise GateError(f"Example {first + int(wrong[0])} is not the one stored at this index.")
+        first += len(part)
+        if first > len(stored):
+            raise GateError(f"The data have more examples than the {len(stored)} stored.")
+    if first < len(stored):
+        raise GateError(f"The data have {first} examples; {len(stored)} are stored.")
+    return f"{first} examples: the same, in the same order"
+
+
+def _verify_teacher(manifest: TargetsManifest, answers: Answers) -> str:
+    stored, given = manifest.teacher, answers.describe()
+    if stored.fingerprint is None or given.fingerprint is None:
+        return "no fingerprint to compare"
+    if stored.fingerprint != given.fingerprint:
+        raise GateError(
+            f"The store was built from another teacher: {stored.name!r},"
+            f" {stored.fingerprint[:12]}…, not {given.name!r}, {given.fingerprint[:12]}…."
+        )
+    return f"{given.name!r}: the same fingerprint"
+
+
+def _verify_answers(
+    path: Path,
+    manifest: TargetsManifest,
+    augment: Augmentation | None,
+    dataset: tf.data.Dataset,
+    answers: Answers,
+) -> str:
+    batch = next(read_batches(dataset, manifest.batch_size, augment=augment))
+    values = answers(batch.x, 0, batch.count)
+    size = batch.count * manifest.record_bytes
+    with (path / manifest.shards[0].file).open("rb") as file:
+        stored = _layout.decode_array(file.read(size), manifest.outputs)
+    worst = 0.0
+    for output, was in zip(manifest.outputs, stored, strict=True):
+        if output.name not in values:
+            raise GateError(f"The teacher has no output {output.name!r}.")
+        now = values[output.name]
+        if now.shape[1:] != output.shape:
+            raise GateError(f"The teacher gives logits {now.shape[1:]}; {output.shape} are stored.")
+        if isinstance(was, TopK):
+            now = np.take_along_axis(now, was.indices, axis=-1)
+            was = was.logits
+        worst = max(worst, float(_gap(now, was)))
+    rounding = 2.0**-10 if any(o.dtype == "float16" for o in manifest.outputs) else 1e-5
+    if worst > rounding + _NOISE:
+        raise GateError(
+            f"The teacher answers the first batch differently: by up to {worst:.2g} of the largest"
+            " logit."
+        )
+    return f"first {batch.count} examples: the same to {worst:.1g} of the largest logit"
+
+
+def _gap(now: np.ndarray, was: np.ndarray) -> float:
+    finite = np.isfinite(was)
+    if not np.array_equal(finite, np.isfinite(now)):
+        return float("inf")
+    scale = max(1.0, np.abs(was[finite]).max(initial=0.0))
+    return np.abs(now[finite] - was[finite]).max(initial=0.0) / scale
