@@ -1,18 +1,12 @@
 """The one home of the LiteRT interpreter: reads a `.tflite` file, runs it, says what is in it.
 
 `LiteRTModel` runs a file in this process. A damaged or hostile file can kill the process that
-interprets it, so a file of unknown origin goes through `probe` or `predict_isolated` first: they
-run this module as a child (`python -m keras_distill._litert`), and a death by signal becomes an
-`InputError`.
+interprets it; `_isolated` runs one in a child process.
 """
 
-import json
+import functools
 import os
-import signal
 import struct
-import subprocess
-import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,10 +18,6 @@ import numpy as np
 from keras_distill._checks import InputError, bad, check_count
 
 DYNAMIC_BATCH = 64  # rows per invocation where the file leaves the batch open
-PROBE_SECONDS = 120.0
-
-# Names under which the converter leaves a variable it could not freeze.
-_VARIABLES = frozenset({"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 
 
 class TensorSpec(NamedTuple):
@@ -57,30 +47,32 @@ def read_ops(path: str | os.PathLike) -> dict[str, int]:
     Raises:
         InputError: If the file is not there or not a `.tflite` file.
     """
-    builtin, custom = _count_ops(_read(path), path)
+    builtin, custom = _count_ops(path)
     return dict((builtin + custom).most_common())
 
 
 def custom_ops(path: str | os.PathLike) -> list[str]:
     """The operators of a file that are not TFLite builtins (Flex among them), sorted."""
-    return sorted(_count_ops(_read(path), path)[1])
+    return sorted(_count_ops(path)[1])
 
 
-def _read(path: str | os.PathLike) -> bytes:
+def _check_mark(path: Path) -> None:
     try:
-        data = Path(path).read_bytes()
+        with path.open("rb") as file:
+            start = file.read(8)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    if data[4:8] != b"TFL3":
+    if start[4:] != b"TFL3":
         raise InputError(f"{path}: not a .tflite file (it has no TFL3 mark).")
-    return data
 
 
-def _count_ops(data: bytes, path: str | os.PathLike) -> tuple[Counter, Counter]:
+def _count_ops(path: str | os.PathLike) -> tuple[Counter, Counter]:
     from ai_edge_litert import schema_py_generated as schema
 
+    _check_mark(Path(path))
+    data = Path(path).read_bytes()
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     builtin, custom = Counter(), Counter()
     try:
@@ -117,7 +109,6 @@ class LiteRTModel:
         path: The file.
         inputs: Its inputs.
         outputs: Its outputs, in the order of the file.
-        ops: Operators and their counts, see `read_ops`.
 
     Raises:
         InputError: If it is not a `.tflite` file, is damaged, or has custom or Flex operators.
@@ -134,13 +125,7 @@ class LiteRTModel:
     def __init__(self, path: str | os.PathLike, *, threads: int = 1):
         self.path = Path(path)
         self._threads = check_count("threads", threads)
-        self.ops = read_ops(path)
-        foreign = custom_ops(path)
-        if foreign:
-            raise InputError(
-                f"{path}: has operators that LiteRT does not know: {', '.join(foreign)}."
-                " Build the model from layers that convert to TFLite builtins."
-            )
+        _check_mark(self.path)
         self._lock = threading.Lock()
         self._load()
         self.inputs = tuple(_spec(name, d) for name, d in self._inputs.items())
@@ -162,7 +147,18 @@ class LiteRTModel:
                 self._inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
                 self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         except (ValueError, RuntimeError, MemoryError) as error:
+            foreign = custom_ops(self.path)
+            if foreign:
+                raise InputError(
+                    f"{self.path}: has operators that LiteRT does not know: {', '.join(foreign)}."
+                    " Build the model from layers that convert to TFLite builtins."
+                ) from error
             raise InputError(f"{self.path}: LiteRT cannot load it: {_one_line(error)}") from error
+
+    @functools.cached_property
+    def ops(self) -> dict[str, int]:
+        """Operators and their counts, see `read_ops`."""
+        return read_ops(self.path)
 
     def resize_batch(self, size: int) -> bool:
         """Sets the batch of a file, also of one made for another batch, if its graph allows it.
@@ -202,7 +198,7 @@ class LiteRTModel:
         Raises:
             InputError: If `x` does not fit the inputs, or the interpreter fails on it.
         """
-        arrays = self._arrange(x)
+        arrays = self.arrange(x)
         rows = len(next(iter(arrays.values())))
         size = self._batch or (
             DYNAMIC_BATCH if batch_size is None else check_count("batch_size", batch_size)
@@ -215,7 +211,15 @@ class LiteRTModel:
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
-    def _arrange(self, x: Any) -> dict[str, np.ndarray]:
+    def arrange(self, x: Any) -> dict[str, np.ndarray]:
+        """`x`, checked, by input name, in the dtype of each input (quantised if need be).
+
+        Args:
+            x: As for `predict`.
+
+        Raises:
+            InputError: If `x` does not fit the inputs.
+        """
         names = [spec.name for spec in self.inputs]
         if isinstance(x, Mapping):
             given = dict(x)
@@ -230,6 +234,25 @@ class LiteRTModel:
         if len(rows) != 1 or rows == {0}:
             raise InputError(f"Inputs need one length >= 1. Received lengths: {sorted(rows)}")
         return arrays
+
+    def call(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Runs the interpreter once on rows that `arrange` made; the outputs are left in it.
+
+        This is what a latency measurement times: inputs set, graph run.
+
+        Args:
+            rows: As many as the file's batch, by input name.
+
+        Raises:
+            InputError: If the interpreter fails.
+        """
+        try:
+            self._shape({name: a.shape for name, a in rows.items()})
+            for name, a in rows.items():
+                self._interpreter.set_tensor(self._inputs[name]["index"], a)
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{self.path}: LiteRT cannot run it: {_one_line(error)}") from error
 
     def _shape(self, shapes: Mapping[str, Sequence[int]]) -> None:
         changed = False
@@ -250,19 +273,12 @@ class LiteRTModel:
         rows = len(next(iter(chunk.values())))
         if pad_to is not None and rows < pad_to:
             chunk = {k: np.resize(v, (pad_to, *v.shape[1:])) for k, v in chunk.items()}
-        try:
-            self._shape({name: a.shape for name, a in chunk.items()})
-            for name, a in chunk.items():
-                self._interpreter.set_tensor(self._inputs[name]["index"], a)
-            self._interpreter.invoke()
-            return {
-                spec.name: _dequantise(
-                    self._interpreter.get_tensor(self._outputs[spec.name]["index"]), spec
-                )[:rows]
-                for spec in self.outputs
-            }
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"{self.path}: LiteRT cannot run it: {_one_line(error)}") from error
+        self.call(chunk)
+        outputs = {}
+        for spec in self.outputs:
+            values = self._interpreter.get_tensor(self._outputs[spec.name]["index"])
+            outputs[spec.name] = _dequantise(values, spec)[:rows]
+        return outputs
 
 
 def _spec(name: str, detail: dict) -> TensorSpec:
@@ -301,132 +317,3 @@ def _dequantise(y: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if spec.scale is not None:
         return np.float32(spec.scale) * (y.astype(np.float32) - np.float32(spec.zero_point))
     return y.astype(np.float32) if y.dtype.kind == "f" else np.array(y)
-
-
-class Probe(NamedTuple):
-    """What a child process found when it loaded a file and ran it once on zeros."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    ops: dict[str, int]
-
-
-def probe(path: str | os.PathLike, *, timeout: float = PROBE_SECONDS) -> Probe:
-    """Loads and runs a file once, on zeros, in a child process that may die.
-
-    Args:
-        path: The file.
-        timeout: Seconds until the child is ended.
-
-    Raises:
-        InputError: If it is no `.tflite` file; has Flex, custom or variable operators; cannot be
-            loaded or run; or kills the interpreter.
-    """
-    variables = _VARIABLES & set(read_ops(path))
-    if variables:
-        raise InputError(
-            f"{path}: has unfrozen variables ({', '.join(sorted(variables))}); its values would be"
-            " lost. Export it again."
-        )
-    answer = _child(path, {"x": None}, timeout)
-    return Probe(
-        inputs=tuple(TensorSpec(*_tupled(s)) for s in answer["inputs"]),
-        outputs=tuple(TensorSpec(*_tupled(s)) for s in answer["outputs"]),
-        ops=answer["ops"],
-    )
-
-
-def predict_isolated(
-    path: str | os.PathLike,
-    x: Any,
-    batch_size: int | None = None,
-    *,
-    threads: int = 1,
-    timeout: float = 3600.0,
-) -> np.ndarray | dict[str, np.ndarray]:
-    """`LiteRTModel(path).predict(x)` in a child process, so that no file can kill this one.
-
-    Args:
-        path: The file.
-        x: As for `LiteRTModel.predict`.
-        batch_size: As there.
-        threads: Threads of the interpreter.
-        timeout: Seconds until the child is ended.
-
-    Raises:
-        InputError: As `LiteRTModel`, and if the child dies.
-    """
-    with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
-        kind, named = _named(x)
-        np.savez(Path(folder, "x.npz"), **named)
-        _child(
-            path, {"x": folder, "kind": kind, "batch_size": batch_size, "threads": threads}, timeout
-        )
-        with np.load(Path(folder, "y.npz")) as arrays:
-            outputs = {name: arrays[name] for name in arrays.files}
-    return outputs if len(outputs) > 1 else next(iter(outputs.values()))
-
-
-def _tupled(spec: list) -> tuple:
-    return (spec[0], tuple(spec[1]), *spec[2:])
-
-
-def _named(x: Any) -> tuple[str, dict[str, np.ndarray]]:
-    if isinstance(x, Mapping):
-        return "dict", {name: np.asarray(a) for name, a in x.items()}
-    if isinstance(x, tuple):
-        return "tuple", {str(i): np.asarray(a) for i, a in enumerate(x)}
-    return "array", {"x": np.asarray(x)}
-
-
-def _child(path: str | os.PathLike, request: dict, timeout: float) -> dict:
-    request = {**request, "path": str(path)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "keras_distill._litert"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InputError(
-            f"{path}: the interpreter hung for {timeout:g} s and was ended."
-        ) from error
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        raise InputError(f"{path}: kills the interpreter ({name}); the file is damaged.")
-    if done.returncode:
-        raise InputError(f"{path}: the interpreter failed: {done.stderr.strip()[-300:]}")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    if "error" in answer:
-        raise InputError(answer["error"])
-    return answer
-
-
-def _serve(request: dict) -> dict:
-    """What the child does: one request in, one answer out."""
-    try:
-        model = LiteRTModel(request["path"], threads=request.get("threads", 1))
-        if request["x"] is None:
-            model.predict({s.name: _zeros(s) for s in model.inputs})
-        else:
-            with np.load(Path(request["x"], "x.npz")) as arrays:
-                x: Any = {name: arrays[name] for name in arrays.files}
-            if request["kind"] != "dict":
-                x = tuple(x.values()) if request["kind"] == "tuple" else x["x"]
-            y = model.predict(x, request["batch_size"])
-            y = y if isinstance(y, dict) else {model.outputs[0].name: y}
-            np.savez(Path(request["x"], "y.npz"), **y)
-    except InputError as error:
-        return {"error": str(error)}
-    return {"inputs": model.inputs, "outputs": model.outputs, "ops": model.ops}
-
-
-def _zeros(spec: TensorSpec) -> np.ndarray:
-    return np.zeros([n or 1 for n in spec.shape], spec.dtype)
-
-
-if __name__ == "__main__":
-    print("\n" + json.dumps(_serve(json.loads(sys.stdin.read()))))

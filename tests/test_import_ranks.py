@@ -16,6 +16,7 @@ RANKS = {
             "_stats",
             "_jobs",
             "_litert",
+            "_isolated",
             "_elements",
             "_backend",
             "_spec",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_distill import _files, _litert
+from keras_distill import _files, _isolated
 from keras_distill._checks import (
     GateError,
     InputError,
@@ -321,9 +321,9 @@ def _deliver(job: _Job, paths: Mapping[str, Path], converted: Mapping[str, Conve
     return ExportSet(exports=exports, rejected=rejected, impossible=impossible)
 
 
-def _verify(job: _Job, name: str, file: Path) -> tuple[_litert.Probe, GateRecord]:
-    probe = _litert.probe(file)
-    y = _litert.predict_isolated(file, job.judged_on.x, threads=os.cpu_count() or 1)
+def _verify(job: _Job, name: str, file: Path) -> tuple[_isolated.Probe, GateRecord]:
+    probe = _isolated.probe(file)
+    y = _isolated.predict(file, job.judged_on.x, threads=os.cpu_count() or 1)
     produced = y if isinstance(y, dict) else {probe.outputs[0].name: y}
     if set(produced) != set(job.reference):
         raise InputError(f"{file}: has the outputs {sorted(produced)}, not {sorted(job.reference)}")
@@ -340,7 +340,7 @@ def _verify(job: _Job, name: str, file: Path) -> tuple[_litert.Probe, GateRecord
 
 
 def _record(
-    job: _Job, name: str, path: Path, made: Converted, probe: _litert.Probe, gate: GateRecord
+    job: _Job, name: str, path: Path, made: Converted, probe: _isolated.Probe, gate: GateRecord
 ) -> ExportRecord:
     o, source = job.options, job.source
     calibration = None

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_distill import metrics
 from keras_distill._checks import InputError
 from keras_distill.records.export import GateRecord, OutputGate
 
@@ -62,16 +63,12 @@ def difference(reference: np.ndarray, produced: np.ndarray) -> tuple[float, floa
     return float(d.max()), float(d.max() / span), float(np.sqrt((d**2).mean()) / deviation)
 
 
-def _share_equal(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a.argmax(-1) == b.argmax(-1)).mean())
-
-
-def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Percent of rows whose largest entry is the label's.
+def class_ids(labels: Any, outputs: np.ndarray) -> np.ndarray:
+    """Labels as class ids `(n, …)`, for outputs `(n, …, classes)`.
 
     Args:
-        outputs: `(n, classes)`, or `(n, 1)` (probability or logit is not told apart: refused).
-        labels: Class ids `(n,)` or `(n, 1)`, or one-hot `(n, classes)`; -1 is left out.
+        labels: Class ids, with or without a last axis of 1, or one-hot rows.
+        outputs: What they label.
 
     Raises:
         InputError: If the shapes do not fit.
@@ -81,13 +78,12 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
         labels = labels.argmax(-1)
     elif labels.ndim == outputs.ndim and labels.shape[-1] == 1:
         labels = labels[..., 0]
-    if labels.shape != outputs.shape[:-1] or outputs.shape[-1] < 2 or labels.dtype.kind not in "iu":
+    if labels.shape != outputs.shape[:-1] or labels.dtype.kind not in "iu":
         raise InputError(
             f"`data` must have class ids {outputs.shape[:-1]} or one-hot rows for outputs of shape"
             f" {outputs.shape}. Received: labels {labels.dtype} {labels.shape}"
         )
-    known = labels >= 0
-    return 100 * float((outputs.argmax(-1)[known] == labels[known]).mean()) if known.any() else 0.0
+    return labels
 
 
 def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:
@@ -162,22 +158,23 @@ def _classified(
 ) -> dict[str, float]:
     if expected.ndim < 2 or expected.shape[-1] < 2:
         return {}
-    found = {"agreement": _share_equal(expected, got)}
+    found = {"agreement": metrics.agreement(expected, got)}
     own = _labels_of(labels, name, names)
     if own is not None:
-        found["accuracy_keras"] = accuracy(expected, own)
-        found["accuracy"] = accuracy(got, own)
+        ids = class_ids(own, expected)
+        found["accuracy_keras"] = metrics.accuracy(expected, ids)
+        found["accuracy"] = metrics.accuracy(got, ids)
     return found
 
 
 def _too_wrong(entry: Mapping[str, Any], max_drop: float | None, quantization: str) -> list[str]:
     if max_drop is None or "accuracy" not in entry:
         return []
-    drop = entry["accuracy_keras"] - entry["accuracy"]
+    drop = 100 * (entry["accuracy_keras"] - entry["accuracy"])
     if drop <= max_drop + 1e-9:
         return []
     return [
-        f"accuracy falls by {drop:.2f} points, from {entry['accuracy_keras']:.2f} to"
-        f" {entry['accuracy']:.2f} % (output {entry['name']!r}; limit {max_drop:g});"
+        f"accuracy falls by {drop:.2f} points, from {entry['accuracy_keras']:.2%} to"
+        f" {entry['accuracy']:.2%} (output {entry['name']!r}; limit {max_drop:g});"
         f" {_ADVICE[quantization]}"
     ]

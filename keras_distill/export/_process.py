@@ -1,7 +1,6 @@
 """Runs the converter in a child process and turns each end it can have into words."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import keras_distill
 from keras_distill._checks import InputError
+from keras_distill._isolated import environment
 
 _POLL_SECONDS = 0.05
 
@@ -64,7 +63,7 @@ def _run_child(request: dict, folder: Path, names: list[str], timeout: float) ->
     command = [sys.executable, "-m", "keras_distill.export._convert", str(job)]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=child_environment()
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
         )
         try:
             done, since = 0, time.monotonic()
@@ -87,13 +86,6 @@ def _run_child(request: dict, folder: Path, names: list[str], timeout: float) ->
             return "was killed (SIGKILL), most likely for lack of memory"
         return f"crashed ({name})"
     return f"failed with exit code {child.returncode}"
-
-
-def child_environment() -> dict[str, str]:
-    """The environment of a child: this very package first on its path, TensorFlow quiet."""
-    root = str(Path(keras_distill.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def _death(name: str, end: str, log: Path) -> str:

@@ -43,8 +43,8 @@ class OutputGate(Record):
         noise: Root mean square of the difference over the standard deviation of Keras's output.
         limit: The most that `relative_difference` and `noise` may be.
         agreement: Share of samples on which both have the same largest entry; None: one entry.
-        accuracy_keras: Accuracy of the Keras model in percent, if the samples have labels.
-        accuracy: Accuracy of the file in percent, likewise.
+        accuracy_keras: Share that the Keras model gets right, 0..1, if the samples have labels.
+        accuracy: Share that the file gets right, likewise.
     """
 
     name: str
