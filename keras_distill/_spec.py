@@ -129,6 +129,18 @@ def size(name: str, text: str) -> tuple[int, int]:
     return count()(name, height), count()(name, width)
 
 
+def flag(name: str, text: str) -> bool:
+    """A reader of 0 or 1.
+
+    Example:
+        >>> flag("minimalistic", "1")
+        True
+    """
+    if text not in ("0", "1"):
+        raise bad(name, "be 0 or 1", text)
+    return text == "1"
+
+
 def text(name: str, value: str) -> str:
     """A reader that takes any text."""
     return value

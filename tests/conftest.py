@@ -12,6 +12,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
+import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is switched on)
+
 
 @pytest.fixture(scope="session")
 def tfds_dir() -> Path:

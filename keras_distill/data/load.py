@@ -6,13 +6,18 @@ from functools import partial
 
 from keras_distill._checks import InputError, check_count
 from keras_distill._spec import Spec
-from keras_distill.data import digits, tfds
+from keras_distill.data import digits, idx, images, mnist1d, npz, python, tfds
 from keras_distill.data.splits import Splits, check_validation
 
 # kind -> (loader, how it is written, what it is)
 _SOURCES: dict[str, tuple[Callable[..., Splits], str, str]] = {
     "digits": (digits.load, "digits", "1,797 real handwritten digits, 8x8; bundled"),
+    "mnist1d": (mnist1d.load, "mnist1d", "generated signals of 40 samples (extra mnist1d)"),
     "tfds": (tfds.load, "tfds:NAME", "prepared by TensorFlow Datasets (--data-dir)"),
+    "idx": (idx.load, "idx:DIR", "IDX files, plain or gzipped, as MNIST ships"),
+    "npz": (npz.load, "npz:FILE", "x_train, y_train and so on in a NumPy archive"),
+    "images": (images.load, "images:DIR", "PNG and JPEG files, a folder per class"),
+    "py": (python.load, "py:package.module:function", "a function of your own"),
 }
 
 

@@ -1,5 +1,6 @@
 """Plain Keras models named by spec strings: raw values in, logits out."""
 
-from keras_distill.models.build import build, families, parse
+from keras_distill.models.build import KerasFile, build, families, parse
+from keras_distill.models.load import load
 
-__all__ = ["build", "families", "parse"]
+__all__ = ["KerasFile", "build", "families", "load", "parse"]

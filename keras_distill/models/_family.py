@@ -31,8 +31,12 @@ class Family(abc.ABC):
             InputError: If the net cannot take that shape.
         """
 
-    def own_rescale(self) -> tuple | None:
-        """The (scale, offset) that belongs to the net; None where any will do."""
+    def own_rescale(self, shape: tuple[int, ...]) -> tuple | None:
+        """The (scale, offset) that belongs to the net; None where any will do.
+
+        Args:
+            shape: Of one example.
+        """
         return None
 
     def logits(self, x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:

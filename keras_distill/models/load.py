@@ -1,0 +1,121 @@
+"""`.keras` files, read without running anything that they bring along."""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_distill import _files, _user_code
+from keras_distill._checks import InputError, bad
+
+_CONFIG = "config.json"
+_MAX_CONFIG = 256 << 20
+
+# Suffix -> what to do instead.
+_REFUSED = {
+    ".h5": "HDF5 models are not read, for they may hold code. Load it in Keras and save it again"
+    " as a .keras file.",
+    ".tflite": "a .tflite file has no weights to train. It can be a teacher, or be benchmarked.",
+    ".pb": "SavedModels are not read. Load it in Keras and save it as a .keras file.",
+}
+_REFUSED[".hdf5"] = _REFUSED[".h5"]
+
+
+def load(path: str | os.PathLike, *, imports: Sequence[str] = ()) -> keras.Model:
+    """Loads a model that `model.save("….keras")` wrote; the optimizer is left out.
+
+    Nothing in the file is run: Keras's safe mode stays on, whatever the process has set, and only
+    classes of Keras and classes registered by a module that the caller names are built.
+
+    Args:
+        path: The file.
+        imports: Modules to import first, from the current folder too, for the classes that they
+            register with `@keras.saving.register_keras_serializable()`.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        InputError: If there is no such file, it is damaged, holds code (a Lambda layer), or
+            classes that are not known.
+
+    Example:
+        >>> import tempfile
+        >>> file = tempfile.mkdtemp() + "/small.keras"
+        >>> keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(file)
+        >>> load(file).output_shape
+        (None, 2)
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() in _REFUSED:
+        raise InputError(f"{path}: {_REFUSED[path.suffix.lower()]}")
+    if isinstance(imports, str):
+        raise bad("imports", "be a list of module names", imports)
+    _files.check_archive(path)
+    config = _config(path)
+    for module in imports:
+        _user_code.import_module("import", module)
+    for part in _objects(config):
+        _check_object(path, part)
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras, h5py and TensorFlow each raise their own
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: Keras cannot load it: {type(error).__name__}: {reason:.300}"
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{path}: holds a {type(model).__name__}, not a model.")
+    return model
+
+
+def _config(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG:
+                raise InputError(f"{path}: {_CONFIG} is too large.")
+            return json.loads(archive.read(_CONFIG))
+    except KeyError as error:
+        raise InputError(
+            f"{path}: not a .keras file: the archive has no {_CONFIG}. Write one with model.save."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {_CONFIG} is not JSON ({error}).") from error
+
+
+def _objects(config: Any) -> Iterator[dict]:
+    """Every serialised object in a config, at whatever depth."""
+    stack = [config]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def _check_object(path: Path, part: dict) -> None:
+    """Refuses code, and classes that neither Keras nor an imported module defines."""
+    name, module = part["class_name"], part.get("module")
+    if name in ("__lambda__", "Lambda"):
+        raise InputError(
+            f"{path}: holds a Lambda, that is code, which is never run. Replace it by a layer class"
+            " decorated with @keras.saving.register_keras_serializable(), save the model again, and"
+            " name its module: --import MODULE (imports=[…])."
+        )
+    ours = module == "keras" or str(module).startswith("keras.")
+    named_function = module == "builtins" and name == "function"  # such as "relu"
+    if "module" not in part or ours or named_function:
+        return
+    registered = part.get("registered_name") or name
+    if keras.saving.get_registered_object(registered) is None:
+        raise InputError(
+            f"{path}: needs {registered!r}, which is not known. Name the module that registers it:"
+            f" --import {module if module not in (None, 'builtins') else 'MODULE'} (imports=[…])."
+        )
