@@ -1,0 +1,290 @@
+"""One layer of Keras 3 as the tf_keras layer that computes the same, or an error that says why not.
+
+Every config key must be known here: a key that is passed on, translated, or dropped only at the
+one value that changes nothing. A key nobody thought of is an error, because a dropped one can be
+a silent difference.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tf_keras
+
+from keras_distill._checks import InputError
+from keras_distill.compress._activations import ACTIVATIONS
+
+_REGULARIZERS = ("L1", "L2", "L1L2")
+_CONSTRAINTS = ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")
+
+
+@dataclass(frozen=True)
+class _Class:
+    """How a layer class crosses the bridge.
+
+    Attributes:
+        same: Config keys passed on as they are.
+        renamed: Keras 3 key -> tf_keras key.
+        dropped: Key -> the values at which tf_keras, which lacks it, computes the same.
+        ignored: Keys that change nothing at the values that `dropped` allows.
+    """
+
+    same: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, tuple] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+def _of(*same: str, dropped: Mapping[str, tuple] | None = None, **renamed: str) -> _Class:
+    return _Class(same=same, dropped=dropped or {}, renamed=renamed)
+
+
+def _weights(*names: str) -> tuple[str, ...]:
+    return tuple(
+        f"{n}_{kind}" for n in names for kind in ("initializer", "regularizer", "constraint")
+    )
+
+
+_CONV = (
+    *("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate"),
+    *("activation", "use_bias", *_weights("kernel", "bias")),
+)
+_DEPTHWISE = (
+    *("kernel_size", "strides", "padding", "data_format", "dilation_rate", "depth_multiplier"),
+    *("activation", "use_bias", *_weights("depthwise", "bias")),
+)
+_SEPARABLE = ("filters", *_DEPTHWISE, *_weights("pointwise"))
+_POOL = _of("pool_size", "strides", "padding", "data_format")
+_GLOBAL_POOL = _of("data_format", "keepdims")
+_NORM = ("axis", "epsilon", "center", "scale", *_weights("gamma", "beta"))
+_RNN = (
+    *("units", "activation", "use_bias", *_weights("kernel", "recurrent", "bias")),
+    *("dropout", "recurrent_dropout", "return_sequences", "return_state", "go_backwards"),
+    *("stateful", "unroll"),
+)
+_LAST = {"data_format": ("channels_last", None)}
+_UNQUANTIZED = {"quantization_config": (None,), "lora_rank": (None,), "lora_alpha": (None,)}
+_WHOLE_MASK = {"zero_output_for_mask": (False,)}
+
+_CLASSES: dict[str, _Class] = {
+    "Dense": _of(
+        "units", "activation", "use_bias", *_weights("kernel", "bias"), dropped=_UNQUANTIZED
+    ),
+    **{f"Conv{n}D": _of(*_CONV, "groups") for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": _of(*_CONV, "output_padding") for n in (1, 2)},
+    "Conv3DTranspose": _Class(
+        same=(*[k for k in _CONV if k != "dilation_rate"], "output_padding"),
+        dropped={"dilation_rate": ((1, 1, 1), [1, 1, 1])},
+    ),
+    **{f"DepthwiseConv{n}D": _of(*_DEPTHWISE) for n in (1, 2)},
+    **{f"SeparableConv{n}D": _of(*_SEPARABLE) for n in (1, 2)},
+    "BatchNormalization": _Class(
+        same=(*_NORM, "momentum", *_weights("moving_mean", "moving_variance")),
+        dropped={"renorm": (False,), "renorm_clipping": (None,), "synchronized": (False,)},
+        ignored=("renorm_momentum",),
+    ),
+    "LayerNormalization": _of(*_NORM, dropped={"rms_scaling": (False,)}),
+    "GroupNormalization": _of(*_NORM, "groups"),
+    "UnitNormalization": _of("axis"),
+    "Rescaling": _of("scale", "offset"),
+    "Activation": _of("activation"),
+    "ReLU": _of("max_value", "negative_slope", "threshold"),
+    "LeakyReLU": _of(negative_slope="alpha"),
+    "ELU": _of("alpha"),
+    "PReLU": _of("shared_axes", *_weights("alpha")),
+    "Softmax": _of("axis"),
+    "Identity": _of(),
+    "Flatten": _of("data_format"),
+    "Reshape": _of("target_shape"),
+    "Permute": _of("dims"),
+    "RepeatVector": _of("n"),
+    "Masking": _of("mask_value"),
+    "Embedding": _of(
+        *("input_dim", "output_dim", "mask_zero", *_weights("embeddings")), dropped=_UNQUANTIZED
+    ),
+    **{f"{kind}Pooling{n}D": _POOL for kind in ("Max", "Average") for n in (1, 2, 3)},
+    **{f"Global{kind}Pooling{n}D": _GLOBAL_POOL for kind in ("Max", "Average") for n in (1, 2, 3)},
+    "ZeroPadding1D": _of("padding", dropped=_LAST),
+    "Cropping1D": _of("cropping"),
+    **{f"ZeroPadding{n}D": _of("padding", "data_format") for n in (2, 3)},
+    **{f"Cropping{n}D": _of("cropping", "data_format") for n in (2, 3)},
+    "UpSampling1D": _of("size"),
+    "UpSampling2D": _of("size", "data_format", "interpolation"),
+    "UpSampling3D": _of("size", "data_format"),
+    **{name: _of() for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")},
+    "Concatenate": _of("axis"),
+    "Dot": _of("axes", "normalize"),
+    "Dropout": _of("rate", "seed", "noise_shape"),
+    "SpatialDropout1D": _of("rate", "seed"),
+    **{f"SpatialDropout{n}D": _of("rate", "seed", "data_format") for n in (2, 3)},
+    "GaussianDropout": _of("rate", "seed"),
+    "AlphaDropout": _of("rate", "seed", dropped={"noise_shape": (None,)}),
+    "GaussianNoise": _of("stddev", "seed"),
+    "SimpleRNN": _Class(same=_RNN, dropped=_WHOLE_MASK, ignored=("seed",)),
+    "LSTM": _Class(
+        same=(*_RNN, "recurrent_activation", "unit_forget_bias"),
+        dropped=_WHOLE_MASK,
+        ignored=("seed",),
+    ),
+    "GRU": _Class(
+        same=(*_RNN, "recurrent_activation", "reset_after"),
+        dropped=_WHOLE_MASK,
+        ignored=("seed",),
+    ),
+}
+
+# Layers whose state is written into the twin as constants, not as weights.
+CONSTANT_LAYERS = ("Normalization",)
+
+SUPPORTED = (*_CLASSES, *CONSTANT_LAYERS)
+
+_WHY_NOT = {
+    "Lambda": "a Lambda holds Python code, which no config describes",
+    "MultiHeadAttention": "attention is not supported by tensorflow-model-optimization",
+    "GroupQueryAttention": "attention is not supported by tensorflow-model-optimization",
+    "Attention": "attention is not supported by tensorflow-model-optimization",
+    "AdditiveAttention": "attention is not supported by tensorflow-model-optimization",
+}
+
+
+def refusal(layer: str, why: str, remedy: str = "") -> InputError:
+    """The error for a layer that cannot be rebuilt in tf_keras.
+
+    Args:
+        layer: Its name, with those of the models around it: `encoder/conv_1`.
+        why: The reason, a clause.
+        remedy: What to do, a sentence.
+    """
+    text = f"Layer {layer!r} cannot be compressed: {why}."
+    return InputError(f"{text} {remedy}" if remedy else text)
+
+
+def check_class(path: str, entry: Mapping[str, Any]) -> None:
+    """Refuses an entry that is no layer of Keras's that has a twin in tf_keras."""
+    name, module = entry["class_name"], entry.get("module")
+    if entry.get("registered_name") or module != "keras.layers":
+        if module and module.startswith("keras.") and "ops" in module.split("."):
+            raise refusal(
+                path,
+                f"it is the operation keras.ops.{name}, not a layer",
+                "Use the layer that does the same (such as Add, Multiply, Rescaling).",
+            )
+        raise refusal(
+            path,
+            f"its class {name} is not one of keras.layers, so tf_keras cannot rebuild it",
+            "Build it from keras.layers as a functional model.",
+        )
+    if name not in SUPPORTED:
+        why = _WHY_NOT.get(name, f"{name} is not among the layers that can be rebuilt in tf_keras")
+        raise refusal(path, why)
+
+
+def _dtype(path: str, value: Any) -> str:
+    config = value.get("config", {}) if isinstance(value, Mapping) else {}
+    name = config.get("name", value)
+    if name != "float32":
+        raise refusal(
+            path,
+            f"its dtype is {name!r}, and only 'float32' is understood",
+            "Rebuild the student with the policy float32; its weights fit.",
+        )
+    return name
+
+
+def _activation(path: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        name = value.get("config", value) if isinstance(value, Mapping) else value
+        raise refusal(path, f"its activation {name!r} is not understood")
+    return ACTIVATIONS[value]
+
+
+def _named(path: str, key: str, value: Any, known: tuple[str, ...], module: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or value.get("class_name") not in known:
+        raise refusal(path, f"its {key} {value!r:.80} is not understood")
+    return getattr(module, value["class_name"])(**value["config"])
+
+
+def _value(path: str, key: str, value: Any) -> Any:
+    if key in ("activation", "recurrent_activation"):
+        return _activation(path, value)
+    if key.endswith("_regularizer"):
+        return _named(path, key, value, _REGULARIZERS, tf_keras.regularizers)
+    if key.endswith("_constraint"):
+        return _named(path, key, value, _CONSTRAINTS, tf_keras.constraints)
+    if isinstance(value, Mapping):
+        raise refusal(path, f"its {key}={value!r:.80} is not understood")
+    return value
+
+
+def _same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and a == b
+
+
+def _settings(path: str, class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    known = _CLASSES[class_name]
+    settings: dict[str, Any] = {}
+    for key, value in config.items():
+        if key == "dtype":
+            settings[key] = _dtype(path, value)
+        elif key in ("name", "trainable"):
+            settings[key] = value
+        elif key == "activity_regularizer" and value is None:
+            continue
+        elif key in known.dropped:
+            if not any(_same(value, allowed) for allowed in known.dropped[key]):
+                raise refusal(path, f"tf_keras has no equal of {key}={value!r:.80}")
+        elif key in known.renamed:
+            settings[known.renamed[key]] = _value(path, key, value)
+        elif key not in (*known.same, *known.ignored):
+            raise refusal(path, f"its config key {key!r} ({value!r:.80}) is not understood")
+        elif key in known.same and not key.endswith("_initializer"):
+            settings[key] = _value(path, key, value)
+    return settings
+
+
+def _normalization(path: str, config: Mapping[str, Any], layer: keras.layers.Layer) -> Any:
+    unknown = set(config) - {"name", "trainable", "dtype", "axis", "invert", "mean", "variance"}
+    if unknown:
+        raise refusal(path, f"its config key {min(unknown)!r} is not understood")
+    _dtype(path, config["dtype"])
+    axis = config["axis"]
+    mean, variance = (np.asarray(value, np.float32) for value in (layer.mean, layer.variance))
+    return tf_keras.layers.Normalization(
+        axis=tuple(axis) if isinstance(axis, list) else axis,
+        mean=np.squeeze(mean),
+        variance=np.squeeze(variance),
+        invert=config["invert"],
+        name=config["name"],
+    )
+
+
+def translate(
+    path: str, entry: Mapping[str, Any], layer: keras.layers.Layer, *, linear: bool = False
+) -> Any:
+    """The tf_keras layer that computes what a Keras 3 layer computes, not yet built.
+
+    Args:
+        path: The layer's name with those of the models around it, for errors.
+        entry: The layer's entry in the model's config.
+        layer: The layer itself.
+        linear: Whether its softmax or sigmoid is left out.
+
+    Raises:
+        InputError: If the class, a config key or a value of one is not understood.
+    """
+    check_class(path, entry)
+    if entry["class_name"] in CONSTANT_LAYERS:
+        return _normalization(path, entry["config"], layer)
+    settings = _settings(path, entry["class_name"], entry["config"])
+    if linear and entry["class_name"] == "Softmax":
+        return tf_keras.layers.Activation("linear", name=settings["name"])
+    if linear:
+        settings["activation"] = "linear"
+    make: Callable[..., Any] = getattr(tf_keras.layers, entry["class_name"])
+    return make(**settings)
