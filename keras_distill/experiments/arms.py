@@ -136,7 +136,7 @@ def make(inputs: Inputs, store: SoftTargetStore, rounds: Rounds) -> list[Arm]:
 
     def few_labels(seed: int, first_epoch: int) -> tf.data.Dataset:
         labelled = inputs.few_labels(seed).filter(lambda x, y: y != data.UNLABELLED)
-        labelled = labelled.apply(tf.data.experimental.assert_cardinality(kept))
+        labelled = labelled.apply(tf.data.experimental.assert_cardinality(kept)).cache()
         first_step = first_epoch * rounds.steps
         return _repeated(labelled, training.batch_size, seed, first_step)
 
