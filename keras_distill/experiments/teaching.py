@@ -133,6 +133,12 @@ def save_plain(model: keras.Model, path: Path) -> None:
 
 def ask(inputs: Inputs, taught: Taught, folder: RunFolder, reporter: Reporter) -> SoftTargetStore:
     """The store with what the teacher says of the training split, built or found complete."""
-    reporter.stage("targets", f"{inputs.splits.sizes['train']} soft targets, stored once")
+    count = inputs.splits.sizes["train"]
+    reporter.stage("targets", f"{count} soft targets, stored once")
     path = folder.work / "targets"
-    return SoftTargetStore.build(taught.teacher, inputs.splits.train, path)
+    if path.exists():
+        return SoftTargetStore.open(path)
+    report = reporter.track("teacher", count)
+    return SoftTargetStore.build(
+        taught.teacher, inputs.splits.train, path, progress=lambda done, total: report(done)
+    )
