@@ -243,7 +243,7 @@ class DistillationLoss(keras.distillation.DistillationLoss):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Makes the loss from `get_config`'s settings."""
-        return cls(**{name: _deserialized(value) for name, value in config.items()})
+        return cls(**{name: deserialized(value) for name, value in config.items()})
 
 
 def known_differ(a: tuple, b: tuple) -> bool:
@@ -282,7 +282,8 @@ def serialized(name: str, setting: Setting) -> Any:
     return keras.saving.serialize_keras_object(setting)
 
 
-def _deserialized(value: Any) -> Any:
+def deserialized(value: Any) -> Any:
+    """A setting, or any other object, from `serialized`'s form."""
     if isinstance(value, dict) and "class_name" in value:
         return keras.saving.deserialize_keras_object(value)
     return value
