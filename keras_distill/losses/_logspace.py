@@ -48,6 +48,12 @@ def softened(logits: tf.Tensor, temperature: Any) -> tf.Tensor:
     return logits / number(temperature, logits.dtype)
 
 
+def below_top(logits: tf.Tensor, temperature: Any) -> tf.Tensor:
+    """(logits - max)/T: the same probabilities, and a logsumexp near 0 that rounds little."""
+    top = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
+    return softened(logits - top, temperature)
+
+
 def rescaled(value: tf.Tensor, temperature: Any) -> tf.Tensor:
     """value · T²: keeps the gradient's size about the same for every temperature.
 

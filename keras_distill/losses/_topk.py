@@ -9,6 +9,7 @@ from keras_distill._elements import TopK
 from keras_distill.losses._logspace import (
     STANDARD_EPSILON,
     as_float,
+    below_top,
     expected,
     gathered,
     num_classes,
@@ -23,7 +24,7 @@ def as_topk(teacher: TopK, student: Any) -> tuple[TopK, tf.Tensor]:
     parts = [as_float(part) for part in (teacher.logits, teacher.rest_mean, teacher.rest_var)]
     if any(part.dtype != student.dtype for part in parts):
         student, *parts = (tf.cast(part, tf.float64) for part in (student, *parts))
-    return TopK(tf.convert_to_tensor(teacher.indices), *parts), student
+    return TopK(tf.cast(teacher.indices, tf.int32), *parts), student
 
 
 def log_probabilities(teacher: TopK, classes: int, temperature: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -50,9 +51,10 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
     """KL(teacher ‖ student) at T over k+1 outcomes: the k kept classes and "any other".
 
     By the chain rule this is the dense KL less P_rest·KL(teacher within the rest ‖ student within
-    the rest), of which a `TopK` knows nothing. So it never exceeds the dense value (up to the
-    error of the rest's mass), is 0 for a student equal to the teacher, and its gradient is the
-    dense one with the teacher's rest spread over the classes as the student's own rest is.
+    the rest), of which a `TopK` knows nothing. So, up to the error of the rest's mass, it never
+    exceeds the dense value and is 0 for a student equal to the teacher; its gradient is the dense
+    one with the teacher's rest spread over the classes as the student's own rest is. Both come
+    near the dense ones where the teacher's rest has little mass at T: the warmer, the larger k.
     The student's rest is a logsumexp over the classes left out, never log(1 - Σ q).
 
     Args:
@@ -64,7 +66,7 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
         `(...)`, in the wider dtype; not yet times T².
     """
     teacher, student = as_topk(teacher, student)
-    student = softened(student, temperature)
+    student = below_top(student, temperature)
     log_z = tf.reduce_logsumexp(student, axis=-1)
     kept = gathered(student, teacher.indices) - log_z[..., None]
     if num_classes(student) == teacher.indices.shape[-1]:
@@ -81,10 +83,10 @@ def standardized(teacher: TopK, classes: int) -> TopK:
     """The `TopK` of the standardised logits, exactly: a `TopK` holds their mean and variance.
 
     Args:
-        teacher: `TopK` of leading shape `(...)`, parts of one float dtype.
+        teacher: `TopK` of leading shape `(...)`.
         classes: N >= 2.
     """
-    _, kept, rest_mean, rest_var = teacher
+    kept, rest_mean, rest_var = map(as_float, teacher[1:])
     rest = tf.cast(classes - kept.shape[-1], kept.dtype)
     if classes == kept.shape[-1]:
         rest_mean, rest_var = tf.zeros_like(rest_mean), tf.zeros_like(rest_var)

@@ -24,6 +24,7 @@ from keras_distill.losses._logspace import (
     STANDARD_EPSILON,
     as_float,
     as_pair,
+    below_top,
     expected,
     gathered,
     num_classes,
@@ -50,6 +51,7 @@ __all__ = [
     "soft_cross_entropy",
     "soft_target",
     "standardized",
+    "topk_log_probabilities",
 ]
 
 
@@ -182,7 +184,7 @@ def decoupled(
     target = tf.maximum(ids, 0)[..., None]
 
     def parts(logits):
-        z = softened(logits, temperature)
+        z = below_top(logits, temperature)
         others = without(z, target)
         log_z = tf.reduce_logsumexp(z, axis=-1)
         hit = gathered(z, target)[..., 0] - log_z
@@ -320,3 +322,27 @@ def has_nan(teacher: Any) -> tf.Tensor:
     """
     parts = teacher[1:] if isinstance(teacher, TopK) else [teacher]
     return tf.reduce_any([tf.reduce_any(tf.math.is_nan(as_float(part))) for part in parts])
+
+
+def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) -> tf.Tensor:
+    """log of the k+1 probabilities that a `TopK` stands for at T: of its classes, of all others.
+
+    The others' mass is modelled as (N-k)·exp(mean/T + var/(2T²)), and never as more than
+    (N-k)·exp(min/T), where min is the smallest logit kept.
+
+    Args:
+        teacher: `TopK` of leading shape `(...)`.
+        classes: N, larger than k.
+        temperature: T > 0.
+
+    Returns:
+        `(..., k+1)`, float32 or float64.
+
+    Example:
+        >>> kept = TopK([[0]], [[2.0]], rest_mean=[0.0], rest_var=[0.0])
+        >>> [round(float(p), 3) for p in tf.exp(topk_log_probabilities(kept, classes=3))[0]]
+        [0.787, 0.213]
+    """
+    parts = TopK(teacher.indices, *(as_float(part) for part in teacher[1:]))
+    kept, rest = _topk.log_probabilities(parts, classes, temperature)
+    return tf.concat([kept, rest[..., None]], axis=-1)
