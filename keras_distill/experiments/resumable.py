@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,7 @@ def load(path: Path, trainer: keras.Model) -> Progress:
         with np.load(path, allow_pickle=False) as state:
             progress = Progress(**json.loads(state["about"].tobytes()))
             values = [state[f"v{i}"] for i in range(len(state.files) - 1)]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}). Remove it to train again.") from error
     shapes = [tuple(v.shape) for v in own]
     if [v.shape for v in values] != shapes:
@@ -126,14 +127,6 @@ def load(path: Path, trainer: keras.Model) -> Progress:
     for variable, value in zip(own, values, strict=True):
         variable.assign(value)
     return progress
-
-
-def done(path: str | os.PathLike, rounds: Rounds) -> bool:
-    """Whether the training kept at `path` has all its rounds."""
-    if not Path(path).exists():
-        return False
-    with np.load(path, allow_pickle=False) as state:
-        return json.loads(state["about"].tobytes())["rounds"] >= rounds.count
 
 
 def fit(
@@ -177,6 +170,7 @@ def fit(
         steps_per_epoch=rounds.steps_per_round,
         validation_data=validation_data,
         callbacks=[_KeepState(path, progress, report)],
+        shuffle=False,
         verbose=0,
     )
     return progress

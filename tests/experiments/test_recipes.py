@@ -1,0 +1,89 @@
+import pytest
+
+from keras_distill._checks import InputError
+from keras_distill.experiments import recipes
+from keras_distill.records.recipe import Recipe
+
+MINIMAL = {
+    "data.source": "digits",
+    "teacher.model": "mlp:8",
+    "student.model": "mlp:4",
+}
+
+
+@pytest.mark.parametrize("name", recipes.builtin())
+def test_builtin_recipes_are_named_after_their_file_and_say_what_they_show(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert len(recipe.summary) > 20
+
+
+def test_the_default_recipe_has_enough_seeds_for_an_interval_and_keeps_few_labels():
+    recipe = recipes.load(recipes.DEFAULT)
+    assert len(recipe.seeds) >= 5
+    assert recipe.data.labels == 100
+
+
+def test_overrides_reach_their_keys_and_leave_the_rest():
+    recipe = recipes.load("digits", {"training.epochs": 3, "seeds": 2})
+    assert recipe.training.epochs == 3
+    assert recipe.seeds == (0, 1)
+    assert recipe.student.model == recipes.load("digits").student.model
+
+
+def test_from_scratch_names_the_run_after_data_and_student():
+    recipe = recipes.from_scratch({**MINIMAL, "data.source": "tfds:mnist"})
+    assert recipe.name == "mnist-mlp-4"
+    assert recipe.data.labels is None
+
+
+def test_from_scratch_says_what_is_missing():
+    with pytest.raises(InputError, match="--teacher, --student must be given"):
+        recipes.from_scratch({"data.source": "digits"})
+
+
+def test_unknown_recipe_lists_the_choices():
+    with pytest.raises(InputError, match=r"Unknown recipe 'digit'.*digits"):
+        recipes.load("digit")
+
+
+def test_the_teacher_trains_like_the_student_but_for_its_own_settings():
+    recipe = recipes.from_scratch({**MINIMAL, "training.batch_size": 7, "teacher.epochs": 9})
+    assert recipe.teacher_training.epochs == 9
+    assert recipe.teacher_training.batch_size == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('nam = "x"', "nam: Extra inputs are not permitted"),
+        ("name = ", "not TOML"),
+        ("[distillation]\nalpha = 1.5", "distillation.alpha.*less than or equal to 1"),
+        ("[distillation]\ntemperature = 0", "distillation.temperature.*greater than 0"),
+        ("[data]\nlabels = 0", "data.labels"),
+        ("[data]\nlabels = 1.5", "data.labels"),
+        ("seeds = 0", "seeds: must be >= 1"),
+        ("seeds = [1, 1]", "seeds: must be one or more different seeds"),
+        ('name = "../x"', "name: .*must be letters"),
+        ('[training]\noptimizer = "lion"', "training.optimizer"),
+        ('[export]\nquantizations = ["int7"]', "export.quantizations"),
+    ],
+)
+def test_wrong_files_are_one_line_that_names_file_and_key(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        recipes.load(str(path), {} if "[data]" in text else MINIMAL)
+    assert "\n" not in str(caught.value)
+    assert "mine.toml" in str(caught.value)
+
+
+def test_missing_file_is_one_line():
+    with pytest.raises(InputError, match=r"Cannot read /nowhere/x\.toml"):
+        recipes.load("/nowhere/x.toml")
+
+
+def test_a_saved_recipe_reads_back_the_same(tmp_path):
+    recipe = recipes.load("mnist")
+    path = recipe.save(tmp_path / "recipe.toml")
+    assert Recipe.load(path) == recipe
