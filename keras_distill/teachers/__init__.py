@@ -10,8 +10,8 @@ from keras_distill.teachers.tflite import TFLiteTeacher
 __all__ = [
     "CallableTeacher",
     "KerasTeacher",
+    "TFLiteTeacher",
     "Teacher",
     "TeacherEnsemble",
-    "TFLiteTeacher",
     "as_teacher",
 ]

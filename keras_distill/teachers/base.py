@@ -1,13 +1,14 @@
 """What a teacher is: anything that yields logits for a batch of inputs."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._checks import InputError
+from keras_distill.teachers.heads import look_like_probabilities
 
 
 class Teacher(abc.ABC):
@@ -17,11 +18,13 @@ class Teacher(abc.ABC):
         name: A short name for messages and manifests.
         temperature: The only temperature its logits are good for, None for any.
         output_shapes: Shapes `(None, ..., N)` in place of each output, None where not known.
+        input_shapes: Shapes `(None, ...)` of its inputs in order, None where not known.
     """
 
     name: str = "teacher"
     temperature: float | None = None
     output_shapes: Any = None
+    input_shapes: list[tuple] | None = None
 
     @abc.abstractmethod
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
@@ -63,6 +66,31 @@ class Teacher(abc.ABC):
         """The logits of a NumPy batch as float32 NumPy."""
         return to_numpy(self.logits(x))
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether a batch must be seen to know that the outputs are logits of the right shape."""
+        return self.output_shapes is None
+
+    def look(self, x: Any) -> Any:
+        """The logits of a batch, once it is seen that they are no probabilities.
+
+        Args:
+            x: A batch of inputs.
+
+        Raises:
+            InputError: If every row of an output is >= 0 and sums to 1.
+        """
+        logits = self.logits(x)
+        map_outputs(self._check_output, logits)
+        return logits
+
+    def _check_output(self, values: Any) -> None:
+        if look_like_probabilities(values):
+            raise InputError(
+                f"The outputs of teacher {self.name!r} look like probabilities, not logits. Return"
+                " logits, or the logarithms of the probabilities."
+            )
+
     def no_layers(self, layers: Sequence[str]) -> InputError:
         """Returns the error for features asked of a teacher that has none."""
         return InputError(
@@ -73,9 +101,24 @@ class Teacher(abc.ABC):
 
 def to_numpy(logits: Any) -> np.ndarray | dict[str, np.ndarray]:
     """A tensor, or a dict of them, as float32 arrays."""
-    if isinstance(logits, dict):
-        return {name: to_numpy(value) for name, value in logits.items()}
-    return np.asarray(tf.cast(logits, tf.float32))
+    return map_outputs(lambda value: np.asarray(tf.cast(value, tf.float32)), logits)
+
+
+def map_outputs(function: Callable, outputs: Any, *others: Any) -> Any:
+    """`function` of an output, or of each of a dict, beside what `others` have of that output.
+
+    Args:
+        function: Takes one output and one value of each of `others`.
+        outputs: A single output or a dict by name.
+        *others: A dict by name, or one value for every output.
+    """
+    if not isinstance(outputs, dict):
+        return function(outputs, *others)
+
+    def of(name: str) -> list[Any]:
+        return [other.get(name) if isinstance(other, dict) else other for other in others]
+
+    return {name: function(value, *of(name)) for name, value in outputs.items()}
 
 
 def named(outputs: Any, names: Sequence[str] | None = None) -> Any:

@@ -7,16 +7,17 @@ from typing import Any
 import tensorflow as tf
 
 from keras_distill._checks import InputError, bad, check_choice, check_number
-from keras_distill.teachers.base import Teacher
+from keras_distill.teachers.base import Teacher, map_outputs
 
 
 class TeacherEnsemble(Teacher):
     """The mean of several teachers.
 
     Geometric: the weighted mean of the logits, exact at every temperature (softmax of the mean
-    logits is the normalised geometric mean of the softened probabilities). Arithmetic: the weighted
-    mean of the probabilities softened at T₀, given as logits T₀·log Σ w_i softmax(t_i/T₀), which are
-    good for the temperature T₀ only. Source: Hinton 2015 (arXiv:1503.02531), sections 1 and 5.3.
+    logits is the normalised geometric mean of the softened probabilities). Arithmetic: the
+    weighted mean of the probabilities softened at T₀, given as logits T₀·log Σ w_i softmax(t_i/T₀),
+    which are good for the temperature T₀ only. Source: Hinton, Vinyals, Dean 2015
+    (arXiv:1503.02531), section 2: "either an arithmetic or geometric mean".
 
     Args:
         models: Teachers, or anything `as_teacher` takes; at least one.
@@ -53,16 +54,26 @@ class TeacherEnsemble(Teacher):
         self.weights = _shares(weights, len(self.members))
         self.temperature = _temperature(self.mean, temperature)
         self.name = f"ensemble of {len(self.members)}"
-        self.output_shapes = _common([member.output_shapes for member in self.members])
+        self.output_shapes = _common("output", [m.output_shapes for m in self.members])
+        self.input_shapes = _common("input", [m.input_shapes for m in self.members])
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
         """The mean logits; see `Teacher.outputs`. An ensemble has no layers."""
         if layers:
             raise self.no_layers(layers)
-        members = [member.logits(x) for member in self.members]
-        if isinstance(members[0], dict):
-            return {name: self._mean([m[name] for m in members]) for name in members[0]}, {}
-        return self._mean(members), {}
+        first, *others = [member.logits(x) for member in self.members]
+        return map_outputs(lambda *logits: self._mean(logits), first, *others), {}
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether a member is; see `Teacher.uncertain`."""
+        return any(member.uncertain for member in self.members)
+
+    def look(self, x: Any) -> Any:
+        """The logits of a batch, once every member was looked at; see `Teacher.look`."""
+        for member in self.members:
+            member.look(x)
+        return self.logits(x)
 
     def fingerprint(self) -> str | None:
         """sha256 of the members' fingerprints, weights and mean; None if one member has none."""
@@ -72,7 +83,7 @@ class TeacherEnsemble(Teacher):
         text = f"{prints}{self.weights}{self.mean}{self.temperature}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _mean(self, logits: list[Any]) -> tf.Tensor:
+    def _mean(self, logits: Sequence[Any]) -> tf.Tensor:
         logits = [tf.cast(t, tf.float32) for t in logits]
         if self.mean == "geometric":
             return tf.add_n([w * t for w, t in zip(self.weights, logits, strict=True)])
@@ -110,13 +121,13 @@ def _temperature(mean: str, temperature: float | None) -> float | None:
     return None
 
 
-def _common(shapes: list[Any]) -> Any:
+def _common(side: str, shapes: list[Any]) -> Any:
     """The shape that all members with a known shape share."""
     known = [shape for shape in shapes if shape is not None]
     for shape in known[1:]:
         if shape != known[0]:
             raise InputError(
-                "The teachers of an ensemble must have the same output shape."
+                f"The teachers of an ensemble must have the same {side} shape."
                 f" Received: {known[0]} and {shape}."
             )
     return known[0] if known else None

@@ -11,17 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from keras_distill._checks import InputError
 from keras_distill.teachers.heads import symbolic_outputs
-
-
-def has_graph(model: Any) -> bool:
-    """Whether the model's call is the walk of a graph: Functional, or a built Sequential."""
-    if type(model).call not in (Functional.call, keras.Sequential.call):
-        return False
-    return symbolic_outputs(model) is not None
 
 
 def find_layer(model: keras.Model, name: str, role: str) -> keras.Layer:
@@ -37,7 +29,7 @@ def find_layer(model: keras.Model, name: str, role: str) -> keras.Layer:
     Raises:
         InputError: If there is no such layer, or more than one.
     """
-    if not has_graph(model):
+    if symbolic_outputs(model) is None:
         raise InputError(
             f"A loss on layer {name!r} needs a built Functional or Sequential {role}. Received:"
             f" {type(model).__name__} {model.name!r}, which has no graph to read layers from."
@@ -61,7 +53,7 @@ def _paths(model: keras.Model, prefix: str = "") -> list[tuple[str, keras.Layer]
     paths = []
     for layer in model.layers:
         paths.append((prefix + layer.name, layer))
-        if has_graph(layer):
+        if symbolic_outputs(layer) is not None:
             paths += _paths(layer, f"{prefix}{layer.name}/")
     return paths
 
@@ -84,7 +76,7 @@ def run(
     Args:
         model: A model with a graph.
         x: Its inputs.
-        layers: Layers in it, at any depth. Of a layer that is called twice, the first output counts.
+        layers: Layers in it, at any depth. Of a layer called twice, the first output counts.
         training: Handed to every layer that takes it.
 
     Returns:
@@ -101,7 +93,7 @@ def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: 
     def watched(operation: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             mode = kwargs.pop("training", training)
-            if has_graph(operation) and any(id(la) in wanted for _, la in _paths(operation)):
+            if _holds(operation, wanted):
                 result = _walk(operation, args[0], wanted, seen, mode)
             else:
                 if mode is not None and _takes_training(operation):
@@ -116,6 +108,12 @@ def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: 
     outputs = graph._run_through_graph(graph._standardize_inputs(x), operation_fn=watched)
     single = isinstance(outputs, list | tuple) and len(outputs) == 1
     return outputs[0] if single else outputs
+
+
+def _holds(operation: Any, wanted: set[int]) -> bool:
+    if symbolic_outputs(operation) is None:
+        return False
+    return any(id(layer) in wanted for _, layer in _paths(operation))
 
 
 def _takes_training(operation: Any) -> bool:

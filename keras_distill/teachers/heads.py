@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.models.functional import Functional
 
 from keras_distill._checks import InputError
 
@@ -55,22 +56,19 @@ class Head:
     certain: bool = False
 
 
-UNKNOWN = Head("unknown", "output")
-
-
 def symbolic_outputs(model: Any) -> Any:
     """The symbolic outputs of a Functional or built Sequential model, as the user structured them.
 
     Returns:
-        A structure of `KerasTensor`, or None for a model without a graph.
+        A structure of `KerasTensor`, or None for a model whose call is not the walk of a graph.
     """
-    if isinstance(model, keras.Sequential):
+    if type(model).call is Functional.call:
+        return model.output
+    if type(model).call is keras.Sequential.call:
         try:
             return model.outputs[0]
         except AttributeError:  # not built yet
             return None
-    if isinstance(model, keras.Function) and isinstance(model, keras.Model):
-        return model.output
     return None
 
 
@@ -84,7 +82,8 @@ def find_heads(model: keras.Model) -> Any:
         A `Head` in place of every output; one unknown head for a model without a graph.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax", name="d")])
+        >>> softmax = keras.layers.Dense(3, "softmax", name="d")
+        >>> model = keras.Sequential([keras.Input((4,)), softmax])
         >>> find_heads(model)
         Head(kind='softmax', layer='d', certain=True)
     """
@@ -118,7 +117,7 @@ def _head_of(tensor: Any) -> Head:
 
 
 def _activation_kind(operation: Any, rank: int) -> str | None:
-    """The kind that the operation's own activation gives, None where it has none or a linear one."""
+    """The kind that the operation's own activation gives, None where it has none."""
     if isinstance(operation, keras.layers.InputLayer):
         return "linear"
     if isinstance(operation, keras.layers.Softmax):

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from keras_distill._checks import InputError
 from keras_distill.teachers import graph
-from keras_distill.teachers.base import Teacher, named, to_numpy
+from keras_distill.teachers.base import Teacher, map_outputs, named, to_numpy
 from keras_distill.teachers.heads import (
-    UNKNOWN,
     Head,
     check_heads,
     find_heads,
@@ -22,6 +21,7 @@ from keras_distill.teachers.heads import (
     symbolic_outputs,
 )
 
+# What a config holds of names and of the graph's wiring, which carry names too.
 _NAMING = ("name", "inbound_nodes", "input_layers", "output_layers", "build_config", "module")
 
 
@@ -29,10 +29,10 @@ class KerasTeacher(Teacher):
     """A Keras model, whose logits are read in inference mode. The model is never changed.
 
     Args:
-        model: Any Keras 3 model. A softmax or sigmoid at its end is taken off.
+        model: Any built Keras 3 model. A softmax or sigmoid at its end is taken off.
 
     Raises:
-        InputError: If the model ends in probabilities that cannot be undone to logits.
+        InputError: If the model is not built, or ends in probabilities that cannot be undone.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
@@ -41,9 +41,14 @@ class KerasTeacher(Teacher):
     """
 
     def __init__(self, model: keras.Model) -> None:
+        if not model.built:
+            raise InputError(
+                f"Teacher {model.name!r} is not built, so it cannot have been trained. Train it,"
+                " load its weights, or call it once."
+            )
         self.model = model
         self.name = model.name
-        self._heads = find_heads_by_output(model, "teacher")
+        self.heads = heads_by_output(model, "teacher")
         self._function = tf.function(self.logits, reduce_retracing=True)
 
     @property
@@ -52,8 +57,14 @@ class KerasTeacher(Teacher):
         outputs = symbolic_outputs(self.model)
         if outputs is None:
             return None
-        shapes = {k: tuple(t.shape) for k, t in as_dict(self._named(outputs)).items()}
-        return shapes if isinstance(self._named(outputs), dict) else shapes[""]
+        return map_outputs(lambda t: tuple(t.shape), named(outputs, output_names(self.model)))
+
+    @property
+    def input_shapes(self) -> list[tuple] | None:
+        """Shapes `(None, ...)` of the inputs, None for a model without a graph."""
+        if symbolic_outputs(self.model) is None:
+            return None
+        return [tuple(t.shape) for t in self.model.inputs]
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
         """Logits and inner layers' outputs; see `Teacher.outputs`."""
@@ -62,7 +73,9 @@ class KerasTeacher(Teacher):
             result, features = graph.run(self.model, x, found, training=False)
         else:
             result, features = self.model(x, training=False), []
-        return self._logits(result), dict(zip(layers, features, strict=True))
+        result = named(result, output_names(self.model))
+        logits = map_outputs(lambda y, head: logits_of(y, head, "teacher"), result, self.heads)
+        return logits, dict(zip(layers, features, strict=True))
 
     def feature_shape(self, layer: str) -> tuple:
         """The shape `(None, ...)` of an inner layer's output."""
@@ -75,32 +88,26 @@ class KerasTeacher(Teacher):
             InputError: If a model without a graph gives what looks like probabilities.
         """
         logits = self._function(keras.tree.map_structure(tf.convert_to_tensor, x))
-        self.check_values(logits)
+        check_values("teacher", self.heads, logits)
         return to_numpy(logits)
 
-    def check_values(self, logits: Any) -> None:
-        """Refuses probabilities where the graph did not show whether the output is logits.
+    @property
+    def uncertain(self) -> bool:
+        """Whether the graph does not show what stands at the end."""
+        return not heads_known(self.heads)
 
-        Args:
-            logits: What `logits` gave for a batch.
-
-        Raises:
-            InputError: If every row is >= 0 and sums to 1.
-        """
-        for name, value in as_dict(logits).items():
-            head = self._head(name)
-            if head.kind == "unknown" and look_like_probabilities(value):
-                raise InputError(
-                    f"The teacher's output of layer {head.layer!r} looks like probabilities, not"
-                    " logits. Use keras.activations.softmax for its softmax, or return logits."
-                )
+    def look(self, x: Any) -> Any:
+        """The logits of a batch; see `Teacher.look`. A head that the graph shows is not doubted."""
+        logits = self.logits(x)
+        check_values("teacher", self.heads, logits)
+        return logits
 
     def fingerprint(self) -> str:
         """sha256 of the layers' settings, names apart, and of all weights in order."""
         digest = hashlib.sha256()
         try:
             config = _without_names(self.model.get_config())
-        except NotImplementedError:
+        except NotImplementedError:  # a subclass without get_config
             config = type(self.model).__name__
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
         for weight in self.model.weights:
@@ -109,31 +116,13 @@ class KerasTeacher(Teacher):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
-    def _head(self, name: str) -> Head:
-        heads = self._heads
-        return heads.get(name, UNKNOWN) if isinstance(heads, dict) else heads
-
-    def _named(self, outputs: Any) -> Any:
-        return named(outputs, output_names(self.model))
-
-    def _logits(self, outputs: Any) -> Any:
-        outputs = self._named(outputs)
-        if isinstance(outputs, dict):
-            return {k: logits_of(v, self._head(k), "teacher") for k, v in outputs.items()}
-        return logits_of(outputs, self._head(""), "teacher")
-
-
-def as_dict(outputs: Any) -> dict[str, Any]:
-    """`{"": outputs}` for a single output, a dict as it is."""
-    return outputs if isinstance(outputs, dict) else {"": outputs}
-
 
 def output_names(model: keras.Model) -> list[str] | None:
     """The names of a Functional model's outputs, in order, None for any other model."""
     return list(model.output_names) if isinstance(model, keras.Function) else None
 
 
-def find_heads_by_output(model: keras.Model, role: str) -> Any:
+def heads_by_output(model: keras.Model, role: str) -> Any:
     """The head of a model's output, or a dict of heads by output name.
 
     Args:
@@ -146,6 +135,33 @@ def find_heads_by_output(model: keras.Model, role: str) -> Any:
     heads = find_heads(model)
     check_heads(role, heads)
     return named(heads, output_names(model))
+
+
+def heads_known(heads: Any) -> bool:
+    """Whether the graph showed what stands at the end of every output."""
+    return all(head.kind != "unknown" for head in keras.tree.flatten(heads))
+
+
+def check_values(role: str, heads: Any, logits: Any) -> None:
+    """Refuses probabilities from a head that the graph does not show.
+
+    Args:
+        role: "teacher" or "student", for the error.
+        heads: From `heads_by_output`.
+        logits: A batch of what is taken for logits, in the same structure.
+
+    Raises:
+        InputError: If every row of such an output is >= 0 and sums to 1.
+    """
+
+    def check(value: Any, head: Head) -> None:
+        if head.kind == "unknown" and look_like_probabilities(value):
+            raise InputError(
+                f"The {role}'s outputs, of {head.layer!r}, look like probabilities, not logits. Use"
+                " keras.activations.softmax for its softmax, or return logits."
+            )
+
+    map_outputs(check, logits, heads)
 
 
 def _without_names(config: Any) -> Any:

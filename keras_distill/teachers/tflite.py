@@ -67,10 +67,16 @@ class TFLiteTeacher(Teacher):
         values = [result[n] for n in self._names] if isinstance(result, dict) else [result]
         if self._probabilities:
             return [np.log(np.maximum(v, np.finfo(np.float32).tiny)) for v in values]
-        for name, value in zip(self._names, values, strict=True):
-            if look_like_probabilities(value):
-                raise InputError(
-                    f"{self.path}: output {name!r} looks like probabilities, not logits. Export the"
-                    " model without its softmax, or pass probabilities=True."
-                )
         return values
+
+    @property
+    def uncertain(self) -> bool:
+        """A file does not tell logits from probabilities."""
+        return not self._probabilities
+
+    def _check_output(self, values: Any) -> None:
+        if not self._probabilities and look_like_probabilities(values):
+            raise InputError(
+                f"{self.path}: the outputs look like probabilities, not logits. Export the model"
+                " without its softmax, or pass probabilities=True."
+            )

@@ -1,6 +1,6 @@
-"""What must be known before the first step: a look at the data, a build, a loss, the checks."""
+"""What is looked at before the first step: the data's shapes, or its first batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -9,9 +9,15 @@ import tensorflow as tf
 
 from keras_distill._checks import InputError, bad, check_number
 from keras_distill._elements import Targets
-from keras_distill.losses import DistillationLoss
+from keras_distill.losses import DistillationLoss, RegressionLoss
 from keras_distill.losses.base import Setting
-from keras_distill.training import hard, terms
+from keras_distill.teachers import Teacher
+from keras_distill.teachers.base import map_outputs
+from keras_distill.teachers.graph import layer_shape
+from keras_distill.teachers.keras_teacher import check_values, heads_known
+from keras_distill.training import terms, weights
+from keras_distill.training.default_loss import default_loss
+from keras_distill.training.source import TeacherSource
 from keras_distill.training.student import StudentReader
 
 
@@ -57,37 +63,47 @@ def first_batch(x: Any, y: Any = None, batch_size: int | None = None) -> tuple[A
     return keras.tree.map_structure(tf.convert_to_tensor, batch_x), batch_y
 
 
-def element_shapes(x: Any, y: Any) -> Targets | None:
+def known_targets(x: Any, y: Any) -> Targets | None:
     """What is known of y before a batch is read: anything with shapes, None where nothing is."""
     if isinstance(x, tf.data.Dataset):
         spec = x.element_spec
         parts = spec if isinstance(spec, tuple) else (spec,)
         return terms.split(parts[1] if len(parts) > 1 else None)
-    return terms.split(y) if y is not None else None
+    if isinstance(x, np.ndarray | tf.Tensor | Mapping | list | tuple):
+        return terms.split(y)
+    return None
 
 
 def default_losses(y: Any, outputs: Any, reader: StudentReader, soft: terms.SoftTerms) -> Any:
-    """The hard loss for a batch of labels, or a dict by output name; None without labels."""
+    """The hard loss for a batch of labels, or a dict by output name; None without labels.
+
+    Args:
+        y: Labels or `Targets` of one batch.
+        outputs: The student's outputs by name, or anything with their shapes.
+        reader: Of the student.
+        soft: The distillation losses, which tell regression and multi-label tasks.
+
+    Raises:
+        InputError: If no loss fits, or labels of several outputs come without names.
+    """
     targets = terms.split(y)
     if targets.labels is None:
         return None
 
     def loss_of(name: str, labels: Any, output: Any) -> keras.losses.Loss:
-        fitting = [
-            loss
-            for loss, only in zip(soft.losses, soft.outputs, strict=True)
-            if only in (None, name)
-        ]
-        return hard.default_loss(labels, output, reader.head(name), fitting, targets.labelled)
+        pairs = zip(soft.losses, soft.outputs, strict=True)
+        fitting = [loss for loss, only in pairs if only in (None, name)]
+        head = terms.of_output(reader.heads, name)
+        return default_loss(labels, output, head, fitting, targets.labelled)
 
-    if isinstance(outputs, dict):
-        if not isinstance(targets.labels, dict):
-            raise InputError(
-                f"Labels must be a dict by output name ({', '.join(outputs)}), or compile(loss=...)"
-                " be called first."
-            )
-        return {n: loss_of(n, v, outputs[n]) for n, v in targets.labels.items() if n in outputs}
-    return loss_of("", targets.labels, outputs)
+    if not isinstance(outputs, dict):
+        return loss_of("", targets.labels, outputs)
+    if not isinstance(targets.labels, dict):
+        raise InputError(
+            f"Labels of several outputs must be a dict by output name ({', '.join(outputs)}), or"
+            " compile(loss=...) be called first."
+        )
+    return {n: loss_of(n, v, outputs[n]) for n, v in targets.labels.items() if n in outputs}
 
 
 def check_shapes(soft: terms.SoftTerms, teacher: Any, student: Any) -> None:
@@ -106,34 +122,118 @@ def check_shapes(soft: terms.SoftTerms, teacher: Any, student: Any) -> None:
     for loss, only in zip(soft.losses, soft.outputs, strict=True):
         if not isinstance(loss, DistillationLoss) or terms.layer_names(loss) != (None, None):
             continue
-        for name in terms.output_names(student) if only is None else [only]:
-            pair = [terms.of_output(side, name) for side in (teacher, student)]
-            for role, side, part in zip(
-                ("teacher", "student"), (teacher, student), pair, strict=True
-            ):
-                if part is None or (name == "" and isinstance(part, dict)):
-                    outputs = list(side) if isinstance(side, dict) else "a single one"
-                    raise bad(
-                        role, f"have the output {name!r}" if name else "have one output", outputs
-                    )
-            loss.validate_outputs(*pair)
+        for name in terms.names_in(student) if only is None else [only]:
+            _check_output("teacher", teacher, name)
+            _check_output("student", student, name)
+            loss.validate_outputs(terms.of_output(teacher, name), terms.of_output(student, name))
+
+
+def _check_output(role: str, outputs: Any, name: str) -> None:
+    has = terms.names_in(outputs)
+    if name in has or (has == [""] and name == ""):
+        return
+    if has == [""]:
+        raise InputError(f"The {role} must have the output {name!r}. Received: one output only.")
+    wanted = f"the output {name!r}" if name else "one output, as the other has"
+    raise InputError(f"The {role} must have {wanted}. Received: outputs {', '.join(has)}.")
+
+
+def check_values_compared(soft: terms.SoftTerms, heads: Any, role: str) -> None:
+    """Refuses a regression loss on a model that ends in probabilities.
+
+    Raises:
+        InputError: If there is one.
+    """
+    for loss, only in zip(soft.losses, soft.outputs, strict=True):
+        for name in [only] if only else list(heads) if isinstance(heads, dict) else [""]:
+            head = terms.of_output(heads, name)
+            probabilities = head is not None and head.kind in ("softmax", "sigmoid")
+            if isinstance(loss, RegressionLoss) and probabilities:
+                raise InputError(
+                    f"RegressionLoss compares values, and the {role}'s layer {head.layer!r} gives"
+                    " probabilities. Use SoftTargetLoss or MultiLabelSoftLoss."
+                )
+
+
+def check_pair(source: TeacherSource, reader: StudentReader, soft: terms.SoftTerms) -> None:
+    """Everything that is known of a live teacher and a student without data.
+
+    Raises:
+        InputError: If they do not fit.
+    """
+    source.check_temperature(soft.losses)
+    source.check_inputs(reader.input_shapes())
+    check_shapes(soft, shaped(source.teacher.output_shapes), reader.symbolic())
+
+
+def feature_shapes(
+    teacher: Teacher, reader: StudentReader, soft: terms.SoftTerms
+) -> dict[int, tuple[tuple, tuple]]:
+    """The shapes of teacher's and student's features, by the number of the loss that reads them.
+
+    Raises:
+        InputError: If the teacher has no such layer.
+    """
+    shapes = {}
+    for i, loss in enumerate(soft.losses):
+        names = terms.layer_names(loss)
+        if None not in names and isinstance(loss, DistillationLoss):
+            student = layer_shape(reader.layers[names[1]])
+            shapes[i] = teacher.feature_shape(names[0]), student
+    return shapes
+
+
+def look(
+    peek: Callable[[], tuple[Any, Any]],
+    source: TeacherSource | None,
+    reader: StudentReader,
+    soft: terms.SoftTerms,
+) -> None:
+    """Checks on the first batch what no graph shows: that outputs are logits of the right shape.
+
+    Args:
+        peek: Gives the first batch `(x, y)`.
+        source: Of a live teacher that will run, or None.
+        reader: Of the student.
+        soft: The losses.
+
+    Raises:
+        InputError: If they are not.
+    """
+    if source is not None and source.teacher is not None and source.teacher.uncertain:
+        check_shapes(soft, source.look(peek()[0]), reader.symbolic())
+    if not heads_known(reader.heads):
+        outputs = reader.student(peek()[0], training=False)
+        check_values("student", reader.heads, reader.view(outputs, {}).logits)
 
 
 def shaped(shapes: Any) -> Any:
-    """A shape, or a dict of shapes, as symbolic tensors."""
-    if isinstance(shapes, dict):
-        return {name: shaped(shape) for name, shape in shapes.items()}
-    return None if shapes is None else keras.KerasTensor(shapes)
+    """A shape, or a dict of shapes, as symbolic tensors; None stays None."""
+    return map_outputs(lambda s: None if s is None else keras.KerasTensor(s), shapes)
 
 
-def class_weight_table(class_weight: Mapping[int, float] | None, classes: int) -> Any:
-    """Weights by class `(classes,)`, 1 where none is given; None without any.
+def check_arrays_finite(teacher: Any) -> None:
+    """Refuses NaN and +inf in stored logits that are NumPy arrays.
+
+    Raises:
+        InputError: If there are any.
+    """
+    arrays = [a for a in keras.tree.flatten(teacher) if isinstance(a, np.ndarray)]
+    floats = [a for a in arrays if a.dtype.kind == "f"]
+    if not all((a <= np.finfo(a.dtype).max).all() for a in floats):
+        raise InputError(f"{terms.NOT_FINITE}. Check the teacher, or the stored targets.")
+
+
+def class_weight_table(class_weight: Mapping[int, float], classes: int) -> np.ndarray:
+    """Weights by class `(classes,)`, 1 where none is given.
 
     Raises:
         InputError: If a key is no class, or a weight is negative.
+
+    Example:
+        >>> class_weight_table({1: 3.0}, 3).tolist()
+        [1.0, 3.0, 1.0]
     """
-    if class_weight is None:
-        return None
     table = np.ones(classes, np.float32)
     for key, value in class_weight.items():
         if not 0 <= int(key) < classes:
@@ -142,23 +242,32 @@ def class_weight_table(class_weight: Mapping[int, float] | None, classes: int) -
     return table
 
 
-def weigh_classes(table: np.ndarray, labels: Any, labelled: Any, output: Any) -> tf.Tensor:
-    """The class weight of each position, 1 where a position has no label.
+def weigh_classes(
+    class_weight: Mapping[int, float], labels: Any, output: Any, labelled: Any, sample_weight: Any
+) -> tf.Tensor:
+    """The class weight of each position, 1 where a position has no label, times sample weights.
 
     Args:
-        table: Weights by class.
+        class_weight: Weights by class id.
         labels: Class ids or one-hot rows of a single output.
+        output: The student's output.
         labelled: bool `(B,)`, or None.
-        output: The student's output, for its shape.
+        sample_weight: Weights of the leading axes, or None.
+
+    Raises:
+        InputError: If the student has several outputs, or a key is no class.
     """
-    mask = terms.labelled_positions(labels, output, labelled)
-    if terms.is_sparse(labels, output):
-        ids = terms.align(tf.cast(labels, tf.int32), len(output.shape) - 1)
-    elif output.shape[-1] == 1:
-        ids = terms.align(tf.cast(tf.round(labels), tf.int32), len(output.shape) - 1)
+    if isinstance(output, dict | list | tuple):
+        raise InputError("`class_weight` must be left out for a student with several outputs.")
+    table = class_weight_table(class_weight, max(output.shape[-1], 2))
+    rank = weights.positions(output)
+    mask = weights.has_label(labels, output, labelled)
+    safe = weights.without_missing(labels, mask)
+    if weights.is_sparse(labels, output) or output.shape[-1] == 1:
+        ids = weights.align(tf.cast(tf.round(tf.cast(safe, tf.float32)), tf.int32), rank)
     else:
-        ids = tf.argmax(labels, axis=-1, output_type=tf.int32)
-    if mask is None:
-        return tf.gather(table, ids)
-    mask = terms.align(mask, len(ids.shape))
-    return tf.where(mask, tf.gather(table, tf.where(mask, ids, 0)), 1.0)
+        ids = tf.argmax(safe, axis=-1, output_type=tf.int32)
+    values = tf.gather(table, ids)
+    if mask is not None:
+        values = tf.where(mask, values, 1.0)
+    return weights.weigh(values, sample_weight, rank)

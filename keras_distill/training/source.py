@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_distill._checks import InputError, bad
+from keras_distill._checks import InputError, bad, check_number
 from keras_distill._elements import Targets
 from keras_distill.losses import SoftTargetLoss
 from keras_distill.teachers import Teacher, as_teacher
@@ -50,8 +50,34 @@ class TeacherSource:
                     f" temperature={received}. Use that temperature, or mean='geometric'."
                 )
 
+    def check_inputs(self, shapes: list[tuple] | None) -> None:
+        """Refuses a teacher with an input of another shape than the student's.
+
+        Args:
+            shapes: Shapes of the student's inputs, None where not known.
+
+        Raises:
+            InputError: If each has one input, their shapes differ, and nothing is preprocessed.
+        """
+        wanted = None if self.teacher is None else self.teacher.input_shapes
+        if self.preprocess is not None or wanted is None or shapes is None:
+            return
+        if len(wanted) == len(shapes) == 1 and not _compatible(wanted[0], shapes[0]):
+            raise InputError(
+                f"Teacher and student must take the same input. Received: teacher {wanted[0]},"
+                f" student {shapes[0]}. Give teacher_preprocess, a function from the student's"
+                " input to the teacher's."
+            )
+
+    def look(self, x: Any) -> Any:
+        """The live teacher's logits for the student's inputs, checked as `Teacher.look` does."""
+        return self.teacher.look(self._preprocessed(x))
+
+    def _preprocessed(self, x: Any) -> Any:
+        return x if self.preprocess is None else self.preprocess(x)
+
     def view(self, x: Any, targets: Targets, layers: Sequence[str]) -> terms.View | None:
-        """What the losses see of the teacher.
+        """What the losses see of the teacher; None if there is neither one nor stored logits.
 
         Stored logits win over a live teacher, which then runs for features only.
 
@@ -60,24 +86,27 @@ class TeacherSource:
             targets: What the data carry.
             layers: The teacher's layers to read.
 
-        Returns:
-            None if there is neither a teacher nor stored logits.
-
         Raises:
             InputError: If layers are to be read and there is no live teacher.
         """
+        if layers and self.teacher is None:
+            raise InputError(
+                f"A loss reads the teacher's layers {', '.join(layers)}, so `teacher` must be"
+                " given. Received: teacher=None. Stored targets hold logits only."
+            )
+        stored = targets.teacher
+        if stored is not None and not layers:
+            return terms.View(stored)
         if self.teacher is None:
-            if layers:
-                raise InputError(
-                    f"A loss reads the teacher's layers {', '.join(layers)}, so `teacher` must be"
-                    " given. Received: teacher=None. Stored targets hold logits only."
-                )
-            return None if targets.teacher is None else terms.View(targets.teacher)
-        if targets.teacher is not None and not layers:
-            return terms.View(targets.teacher)
-        inputs = x if self.preprocess is None else self.preprocess(x)
-        logits, features = self.teacher.outputs(inputs, layers)
-        return terms.View(logits if targets.teacher is None else targets.teacher, features)
+            return None
+        logits, features = self.teacher.outputs(self._preprocessed(x), layers)
+        return terms.View(logits if stored is None else stored, features)
+
+
+def _compatible(a: tuple, b: tuple) -> bool:
+    """Whether Keras takes one for the other: it adds or drops a last axis of 1."""
+    a, b = (shape[1:-1] if shape[-1] == 1 else shape[1:] for shape in (a, b))
+    return len(a) == len(b) and all(None in (i, j) or i == j for i, j in zip(a, b, strict=True))
 
 
 def flatten_losses(losses: Any, weights: Any) -> tuple[list[Any], list[Any], list[str | None]]:
@@ -94,30 +123,28 @@ def flatten_losses(losses: Any, weights: Any) -> tuple[list[Any], list[Any], lis
         InputError: If something is no loss, or the structures differ.
     """
     if isinstance(losses, dict):
-        parts: tuple[list, list, list] = ([], [], [])
+        if weights is not None and (not isinstance(weights, dict) or set(weights) != set(losses)):
+            raise bad("distillation_loss_weights", "be a dict with the losses' keys", weights)
+        found: tuple[list, list, list] = ([], [], [])
         for name, part in losses.items():
-            if weights is not None and (not isinstance(weights, dict) or name not in weights):
-                raise bad("distillation_loss_weights", "be a dict with the losses' keys", weights)
-            flat = flatten_losses(part, None if weights is None else weights[name])
-            for target, values in zip(parts, (*flat[:2], [name] * len(flat[0])), strict=True):
-                target.extend(values)
-        return parts
+            listed, values, _ = flatten_losses(part, None if weights is None else weights[name])
+            for target, more in zip(found, (listed, values, [name] * len(listed)), strict=True):
+                target.extend(more)
+        return found
     listed = list(losses) if isinstance(losses, list | tuple) else [losses]
-    for loss in listed:
-        _check_loss(loss)
+    if not listed or not all(isinstance(x, keras.distillation.DistillationLoss) for x in listed):
+        raise bad(
+            "distillation_losses",
+            "be one or more distillation losses",
+            losses,
+            "Use keras_distill.losses, or subclass DistillationLoss.",
+        )
     if weights is None:
         weights = [1.0] * len(listed)
     weights = list(weights) if isinstance(weights, list | tuple) else [weights]
     if len(weights) != len(listed):
         raise bad("distillation_loss_weights", f"have one per loss ({len(listed)})", weights)
+    for weight in weights:
+        if not callable(weight):
+            check_number("distillation_loss_weights", weight, at_least=0)
     return listed, weights, [None] * len(listed)
-
-
-def _check_loss(loss: Any) -> None:
-    if not isinstance(loss, keras.distillation.DistillationLoss):
-        raise bad(
-            "distillation_losses",
-            "be distillation losses",
-            loss,
-            "Use keras_distill.losses, or subclass DistillationLoss.",
-        )

@@ -13,8 +13,9 @@ import tensorflow as tf
 from keras_distill._checks import InputError
 from keras_distill._elements import Targets, TopK
 from keras_distill.losses import DistillationLoss, value_at
+from keras_distill.training.weights import align, mask_weights, reduce_values, weigh
 
-NOT_FINITE = "The teacher's logits hold NaN or infinity"
+NOT_FINITE = "The teacher's logits hold NaN or +infinity"
 
 
 class View(NamedTuple):
@@ -27,8 +28,25 @@ class View(NamedTuple):
     """
 
     logits: Any
-    features: dict[str, Any] = {}  # noqa: RUF012 (never written)
+    features: Any = None
     mask: Any = None
+
+
+class Batch(NamedTuple):
+    """What the losses see of the data; each is a dict where there are several outputs.
+
+    Attributes:
+        labels: Labels, 0 where there is none; None without any.
+        present: 1 where a position has a label, else 0; None where every one has.
+        sample_weight: Weights of the leading axes; None without.
+    """
+
+    labels: Any = None
+    present: Any = None
+    sample_weight: Any = None
+
+
+_NO_LABELS = Batch()
 
 
 def split(y: Any) -> Targets:
@@ -36,7 +54,7 @@ def split(y: Any) -> Targets:
     return y if isinstance(y, Targets) else Targets(y, None, None)
 
 
-def output_names(outputs: Any) -> list[str]:
+def names_in(outputs: Any) -> list[str]:
     """The names of a dict of outputs, `[""]` for a single one."""
     return list(outputs) if isinstance(outputs, dict) else [""]
 
@@ -46,102 +64,47 @@ def of_output(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else value
 
 
-def is_sparse(labels: Any, outputs: Any) -> bool:
-    """Whether labels are class ids: the outputs' shape without the class axis, or 1 in its place.
+def mixed(hard: Any, soft: Any, alpha: Any) -> Any:
+    """(1 - alpha) · hard + alpha · soft, or the one there is.
 
     Args:
-        labels: Anything with a shape.
-        outputs: Anything with a shape; its class axis has 2 or more classes.
+        hard: A scalar, or None without labels.
+        soft: A scalar, or None without a teacher: then the value is `hard`, whatever alpha.
+        alpha: A number or a scalar tensor.
+
+    Raises:
+        InputError: If neither is there, or hard is missing with an alpha that is not 1.
     """
-    shape, rank = labels.shape, len(outputs.shape)
-    if rank < 2 or outputs.shape[-1] is None or outputs.shape[-1] < 2:
-        return False
-    return len(shape) == rank - 1 or (len(shape) == rank and shape[-1] == 1)
+    fixed = not tf.is_tensor(alpha)
+    if soft is None:
+        if hard is None:
+            raise InputError("There is no loss to compute: neither labels nor soft targets.")
+        return hard
+    if fixed and alpha == 1:
+        return soft
+    if hard is None:
+        check_without_labels(alpha)
+    return hard if fixed and alpha == 0 else (1.0 - alpha) * hard + alpha * soft
 
 
-def labelled_positions(labels: Any, outputs: Any, labelled: Any = None) -> Any:
-    """Which positions have a label.
+def check_without_labels(alpha: Any) -> None:
+    """Refuses an alpha that leaves weight to a hard term that is not there.
 
-    Args:
-        labels: The labels of one output. Class id -1 means that the position has none.
-        outputs: The student's output.
-        labelled: bool `(B,)`, or None.
-
-    Returns:
-        bool, of the labels' shape without a class axis (or `(B, 1, …)`); None where every position
-        has a label.
+    Raises:
+        InputError: If alpha is not the number 1.
     """
-    mask = None
-    rank = max(len(outputs.shape) - 1, 1)
-    if is_sparse(labels, outputs):
-        mask = tf.not_equal(labels, tf.cast(-1, labels.dtype)) if _signed(labels) else None
-        if mask is not None and len(mask.shape) > rank:
-            mask = tf.squeeze(mask, -1)
-    if labelled is not None:
-        labelled = align(tf.cast(labelled, tf.bool), rank)
-        mask = labelled if mask is None else tf.logical_and(mask, labelled)
-    return mask
-
-
-def _signed(labels: Any) -> bool:
-    return not tf.as_dtype(labels.dtype).is_unsigned and labels.dtype != tf.bool
-
-
-def align(weights: Any, rank: int) -> Any:
-    """Weights with trailing axes of 1 (or one less) to that rank, so that they broadcast."""
-    if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
-        return tf.squeeze(weights, -1)
-    while len(weights.shape) < rank:
-        weights = tf.expand_dims(weights, -1)
-    return weights
-
-
-def without_missing(labels: Any, mask: Any) -> Any:
-    """Labels with 0 where the mask is false, so that no loss sees -1 or NaN."""
-    if mask is None:
-        return labels
-    mask = align(mask, len(labels.shape))
-    return tf.where(mask, labels, tf.zeros((), labels.dtype))
-
-
-def weigh(mask: Any, sample_weight: Any, rank: int) -> Any:
-    """The product of a labelled mask and sample weights, aligned to `rank`; None without both."""
-    weights = None if mask is None else tf.cast(mask, tf.float32)
-    if sample_weight is None:
-        return weights
-    sample_weight = align(tf.cast(sample_weight, tf.float32), rank)
-    return sample_weight if weights is None else sample_weight * weights
-
-
-def reduce_values(values: Any, sample_weight: Any = None, mask: Any = None) -> tf.Tensor:
-    """Σ w·L / number of positions, as Keras reduces a loss.
-
-    A mask weighs a valid position by positions/valid, so that the mean is over the valid ones.
-
-    Args:
-        values: `(B, ...)`, one value per position.
-        sample_weight: Weights of the leading axes, or None.
-        mask: bool of the leading axes, or None.
-
-    Returns:
-        A scalar.
-    """
-    rank = len(values.shape)
-    if mask is not None:
-        values *= align(mask_weights(mask, values.dtype), rank)
-    if sample_weight is not None:
-        values *= align(tf.cast(sample_weight, values.dtype), rank)
-    return tf.reduce_mean(values)
-
-
-def mask_weights(mask: Any, dtype: tf.DType) -> tf.Tensor:
-    """A mask as weights: positions/valid where true, 0 where false, as Keras scales masks."""
-    weights = tf.cast(mask, dtype)
-    return weights * tf.math.divide_no_nan(tf.cast(tf.size(weights), dtype), tf.reduce_sum(weights))
+    if callable(alpha) or tf.is_tensor(alpha) or alpha != 1:
+        raise InputError(
+            "`alpha` must be 1 where there are no labels or no hard loss."
+            f" Received: alpha={'a schedule' if not isinstance(alpha, float | int) else alpha}"
+        )
 
 
 def check_finite(teacher: Any) -> Any:
-    """The teacher's logits, with an assertion that none is NaN or +inf (-inf rules a class out)."""
+    """The teacher's logits behind an assertion that none is NaN or +inf (-inf rules a class out).
+
+    Under XLA, which drops assertions, they pass unchecked.
+    """
     if isinstance(teacher, dict):
         return {name: check_finite(value) for name, value in teacher.items()}
     tensor = teacher.logits if isinstance(teacher, TopK) else teacher
@@ -151,13 +114,22 @@ def check_finite(teacher: Any) -> Any:
     return teacher._replace(logits=checked) if isinstance(teacher, TopK) else checked
 
 
+def layer_names(loss: Any) -> tuple[str | None, str | None]:
+    """The (teacher, student) layers a loss reads, None for the logits."""
+    if isinstance(loss, DistillationLoss | keras.distillation.FeatureDistillation):
+        return loss.teacher_layer_name, loss.student_layer_name
+    return None, None
+
+
 class SoftTerms:
     """Σ w_i · L_i over distillation losses.
 
     Args:
-        losses: One per term.
+        losses: One per term: ours, or a user's own subclass of Keras's class.
         weights: Numbers or schedules of the step, one per term.
-        outputs: The output each is for; None: every output that the student has.
+        outputs: The output each is for; None: every output of the student, added up.
+
+    Attributes:
         projectors: What the student's features pass through, one per term, None without.
 
     Example:
@@ -172,12 +144,11 @@ class SoftTerms:
         losses: Sequence[keras.distillation.DistillationLoss],
         weights: Sequence[Any],
         outputs: Sequence[str | None],
-        projectors: Sequence[Any] | None = None,
     ) -> None:
         self.losses = list(losses)
         self.weights = list(weights)
         self.outputs = list(outputs)
-        self.projectors = list(projectors) if projectors else [None] * len(self.losses)
+        self.projectors: list[Any] = [None] * len(self.losses)
 
     def layer_names(self, role: str) -> list[str]:
         """The layers the losses read of the "teacher" or of the "student", each once."""
@@ -185,20 +156,14 @@ class SoftTerms:
         return list(dict.fromkeys(name for name in names if name is not None))
 
     def __call__(
-        self,
-        teacher: View,
-        student: View,
-        labels: Any = None,
-        sample_weight: Any = None,
-        step: Any = None,
+        self, teacher: View, student: View, batch: Batch = _NO_LABELS, step: Any = None
     ) -> tf.Tensor:
         """The sum, a scalar.
 
         Args:
             teacher: The teacher's logits and features.
             student: The student's, with its mask.
-            labels: Labels, or a dict by output name, for the losses that read them.
-            sample_weight: Weights, or a dict by output name.
+            batch: Labels and weights.
             step: The optimizer's step, for schedules.
 
         Raises:
@@ -206,64 +171,60 @@ class SoftTerms:
         """
         total = 0.0
         for i, loss in enumerate(self.losses):
-            value = self._value(i, loss, teacher, student, labels, sample_weight, step)
+            value = self._term(i, loss, teacher, student, batch, step)
             weight = value_at(self.weights[i], step)
-            total += value if weight == 1.0 and not tf.is_tensor(weight) else weight * value
+            plain = not tf.is_tensor(weight) and weight == 1
+            total += value if plain else weight * value
         return total
 
-    def _value(self, i, loss, teacher, student, labels, sample_weight, step):
+    def _term(
+        self, i: int, loss: Any, teacher: View, student: View, batch: Batch, step: Any
+    ) -> tf.Tensor:
         names = layer_names(loss)
         if names != (None, None):
             t = teacher.features[names[0]] if names[0] else teacher.logits
             s = student.features[names[1]] if names[1] else student.logits
+            mask = getattr(s, "_keras_mask", None)
             if self.projectors[i] is not None:
                 s = self.projectors[i](s)
-            mask = getattr(s, "_keras_mask", None)
-            return _value_of(loss, t, s, labels, of_output(sample_weight, ""), mask, step)
+            _refuse_by_name(loss, batch.sample_weight)
+            return _value(loss, t, s, mask, batch, step)
         if not isinstance(loss, DistillationLoss):
-            return _scalar(loss, teacher.logits, student.logits, sample_weight)
-        wanted = output_names(student.logits) if self.outputs[i] is None else [self.outputs[i]]
-        return tf.add_n(
-            [
-                _value_of(
-                    loss,
-                    of_output(teacher.logits, name),
-                    of_output(student.logits, name),
-                    of_output(labels, name),
-                    of_output(sample_weight, name),
-                    of_output(student.mask, name),
-                    step,
-                )
-                for name in wanted
-            ]
-        )
+            return _scalar(loss, teacher.logits, student.logits, batch.sample_weight)
+        wanted = names_in(student.logits) if self.outputs[i] is None else [self.outputs[i]]
+        values = []
+        for name in wanted:
+            t, s, mask = (
+                of_output(v, name) for v in (teacher.logits, student.logits, student.mask)
+            )
+            part = Batch(*(of_output(value, name) for value in batch))
+            values.append(_value(loss, t, s, mask, part, step))
+        return sum(values[1:], values[0])
 
 
-def layer_names(loss: Any) -> tuple[str | None, str | None]:
-    """The (teacher, student) layers a loss reads, None for logits."""
-    if isinstance(loss, DistillationLoss | keras.distillation.FeatureDistillation):
-        return loss.teacher_layer_name, loss.student_layer_name
-    return None, None
-
-
-def _value_of(loss, teacher, student, labels, sample_weight, mask, step):
+def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step: Any) -> tf.Tensor:
+    """The reduced value of one loss on one output."""
     if not isinstance(loss, DistillationLoss):
-        return _scalar(loss, teacher, student, sample_weight)
+        return _scalar(loss, teacher, student, batch.sample_weight)
+    if not isinstance(teacher, TopK) and teacher.shape.rank is None:
+        teacher = tf.ensure_shape(teacher, student.shape)
+    loss.validate_outputs(teacher, student)
+    weights = batch.sample_weight
+    if loss.needs_labels:
+        if batch.labels is None:
+            raise InputError(f"{type(loss).__name__} needs labels. Received: none in the data.")
+        if batch.present is not None:
+            weights = weigh(batch.present, weights, len(batch.present.shape))
     if not loss.over_batch:
-        values = loss.per_example(teacher, student, labels, step=step)
-        if mask is not None and len(mask.shape) > len(values.shape):
-            mask = None
-        return reduce_values(values, sample_weight, mask)
+        values = loss.per_example(teacher, student, batch.labels, step=step)
+        return reduce_values(values, weights, mask, type(loss).__name__)
     if mask is not None:
-        weights = mask_weights(mask, tf.float32)
-        rank = len(mask.shape)
-        if sample_weight is not None:
-            weights *= align(tf.cast(sample_weight, tf.float32), rank)
-        sample_weight = weights
-    return loss.over_batch_value(teacher, student, labels, sample_weight=sample_weight, step=step)
+        scaled = mask_weights(mask, tf.float32)
+        weights = scaled if weights is None else scaled * align(weights, len(mask.shape))
+    return loss.over_batch_value(teacher, student, batch.labels, sample_weight=weights, step=step)
 
 
-def _scalar(loss, teacher, student, sample_weight):
+def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> tf.Tensor:
     """The value of a loss that is a subclass of Keras's class only: one scalar per batch."""
     if sample_weight is not None:
         raise InputError(
@@ -275,16 +236,9 @@ def _scalar(loss, teacher, student, sample_weight):
     return tf.cast(loss.compute_loss(teacher, student), tf.float32)
 
 
-def agreement(teacher: Any, student: Any) -> tf.Tensor:
-    """1 where teacher and student have the same largest logit, else 0: float `(...)`.
-
-    Args:
-        teacher: Logits `(..., N)` or a `TopK`.
-        student: Logits `(..., N)`. With N = 1 the sign decides.
-    """
-    if student.shape[-1] == 1:
-        same = tf.equal(teacher > 0, student > 0)[..., 0]
-    else:
-        best = teacher.indices[..., 0] if isinstance(teacher, TopK) else tf.argmax(teacher, -1)
-        same = tf.equal(tf.cast(best, tf.int64), tf.argmax(student, -1))
-    return tf.cast(same, tf.float32)
+def _refuse_by_name(loss: Any, sample_weight: Any) -> None:
+    if isinstance(sample_weight, dict):
+        raise InputError(
+            f"{type(loss).__name__} reads inner layers, so weights by output name do not apply to"
+            f" it. Received: sample_weight for {', '.join(sample_weight)}. Give one array."
+        )

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_distill._checks import InputError
-from keras_distill.losses import DistillationLoss
+from keras_distill.losses import MultiLabelSoftLoss, RegressionLoss
 from keras_distill.teachers.heads import Head
-from keras_distill.training import terms
+from keras_distill.training import terms, weights
 
 _CROSSENTROPIES = (
     "sparse_categorical_crossentropy",
@@ -41,11 +41,10 @@ def default_loss(
     Raises:
         InputError: If the labels' shape fits none.
     """
-    names = {type(loss).__name__ for loss in soft if isinstance(loss, DistillationLoss)}
     logits = head.kind not in ("softmax", "sigmoid")
-    if "RegressionLoss" in names:
+    if any(isinstance(loss, RegressionLoss) for loss in soft):
         return keras.losses.MeanSquaredError()
-    if terms.is_sparse(labels, outputs):
+    if weights.is_sparse(labels, outputs):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     values = np.asarray(labels)
     if labelled is not None:
@@ -57,7 +56,7 @@ def default_loss(
             f"No loss fits labels of shape {(None, *values.shape[1:])} and outputs of shape"
             f" {tuple(outputs.shape)}. Call compile(loss=...) first."
         )
-    if "MultiLabelSoftLoss" in names or head.kind == "sigmoid":
+    if head.kind == "sigmoid" or any(isinstance(loss, MultiLabelSoftLoss) for loss in soft):
         return keras.losses.BinaryCrossentropy(from_logits=logits)
     distribution = same and values.shape[-1] > 1 and (values >= 0).all()
     if distribution and np.allclose(values.sum(-1), 1.0, atol=1e-3):

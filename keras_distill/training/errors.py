@@ -1,0 +1,27 @@
+"""Assertions of a running graph, turned into the errors they stand for."""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill.training.terms import NOT_FINITE
+
+# What the losses over the batch assert of the weights.
+_UNEQUAL = "relates the examples of a batch"
+
+
+@contextlib.contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns what TensorFlow raises for a failed assertion of ours into an `InputError`."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        text = str(error)
+        if NOT_FINITE in text:
+            raise InputError(f"{NOT_FINITE}. Check the teacher, or the stored targets.") from error
+        if _UNEQUAL in text:
+            line = next(part for part in text.splitlines() if _UNEQUAL in part)
+            raise InputError(line.strip(" []'\"")) from error
+        raise

@@ -1,0 +1,145 @@
+"""Labels, weights and metrics of the hard term, in the structures that Keras's own code takes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_distill.teachers.base import named
+from keras_distill.training import terms, weights
+
+
+class HardInputs(NamedTuple):
+    """What a Keras loss or metric takes for one batch.
+
+    Attributes:
+        labels: Without -1 or garbage where a position has no label; structured as given.
+        weights: Sample weights, 0 where a position has no label; structured as the outputs.
+        present: 1 where a position has a label, else 0; structured as the outputs.
+    """
+
+    labels: Any
+    weights: Any
+    present: Any
+
+
+def hard_inputs(
+    labels: Any,
+    outputs: Any,
+    sample_weight: Any = None,
+    labelled: Any = None,
+    names: Sequence[str] | None = None,
+) -> HardInputs:
+    """Prepares labels and weights so that a position without a label weighs 0 and stays in B.
+
+    Args:
+        labels: A tensor, or a dict, list or tuple of them.
+        outputs: The student's outputs: a tensor, or a dict, list or tuple of them.
+        sample_weight: A tensor for all outputs, or a structure of them.
+        labelled: bool `(B,)`, or None.
+        names: Names of a list of outputs.
+    """
+    if not isinstance(outputs, dict | list | tuple):
+        safe, *rest = _of_one(_only(labels), outputs, _only(sample_weight), labelled)
+        nested = isinstance(labels, dict | list | tuple)
+        return HardInputs(keras.tree.pack_sequence_as(labels, [safe]) if nested else safe, *rest)
+    keys = list(outputs) if isinstance(outputs, dict) else list(range(len(outputs)))
+    parts = {}
+    for position, key in enumerate(keys):
+        name = names[position] if isinstance(key, int) and names else key
+        label = _pick(labels, name, position)
+        if label is not None:
+            weight = _pick(sample_weight, name, position)
+            parts[key] = (name, *_of_one(label, outputs[key], weight, labelled))
+    if isinstance(labels, dict):
+        safe = {name: value for name, value, *_ in parts.values()}
+    else:
+        safe = [value for _, value, *_ in parts.values()]
+    columns = [{key: part[i] for key, part in parts.items()} for i in (2, 3)]
+    return HardInputs(safe, *(_like_outputs(column, outputs) for column in columns))
+
+
+def _of_one(labels: Any, outputs: Any, sample_weight: Any, labelled: Any) -> tuple:
+    mask = weights.has_label(labels, outputs, labelled)
+    rank = weights.positions(outputs)
+    return (
+        weights.without_missing(labels, mask),
+        weights.weigh(mask, sample_weight, rank),
+        weights.weigh(mask, None, rank),
+    )
+
+
+def _only(value: Any) -> Any:
+    """The only value of a structure of one."""
+    if isinstance(value, dict | list | tuple):
+        flat = keras.tree.flatten(value)
+        return flat[0] if len(flat) == 1 else value
+    return value
+
+
+def _pick(value: Any, name: Any, position: int) -> Any:
+    if isinstance(value, dict):
+        return value.get(name)
+    if isinstance(value, list | tuple):
+        return value[position] if position < len(value) else None
+    return value
+
+
+def _like_outputs(values: dict, outputs: Any) -> Any:
+    if all(value is None for value in values.values()):
+        return None
+    if isinstance(outputs, dict):
+        return values
+    return [values.get(position) for position in range(len(outputs))]
+
+
+def soft_batch(inputs: HardInputs | None, sample_weight: Any, names: Any) -> terms.Batch:
+    """What the soft losses see of the same batch: by output name.
+
+    Args:
+        inputs: From `hard_inputs`; None without labels.
+        sample_weight: As the data carry it.
+        names: Names of a list of outputs.
+    """
+    sample_weight = named(sample_weight, names)
+    if inputs is None:
+        return terms.Batch(sample_weight=sample_weight)
+    return terms.Batch(named(inputs.labels, names), named(inputs.present, names), sample_weight)
+
+
+def update_metrics(compiled: Any, outputs: Any, inputs: HardInputs) -> None:
+    """Updates compiled metrics; positions without a label count 0 in the unweighted ones too.
+
+    Keras hands weights to `weighted_metrics` only, so its container is walked here where a batch
+    has positions without a label.
+
+    Args:
+        compiled: Keras's container of the metrics given to `compile`.
+        outputs: The student's outputs.
+        inputs: The batch's labels and weights.
+    """
+    if inputs.present is None:
+        compiled.update_state(inputs.labels, outputs, inputs.weights)
+        return
+    if not compiled.built:
+        compiled.build(inputs.labels, outputs)
+    labels, outputs = compiled._flatten_y(inputs.labels), compiled._flatten_y(outputs)
+    groups = (
+        (compiled._flat_metrics, inputs.present),
+        (compiled._flat_weighted_metrics, inputs.weights),
+    )
+    for group, group_weights in groups:
+        flat = compiled._flatten_y(group_weights)
+        for metric, label, output, weight in zip(group, labels, outputs, flat, strict=True):
+            if metric is not None:
+                metric.update_state(label, output, sample_weight=weight)
+
+
+def update_agreement(metric: Any, teacher: terms.View, student: terms.View) -> None:
+    """Updates the agreement metric with every output; one logit is two classes, 0 and itself."""
+    for name in terms.names_in(student.logits):
+        sides = [terms.of_output(view.logits, name) for view in (teacher, student)]
+        if sides[1].shape[-1] == 1:
+            sides = [tf.concat([tf.zeros_like(side), side], axis=-1) for side in sides]
+        metric.update_state(*sides, mask=terms.of_output(student.mask, name))
