@@ -109,8 +109,8 @@ def to_keras(twin: Any, like: keras.Model) -> keras.Model:
         True
     """
     clone = clone_with_weights(like)
-    twins = dict(_walk(twin, tf_keras.Model))
-    for path, layer in _walk(clone, keras.Model):
+    twins = dict(walk(twin, tf_keras.Model))
+    for path, layer in walk(clone, keras.Model):
         if type(layer).__name__ in CONSTANT_LAYERS or not layer.weights:
             continue
         found = twins.get(path) or twins.get(path.replace("/", "_"))
@@ -153,18 +153,18 @@ def _functional_class() -> type:
     return type(keras.Model(x, x))
 
 
-def _walk(model: Any, kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def walk(model: Any, kind: type = keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All layers of a model and of the models in it, with their paths: `encoder/conv_1`."""
     for layer in model.layers:
         if isinstance(layer, kind):
-            yield from _walk(layer, kind, f"{prefix}{layer.name}/")
+            yield from walk(layer, kind, f"{prefix}{layer.name}/")
         else:
             yield prefix + layer.name, layer
 
 
 def _refuse_sharing_across(model: keras.Model) -> None:
     paths: dict[int, str] = {}
-    for path, layer in _walk(model, keras.Model):
+    for path, layer in walk(model, keras.Model):
         if id(layer) in paths and layer.weights:
             raise refusal(
                 path,

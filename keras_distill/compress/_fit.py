@@ -1,0 +1,360 @@
+"""`fit` for a wrapped tf_keras twin: our train step, any callbacks, state that survives a kill."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_distill import _files
+from keras_distill._checks import InputError, bad, check_choice, check_count, check_number
+from keras_distill.compress._objective import Objective
+
+_STEPS_PER_EXECUTION = 32
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a compression step trains. All of it may be given to every step by keyword.
+
+    Attributes:
+        teacher: A live teacher: a Keras model, a file, a function, a list; None where the data
+            carry `Targets`, or alpha is 0.
+        alpha: Weight of the soft terms, 0..1, a number or a schedule.
+        temperature: Of the default soft loss.
+        distillation_losses: Losses on logits as in `Distiller`; None: `SoftTargetLoss`.
+        distillation_loss_weights: As in `Distiller`.
+        loss: The hard loss; None: read off the labels.
+        epochs: Passes over the data.
+        batch_size: Of arrays; a data set is batched already.
+        steps_per_epoch: Needed where a data set does not know its length.
+        learning_rate: At the start.
+        optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
+        decay: "cosine" falls to 0 at the last step; "constant" stays.
+        callbacks: Keras 3 or tf_keras callbacks.
+        validation_data: Batches of (x, y), or a pair of arrays.
+        state: A file that is written after each epoch; training goes on from it if it is there.
+        verbose: As in Keras.
+        seed: Of the order of arrays.
+    """
+
+    teacher: Any = None
+    alpha: Any = 0.9
+    temperature: Any = 4.0
+    distillation_losses: Any = None
+    distillation_loss_weights: Any = None
+    loss: Any = None
+    epochs: int = 10
+    batch_size: int = 128
+    steps_per_epoch: int | None = None
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    decay: str = "cosine"
+    callbacks: Sequence[Any] = ()
+    validation_data: Any = None
+    state: str | os.PathLike | None = None
+    verbose: Any = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_choice("optimizer", self.optimizer, ("adam", "sgd"))
+        check_choice("decay", self.decay, ("cosine", "constant"))
+
+    def objective(self, student: keras.Model) -> Objective:
+        """The loss these settings ask for."""
+        return Objective(
+            student,
+            teacher=self.teacher,
+            alpha=self.alpha,
+            temperature=self.temperature,
+            distillation_losses=self.distillation_losses,
+            distillation_loss_weights=self.distillation_loss_weights,
+            loss=self.loss,
+        )
+
+    def batches(self, name: str, data: Any, *, shuffle: bool) -> tf.data.Dataset:
+        """`data` as batches.
+
+        Args:
+            name: What the user called it, for errors.
+            data: A batched `tf.data.Dataset`, or a pair (x, y) of arrays.
+            shuffle: Whether arrays are shuffled, anew in every epoch.
+
+        Raises:
+            InputError: If it is neither.
+        """
+        if isinstance(data, tf.data.Dataset):
+            return data
+        if not isinstance(data, tuple) or len(data) not in (2, 3):
+            raise bad(name, "be a batched tf.data.Dataset or a tuple (x, y) of arrays", type(data))
+        ds = tf.data.Dataset.from_tensor_slices(data)
+        if shuffle:
+            ds = ds.shuffle(int(ds.cardinality()), seed=self.seed)
+        return ds.batch(self.batch_size).prefetch(1)
+
+    def steps(self, ds: tf.data.Dataset) -> int:
+        """Training steps of an epoch.
+
+        Raises:
+            InputError: If the data set does not know and `steps_per_epoch` does not say.
+        """
+        if self.steps_per_epoch is not None:
+            return check_count("steps_per_epoch", self.steps_per_epoch)
+        steps = int(ds.cardinality())
+        if steps < 1:
+            raise bad(
+                "steps_per_epoch",
+                "be given where the length of the data is not known",
+                None,
+                "Or use tf.data.experimental.assert_cardinality.",
+            )
+        return steps
+
+
+class Trainer(tf_keras.Model):
+    """A twin with the train step of ours."""
+
+    def __init__(self, net: Any, objective: Objective, inputs: list[str]) -> None:
+        super().__init__(name="trainer")
+        self.net = net
+        self._objective = objective
+        self._inputs = tuple(inputs)
+        names = ["loss", "hard_loss", "soft_loss"]
+        names += [f"{name}_accuracy" if name else "accuracy" for name in objective.names]
+        self._trackers = {name: tf_keras.metrics.Mean(name=name) for name in names}
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Means of the loss, its terms, and the accuracy."""
+        return list(self._trackers.values())
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """The logits, flat."""
+        return self.net(flat_inputs(x, self._inputs), training=training)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of `fit`."""
+        x, y, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+        step = tf.convert_to_tensor(self.optimizer.iterations)
+        with tf.GradientTape() as tape:
+            parts = self._objective(x, y, sample_weight, self(x, training=True), step)
+            extras = self.net.losses
+            total = tf.add_n([parts.total, *extras]) if extras else parts.total
+        variables = self.net.trainable_variables
+        pairs = zip(tape.gradient(total, variables), variables, strict=True)
+        self.optimizer.apply_gradients([(g, v) for g, v in pairs if g is not None])
+        return self._log(total, parts, x)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One step of `evaluate`."""
+        x, y, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+        parts = self._objective(x, y, sample_weight, self(x, training=False), None)
+        total = parts.hard if parts.total is None else parts.total
+        return self._log(total, parts, x)
+
+    def _log(self, total: Any, parts: Any, x: Any) -> dict[str, Any]:
+        size = tf.shape(tf.nest.flatten(x)[0])[0]
+        values = {"loss": total, "hard_loss": parts.hard, "soft_loss": parts.soft}
+        used = {name: value for name, value in values.items() if value is not None}
+        for name, value in used.items():
+            self._trackers[name].update_state(value, sample_weight=size)
+        for name, (correct, present) in parts.correct.items():
+            key = f"{name}_accuracy" if name else "accuracy"
+            used[key] = correct
+            self._trackers[key].update_state(correct, sample_weight=present)
+        return {name: self._trackers[name].result() for name in used}
+
+
+def flat_inputs(x: Any, names: Sequence[str]) -> Any:
+    """A batch in the flat order of the model's inputs."""
+    if isinstance(x, Mapping) and set(x) == set(names):
+        x = [x[name] for name in names]
+    flat = tf.nest.flatten(x)
+    return flat[0] if len(flat) == 1 else flat
+
+
+def input_names(student: keras.Model) -> list[str]:
+    """Names of the inputs in flat order: a dict's keys, else the input layers'."""
+    if not isinstance(student, keras.Sequential) and isinstance(student.input, Mapping):
+        return sorted(student.input)
+    return [tensor.name for tensor in student.inputs]
+
+
+class _Forward(tf_keras.callbacks.Callback):
+    """Hands every event of tf_keras's `fit` to Keras 3 callbacks."""
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self._callbacks = list(callbacks)
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        for callback in self._callbacks:
+            callback.set_model(model)
+
+    def set_params(self, params: dict) -> None:
+        super().set_params(params)
+        for callback in self._callbacks:
+            callback.set_params(params)
+
+
+def _forwarding(event: str) -> Any:
+    def forward(self: _Forward, *args: Any, **kwargs: Any) -> None:
+        for callback in self._callbacks:
+            getattr(callback, event)(*args, **kwargs)
+
+    return forward
+
+
+for _phase in ("train", "test", "epoch", "train_batch", "test_batch"):
+    for _edge in ("begin", "end"):
+        setattr(_Forward, f"on_{_phase}_{_edge}", _forwarding(f"on_{_phase}_{_edge}"))
+
+
+def _adapted(callbacks: Sequence[Any]) -> list[Any]:
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback | tf_keras.callbacks.Callback):
+            raise bad("callbacks", "be Keras or tf_keras callbacks", callback)
+    own = [c for c in callbacks if isinstance(c, tf_keras.callbacks.Callback)]
+    foreign = [c for c in callbacks if not isinstance(c, tf_keras.callbacks.Callback)]
+    return own + ([_Forward(foreign)] if foreign else [])
+
+
+class _KeepState(tf_keras.callbacks.Callback):
+    """Writes all variables after each epoch, in one atomic file."""
+
+    def __init__(self, path: Path, trainer: Trainer, history: dict[str, list[float]]) -> None:
+        super().__init__()
+        self._path, self._trainer, self._history = path, trainer, history
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        for key, value in (logs or {}).items():
+            self._history.setdefault(key, []).append(float(value))
+        if self._path is not None:
+            save_state(self._path, self._trainer, epoch + 1, self._history)
+
+
+def variables_of(trainer: Trainer) -> list[Any]:
+    """Every variable that training changes: weights, masks, ranges, the optimizer's."""
+    return [*trainer.net.weights, *trainer.optimizer.variables]
+
+
+def save_state(
+    path: Path, trainer: Trainer, epochs: int, history: Mapping[str, list[float]]
+) -> None:
+    """Writes all variables, the epochs done and their logs to an .npz file."""
+    arrays = {f"v{i}": v.numpy() for i, v in enumerate(variables_of(trainer))}
+    logs = {f"log:{name}": np.asarray(values) for name, values in history.items()}
+    with _files.atomic_path(path, overwrite=True) as temporary, open(temporary, "wb") as file:
+        np.savez(file, epochs=np.int64(epochs), **arrays, **logs)
+
+
+def load_state(path: Path, trainer: Trainer) -> tuple[int, dict[str, list[float]]]:
+    """Puts the state at `path` into the trainer; returns the epochs done and their logs.
+
+    Raises:
+        InputError: If the file is of another model or is damaged.
+    """
+    variables = variables_of(trainer)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        values = [arrays[f"v{i}"] for i in range(len(variables))]
+        epochs = int(arrays["epochs"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path} is not the state of this step ({error}). Remove it.") from error
+    if [v.shape for v in values] != [tuple(v.shape) for v in variables] or f"v{len(values)}" in (
+        arrays
+    ):
+        raise InputError(f"{path} is the state of another model or step. Remove it.")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    logs = {
+        name.removeprefix("log:"): [float(v) for v in a]
+        for name, a in arrays.items()
+        if name.startswith("log:")
+    }
+    return epochs, logs
+
+
+def _optimizer(training: Training, steps: int) -> Any:
+    rate: Any = training.learning_rate
+    if training.decay == "cosine":
+        rate = tf_keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
+    if training.optimizer == "sgd":
+        return tf_keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    return tf_keras.optimizers.Adam(rate)
+
+
+def _steps_per_execution(steps: int, callbacks: Sequence[Any]) -> int:
+    """The largest divisor up to 32; 1 beside callbacks, which may want every batch."""
+    if callbacks:
+        return 1
+    return max(n for n in range(1, _STEPS_PER_EXECUTION + 1) if steps % n == 0)
+
+
+def fit(
+    net: Any,
+    objective: Objective,
+    student: keras.Model,
+    data: Any,
+    training: Training,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, Any]:
+    """Trains a wrapped twin in place.
+
+    Args:
+        net: The wrapped twin, flat.
+        objective: The loss.
+        student: The Keras 3 model the twin was made of, for the names of its inputs.
+        data: Batches, or a pair of arrays.
+        training: The settings.
+        callbacks: tf_keras callbacks of the method itself, run before the user's.
+
+    Returns:
+        The logs of each epoch by name, and "seconds".
+
+    Raises:
+        InputError: If data and settings do not fit.
+    """
+    ds = training.batches("data", data, shuffle=True)
+    steps = training.steps(ds)
+    trainer = Trainer(net, objective, input_names(student))
+    x, y, _ = tf_keras.utils.unpack_x_y_sample_weight(next(iter(ds.take(1))))
+    objective.prepare(y, trainer(x, training=False))
+    trainer.compile(
+        optimizer=_optimizer(training, steps * training.epochs),
+        steps_per_execution=_steps_per_execution(steps, training.callbacks),
+    )
+    trainer.optimizer.build(net.trainable_variables)
+    path = None if training.state is None else Path(training.state)
+    done, history = 0, {}
+    if path is not None and path.exists():
+        done, history = load_state(path, trainer)
+    validation = training.validation_data
+    if validation is not None:
+        validation = training.batches("validation_data", validation, shuffle=False)
+    started = time.monotonic()
+    trainer.fit(
+        ds,
+        initial_epoch=done,
+        epochs=training.epochs,
+        steps_per_epoch=training.steps_per_epoch,
+        validation_data=validation,
+        callbacks=[
+            *callbacks,
+            *_adapted(training.callbacks),
+            _KeepState(path, trainer, history),
+        ],
+        verbose=training.verbose,
+    )
+    return {**history, "seconds": time.monotonic() - started}

@@ -1,0 +1,76 @@
+"""The weights that compression is about: which layers have them, how sparse, how many values."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_distill._checks import bad
+from keras_distill.compress.bridge import walk
+
+# tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are left
+# alone: they are small, and losing any of their few weights costs more than it saves.
+KERNELS = {
+    **dict.fromkeys(
+        ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "Dense"), "kernel"
+    ),
+    "SeparableConv1D": "pointwise_kernel",
+    "SeparableConv2D": "pointwise_kernel",
+    "Embedding": "embeddings",
+}
+
+
+class Kernel(NamedTuple):
+    """The kernel of one layer.
+
+    Attributes:
+        layer: Its path: `encoder/conv_1`.
+        size: Number of weights.
+        zeros: How many are 0.
+        values: How many different ones there are.
+    """
+
+    layer: str
+    size: int
+    zeros: int
+    values: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros."""
+        return self.zeros / self.size
+
+
+def kernel_of(layer: Any) -> np.ndarray | None:
+    """The kernel of a Keras 3 or tf_keras layer, None if it has none that is compressed."""
+    name = KERNELS.get(type(layer).__name__)
+    return None if name is None else np.asarray(getattr(layer, name))
+
+
+def kernels(model: keras.Model) -> Iterator[Kernel]:
+    """Every kernel of a Keras 3 model, nested models included.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="a")])
+        >>> model.set_weights([np.float32([[0, 1], [1, 2]]), np.float32([0, 0])])
+        >>> list(kernels(model))
+        [Kernel(layer='a', size=4, zeros=1, values=3)]
+    """
+    for path, layer in walk(model):
+        values = kernel_of(layer)
+        if values is not None:
+            yield Kernel(path, values.size, int((values == 0).sum()), len(np.unique(values)))
+
+
+def check_skip(student: keras.Model, skip: Sequence[str]) -> tuple[str, ...]:
+    """The names, in the flat twin, of layers to leave alone.
+
+    Raises:
+        InputError: If there is no such layer with a kernel.
+    """
+    known = [kernel.layer for kernel in kernels(student)]
+    for name in skip:
+        if name not in known:
+            raise bad("skip", f"name layers with a kernel ({', '.join(known)})", name)
+    return tuple(name.replace("/", "_") for name in skip)
