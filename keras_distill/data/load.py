@@ -42,7 +42,7 @@ def load(
 
     x is raw, as the files hold it (uint8 images stay uint8): normalisation is the first layer of
     every model. Splits that the source lacks are held out of train, stratified by class: 20 % for
-    test (always the same examples), then 10 % for validation.
+    test (always the same examples), then 10 % of the rest for validation.
 
     Args:
         spec: One of `sources()`, such as "digits" or "tfds:mnist".

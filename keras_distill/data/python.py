@@ -44,9 +44,7 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
 
 def _splits(spec: Spec, value: Any, **common: Any) -> Splits:
     if isinstance(value, Splits):
-        if common["validation"] is not None:
-            raise bad("validation", "be left out: the function holds it out", common["validation"])
-        return value
+        value = {key: getattr(value, key) for key in (*_SPLITS, "class_names")}
     rule = "a dict with 'train', and if it likes 'validation', 'test' and 'class_names'"
     if not isinstance(value, Mapping) or "train" not in value:
         raise InputError(f"{spec.text}: must return {rule}. It returned: {_shown(value)}.")
@@ -71,5 +69,5 @@ def _splits(spec: Spec, value: Any, **common: Any) -> Splits:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{type(value).__name__} {text[:80]}…"

@@ -70,6 +70,14 @@ def check_stream(ds: Any, *, where: str) -> tf.data.Dataset:
     return ds.map(lambda x, y: (tf.cast(x, dtype), tf.cast(y, tf.int64)), tf.data.AUTOTUNE)
 
 
+def _labels_of_source(ds: tf.data.Dataset, *, where: str) -> np.ndarray:
+    try:
+        return labels_of(ds)
+    except tf.errors.OpError as error:
+        reason = error.message.rpartition("}}")[2].strip().partition("\n")[0]
+        raise InputError(f"{where}: reading it failed: {reason}") from error
+
+
 def from_streams(
     streams: dict[str, tf.data.Dataset],
     *,
@@ -86,13 +94,8 @@ def from_streams(
     to be finite.
     """
     streams = {s: check_stream(ds, where=f"{source}: {s}") for s, ds in streams.items()}
-    labels = {split: labels_of(ds) for split, ds in streams.items()}
+    labels = {s: _labels_of_source(ds, where=f"{source}: {s}") for s, ds in streams.items()}
     for split, ds in streams.items():
-        if len(labels[split]) != int(ds.cardinality()):
-            raise InputError(
-                f"{source}: {split} says it has {int(ds.cardinality())} elements, but yields"
-                f" {len(labels[split])}."
-            )
         if ds.element_spec != streams["train"].element_spec:
             raise InputError(
                 f"{source}: {split} must look like train, {streams['train'].element_spec}."

@@ -1,0 +1,66 @@
+import importlib.util
+import random
+
+import numpy as np
+import pytest
+
+from keras_distill import data
+from keras_distill._checks import InputError, MissingExtraError
+from keras_distill.data import mnist1d
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("mnist1d") is None, reason="the extra mnist1d is not installed"
+)
+
+
+@installed
+def test_published_set():
+    splits = data.load("mnist1d")
+    assert splits.sizes == {"train": 3600, "validation": 400, "test": 1000}
+    assert (splits.input_shape, splits.num_classes) == ((40,), 10)
+    x = np.stack([x for p in (splits.train, splits.validation, splits.test) for x, _ in p])
+    assert x.dtype == np.float32
+    np.testing.assert_allclose([x.mean(), x.std()], [0, 1], atol=1e-4)
+    assert data.load("mnist1d?examples=100").sizes == {"train": 72, "validation": 8, "test": 20}
+
+
+@installed
+def test_unlabelled():
+    def make(count, seed):
+        pairs = list(mnist1d.unlabelled(count, seed=seed).as_numpy_iterator())
+        assert {int(y) for _, y in pairs} == {data.UNLABELLED}
+        return np.stack([x for x, _ in pairs])
+
+    few, more, other = make(20, 1), make(1020, 1), make(20, 2)
+    np.testing.assert_array_equal(few, more[:20])
+    assert more.shape == (1020, 40) and not np.array_equal(few, other)
+    assert len(np.unique(more, axis=0)) == 1020
+
+
+@installed
+def test_global_generators_are_left_alone():
+    random.seed(3), np.random.seed(3)
+    expected = random.random(), np.random.rand()
+    random.seed(3), np.random.seed(3)
+    mnist1d.unlabelled(1)
+    assert (random.random(), np.random.rand()) == expected
+
+
+@installed
+@pytest.mark.parametrize("spec", ["mnist1d:3", "mnist1d?examples=3", "mnist1d?size=3"])
+def test_bad_spec(spec):
+    with pytest.raises(InputError):
+        data.load(spec)
+
+
+@installed
+@pytest.mark.parametrize(("count", "seed"), [(0, 0), (1, -1), (1.5, 0)])
+def test_bad_numbers(count, seed):
+    with pytest.raises(InputError):
+        mnist1d.unlabelled(count, seed=seed)
+
+
+def test_without_the_package(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'keras-distill\[mnist1d\]'"):
+        data.load("mnist1d")
