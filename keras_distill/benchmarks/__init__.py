@@ -1,0 +1,8 @@
+"""Size, latency and quality of models side by side; the price of distilling."""
+
+from keras_distill.benchmarks._benchmark import benchmark
+from keras_distill.benchmarks.latency import measure_latency
+from keras_distill.benchmarks.quality import measure_quality
+from keras_distill.benchmarks.size import measure_size
+
+__all__ = ["benchmark", "measure_latency", "measure_quality", "measure_size"]

@@ -1,6 +1,22 @@
 """`.tflite` files in every precision, each run and compared with its model before it is kept."""
 
+from keras_distill.export._calibration import random_samples
 from keras_distill.export._export import QUANTIZATIONS, export_all, export_tflite, record_path
-from keras_distill.export._gate import LIMITS
+from keras_distill.export._gate import LIMITS, class_ids
+from keras_distill.export.samples import Samples, take
+from keras_distill.export.sources import InputInfo, KerasSource, resolve
 
-__all__ = ["LIMITS", "QUANTIZATIONS", "export_all", "export_tflite", "record_path"]
+__all__ = [
+    "LIMITS",
+    "QUANTIZATIONS",
+    "InputInfo",
+    "KerasSource",
+    "Samples",
+    "class_ids",
+    "export_all",
+    "export_tflite",
+    "random_samples",
+    "record_path",
+    "resolve",
+    "take",
+]

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from keras_distill._checks import InputError
-from keras_distill.export._samples import Samples
-from keras_distill.export._sources import InputInfo
+from keras_distill.export.samples import Samples
+from keras_distill.export.sources import InputInfo
 
 FEWEST, ENOUGH = 2, 50  # rows: fewer is an error, fewer is a warning
 _NARROW = 0.02  # of the expected range: certainly the wrong units

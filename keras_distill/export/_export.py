@@ -23,8 +23,8 @@ from keras_distill._checks import (
 )
 from keras_distill.export import _calibration, _gate
 from keras_distill.export._process import Converted, one_error, run_converter
-from keras_distill.export._samples import Samples, take
-from keras_distill.export._sources import KerasSource, Source, resolve
+from keras_distill.export.samples import Samples, take
+from keras_distill.export.sources import KerasSource, Source, resolve
 from keras_distill.records.export import (
     CalibrationRecord,
     ExportRecipe,

@@ -30,16 +30,16 @@ class SizeRecord(Record):
         parameters: Number of weights.
         multiply_adds: Multiply-add pairs for one row, counted over the `.tflite` graph's
             convolutions and matrix products; None where a loop's length is not in the graph.
-        bytes: Of the file.
-        gzip_bytes: Of the file compressed by gzip -9.
+        bytes: Of the file; None for a Keras model in memory.
+        gzip_bytes: Of the file compressed by gzip -9; None likewise.
         peak_memory_bytes: What loading the file and running one row adds to the resident memory of
             a fresh process, at its peak; None where the system does not tell.
     """
 
     parameters: int
     multiply_adds: int | None
-    bytes: int
-    gzip_bytes: int
+    bytes: int | None
+    gzip_bytes: int | None
     peak_memory_bytes: int | None = None
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_distill import data as data_sources
 from keras_distill._checks import InputError
 from keras_distill._elements import Targets
-from keras_distill.export._sources import InputInfo
+from keras_distill.export.sources import InputInfo
 
 
 class Samples(NamedTuple):
@@ -30,12 +30,12 @@ def take(
     name: str,
     given: Any,
     inputs: Sequence[InputInfo],
-    count: int,
+    count: int | None,
     *,
     splits: Sequence[str],
     data_dir: str | None = None,
 ) -> Samples:
-    """At most `count` rows of `given`, evenly spaced over it where its length is known.
+    """At most `count` rows of `given` (None: all), evenly spaced where its length is known.
 
     Args:
         name: The argument, for errors.
@@ -70,8 +70,8 @@ def take(
     return Samples(x, y, source, tuple(class_names))
 
 
-def _spaced(rows: int, count: int) -> np.ndarray:
-    if rows <= count:
+def _spaced(rows: int, count: int | None) -> np.ndarray:
+    if count is None or rows <= count:
         return np.arange(rows)
     return np.linspace(0, rows - 1, count).round().astype(int)
 
@@ -110,7 +110,7 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
 
 
 def _from_dataset(
-    name: str, dataset: tf.data.Dataset, inputs: Sequence[InputInfo], count: int
+    name: str, dataset: tf.data.Dataset, inputs: Sequence[InputInfo], count: int | None
 ) -> tuple[dict[str, np.ndarray], Any]:
     spec = dataset.element_spec
     pair = isinstance(spec, tuple) and not isinstance(spec, Targets)
@@ -119,10 +119,10 @@ def _from_dataset(
     if batched:
         dataset = dataset.unbatch()
     rows = int(dataset.cardinality())
-    if rows > count:
+    if count is not None and rows > count:
         dataset = dataset.shard(rows // count, 0)
     x, y = [], []
-    for element in dataset.take(count).as_numpy_iterator():
+    for element in dataset.take(-1 if count is None else count).as_numpy_iterator():
         row, label = _split_pair(element, inputs) if pair else (element, None)
         x.append(_row(row, inputs))
         y.append(label.labels if isinstance(label, Targets) else label)

@@ -1,0 +1,257 @@
+"""Size, latency and quality of several models side by side."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_distill import _isolated
+from keras_distill._checks import GateError, InputError, check_choice
+from keras_distill.benchmarks._graph import read_graph
+from keras_distill.benchmarks.latency import Timing, measure_latency
+from keras_distill.benchmarks.quality import measure_quality
+from keras_distill.benchmarks.size import file_bytes, measure_size
+from keras_distill.export import InputInfo, KerasSource, Samples, export_tflite, random_samples
+from keras_distill.export import resolve as resolve_model
+from keras_distill.export import take as take_samples
+from keras_distill.records.benchmark import (
+    BenchmarkRecord,
+    EntryRecord,
+    QualityRecord,
+    SizeRecord,
+)
+
+AS_TFLITE = " as .tflite"
+_SPLITS = ("train", "validation", "test")
+_RANDOM_ROWS = 32
+_PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert")
+
+
+class _Subject(NamedTuple):
+    """One model in one runtime, ready to be measured."""
+
+    name: str
+    model: Any  # a KerasSource, or the path of a .tflite file
+    file: Path | None
+    inputs: tuple[InputInfo, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def in_keras(self) -> bool:
+        return isinstance(self.model, KerasSource)
+
+
+def benchmark(
+    models: Mapping[str, Any] | Sequence[Any],
+    data: Any = None,
+    *,
+    split: str = "test",
+    samples: int | None = None,
+    data_dir: str | None = None,
+    threads: Sequence[int] = (1,),
+    runs: int = 50,
+    batch_size: int = 32,
+    in_keras: bool = True,
+) -> BenchmarkRecord:
+    """Measures size, latency and quality of models; the first one is compared with (the teacher).
+
+    A Keras model is measured as it runs in Keras and as the float32 `.tflite` file it converts to.
+    Files run in child processes: none of them can end this one.
+
+    Args:
+        models: `.keras` and `.tflite` files, SavedModel folders, Keras models: a list, or a dict
+            that gives them names.
+        data: Labelled rows for the quality: a data spec, the `Splits` of `data.load`, a
+            `tf.data.Dataset` of (x, y), or (x, y). None: latency on made-up rows, no quality.
+        split: Which split of a spec.
+        samples: The most rows to judge quality by, evenly spaced; None: all.
+        data_dir: Folder of prepared data sets.
+        threads: Numbers of interpreter threads to measure latency at.
+        runs: Timed calls of each model.
+        batch_size: Rows per call of the batched measurement.
+        in_keras: Whether Keras models are measured in Keras as well.
+
+    Raises:
+        InputError: If an argument does not fit, or a model cannot be loaded or run.
+
+    Example:
+        >>> import keras
+        >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, use_bias=False)])
+        >>> record = benchmark({"net": net}, runs=3)
+        >>> [(e.name, e.size.parameters, e.size.multiply_adds) for e in record.entries]
+        [('net', 12, 12), ('net as .tflite', 12, 12)]
+    """
+    check_choice("split", split, _SPLITS)
+    named = _named(models)
+    with tempfile.TemporaryDirectory(prefix="keras-distill-") as work:
+        subjects = _subjects(named, Path(work), in_keras)
+        rows = _rows(data, subjects[0], split, samples, data_dir)
+        x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))
+        entries = _entries(subjects, x, rows, threads, runs, batch_size)
+    return BenchmarkRecord(
+        entries=entries,
+        data=None if data is None else rows.source,
+        split=split if isinstance(data, str) else None,
+        machine=machine(),
+        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    if isinstance(models, str | os.PathLike | keras.Model) or not models:
+        raise InputError("`models` must be a list of one or more models, or a dict by name.")
+    if isinstance(models, Mapping):
+        return dict(models)
+    named: dict[str, Any] = {}
+    for model in models:
+        base = Path(model).name if isinstance(model, str | os.PathLike) else model.name
+        name, number = base, 1
+        while name in named:
+            number += 1
+            name = f"{base} ({number})"
+        named[name] = model
+    return named
+
+
+def _subjects(named: Mapping[str, Any], work: Path, in_keras: bool) -> list[_Subject]:
+    subjects = []
+    for place, (name, model) in enumerate(named.items()):
+        path = Path(model) if isinstance(model, str | os.PathLike) else None
+        if path is not None and path.suffix == ".tflite":
+            probe = _isolated.probe(path)
+            subjects.append(_Subject(name, path, path, _inputs(probe)))
+            continue
+        source = resolve_model(model)
+        notes: tuple[str, ...] = ()
+        try:
+            file = work / f"{place}.tflite"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that random rows judged the conversion
+                export_tflite(model, file)
+            converted = _Subject(name + AS_TFLITE, file, None, source.inputs)
+        except (GateError, InputError) as error:
+            notes, converted = (f"no float32 .tflite: {error}",), None
+            warnings.warn(f"{name}: {notes[0]}", stacklevel=3)
+        if isinstance(source, KerasSource) and (in_keras or converted is None):
+            subjects.append(_Subject(name, source, path, source.inputs, notes))
+        if converted is not None:
+            subjects.append(converted)
+    return subjects
+
+
+def _inputs(probe: _isolated.Probe) -> tuple[InputInfo, ...]:
+    """The inputs of a file as its user sees them: a quantised one takes real values."""
+    return tuple(
+        InputInfo(s.name, s.shape, s.dtype if s.scale is None else "float32") for s in probe.inputs
+    )
+
+
+def _rows(
+    data: Any, first: _Subject, split: str, samples: int | None, data_dir: str | None
+) -> Samples:
+    if data is None:
+        model = first.model.model if first.in_keras else None
+        return random_samples(model, first.inputs, _RANDOM_ROWS)
+    rows = take_samples("data", data, first.inputs, samples, splits=(split,), data_dir=data_dir)
+    if rows.y is None:
+        raise InputError("`data` must have labels: (x, y).")
+    return rows
+
+
+def _entries(
+    subjects: Sequence[_Subject],
+    x: Any,
+    rows: Samples,
+    threads: Sequence[int],
+    runs: int,
+    batch_size: int,
+) -> tuple[EntryRecord, ...]:
+    qualities = _qualities(subjects, x, rows)
+    timings = measure_latency(
+        {s.name: s.model.model if s.in_keras else s.model for s in subjects},
+        x,
+        threads=threads,
+        runs=runs,
+        batch_size=batch_size,
+    )
+    work = {s.name: read_graph(s.model).multiply_adds for s in subjects if not s.in_keras}
+    entries = []
+    for s in subjects:
+        size = _size(s, timings[s.name], work)
+        entries.append(
+            EntryRecord(
+                name=s.name,
+                file=None if s.file is None else str(s.file),
+                runtime="keras" if s.in_keras else "litert",
+                precision=_precision(s),
+                size=size,
+                latency=timings[s.name].records,
+                quality=qualities.get(s.name),
+                notes=s.notes,
+            )
+        )
+    return tuple(entries)
+
+
+def _precision(s: _Subject) -> str:
+    if s.in_keras:
+        return str(s.model.model.compute_dtype)
+    return read_graph(s.model).precision
+
+
+def _size(s: _Subject, timing: Timing, work: Mapping[str, int | None]) -> SizeRecord:
+    if not s.in_keras:
+        measured = measure_size(s.model)
+        return measured.model_copy(update={"peak_memory_bytes": timing.peak_memory_bytes})
+    raw, packed = (None, None) if s.file is None else file_bytes(s.file)
+    return SizeRecord(
+        parameters=s.model.parameters,
+        multiply_adds=work.get(s.name + AS_TFLITE),
+        bytes=raw,
+        gzip_bytes=packed,
+    )
+
+
+def _qualities(subjects: Sequence[_Subject], x: Any, rows: Samples) -> dict[str, QualityRecord]:
+    if rows.y is None:
+        return {}
+    found, reference = {}, None
+    for s in subjects:
+        y = _predict(s, x)
+        if isinstance(y, dict) or y.ndim < 2 or y.shape[-1] < 2:
+            raise InputError(f"{s.name}: quality is measured on one output of (n, classes).")
+        if reference is None:
+            reference = y
+            found[s.name] = measure_quality(y, rows.y)
+        else:
+            found[s.name] = measure_quality(y, rows.y, reference)
+    return found
+
+
+def _predict(s: _Subject, x: Any) -> np.ndarray | dict[str, np.ndarray]:
+    if s.in_keras:
+        # Names of a lone input may differ from model to model.
+        y = s.model.predict(x if isinstance(x, dict) else {s.inputs[0].name: x})
+        return y if len(y) > 1 else next(iter(y.values()))
+    return _isolated.predict(s.model, x, threads=os.cpu_count() or 1)
+
+
+def machine() -> str:
+    """Processor and cores, as the system names them."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {os.cpu_count()} cores"
