@@ -6,9 +6,10 @@ import tensorflow as tf
 
 from keras_distill.losses._logspace import as_pair, num_classes, number, rescaled, softened
 
-# Added to each sum of squares: far below what probabilities that differ give, and it keeps the
-# gradient at a constant row or column finite.
-_EPSILON = 1e-12
+# The share of a row's square sum that is added to that of its centred values, so that the gradient
+# at a constant row is finite: far below what values that differ give. _TINY serves rows of zeros.
+_FLAT = 1e-12
+_TINY = 1e-30
 
 
 def dist(
@@ -22,8 +23,9 @@ def dist(
     """T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)), ρ Pearson's correlation.
 
     Rows are the class probabilities softmax(z/T) of an example, columns the probabilities of a
-    class over the examples. A column of fewer than two rows has no correlation: that term is then
-    left out. Source: Huang, You, Wang, Qian, Xu 2022 (DIST, arXiv:2205.10536), section 4.
+    class over the examples. A constant has no correlation: 1 - ρ is then 1, and 0 where both are
+    constant, as every column of a batch of one is. Source: Huang, You, Wang, Qian, Xu 2022 (DIST,
+    arXiv:2205.10536), section 4.
 
     Args:
         teacher: Logits `(..., N)`, N >= 2; leading axes are flattened to rows.
@@ -47,24 +49,25 @@ def dist(
     q = tf.reshape(tf.nn.softmax(softened(student, temperature)), (-1, classes))
     keep = tf.ones_like(p[:, 0]) if keep is None else tf.cast(keep, p.dtype)
     rows = tf.reduce_sum(keep)
-    inter = tf.math.divide_no_nan(tf.reduce_sum(keep * (1 - _row_correlation(p, q))), rows)
-    intra = tf.reduce_mean(1 - _row_correlation(tf.transpose(p), tf.transpose(q), keep))
-    intra = tf.where(rows > 1, intra, tf.zeros_like(intra))
+    inter = tf.math.divide_no_nan(tf.reduce_sum(keep * _row_distances(p, q)), rows)
+    intra = tf.reduce_mean(_row_distances(tf.transpose(p), tf.transpose(q), keep))
     weighted = number(inter_weight, p.dtype) * inter + number(intra_weight, p.dtype) * intra
     return rescaled(weighted, temperature)
 
 
-def _row_correlation(a: tf.Tensor, b: tf.Tensor, keep: tf.Tensor | None = None) -> tf.Tensor:
-    """Pearson's correlation of each row of `a` with that of `b`, over the columns kept."""
+def _row_distances(a: tf.Tensor, b: tf.Tensor, keep: tf.Tensor | None = None) -> tf.Tensor:
+    """1 - Pearson's correlation of each row of `a` with that of `b`, over the columns kept."""
     keep = tf.ones(tf.shape(a)[1:], a.dtype) if keep is None else keep
-    count = tf.reduce_sum(keep)
+    (a, norm_a, flat_a), (b, norm_b, flat_b) = (_centred(x, keep) for x in (a, b))
+    distance = 1 - tf.reduce_sum(a * b, axis=1) / (norm_a * norm_b)
+    return tf.where(flat_a & flat_b, tf.zeros_like(distance), distance)
 
-    def centred(x):
-        mean = tf.math.divide_no_nan(tf.reduce_sum(x * keep, axis=1, keepdims=True), count)
-        return (x - mean) * keep
 
-    def norm(x):
-        return tf.sqrt(tf.reduce_sum(tf.square(x), axis=1) + tf.cast(_EPSILON, x.dtype))
-
-    a, b = centred(a), centred(b)
-    return tf.reduce_sum(a * b, axis=1) / (norm(a) * norm(b))
+def _centred(x: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Rows less their mean, their norms, and whether each is constant but for rounding."""
+    x *= keep
+    small = _FLAT * tf.stop_gradient(tf.reduce_sum(tf.square(x), axis=1)) + _TINY
+    mean = tf.math.divide_no_nan(tf.reduce_sum(x, axis=1, keepdims=True), tf.reduce_sum(keep))
+    x = (x - mean) * keep
+    squares = tf.reduce_sum(tf.square(x), axis=1)
+    return x, tf.sqrt(squares + small), squares <= small
