@@ -19,6 +19,7 @@ RANKS = {
             "_isolated",
             "_elements",
             "_backend",
+            "_machine",
             "_spec",
             "_user_code",
         ],

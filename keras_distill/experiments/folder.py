@@ -4,10 +4,9 @@ import json
 import os
 import shutil
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
-from keras_distill import _files
+from keras_distill import _files, _machine
 from keras_distill._checks import InputError
 from keras_distill.records.recipe import Recipe
 
@@ -56,7 +55,7 @@ class RunFolder:
                 )
         shutil.rmtree(self.path, ignore_errors=True)
         self.work.mkdir(parents=True)
-        self.started, self._seconds = datetime.now(timezone.utc).isoformat(timespec="seconds"), 0.0
+        self.started, self._seconds = _machine.now(), 0.0
         self.resumed = False
         self._write_state(asked)
 

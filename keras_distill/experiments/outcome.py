@@ -1,11 +1,6 @@
 """The end of a run: everything judged on the test split, once, and written down."""
 
-import importlib.metadata
-import os
-import platform
-from pathlib import Path
-
-from keras_distill import metrics
+from keras_distill import _machine, metrics
 from keras_distill._stats import mean_interval, paired_difference
 from keras_distill.benchmarks import benchmark
 from keras_distill.experiments.arms import Arm, curve_of
@@ -23,8 +18,6 @@ from keras_distill.records.run import (
     SeedResult,
     TeacherFacts,
 )
-
-_PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert", "numpy")
 
 
 def judge(
@@ -56,8 +49,8 @@ def judge(
     return RunRecord(
         recipe=inputs.recipe,
         scale=scale,
-        versions=_versions(),
-        machine=_machine(),
+        versions=_machine.versions(),
+        machine=_machine.describe(),
         started=folder.started,
         seconds=folder.seconds,
         data=_data(inputs),
@@ -116,7 +109,7 @@ def _data(inputs: Inputs) -> DataFacts:
 def _teacher(taught: Taught, inputs: Inputs) -> TeacherFacts:
     return TeacherFacts(
         model=inputs.recipe.teacher.model,
-        parameters=taught.parameters,
+        parameters=None if taught.model is None else taught.model.count_params(),
         validation_accuracy=taught.accuracy(inputs, "validation"),
         test_accuracy=taught.accuracy(inputs, "test"),
         curve=taught.curve,
@@ -128,27 +121,10 @@ def _benchmark(
     inputs: Inputs, taught: Taught, exports: ExportSet, folder: RunFolder
 ) -> BenchmarkRecord:
     """Teacher and files side by side; the teacher is measured as `.tflite` too."""
-    files = [folder.path / export.file for export in exports.exports.values()]
+    files = {e.file: folder.path / e.file for e in exports.exports.values()}
     return benchmark(
-        [taught.path, *files],
-        data=inputs.splits.test,
-        data_name=f"{inputs.recipe.data.source}",
+        {"teacher": taught.path if taught.model is None else taught.model, **files},
+        inputs.splits,
         runs=inputs.recipe.benchmark.runs,
-        imports=inputs.imports,
+        in_keras=False,
     )
-
-
-def _versions() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
-    return {"python": platform.python_version(), **versions, "oneDNN": setting}
-
-
-def _machine() -> str:
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    return f"{processor}, {os.cpu_count()} cores"

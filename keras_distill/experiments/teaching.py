@@ -28,13 +28,13 @@ class Taught:
     Attributes:
         path: `teacher.keras` or `teacher.tflite` in the run's folder.
         teacher: What yields its logits.
-        parameters: Its weights in all; None for a `.tflite` file.
+        model: The Keras model; None for a `.tflite` file.
         curve: Its training; None where it was given as a file.
     """
 
     path: Path
     teacher: teachers.Teacher
-    parameters: int | None
+    model: keras.Model | None
     curve: Curve | None
 
     def logits(self, inputs: Inputs, split: str) -> np.ndarray:
@@ -60,12 +60,12 @@ def obtain(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> Taught:
     else:
         path, curve = _train(inputs, folder, reporter)
     if path.suffix == ".keras":
-        keras_model = inputs.model(str(path), _TEACHER_SEED)
-        teacher, parameters = teachers.as_teacher(keras_model), keras_model.count_params()
+        model = inputs.model(str(path), _TEACHER_SEED)
+        taught = Taught(path, teachers.as_teacher(model), model, curve)
     else:
-        teacher, parameters = teachers.as_teacher(path), None
-    _check_classes(teacher, inputs)
-    return Taught(path, teacher, parameters, curve)
+        taught = Taught(path, teachers.as_teacher(path), None, curve)
+    _check_classes(taught.teacher, inputs)
+    return taught
 
 
 def _check_classes(teacher: teachers.Teacher, inputs: Inputs) -> None:
