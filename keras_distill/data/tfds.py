@@ -102,8 +102,8 @@ def _builder(spec: Spec, data_dir: str | os.PathLike | None) -> Any:
     name = spec.argument.partition("/")[0].partition(":")[0]
     if name not in there:
         raise InputError(
-            f"{spec.text}: {folder} has no prepared data set {name!r}. {here} To prepare one, run:"
-            f' python -c \'import tensorflow_datasets as t; t.load("NAME", data_dir="{folder}")\''
+            f"{spec.text}: {folder} has no prepared data set {name!r}. {here} To prepare it, run:"
+            f' python -c \'import tensorflow_datasets as t; t.load("{name}", data_dir="{folder}")\''
         )
     try:
         builder = tfds.builder(spec.argument, data_dir=str(folder))

@@ -13,9 +13,9 @@ import keras
 from keras_distill._checks import InputError, bad, check_count, is_number
 from keras_distill._spec import Spec
 from keras_distill.models._family import Family
+from keras_distill.models._load import load
 from keras_distill.models.applications import Application
 from keras_distill.models.dscnn import DSCNN
-from keras_distill.models.load import load
 from keras_distill.models.mlp import MLP
 from keras_distill.models.resnet import ResNet
 from keras_distill.models.wrn import WRN
