@@ -123,9 +123,12 @@ class Training:
 class Trainer(tf_keras.Model):
     """A twin with the train step of ours."""
 
-    def __init__(self, net: Any, objective: Objective, inputs: list[str]) -> None:
+    def __init__(
+        self, net: Any, objective: Objective, inputs: list[str], masked: Sequence[Any] = ()
+    ) -> None:
         super().__init__(name="trainer")
         self.net = net
+        self._masks = tuple((v, tf.cast(tf.not_equal(v, 0), v.dtype)) for v in masked)
         self._objective = objective
         self._inputs = tuple(inputs)
         names = ["loss", "hard_loss", "soft_loss"]
@@ -152,6 +155,8 @@ class Trainer(tf_keras.Model):
         variables = self.net.trainable_variables
         pairs = zip(tape.gradient(total, variables), variables, strict=True)
         self.optimizer.apply_gradients([(g, v) for g, v in pairs if g is not None])
+        for variable, mask in self._masks:
+            variable.assign(variable * mask)
         return self._log(total, parts, x)
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -232,7 +237,9 @@ def _adapted(callbacks: Sequence[Any]) -> list[Any]:
 class _KeepState(tf_keras.callbacks.Callback):
     """Writes all variables after each epoch, in one atomic file."""
 
-    def __init__(self, path: Path, trainer: Trainer, history: dict[str, list[float]]) -> None:
+    def __init__(
+        self, path: Path | None, trainer: Trainer, history: dict[str, list[float]]
+    ) -> None:
         super().__init__()
         self._path, self._trainer, self._history = path, trainer, history
 
@@ -309,6 +316,7 @@ def fit(
     data: Any,
     training: Training,
     callbacks: Sequence[Any] = (),
+    masked: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Trains a wrapped twin in place.
 
@@ -319,6 +327,7 @@ def fit(
         data: Batches, or a pair of arrays.
         training: The settings.
         callbacks: tf_keras callbacks of the method itself, run before the user's.
+        masked: Variables whose zeros stay.
 
     Returns:
         The logs of each epoch by name, and "seconds".
@@ -328,7 +337,7 @@ def fit(
     """
     ds = training.batches("data", data, shuffle=True)
     steps = training.steps(ds)
-    trainer = Trainer(net, objective, input_names(student))
+    trainer = Trainer(net, objective, input_names(student), masked)
     x, y, _ = tf_keras.utils.unpack_x_y_sample_weight(next(iter(ds.take(1))))
     objective.prepare(y, trainer(x, training=False))
     trainer.compile(

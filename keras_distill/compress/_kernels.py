@@ -20,6 +20,9 @@ KERNELS = {
     "Embedding": "embeddings",
 }
 
+# Share of zeros from which a kernel counts as pruned: later steps then keep its zeros.
+PRUNED = 0.1
+
 
 class Kernel(NamedTuple):
     """The kernel of one layer.
