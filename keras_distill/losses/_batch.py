@@ -50,7 +50,7 @@ def over_rows(
             f" {_REMEDY}"
         )
     result = value(tf.cast(kept, weights.dtype))
-    words = [f"{name} {_RULE}. Received: sample_weight from", low, "to", high, _REMEDY]
+    words = [f"{name} {_RULE}. {_REMEDY} Received: sample_weight from", low, "to", high]
     with tf.control_dependencies([tf.debugging.Assert(equal, words)]):
         mean = tf.cast(tf.reduce_mean(weights), result.dtype)
         return result * tf.where(equal, mean, tf.constant(float("nan"), result.dtype))

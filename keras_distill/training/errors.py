@@ -23,5 +23,6 @@ def readable_errors() -> Iterator[None]:
             raise InputError(f"{NOT_FINITE}. Check the teacher, or the stored targets.") from error
         if _UNEQUAL in text:
             line = next(part for part in text.splitlines() if _UNEQUAL in part)
-            raise InputError(line.strip(" []'\"")) from error
+            words = line.partition("assertion failed:")[2].replace("] [", " ")
+            raise InputError(words.strip(" []'\"")) from error
         raise
