@@ -146,13 +146,12 @@ def make(inputs: Inputs, store: SoftTargetStore, rounds: Rounds) -> list[Arm]:
         return batches.repeat()
 
     few = kept < everything
-    alone = "alone" if not few else f"alone, {kept} labels"
-    distilled = "distilled" if not few else f"distilled, {kept} labels + soft targets"
-    arms = [arm("alone", f"student {alone}", kept, few_labels if few else all_labels)]
+    seen = f"{kept} labels" if few else "all labels"
+    arms = [arm("alone", f"alone, {seen}", kept, few_labels if few else all_labels)]
     if few:
-        title = f"student alone, all {everything} labels"
+        title = f"alone, all {everything} labels"
         arms.append(arm("alone_all_labels", title, everything, all_labels))
-    arms.append(arm("distilled", f"student {distilled}", kept, soft_targets, distil=True))
+    arms.append(arm("distilled", f"distilled, {seen}", kept, soft_targets, distil=True))
     return arms
 
 

@@ -88,6 +88,7 @@ def _arm(
         name=arm.name,
         title=arm.title,
         labels=arm.labels,
+        parameters=arm.student.count_params(),
         steps=rounds.count * rounds.steps_per_round,
         seeds=tuple(seeds),
         test_accuracy=IntervalRecord.of(mean_interval([s.test_accuracy for s in seeds])),

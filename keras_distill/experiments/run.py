@@ -103,7 +103,9 @@ def _stages(
 def _train(
     arm: Arm, inputs: Inputs, rounds: Rounds, folder: RunFolder, reporter: Reporter
 ) -> dict[int, Progress]:
-    reporter.stage("student", f"{arm.title}, {len(inputs.recipe.seeds)} seeds")
+    reporter.stage(
+        "student", f"{inputs.recipe.student.model} {arm.title}; {len(inputs.recipe.seeds)} seeds"
+    )
     return {
         seed: arm.train(
             seed,

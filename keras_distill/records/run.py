@@ -63,6 +63,7 @@ class ArmResult(Record):
         name: `alone`, `alone_all_labels` or `distilled`.
         title: For people.
         labels: Labels it saw.
+        parameters: Of the student.
         steps: Training steps, the same for all arms.
         seeds: Each training.
         test_accuracy: Mean over the seeds with its 95 % t interval.
@@ -71,6 +72,7 @@ class ArmResult(Record):
     name: str
     title: str
     labels: int
+    parameters: int
     steps: int
     seeds: tuple[SeedResult, ...]
     test_accuracy: IntervalRecord

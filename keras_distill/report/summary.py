@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 
 from keras_distill.records.benchmark import EntryRecord
@@ -12,10 +13,13 @@ HEADER = (
     "test accuracy, %",
     "parameters",
     "bytes",
+    "latency, ms",
+    "p90",
     "gzipped",
-    "latency, ms (p90)",
-    "agreement with teacher",
+    "agreement",
 )
+# A terminal of 80 columns has room for so many.
+_TERMINAL_COLUMNS = 5
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Row:
     Attributes:
         title: What it is.
         accuracy: Test accuracy, 0..1: of the file, or the mean over the seeds.
+        parameters: Weights in all.
         interval: The 95 % interval over the seeds, for a way to train.
         entry: What the benchmark measured, for a file.
         is_teacher: Whether it is the teacher's.
@@ -32,6 +37,7 @@ class Row:
 
     title: str
     accuracy: float
+    parameters: int
     interval: IntervalRecord | None = None
     entry: EntryRecord | None = None
     is_teacher: bool = False
@@ -44,18 +50,20 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """The columns of `HEADER` as text."""
+        accuracy = f"{100 * self.accuracy:.1f}" if self.interval is None else percent(self.interval)
         entry = self.entry
         if entry is None:
-            return (self.title, percent(self.interval), "", "", "", "", "")
+            return (self.title, accuracy, f"{self.parameters:,}", *[""] * (len(HEADER) - 3))
         latency = entry.latency[0]
         agreement = None if entry.quality is None else entry.quality.agreement
         return (
             self.title,
-            f"{100 * self.accuracy:.1f}",
-            f"{entry.size.parameters:,}",
+            accuracy,
+            f"{self.parameters:,}",
             f"{entry.size.bytes:,}",
+            f"{latency.median_ms:.2g}",
+            f"{latency.p90_ms:.2g}",
             f"{entry.size.gzip_bytes:,}",
-            f"{latency.median_ms:.3g} ({latency.p90_ms:.3g})",
             "" if agreement is None else f"{100 * agreement:.1f} %",
         )
 
@@ -75,25 +83,32 @@ def rows(record: RunRecord) -> list[Row]:
     teacher = Row(
         f"teacher {record.recipe.teacher.model}",
         record.teacher.test_accuracy,
+        files[0].size.parameters,
         entry=files[0],
         is_teacher=True,
     )
-    ways = [Row(arm.title, arm.test_accuracy.value, arm.test_accuracy) for arm in record.arms]
+    student = record.recipe.student.model
+    ways = [
+        Row(f"{student} {arm.title}", arm.test_accuracy.value, arm.parameters, arm.test_accuracy)
+        for arm in record.arms
+    ]
     exported = [
-        Row(f"file {entry.name}", entry.quality.accuracy, entry=entry)
-        for entry in files[1:]
-        if entry.quality is not None
+        Row(f"file {e.name}", e.quality.accuracy, e.size.parameters, entry=e)
+        for e in files[1:]
+        if e.quality is not None
     ]
     return [teacher, *ways, *exported]
 
 
 def table(record: RunRecord) -> Table:
     """The table for a terminal."""
-    drawn = Table(title=f"{record.recipe.name} on {record.data.source}", title_justify="left")
-    for number, name in enumerate(HEADER):
+    drawn = Table(
+        title=record.recipe.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for number, name in enumerate(HEADER[:_TERMINAL_COLUMNS]):
         drawn.add_column(name, justify="left" if number == 0 else "right")
     for row in rows(record):
-        drawn.add_row(*row.cells)
+        drawn.add_row(*row.cells[:_TERMINAL_COLUMNS])
     return drawn
 
 
