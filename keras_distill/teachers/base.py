@@ -4,6 +4,7 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -102,6 +103,33 @@ class Teacher(abc.ABC):
 def to_numpy(logits: Any) -> np.ndarray | dict[str, np.ndarray]:
     """A tensor, or a dict of them, as float32 arrays."""
     return map_outputs(lambda value: np.asarray(tf.cast(value, tf.float32)), logits)
+
+
+def run_on_host(
+    function: Callable[[Any], list[np.ndarray]], x: Any, names: Sequence[str], shapes: Any
+) -> Any:
+    """Calls a function of NumPy inputs, eagerly or from inside a graph.
+
+    Args:
+        function: Takes x as NumPy, gives one float32 array per output.
+        x: A structure of tensors or arrays.
+        names: The outputs' names; one name means one output.
+        shapes: The output's shape, or a dict by name; None where not known.
+
+    Returns:
+        A tensor, or a dict of them by name.
+    """
+    flat = keras.tree.flatten(x)
+
+    def call(*arrays: np.ndarray) -> list[np.ndarray]:
+        return function(keras.tree.pack_sequence_as(x, list(arrays)))
+
+    results = tf.numpy_function(call, flat, [tf.float32] * len(names), stateful=False)
+    # Eagerly, a single result comes without its list.
+    results = results if isinstance(results, list | tuple) else [results]
+    for name, result in zip(names, results, strict=True):
+        result.set_shape(shapes[name] if isinstance(shapes, dict) else shapes)
+    return results[0] if len(names) == 1 else dict(zip(names, results, strict=True))
 
 
 def map_outputs(function: Callable, outputs: Any, *others: Any) -> Any:

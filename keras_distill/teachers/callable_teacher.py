@@ -4,12 +4,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_distill._checks import InputError, bad
-from keras_distill.teachers.base import Teacher
+from keras_distill.teachers.base import Teacher, run_on_host
 
 
 class CallableTeacher(Teacher):
@@ -44,8 +42,9 @@ class CallableTeacher(Teacher):
         if not callable(function):
             raise bad("function", "be callable", function)
         self._function = function
-        self._named = name is not None
+        self._has_name = name is not None
         self.name = name or "callable"
+        self._names = sorted(output_shape) if isinstance(output_shape, dict) else None
         if isinstance(output_shape, dict):
             self.output_shapes = {k: (None, *shape) for k, shape in output_shape.items()}
         elif output_shape is not None:
@@ -55,39 +54,29 @@ class CallableTeacher(Teacher):
         """The function's logits; see `Teacher.outputs`. A function has no layers."""
         if layers:
             raise self.no_layers(layers)
-        shapes = self.output_shapes
-        names = sorted(shapes) if isinstance(shapes, dict) else None
-        flat = keras.tree.flatten(x)
-
-        def on_host(*arrays: np.ndarray) -> Any:
-            return self._checked(keras.tree.pack_sequence_as(x, list(arrays)), names)
-
-        results = tf.numpy_function(on_host, flat, [tf.float32] * len(names or [0]), stateful=False)
-        # Eagerly, numpy_function gives a single result without its list.
-        results = results if isinstance(results, list | tuple) else [results]
-        if names is None:
-            results[0].set_shape(shapes)
-            return results[0], {}
-        for name, result in zip(names, results, strict=True):
-            result.set_shape(shapes[name])
-        return dict(zip(names, results, strict=True)), {}
+        logits = run_on_host(self._call, x, self._names or [self.name], self.output_shapes)
+        if self._names and len(self._names) == 1:
+            return {self._names[0]: logits}, {}
+        return logits, {}
 
     def fingerprint(self) -> str | None:
         """sha256 of the name, None without one: a function cannot be looked into."""
-        if not self._named:
+        if not self._has_name:
             return None
         return hashlib.sha256(f"callable:{self.name}".encode()).hexdigest()
 
-    def _checked(self, x: Any, names: list[str] | None) -> list[np.ndarray]:
+    def _call(self, x: Any) -> list[np.ndarray]:
         result = self._function(x)
-        if names is None:
+        if self._names is None:
             if isinstance(result, dict):
                 raise InputError(
                     f"Teacher {self.name!r} gave a dict of outputs. Name them:"
                     " output_shape={'name': (N,), ...}."
                 )
             return [np.asarray(result, np.float32)]
-        if not isinstance(result, dict) or sorted(result) != names:
+        if not isinstance(result, dict) or sorted(result) != self._names:
             got = sorted(result) if isinstance(result, dict) else type(result).__name__
-            raise InputError(f"Teacher {self.name!r} must give outputs {names}. Received: {got}.")
-        return [np.asarray(result[name], np.float32) for name in names]
+            raise InputError(
+                f"Teacher {self.name!r} must give outputs {self._names}. Received: {got}."
+            )
+        return [np.asarray(result[name], np.float32) for name in self._names]

@@ -4,13 +4,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_distill import _files, _litert
 from keras_distill._checks import InputError
-from keras_distill.teachers.base import Teacher
+from keras_distill.teachers.base import Teacher, run_on_host
 from keras_distill.teachers.heads import look_like_probabilities
 
 
@@ -45,18 +43,7 @@ class TFLiteTeacher(Teacher):
         """The file's logits; see `Teacher.outputs`. A file has no layers to read."""
         if layers:
             raise self.no_layers(layers)
-        flat = keras.tree.flatten(x)
-
-        def on_host(*arrays: np.ndarray) -> list[np.ndarray]:
-            return self._run(keras.tree.pack_sequence_as(x, list(arrays)))
-
-        results = tf.numpy_function(on_host, flat, [tf.float32] * len(self._names), stateful=False)
-        if len(self._names) == 1:
-            results[0].set_shape(self.output_shapes)
-            return results[0], {}
-        for name, result in zip(self._names, results, strict=True):
-            result.set_shape(self.output_shapes[name])
-        return dict(zip(self._names, results, strict=True)), {}
+        return run_on_host(self._run, x, self._names, self.output_shapes), {}
 
     def fingerprint(self) -> str:
         """sha256 of the file."""

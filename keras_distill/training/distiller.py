@@ -63,10 +63,10 @@ class Distiller(keras.Model):
         InputError: If an argument breaks its rule, or teacher and student do not fit.
 
     Example:
-        >>> keras.utils.set_random_seed(0)
+        >>> import numpy as np
         >>> def net(units):
-        ...     return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, "relu"),
-        ...                              keras.layers.Dense(3)])
+        ...     hidden = keras.layers.Dense(units, "relu")
+        ...     return keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(3)])
         >>> x, y = np.random.rand(64, 4).astype("float32"), np.random.randint(0, 3, 64)
         >>> distiller = Distiller(net(32), net(4))
         >>> history = distiller.fit(x, y, epochs=1, verbose=0)

@@ -81,8 +81,8 @@ def mask_weights(mask: Any, dtype: tf.DType) -> tf.Tensor:
     """A mask as weights: positions/valid where true, 0 where false, as Keras scales masks.
 
     Example:
-        >>> mask_weights([[True, False, True, True]], tf.float32).numpy().round(2).tolist()
-        [[1.33, 0.0, 1.33, 1.33]]
+        >>> mask_weights([True, False, True, False], tf.float32).numpy().tolist()
+        [2.0, 0.0, 2.0, 0.0]
     """
     weights = tf.cast(mask, dtype)
     count = tf.cast(tf.size(weights), dtype)

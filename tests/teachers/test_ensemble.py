@@ -1,0 +1,102 @@
+"""Means of teachers against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from keras_distill._checks import InputError
+from keras_distill.teachers import CallableTeacher, TeacherEnsemble
+
+X = np.zeros((4, 2), "float32")
+LOGITS = np.random.default_rng(0).normal(size=(3, 4, 5)).astype("float32") * 4
+
+
+def _members():
+    return [
+        CallableTeacher(lambda x, t=t: t, name=f"member {i}", output_shape=(5,))
+        for i, t in enumerate(LOGITS)
+    ]
+
+
+def test_geometric_mean_is_exact_at_every_temperature():
+    logits = TeacherEnsemble(_members()).predict(X)
+    for temperature in (1.0, 2.5, 20.0):
+        geometric = np.exp(log_softmax(LOGITS.astype("float64") / temperature, axis=-1).mean(0))
+        expected = geometric / geometric.sum(-1, keepdims=True)
+        np.testing.assert_allclose(softmax(logits / temperature, -1), expected, atol=1e-6)
+
+
+def test_arithmetic_mean_is_exact_at_its_temperature():
+    ensemble = TeacherEnsemble(_members(), [1, 2, 0], mean="arithmetic", temperature=2.5)
+    shares = softmax(LOGITS.astype("float64") / 2.5, axis=-1)
+    expected = shares[0] / 3 + 2 * shares[1] / 3
+    np.testing.assert_allclose(softmax(ensemble.predict(X) / 2.5, -1), expected, atol=1e-6)
+    assert ensemble.temperature == 2.5
+
+
+def test_arithmetic_mean_of_extreme_logits_is_finite():
+    extreme = [
+        CallableTeacher(lambda x, s=s: np.array([[s, -s]], "float32"), name=str(s))
+        for s in (1e4, -1e4)
+    ]
+    ensemble = TeacherEnsemble(extreme, mean="arithmetic", temperature=1.0)
+    np.testing.assert_allclose(softmax(ensemble.predict(X[:1]), -1), [[0.5, 0.5]], atol=1e-6)
+
+
+def test_weights_are_shares():
+    expected = 0.25 * LOGITS[0] + 0.75 * LOGITS[1]
+    np.testing.assert_allclose(
+        TeacherEnsemble(_members()[:2], [1, 3]).predict(X), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_models_with_several_outputs():
+    x = keras.Input((2,))
+    outputs = {"a": keras.layers.Dense(3)(x), "b": keras.layers.Dense(2)(x)}
+    model = keras.Model(x, outputs)
+    logits = TeacherEnsemble([model, model]).predict(X)
+    np.testing.assert_allclose(logits["b"], model(X)["b"], atol=1e-6)
+
+
+def test_fingerprint():
+    members = _members()
+    print_ = TeacherEnsemble(members).fingerprint()
+    assert print_ == TeacherEnsemble(_members()).fingerprint()
+    assert print_ != TeacherEnsemble(members[::-1]).fingerprint()
+    assert print_ != TeacherEnsemble(members, [1, 1, 2]).fingerprint()
+    assert TeacherEnsemble([*members, CallableTeacher(lambda x: x)]).fingerprint() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"models": []}, "`models` must be a list of one or more teachers"),
+        ({"weights": [1]}, r"`weights` must have one value per model \(3\)"),
+        ({"weights": [0, 0, 0]}, "`weights` must not all be 0"),
+        ({"weights": [1, -1, 1]}, r"`weights\[1\]` must be >= 0"),
+        (
+            {"mean": "median"},
+            "`mean` must be one of geometric, arithmetic. Received: mean='median'",
+        ),
+        ({"mean": "arithmetic"}, "`temperature` must be given for the arithmetic mean"),
+        ({"mean": "arithmetic", "temperature": 0}, "`temperature` must be > 0"),
+        ({"temperature": 4.0}, "`temperature` must be left out for the geometric mean"),
+    ],
+)
+def test_bad_settings(arguments, message):
+    with pytest.raises(InputError, match=message):
+        TeacherEnsemble(**{"models": _members(), **arguments})
+
+
+def test_members_of_other_shapes():
+    other = CallableTeacher(lambda x: x, output_shape=(4,))
+    with pytest.raises(
+        InputError, match=r"same output shape. Received: \(None, 5\) and \(None, 4\)"
+    ):
+        TeacherEnsemble([*_members(), other])
+
+
+def test_an_ensemble_has_no_layers():
+    with pytest.raises(InputError, match=r"TeacherEnsemble has no layers to read. Received: h"):
+        TeacherEnsemble(_members()).features(X, ["h"])

@@ -1,0 +1,80 @@
+"""as_teacher: one door for everything that can teach."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill._checks import InputError
+from keras_distill.teachers import (
+    CallableTeacher,
+    KerasTeacher,
+    TeacherEnsemble,
+    TFLiteTeacher,
+    as_teacher,
+)
+
+
+def _model():
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+
+
+def test_kinds(tmp_path):
+    model = _model()
+    assert isinstance(as_teacher(model), KerasTeacher)
+    assert isinstance(as_teacher([model, model]), TeacherEnsemble)
+    assert isinstance(as_teacher(np.tanh), CallableTeacher)
+    teacher = KerasTeacher(model)
+    assert as_teacher(teacher) is teacher
+    model.save(tmp_path / "model.keras")
+    loaded = as_teacher(tmp_path / "model.keras")
+    assert loaded.fingerprint() == teacher.fingerprint()
+    assert as_teacher(str(tmp_path / "model.keras")).fingerprint() == teacher.fingerprint()
+
+
+@pytest.mark.parametrize("source", [3, None, dict, {"a": 1}])
+def test_what_cannot_teach(source):
+    with pytest.raises(InputError, match="`teacher` must be a Keras 3 model, a list of them"):
+        as_teacher(source)
+
+
+def test_paths_that_are_no_teacher(tmp_path):
+    with pytest.raises(InputError, match=r"`teacher` must be the path of a .keras or .tflite file"):
+        as_teacher(tmp_path / "weights.h5")
+    with pytest.raises(InputError, match=r"absent\.keras"):
+        as_teacher(tmp_path / "absent.keras")
+
+
+def _tflite(model, path):
+    import tensorflow as tf
+
+    spec = keras.InputSpec(shape=(1, 4), dtype="float32", name="x")
+    model.export(path / "saved", verbose=False, input_signature=[spec])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(path / "saved"))
+    (path / "model.tflite").write_bytes(converter.convert())
+    return path / "model.tflite"
+
+
+def test_tflite_file(tmp_path):
+    import tensorflow as tf
+
+    model = _model()
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    teacher = as_teacher(_tflite(model, tmp_path))
+    assert isinstance(teacher, TFLiteTeacher) and teacher.output_shapes == (None, 3)
+    in_graph = tf.function(teacher.logits)(tf.constant(x))
+    np.testing.assert_allclose(in_graph, model(x), atol=1e-5)
+    np.testing.assert_allclose(teacher.predict(x), model(x), atol=1e-5)
+    assert len(teacher.fingerprint()) == 64
+    with pytest.raises(InputError, match="TFLiteTeacher has no layers to read"):
+        teacher.features(x, ["a"])
+
+
+def test_tflite_file_of_probabilities(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    path = _tflite(model, tmp_path)
+    with pytest.raises(InputError, match=r"model.tflite: the outputs look like probabilities"):
+        TFLiteTeacher(path).look(x)
+    logs = TFLiteTeacher(path, probabilities=True)
+    assert not logs.uncertain
+    np.testing.assert_allclose(logs.predict(x), np.log(model(x)), atol=1e-4)
