@@ -40,7 +40,6 @@ __all__ = [
     "class_ids",
     "decoupled",
     "dist",
-    "has_nan",
     "hint",
     "log_softmax",
     "logit_matching",
@@ -309,19 +308,6 @@ def regression(teacher: Any, student: Any, delta: float | None = None) -> tf.Ten
         size, delta = tf.abs(student - teacher), number(delta, student.dtype)
         values = tf.where(size <= delta, tf.square(size) / 2, delta * (size - delta / 2))
     return values if values.shape.rank == 1 else tf.reduce_mean(values, axis=-1)
-
-
-def has_nan(teacher: Any) -> tf.Tensor:
-    """Whether a teacher's logits, or any part of a `TopK`, hold a NaN: a scalar bool.
-
-    Infinite logits are no error: -inf is a class ruled out.
-
-    Example:
-        >>> bool(has_nan([[1.0, float("nan")]])), bool(has_nan([[1.0, float("-inf")]]))
-        (True, False)
-    """
-    parts = teacher[1:] if isinstance(teacher, TopK) else [teacher]
-    return tf.reduce_any([tf.reduce_any(tf.math.is_nan(as_float(part))) for part in parts])
 
 
 def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) -> tf.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_distill._checks import InputError, bad
 from keras_distill.records.targets import TargetsOutput, TargetsTeacher
@@ -107,12 +108,21 @@ class Answers:
                     f"The teacher's array holds {self.length()} rows; the data have more examples."
                 )
         else:
-            given = self._teacher.predict(x)
+            given = self._ask(x, first)
             given = given if isinstance(given, Mapping) else {None: given}
             values = {k: np.asarray(v) for k, v in given.items()}
             self._check_batch(values, x)
             values = {k: v[:count] for k, v in values.items()}
         return {k: self._as_logits(v, first) for k, v in values.items()}
+
+    def _ask(self, x: Any, first: int) -> Any:
+        try:
+            return self._teacher.predict(x)
+        except InputError:
+            raise
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"The teacher cannot answer at example {first}: {reason}") from error
 
     def _check_batch(self, values: dict, x: Any) -> None:
         part = x

@@ -139,11 +139,22 @@ class Builder:
         known = int(dataset.cardinality())
         self._examples = known if known >= 0 else answers.length()
 
-    def run(self, *, overwrite: bool) -> None:
-        """Builds, or goes on building, and puts the store in its place."""
+    def run(self, *, overwrite: bool, reuse: bool) -> None:
+        """Builds, or goes on building, and puts the store in its place.
+
+        Args:
+            overwrite: Whether another store, finished or not, may be replaced.
+            reuse: Whether a finished store that stands there may be left as it is.
+        """
         plan = self._plan()
         self._shard_examples = plan.shard_examples
-        if not self._resumes(plan, overwrite):
+        if (
+            reuse
+            and (self._path / MANIFEST).exists()
+            and self._is_this(plan, self._path, overwrite)
+        ):
+            return
+        if not self._is_this(plan, self._folder, overwrite):
             _files.remove(self._folder)
             self._folder.mkdir(parents=True)
             plan.save(self._folder / MANIFEST)
@@ -184,19 +195,19 @@ class Builder:
             topk_error=_fidelity.table(list(values.values()), s.top_k) if s.top_k else (),
         )
 
-    def _resumes(self, plan: TargetsManifest, overwrite: bool) -> bool:
-        """Whether the unfinished build that stands there, if any, is of this very store."""
-        if not (self._folder / MANIFEST).exists():
+    def _is_this(self, plan: TargetsManifest, folder: Path, overwrite: bool) -> bool:
+        """Whether what stands in `folder`, finished or not, is of this very store."""
+        if not (folder / MANIFEST).exists():
             return False
-        found = TargetsManifest.load(self._folder / MANIFEST)
+        found = TargetsManifest.load(folder / MANIFEST)
         other = [name for name in _SAME if getattr(found, name) != getattr(plan, name)]
-        stored = self._stored_keys(0, len(self._first[0]))
+        stored = self._stored_keys(folder, 0, len(self._first[0]))
         if len(stored) and not np.array_equal(stored, self._first[0]):
             other.append("data")
         if other and not overwrite:
             raise InputError(
-                f"{self._folder} holds an unfinished build of another store (other:"
-                f" {', '.join(other)}). Pass overwrite=True (--overwrite) to begin anew."
+                f"{folder} holds another store (other: {', '.join(other)}). Pass overwrite=True"
+                " (--overwrite) to replace it."
             )
         return not other
 
@@ -295,7 +306,7 @@ class Builder:
             )
 
     def _compare(self, first: int, keys: np.ndarray) -> None:
-        stored = self._stored_keys(first, len(keys))
+        stored = self._stored_keys(self._folder, first, len(keys))
         if not np.array_equal(stored, keys):
             shared = min(len(stored), len(keys))
             wrong = np.flatnonzero(stored[:shared] != keys[:shared])
@@ -305,11 +316,11 @@ class Builder:
                 " Give the same data in the same order, or remove that folder to begin anew."
             )
 
-    def _stored_keys(self, first: int, count: int) -> np.ndarray:
+    def _stored_keys(self, folder: Path, first: int, count: int) -> np.ndarray:
         """The keys of examples first … first+count, which may lie in several files."""
         size, found = self._shard_examples, []
         while count > 0:
-            path = self._folder / shard_name("keys", first // size)
+            path = folder / shard_name("keys", first // size)
             if not path.exists():
                 break
             part = np.fromfile(path, "<i8")[first % size : first % size + count]

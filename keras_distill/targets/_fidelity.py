@@ -6,28 +6,12 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from keras_distill._elements import TopK
+from keras_distill.losses.functional import topk_log_probabilities
 from keras_distill.records.targets import TopKError
 from keras_distill.targets._layout import topk
 
 TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0)
 COUNTS = (5, 10, 20, 50, 100)
-
-
-def bins(kept: TopK, classes: int, temperature: float) -> np.ndarray:
-    """log probabilities `(B, k+1)` of the k classes and of all others together.
-
-    The rest's mass is (N-k)·exp(mean/T + var/(2T²)), and never more than (N-k)·exp(min/T), where
-    min is the smallest logit kept.
-
-    Args:
-        kept: NumPy parts of leading shape `(B,)`.
-        classes: N.
-        temperature: T.
-    """
-    logits = np.asarray(kept.logits, np.float64) / temperature
-    rest = kept.rest_mean / temperature + kept.rest_var / (2 * temperature**2)
-    rest = np.minimum(rest, logits.min(axis=-1)) + np.log(classes - logits.shape[-1])
-    return log_softmax(np.concatenate([logits, rest[..., None]], axis=-1), axis=-1)
 
 
 def _kl(log_p: np.ndarray, log_q: np.ndarray) -> float:
@@ -44,14 +28,14 @@ def error(logits: np.ndarray, k: int, temperature: float) -> TopKError:
         k: Logits kept.
         temperature: T.
     """
-    kept = topk(logits.astype(np.float32), k)
-    kept = kept._replace(logits=kept.logits.astype(np.float16))
     classes = logits.shape[-1]
+    kept = topk(logits.astype(np.float32), k)
+    wide = [part.astype(np.float64) for part in (kept.logits.astype(np.float16), *kept[2:])]
+    log_q = topk_log_probabilities(TopK(kept.indices, *wide), classes, temperature).numpy()
     log_p = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
     in_rest = np.ones(logits.shape, bool)
     np.put_along_axis(in_rest, kept.indices, False, axis=-1)
     of_rest = logsumexp(np.where(in_rest, log_p, -np.inf), axis=-1)
-    log_q = bins(kept, classes, temperature)
     exact = np.take_along_axis(log_p, kept.indices, axis=-1)
     spread = np.where(in_rest, log_q[:, -1:] - np.log(classes - k), 0.0)
     np.put_along_axis(spread, kept.indices, log_q[:, :-1], axis=-1)

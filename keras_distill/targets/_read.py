@@ -36,10 +36,25 @@ class State:
         self._table.insert(tf.constant(slot, tf.int64), tf.cast(value, tf.int64))
 
     def begin(self, *_: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Begins an epoch, in the graph: its number, and whether its examples must be checked."""
-        epoch = self._get(_EPOCH)
-        self._set(_EPOCH, epoch + 1)
-        return epoch, tf.equal(self._get(_CHECKED), 0)
+        """The number of the epoch that begins, and whether to check its examples; in the graph."""
+        return self._get(_EPOCH), tf.equal(self._get(_CHECKED), 0)
+
+    def counting(self, data: tf.data.Dataset, batches: int) -> tf.data.Dataset:
+        """Counts the epoch when its second batch is taken, or its only one.
+
+        So a look at the first batch, as before a training, changes no order.
+
+        Args:
+            data: The batches of one epoch.
+            batches: Their number.
+        """
+
+        def count(number: tf.Tensor, batch: Any) -> Any:
+            if tf.equal(number, min(1, batches - 1)):
+                self._set(_EPOCH, self._get(_EPOCH) + 1)
+            return batch
+
+        return data.enumerate().map(count)
 
     def done(self) -> None:
         """Notes, in the graph, that every example was checked."""
@@ -153,7 +168,9 @@ class Reader:
         data = data.batch(batch_size, drop_remainder=drop_remainder)
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
-        return self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
+        data = data.apply(tf.data.experimental.assert_cardinality(count))
+        # Counted after the prefetch, where batches are taken and not where they are made.
+        return self._with_options(self._state.counting(data.prefetch(tf.data.AUTOTUNE), count))
 
     def attach(self) -> tf.data.Dataset:
         """Elements one by one: V·n of them, view by view, in the order of the user's dataset."""
@@ -174,15 +191,17 @@ class Reader:
             lambda *begun: tf.data.Dataset.range(views).flat_map(lambda v: one_view(v, begun))
         )
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        return self._with_options(data, views * self._manifest.examples)
+        count = views * self._manifest.examples
+        return self._with_options(data.apply(tf.data.experimental.assert_cardinality(count)))
 
-    def _with_options(self, data: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    def _with_options(self, data: tf.data.Dataset) -> tf.data.Dataset:
         options = tf.data.Options()
         # Sharding by file would part examples from their records.
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
-        return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
+        options.experimental_optimization.inject_prefetch = False
+        return data.with_options(options)
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:

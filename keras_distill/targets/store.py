@@ -65,6 +65,7 @@ class SoftTargetStore:
         dtype: str = "float16",
         shard_batches: int | None = None,
         overwrite: bool = False,
+        reuse: bool = False,
         progress: bool | Callable[[int, int | None], None] | None = None,
     ) -> "SoftTargetStore":
         """Runs the teacher over the data once and keeps what it said.
@@ -89,6 +90,8 @@ class SoftTargetStore:
             dtype: "float16", or "float32" for logits beyond 65504.
             shard_batches: Batches in a file; None: 4,096 examples or 64 MiB, whichever is less.
             overwrite: Whether a store at `path`, or an unfinished one, may be replaced.
+            reuse: Whether a finished store of this teacher, these data and settings that stands at
+                `path` is returned as it is.
             progress: None: a bar where stderr is a terminal; True or False; or a function
                 `(done, total)`.
 
@@ -101,12 +104,12 @@ class SoftTargetStore:
         """
         settings = _settings(top_k, dtype, views, augment, batch_size, shard_batches)
         _keys.x_spec(dataset)
-        path = _target(path, overwrite)
+        path = _target(path, overwrite or reuse)
         answers = Answers(teacher, from_probabilities)
         if answers.arrays is not None and augment is not None:
             raise bad("augment", "be left out for an array, which knows no views", augment)
         with reporting(progress) as report:
-            Builder(answers, dataset, path, settings, report).run(overwrite=overwrite)
+            Builder(answers, dataset, path, settings, report).run(overwrite=overwrite, reuse=reuse)
         return cls.open(path)
 
     @classmethod

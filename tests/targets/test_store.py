@@ -1,0 +1,170 @@
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill._checks import GateError, InputError
+from keras_distill.data.augment import Augmentation
+from keras_distill.targets import SoftTargetStore, _fidelity
+
+
+def edit(store, **changes):
+    path = store.path / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def flip_byte(path, at=5):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_store_opens_to_what_was_built(build):
+    store = build()
+    assert SoftTargetStore.open(store.path).manifest == store.manifest
+    assert SoftTargetStore.open(str(store.path)).path == store.path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "version 2 of the format.*Build the store again"),
+        ({"version": None}, "version None"),
+        ({"format": "other"}, "is not the manifest"),
+        ({"surprise": 1}, "surprise"),
+        ({"examples": None}, "not finished"),
+        ({"views": "many"}, "views"),
+        ({"augment": {"swirl": 1}}, "Unknown augmentation 'swirl'"),
+    ],
+)
+def test_another_manifest_is_refused_in_words(build, changes, message):
+    store = build()
+    edit(store, **changes)
+    with pytest.raises(InputError, match=message):
+        SoftTargetStore.open(store.path)
+
+
+def test_a_manifest_cannot_point_out_of_its_folder(build):
+    store = build()
+    shards = [s.model_dump() for s in store.manifest.shards]
+    shards[0]["file"] = "../secret.bin"
+    edit(store, shards=shards)
+    with pytest.raises(InputError, match=r"shards\.0\.file"):
+        SoftTargetStore.open(store.path)
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no soft-target store"):
+        SoftTargetStore.open(tmp_path / "nothing")
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="Cannot read"):
+        SoftTargetStore.open(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["view0-00001.bin", "keys-00001.bin"])
+def test_damage_is_found_and_named(build, data, file):
+    store = build()
+    flip_byte(store.path / file)
+    with pytest.raises(InputError, match=f"{file} is damaged"):
+        SoftTargetStore.open(store.path).batches(data.dataset, 8)
+    with pytest.raises(InputError, match=f"{file} is damaged"):
+        SoftTargetStore.open(store.path).attach(data.dataset)
+    with pytest.raises(GateError, match=f"{file} is damaged"):
+        store.verify()
+    (store.path / file).write_bytes((store.path / file).read_bytes()[:-1])
+    with pytest.raises(InputError, match=f"{file} has .* bytes"):
+        SoftTargetStore.open(store.path)
+    (store.path / file).unlink()
+    with pytest.raises(InputError, match=f"{file} is missing"):
+        SoftTargetStore.open(store.path)
+
+
+def net(seed):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_verify_says_what_it_checked(build, data, top_k):
+    store = build(net(0), top_k=top_k)
+    assert list(store.verify()) == ["files"]
+    found = store.verify(data.dataset, net(0))
+    assert list(found) == ["files", "data", "teacher", "answers"]
+    assert "70 examples" in found["data"]
+    assert "same fingerprint" in found["teacher"]
+
+
+def test_verify_sees_the_first_view_as_the_teacher_did(build, data):
+    store = build(net(0), views=2, augment=Augmentation(crop=2, seed=1))
+    assert "answers" in store.verify(data.dataset, net(0))
+
+
+def test_verify_finds_the_wrong_teacher(build, data):
+    store = build(net(0))
+    with pytest.raises(GateError, match="built from another teacher"):
+        store.verify(teacher=net(1))
+    unnamed = build(path=store.path / "../b")
+    assert "no fingerprint" in unnamed.verify(teacher=data.logits)["teacher"]
+    with pytest.raises(GateError, match="answers the first batch differently"):
+        unnamed.verify(data.dataset, lambda x: data.logits(x) + 1)
+    with pytest.raises(GateError, match=r"no output|gives logits"):
+        unnamed.verify(data.dataset, lambda x: data.logits(x)[:, :3])
+
+
+def test_verify_finds_the_wrong_data(build, data):
+    store = build()
+    changed = data.x.copy()
+    changed[69] += 1
+    cases = [
+        (data.dataset.map(lambda x, y: (x + 1, y)), "Example 0 is not"),
+        (type(data.dataset).from_tensor_slices((changed, data.y)), "Example 69 is not"),
+        (data.dataset.take(30), "30 examples; 70 are stored"),
+        (data.dataset.concatenate(data.dataset), "more examples"),
+        (data.dataset.map(lambda x, y: (x[0], y)), "have x uint8"),
+    ]
+    for dataset, message in cases:
+        with pytest.raises(GateError, match=message):
+            store.verify(dataset)
+
+
+def test_info_shows_sizes_and_the_error_of_topk(build, data):
+    dense = build().info()
+    assert (dense.record_bytes, dense.total_bytes, dense.key_bytes) == (14, 980, 560)
+    assert dense.dense_bytes == 980
+    assert {e.top_k for e in dense.topk_error} == {5}
+    assert "dense records of this store" in dense.topk_error_of
+    kept = build(path=dense.path + "/../k", top_k=3).info()
+    assert kept.record_bytes == 4 * 3 + 8
+    assert {e.top_k for e in kept.topk_error} == {3, 5}
+    assert "during the build" in kept.topk_error_of
+
+
+def test_the_error_of_topk_falls_with_k_and_is_zero_where_nothing_is_lost(tmp_path):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(scale=3, size=(40, 200)).astype(np.float32)
+    errors = {(e.top_k, e.temperature): e for e in _fidelity.table([logits])}
+    for temperature in _fidelity.TEMPERATURES:
+        kls = [errors[k, temperature].kl for k in _fidelity.COUNTS]
+        assert all(a > b for a, b in itertools.pairwise(kls)), temperature
+        assert all(0 <= errors[k, temperature].kl_bins < kls[0] for k in _fidelity.COUNTS)
+        rest = [errors[k, temperature].rest for k in _fidelity.COUNTS]
+        assert all(a > b for a, b in itertools.pairwise(rest))
+    flat = np.zeros((4, 200), np.float32)
+    flat[:, :5] = 4.0
+    assert _fidelity.error(flat, 5, 1.0).kl == pytest.approx(0, abs=1e-9)
+
+
+def test_the_kl_error_is_the_one_computed_by_hand():
+    logits = np.array([[3.0, 1.0, 0.0, -1.0]])
+    e = _fidelity.error(logits, 2, 2.0)
+    p = np.exp(logits[0] / 2) / np.exp(logits[0] / 2).sum()
+    mass = 2 * np.exp(-0.5 / 2 + 0.25 / 8)
+    kept = np.exp(logits[0, :2] / 2)
+    q = np.array([*kept, mass]) / (kept.sum() + mass)
+    assert e.rest == pytest.approx(p[2:].sum())
+    bins = np.array([*p[:2], p[2:].sum()])
+    assert e.kl_bins == pytest.approx((bins * np.log(bins / q)).sum(), abs=1e-9)
+    spread = np.array([q[0], q[1], q[2] / 2, q[2] / 2])
+    assert e.kl == pytest.approx((p * np.log(p / spread)).sum(), abs=1e-9)
