@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from keras_distill import _checks
-from keras_distill.specialists.combine import check_probs
+from keras_distill.specialists.inference import check_probs
 
 
 class Descent(NamedTuple):

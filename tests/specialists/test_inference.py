@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._checks import InputError
-from keras_distill.specialists import combine as module
+from keras_distill.specialists import inference as module
 from keras_distill.specialists._bins import Bins
-from keras_distill.specialists.combine import (
+from keras_distill.specialists.inference import (
     active_by_top,
     arithmetic_mean,
     combine,

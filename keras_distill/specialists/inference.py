@@ -108,9 +108,9 @@ def combine(
         [[0.55, 0.25, 0.2]]
     """
     if is_tensor(generalist_probs) or any(map(is_tensor, specialist_probs)):
-        from keras_distill.specialists import combine_tf
+        from keras_distill.specialists import inference_tf
 
-        return combine_tf.combine(
+        return inference_tf.combine(
             generalist_probs, specialist_probs, class_sets, active, tol=check_tol(tol)
         )
     probs = solve(generalist_probs, specialist_probs, class_sets, active, tol=tol).probs
@@ -293,9 +293,9 @@ def active_by_top(generalist_probs: Any, class_sets: Sequence[Any], n: int = 1) 
     """
     _checks.check_count("n", n)
     if is_tensor(generalist_probs):
-        from keras_distill.specialists import combine_tf
+        from keras_distill.specialists import inference_tf
 
-        return combine_tf.active_by_top(generalist_probs, class_sets, n)
+        return inference_tf.active_by_top(generalist_probs, class_sets, n)
     probs = np.asarray(generalist_probs)
     if probs.ndim != 2 or n > probs.shape[1]:
         raise bad("n", f"be at most the number of classes, of probabilities {probs.shape}", n)

@@ -1,0 +1,103 @@
+"""The stream a specialist is trained on: half from its classes, half from all others."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import _checks
+from keras_distill.data.augment import Augmentation
+from keras_distill.data.streams import labels_of, select
+from keras_distill.specialists._bins import check_class_sets
+from keras_distill.specialists.model import dustbin_correction
+
+# A part of the training data is kept in memory, unpacked, up to this size.
+_CACHE_BYTES = 1 << 30
+
+
+class Stream(NamedTuple):
+    """What `specialist_stream` yields, and what to know about it.
+
+    Attributes:
+        batches: Endless batches `(x, y)`; y int64 in 0..|S|, |S| being the dustbin.
+        steps_per_epoch: Batches that hold as many examples of S as the training data do.
+        correction: `dustbin_correction` for the data and share.
+    """
+
+    batches: tf.data.Dataset
+    steps_per_epoch: int
+    correction: float
+
+
+def specialist_stream(
+    train: tf.data.Dataset,
+    class_ids: Sequence[int],
+    *,
+    num_classes: int,
+    share: float = 0.5,
+    batch_size: int = 128,
+    seed: int = 0,
+    augment: Augmentation | None = None,
+    labels: np.ndarray | None = None,
+) -> Stream:
+    """Draws each example from S with probability `share`, else from the rest.
+
+    Both parts are shuffled and repeated on their own, so that within each every example is seen
+    once before any is seen again. The order depends on `seed` only.
+
+    Args:
+        train: `(x, y)`, unbatched, finite; y a class id.
+        class_ids: S.
+        num_classes: N.
+        share: Share of the stream that comes from S.
+        batch_size: Examples per batch.
+        seed: Of the order.
+        augment: Applied to each batch; the view is the number of the batch.
+        labels: int `(n,)`, the labels of `train` where they are at hand; None: read from it.
+
+    Raises:
+        InputError: If S is not a set of classes, or the data lack examples of S or of the rest.
+
+    Example:
+        >>> examples = np.zeros((40, 1)), np.arange(40) % 4
+        >>> train = tf.data.Dataset.from_tensor_slices(examples)
+        >>> stream = specialist_stream(train, [2], num_classes=4, batch_size=10)
+        >>> stream.steps_per_epoch, round(stream.correction, 3)
+        (2, 1.099)
+        >>> x, y = next(iter(stream.batches))
+        >>> sorted(set(y.numpy().tolist()))
+        [0, 1]
+    """
+    (ids,) = check_class_sets([class_ids], num_classes)
+    _checks.check_count("batch_size", batch_size)
+    labels = labels_of(train) if labels is None else np.asarray(labels)
+    correction = dustbin_correction(labels, ids, share)
+    inside = np.isin(labels, ids)
+    indexed = train.enumerate()
+    parts = [
+        _endless(select(indexed, part), int(part.sum()), train.element_spec, seed + number)
+        for number, part in enumerate((inside, ~inside))
+    ]
+    mixed = tf.data.Dataset.sample_from_datasets(parts, [share, 1 - share], seed=seed)
+    position = np.full(num_classes, len(ids), np.int64)
+    position[ids] = np.arange(len(ids))
+    positions = tf.constant(position)
+
+    def finish(number, batch):
+        index, (x, y) = batch
+        x = x if augment is None else augment.apply(x, index, number)
+        return x, tf.gather(positions, y)
+
+    batches = mixed.batch(batch_size, drop_remainder=True).enumerate()
+    batches = batches.map(finish, tf.data.AUTOTUNE).prefetch(2)
+    steps = math.ceil(int(inside.sum()) / share / batch_size)
+    return Stream(batches, steps, correction)
+
+
+def _endless(part: tf.data.Dataset, count: int, spec: Any, seed: int) -> tf.data.Dataset:
+    x = spec[0]
+    if count * x.dtype.size * math.prod(x.shape) <= _CACHE_BYTES:
+        part = part.cache()
+    return part.shuffle(min(count, 50_000), seed=seed, reshuffle_each_iteration=True).repeat()
