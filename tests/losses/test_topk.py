@@ -203,3 +203,17 @@ def test_logit_matching_is_the_hot_limit_on_a_topk():
     whole = topk(t, 12)
     np.testing.assert_allclose(F.logit_matching(whole, s), F.logit_matching(t, s), rtol=1e-10)
     assert (F.logit_matching(kept, s).numpy() < F.logit_matching(t, s).numpy()).all()
+
+
+def test_log_probabilities_are_those_of_the_divergence():
+    t, s = random_pair(classes=40, rows=6)
+    kept = topk(t, 5)
+    log_p = F.topk_log_probabilities(kept, 40, 3.0).numpy()
+    assert log_p.shape == (6, 6)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1)
+    q = softmax(s / 3.0)
+    q_kept = np.take_along_axis(q, kept.indices, axis=1)
+    log_q = np.log(np.concatenate([q_kept, 1 - q_kept.sum(axis=1, keepdims=True)], axis=1))
+    np.testing.assert_allclose(
+        F.soft_target(kept, s, 3.0), 9 * (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
+    )
