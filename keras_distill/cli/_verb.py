@@ -14,6 +14,7 @@ from keras_distill import _backend
 from keras_distill._checks import GateError, InputError, MissingExtraError
 
 DONE, GATE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_INTERRUPTED = "interrupted; long work goes on where it stopped when the command is given again."
 
 
 def _line(error: BaseException) -> str:
@@ -76,7 +77,7 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
     except TyperException as error:
         return _fail(f"{_line(error)} See: {prog} --help", BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; the same command goes on where this one stopped.", INTERRUPTED)
+        return _fail(_INTERRUPTED, INTERRUPTED)
     except GateError as error:
         return _fail(_line(error), GATE_FAILED)
     except (InputError, MissingExtraError) as error:
@@ -91,6 +92,8 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
             traceback.print_exc()
         hint = "Set KERAS_DISTILL_TRACEBACK=1 to see where."
         return _fail(f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT)
+    if result == INTERRUPTED:  # what typer makes of Ctrl-C
+        return _fail(_INTERRUPTED, INTERRUPTED)
     return result if isinstance(result, int) else DONE
 
 

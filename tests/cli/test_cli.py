@@ -1,0 +1,163 @@
+"""The frame of the command line: help, versions, exit codes, one line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_distill.cli import main
+
+VERBS = ["run", "export", "benchmark", "report", "recipes", "doctor", "targets", "cost"]
+
+
+def _run(*argv, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "keras_distill", *argv],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+def test_help_lists_every_verb(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for verb in VERBS:
+        assert verb in shown
+
+
+def test_no_arguments_is_a_usage_error(capsys):
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert verb in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from keras_distill.cli import main; main(['--help']);"
+        "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'pandas', 'scipy.stats'};"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("keras-distill 0.")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["docto"], "No such command 'docto'"),
+        (["doctor", "--jsn"], "No such option"),
+        (["run", "nonsense"], "Unknown recipe 'nonsense'. Built in: "),
+        (["run", "/nowhere/x.toml"], "Cannot read /nowhere/x.toml"),
+        (["run", "--data", "digits"], "--teacher, --student must be given"),
+        (["run", "--labels", "many"], "`--labels` must be a count"),
+        (["run", "--alpha", "2"], "distillation.alpha"),
+        (["run", "--epochs", "0"], "training.epochs"),
+        (["run", "--seeds", "0"], "seeds"),
+        (["run", "--quantization", "int7"], "export.quantizations"),
+        (["run", "--scale", "huge"], "`scale` must be one of full, smoke"),
+        (["run", "--name", "../x"], "name"),
+        (["report", "/nowhere"], "Cannot read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_backend_is_one_line():
+    done = _run("doctor", KERAS_BACKEND="jax")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "needs Keras on TensorFlow" in done.stderr
+
+
+def test_another_backend_is_an_error_in_the_library_too():
+    code = "import keras_distill as kd; kd.Targets"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+    )
+    assert "InputError: keras_distill needs Keras on TensorFlow" in done.stderr
+
+
+def test_doctor_as_json_prints_nothing_else():
+    done = _run("doctor", "--json")
+    assert done.returncode == 0
+    facts = json.loads(done.stdout)
+    assert facts["onednn"] == "on"
+    assert facts["packages"]["keras"].startswith("3.")
+    assert done.stderr == ""
+
+
+def test_doctor_says_what_the_user_set():
+    facts = json.loads(_run("doctor", "--json", TF_ENABLE_ONEDNN_OPTS="0").stdout)
+    assert facts["onednn"].startswith("off")
+
+
+def test_recipes_lists_the_built_in_ones(capsys):
+    assert main(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert "digits" in shown
+    assert main(["recipes", "--json"]) == 0
+    assert "digits" in json.loads(capsys.readouterr().out)
+
+
+def test_ctrl_c_is_exit_130(monkeypatch, capsys):
+    from keras_distill.experiments import recipes
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes, "builtin", interrupted)
+    assert main(["recipes"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_line_unless_its_traceback_is_asked_for(monkeypatch, capsys):
+    from keras_distill.experiments import recipes
+
+    def broken():
+        raise ZeroDivisionError("of a kind")
+
+    monkeypatch.setattr(recipes, "builtin", broken)
+    assert main(["recipes"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setenv("KERAS_DISTILL_TRACEBACK", "1")
+    assert main(["recipes"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_help_is_quick():
+    """Within 12 times what Python itself takes to start, or 0.3 s; the best of several tries."""
+
+    def best(*argv):
+        times = []
+        for _ in range(5):
+            start = time.monotonic()
+            subprocess.run([sys.executable, *argv], capture_output=True, check=True)
+            times.append(time.monotonic() - start)
+        return min(times)
+
+    assert best("-m", "keras_distill", "--help") <= max(0.3, 12 * best("-c", "pass"))

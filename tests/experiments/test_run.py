@@ -1,0 +1,198 @@
+"""Whole runs: every built-in recipe in two steps, and one killed in the middle."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill import models
+from keras_distill._checks import InputError
+from keras_distill._litert import LiteRTModel
+from keras_distill.experiments import recipes
+from keras_distill.experiments.run import run
+from keras_distill.records.run import RunRecord
+
+SMALL = {
+    "name": "small",
+    "data.source": "digits",
+    "data.labels": 100,
+    "teacher.model": "mlp:32?dropout=0.2",
+    "student.model": "mlp:8?dropout=0.1",
+    "training.epochs": 12,
+    "training.batch_size": 128,
+    "seeds": 2,
+    "export.quantizations": ["int8"],
+    "benchmark.runs": 2,
+}
+
+
+def _without_data(name):
+    source = recipes.load(name).data.source
+    if source == "mnist1d" and importlib.util.find_spec("mnist1d") is None:
+        return "the mnist1d extra is not installed"
+    return None
+
+
+@pytest.mark.parametrize("name", recipes.builtin())
+def test_every_builtin_recipe_in_two_steps(name, tmp_path, request):
+    overrides = {}
+    if recipes.load(name).data.source.startswith("tfds:"):
+        overrides["data.data_dir"] = str(request.getfixturevalue("tfds_dir"))
+    if reason := _without_data(name):
+        pytest.skip(reason)
+    record = run(recipes.load(name, overrides), tmp_path / name, scale="smoke")
+    assert record.scale == "smoke"
+    assert {arm.steps for arm in record.arms} == {2}
+    made = {path.name for path in (tmp_path / name).iterdir()}
+    files = {f"student-{q}.tflite" for q in record.exports.exports}
+    assert {"recipe.toml", "teacher.keras", "student.keras", "record.json", "report.html"} < made
+    assert files < made
+    assert not (tmp_path / f"{name}.unfinished").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "small"
+    return out, run(recipes.from_scratch(SMALL), out)
+
+
+def test_the_record_on_disk_is_the_one_returned(finished):
+    out, record = finished
+    assert RunRecord.load(out / "record.json") == record
+
+
+def test_distilled_and_alone_start_alike_and_take_as_many_steps(finished):
+    _, record = finished
+    assert [arm.name for arm in record.arms] == ["alone", "alone_all_labels", "distilled"]
+    assert {arm.steps for arm in record.arms} == {12 * 10}
+    assert [arm.labels for arm in record.arms] == [100, 1167, 100]
+
+
+def test_the_gain_is_the_paired_difference(finished):
+    _, record = finished
+    pairs = zip(record.arm("distilled").seeds, record.arm("alone").seeds, strict=True)
+    differences = [d.test_accuracy - a.test_accuracy for d, a in pairs]
+    assert record.gain.value == pytest.approx(np.mean(differences))
+    assert record.gain.n == 2
+
+
+def test_the_exported_student_is_the_best_on_validation(finished):
+    out, record = finished
+    seeds = record.arm("distilled").seeds
+    best = max(seeds, key=lambda seed: seed.validation_accuracy)
+    assert record.chosen_seed == best.seed
+    student = models.load(out / "student.keras")
+    assert student.count_params() == record.arm("distilled").parameters
+
+
+def test_file_and_student_agree_with_the_record(finished):
+    out, record = finished
+    from keras_distill import data
+
+    x, y = next(iter(data.load("digits").test.batch(500)))
+    student = models.load(out / "student.keras")
+    accuracy = np.mean(student.predict(x, verbose=0).argmax(1) == y)
+    chosen = next(s for s in record.arm("distilled").seeds if s.seed == record.chosen_seed)
+    assert accuracy == pytest.approx(chosen.test_accuracy)
+    logits = LiteRTModel(out / "student-int8.tflite").predict(x.numpy())
+    entry = record.benchmark.entry("student-int8.tflite")
+    assert np.mean(logits.argmax(1) == y) == pytest.approx(entry.quality.accuracy)
+
+
+def test_a_finished_run_is_not_replaced_unasked(finished):
+    out, _ = finished
+    before = (out / "record.json").read_bytes()
+    with pytest.raises(InputError, match="exists"):
+        run(recipes.from_scratch(SMALL), out)
+    assert (out / "record.json").read_bytes() == before
+
+
+def test_a_teacher_from_a_file(finished, tmp_path):
+    out, record = finished
+    for file in ("teacher.keras", "student-int8.tflite"):
+        recipe = recipes.from_scratch(
+            {**SMALL, "teacher.model": str(out / file), "training.epochs": 1, "seeds": 1}
+        )
+        again = run(recipe, tmp_path / file.replace(".", "-"))
+        assert again.teacher.curve is None
+        assert again.gain.low is None
+        if file == "teacher.keras":
+            assert again.teacher.test_accuracy == record.teacher.test_accuracy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher.model": "/nowhere/teacher.keras"}, r"no file /nowhere/teacher\.keras"),
+        ({"data.labels": 5}, "count"),
+        ({"data.labels": 99999}, "at most the 1167 training examples"),
+        ({"student.model": "mlp:0"}, "mlp"),
+        ({"student.model": "convnet"}, "no model 'convnet'"),
+        ({"data.source": "didgits"}, "no source 'didgits'"),
+    ],
+)
+def test_bad_recipes_are_refused_before_any_training(tmp_path, change, message):
+    recipe = recipes.from_scratch({**SMALL, "name": "bad", **change})
+    with pytest.raises(InputError, match=message):
+        run(recipe, tmp_path / "bad")
+    assert not (tmp_path / "bad.unfinished" / "work" / "teacher.npz").exists()
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path):
+    net = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
+    net.save(tmp_path / "seven.keras")
+    recipe = recipes.from_scratch({**SMALL, "teacher.model": str(tmp_path / "seven.keras")})
+    with pytest.raises(InputError, match="one row of 10 logits"):
+        run(recipe, tmp_path / "out")
+
+
+def test_unfinished_work_of_another_recipe_is_kept(tmp_path):
+    other = recipes.from_scratch({**SMALL, "seeds": 3, "student.model": "nonsense"})
+    with pytest.raises(InputError, match="no model"):
+        run(other, tmp_path / "small")
+    with pytest.raises(InputError, match="unfinished run of another recipe"):
+        run(recipes.from_scratch(SMALL), tmp_path / "small")
+
+
+def _start(out, recipe):
+    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--out", str(out)]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail(f"the run ended ({process.poll()}) or hung before it could be killed")
+
+
+def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
+    _, expected = finished
+    recipe = recipes.from_scratch(SMALL).save(tmp_path / "small.toml")
+    out, work = tmp_path / "small", tmp_path / "small.unfinished" / "work"
+    for name in ("teacher.npz", "distilled-0.npz"):
+        process = _start(out, recipe)
+        _wait_for((work / name).exists, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not out.exists()
+    assert _start(out, recipe).wait(timeout=300) == 0
+    record = RunRecord.load(out / "record.json")
+    assert record.teacher.fingerprint == expected.teacher.fingerprint
+    for mine, other in zip(record.arms, expected.arms, strict=True):
+        assert [s.test_accuracy for s in mine.seeds] == [s.test_accuracy for s in other.seeds]
+        assert [s.curve for s in mine.seeds] == [s.curve for s in other.seeds]
+    ours = record.exports.exports["int8"].sha256
+    assert ours == expected.exports.exports["int8"].sha256
+    assert json.loads((out / "record.json").read_text())["seconds"] > 0
