@@ -17,6 +17,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits (1998), UCI Machine
     Learning Repository, doi:10.24432/C50P49, its test part, as in `sklearn.datasets.load_digits`.
 
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
     Raises:
         InputError: If something stands after the name.
     """

@@ -24,6 +24,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     validation or val, with `-idx3-ubyte` (or `.idx3-ubyte`) behind, and `.gz` where gzipped.
     Images of shape (height, width) get a channel: `(height, width, 1)`.
 
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
     Raises:
         InputError: If a file is missing, is not IDX, is cut, or does not fit the others.
     """

@@ -31,6 +31,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     Options: `size=32x32` resizes every image (bilinear, antialiased, proportions not kept);
     `channels=1` or `channels=3` chooses.
 
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
     Raises:
         InputError: If a folder is missing or empty, a file is no image, or sizes differ.
     """

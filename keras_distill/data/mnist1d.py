@@ -29,6 +29,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
 
     Option: `examples=N` makes N in place of 5,000, a multiple of 50 (4 of 5 are train).
 
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
     Raises:
         InputError: If an option does not fit.
         MissingExtraError: If the package mnist1d is not installed.

@@ -21,6 +21,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     x: numbers `(examples, ...)`, kept in shape; uint8 stays, everything else becomes float32.
     y: class ids `(examples,)`. `class_names` (strings, one per class) is optional.
 
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
     Raises:
         InputError: If the file is not such an archive, is damaged, holds pickles or other keys,
             or the arrays do not fit.

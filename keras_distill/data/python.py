@@ -22,6 +22,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     cardinality (not a mix of both kinds); and, if it likes, "class_names". x is raw and of one
     shape, y a class id. A missing split is held out of train. A `Splits` will do as well.
 
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
     Raises:
         InputError: If the function is not there, fails, or returns something else.
     """

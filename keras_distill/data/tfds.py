@@ -40,6 +40,9 @@ def load(spec: Spec, *, data_dir: str | os.PathLike | None, validation, seed: in
         validation: Share of train to hold out.
         seed: Of the choice.
 
+    Returns:
+        The splits.
+
     Raises:
         InputError: If it is not prepared, has no class labels, or shapes vary.
     """
