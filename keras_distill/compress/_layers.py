@@ -138,6 +138,12 @@ _CLASSES: dict[str, _Class] = {
 # Layers whose state is written into the twin as constants, not as weights.
 CONSTANT_LAYERS = ("Normalization",)
 
+# Layers that do nothing where they are called with training=False.
+INERT = (
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+    *("GaussianDropout", "GaussianNoise", "AlphaDropout"),
+)
+
 SUPPORTED = (*_CLASSES, *CONSTANT_LAYERS)
 
 _WHY_NOT = {

@@ -271,8 +271,11 @@ class _Builder:
     def _call(self, name: str, inputs: Any, training: bool | None) -> Any:
         entry, layer, path = self._entries[name], self._sources[name], self._path + name
         nested = isinstance(layer, keras.Model)
-        if nested and training is not None:
-            raise refusal(path, f"the nested model is called with training={training}")
+        inert = training is False and entry["class_name"] in _layers.INERT
+        if training is not None and not inert:
+            raise refusal(path, f"it is called with training={training}")
+        if inert:
+            return tf_keras.layers.Activation("linear", name=self._prefix + name)(inputs)
         if nested and self._flat:
             return self._nested(layer, path, name).inline(inputs)
         if name not in self._layers:
@@ -285,7 +288,7 @@ class _Builder:
                 )
         twin = self._layers[name]
         fresh = not nested and not twin.built
-        outputs = twin(inputs) if training is None else twin(inputs, training=training)
+        outputs = twin(inputs)
         if fresh and entry["class_name"] not in CONSTANT_LAYERS:
             _copy(path, [w.numpy() for w in layer.weights], twin.weights)
         return outputs

@@ -1,0 +1,156 @@
+"""Quantisation-aware training while distilling."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill.compress._fit import Training, fit, flat_inputs, input_names
+from keras_distill.compress._ranges import start_ranges
+from keras_distill.compress.fake_quant import FakeQuantModel, FakeQuantSource
+from keras_distill.export import export_tflite
+from keras_distill.records.export import ExportRecord
+
+_RANGE_BATCHES = 8  # of the data, in which the input's range is looked for
+
+
+class Quantized(NamedTuple):
+    """What quantisation-aware training gives.
+
+    Attributes:
+        model: The fake-quantised model, to go on from: `quantize_aware(model, data)`.
+        export: Record of the int8 `.tflite` file; None where no path was given.
+        logs: Loss, its terms and accuracies of every epoch by name, and "seconds".
+    """
+
+    model: FakeQuantModel
+    export: ExportRecord | None
+    logs: dict[str, Any]
+
+
+def quantize_aware(
+    student: keras.Model | FakeQuantModel,
+    data: Any,
+    path: str | os.PathLike | None = None,
+    *,
+    preserve: bool = True,
+    overwrite: bool = False,
+    export: dict[str, Any] | None = None,
+    **training: Any,
+) -> Quantized:
+    """Trains a student that already rounds as its int8 file will, and writes that file.
+
+    Weights and activations pass through fake quantisation (Jacob et al. 2018, arXiv:1712.05877,
+    section 3), whose gradient is that of the identity within the range. Ranges start at those of
+    the data. A student that was pruned or clustered keeps its zeros and its few values (PQAT,
+    CQAT, PCQAT). The file is converted and compared with the fake-quantised model by
+    `export_tflite`.
+
+    Args:
+        student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` to go on
+            with. Neither is changed.
+        data: Batches of (x, y), y labels or `Targets`; or a pair (x, y) of arrays. Its x also
+            calibrate what fake quantisation has no range for.
+        path: The `.tflite` file to write; None: none.
+        preserve: Whether zeros and clusters are kept; of a `FakeQuantModel` its own setting holds.
+        overwrite: Whether existing files may be replaced.
+        export: More arguments of `export_tflite`, such as `max_drop` and `data`.
+        **training: See `Training`. A learning rate well below the one the student was trained
+            with is usual.
+
+    Returns:
+        The fake-quantised model, the record of the file, the logs.
+
+    Raises:
+        InputError: If a layer cannot be trained in fake quantisation, or an argument breaks its
+            rule.
+        GateError: If the file is not near enough to the fake-quantised model.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="logits")])
+        >>> x, y = np.random.rand(64, 8).astype("float32"), np.random.randint(0, 4, 64)
+        >>> out = Path(tempfile.mkdtemp()) / "int8.tflite"
+        >>> result = quantize_aware(model, (x, y), out, alpha=0, epochs=1)
+        >>> result.export.inputs[0].dtype, result.model.scheme
+        ('int8', 'QAT')
+    """
+    settings = Training(**training)
+    check_export(export or {})
+    model = _start(student, preserve)
+    if not isinstance(student, FakeQuantModel):
+        batches = settings.batches("data", data, shuffle=False).take(_RANGE_BATCHES)
+        names = input_names(model.student)
+        start_ranges(model.net, [flat_inputs(_x_of(batch), names) for batch in batches])
+    objective = settings.objective(model.student)
+    logs = fit(model.net, objective, model.student, data, settings)
+    record = None
+    if path is not None:
+        record = export_int8(model, path, data, settings, overwrite=overwrite, **(export or {}))
+    return Quantized(model, record, logs)
+
+
+def check_export(options: dict[str, Any]) -> None:
+    """Refuses what an int8 file cannot be.
+
+    Raises:
+        InputError: If zeros are to be left out of it, or it is to be of another precision.
+    """
+    if options.get("sparse"):
+        raise InputError(
+            "`sparse` and int8 do not go together: a sparse int8 file does not load under the"
+            " default delegate (XNNPACK). Leave `sparse` out (gzip makes use of the zeros), or"
+            " leave the quantize step out and export float32 with sparse=True."
+        )
+    if options.get("quantization", "int8") != "int8":
+        raise InputError(
+            "Quantisation-aware training is for int8."
+            f" Received: quantization={options['quantization']!r}"
+        )
+
+
+def export_int8(
+    model: FakeQuantModel,
+    path: str | os.PathLike,
+    data: Any,
+    training: Training,
+    *,
+    overwrite: bool = False,
+    **options: Any,
+) -> ExportRecord:
+    """Writes the int8 file of a fake-quantised model through `export_tflite` and its gate.
+
+    Args:
+        model: The model.
+        path: The file.
+        data: Its x calibrate what fake quantisation has no range for.
+        training: Says how arrays are batched.
+        overwrite: Whether an existing file may be replaced.
+        **options: Of `export_tflite`.
+    """
+    check_export(options)
+    rows = training.batches("data", data, shuffle=False).map(_without_targets)
+    options = {"calibration": rows, **options, "quantization": "int8"}
+    return export_tflite(FakeQuantSource(model), Path(path), overwrite=overwrite, **options)
+
+
+def _start(student: keras.Model | FakeQuantModel, preserve: bool) -> FakeQuantModel:
+    if not isinstance(student, FakeQuantModel):
+        return FakeQuantModel(student, preserve=preserve)
+    model = FakeQuantModel(student.student, preserve=student.preserve)
+    for mine, given in zip(model.net.weights, student.net.weights, strict=True):
+        mine.assign(given)
+    return model
+
+
+def _x_of(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, tuple) else batch
+
+
+def _without_targets(*batch: Any) -> tuple[Any, tf.Tensor]:
+    """x and, as labels that nothing reads, zeros: the soft targets need not be carried along."""
+    rows = tf.shape(tf.nest.flatten(batch[0])[0])[0]
+    return batch[0], tf.zeros(rows, tf.int64)
