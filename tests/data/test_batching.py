@@ -23,9 +23,9 @@ def test_without_a_seed_the_order_stays():
 
 
 def test_each_epoch_is_a_permutation_of_its_own():
-    orders = [order(shuffled(epoch, seed)) for seed in range(5) for epoch in range(5)]
+    orders = [order(shuffled(epoch, seed)) for seed in range(3) for epoch in range(3)]
     assert all(sorted(o) == list(range(10)) for o in orders)
-    assert len({tuple(o) for o in orders}) == 25
+    assert len({tuple(o) for o in orders}) == 9
 
 
 def test_order_stays_the_same_for_ever():
