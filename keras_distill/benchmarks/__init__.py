@@ -2,7 +2,8 @@
 
 from keras_distill.benchmarks._benchmark import benchmark
 from keras_distill.benchmarks.latency import measure_latency
+from keras_distill.benchmarks.plot import figure
 from keras_distill.benchmarks.quality import measure_quality
 from keras_distill.benchmarks.size import measure_size
 
-__all__ = ["benchmark", "measure_latency", "measure_quality", "measure_size"]
+__all__ = ["benchmark", "figure", "measure_latency", "measure_quality", "measure_size"]

@@ -19,9 +19,15 @@ from keras_distill.benchmarks._graph import read_graph
 from keras_distill.benchmarks.latency import Timing, measure_latency
 from keras_distill.benchmarks.quality import measure_quality
 from keras_distill.benchmarks.size import file_bytes, measure_size
-from keras_distill.export import InputInfo, KerasSource, Samples, export_tflite, random_samples
-from keras_distill.export import resolve as resolve_model
-from keras_distill.export import take as take_samples
+from keras_distill.export import (
+    InputInfo,
+    KerasSource,
+    Samples,
+    export_tflite,
+    random_samples,
+    resolve,
+    take,
+)
 from keras_distill.records.benchmark import (
     BenchmarkRecord,
     EntryRecord,
@@ -55,7 +61,8 @@ def benchmark(
     *,
     split: str = "test",
     samples: int | None = None,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    imports: Sequence[str] = (),
     threads: Sequence[int] = (1,),
     runs: int = 50,
     batch_size: int = 32,
@@ -74,6 +81,7 @@ def benchmark(
         split: Which split of a spec.
         samples: The most rows to judge quality by, evenly spaced; None: all.
         data_dir: Folder of prepared data sets.
+        imports: Modules that register custom layers of `.keras` files.
         threads: Numbers of interpreter threads to measure latency at.
         runs: Timed calls of each model.
         batch_size: Rows per call of the batched measurement.
@@ -92,7 +100,7 @@ def benchmark(
     check_choice("split", split, _SPLITS)
     named = _named(models)
     with tempfile.TemporaryDirectory(prefix="keras-distill-") as work:
-        subjects = _subjects(named, Path(work), in_keras)
+        subjects = _subjects(named, Path(work), in_keras, imports)
         rows = _rows(data, subjects[0], split, samples, data_dir)
         x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))
         entries = _entries(subjects, x, rows, threads, runs, batch_size)
@@ -122,7 +130,9 @@ def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
     return named
 
 
-def _subjects(named: Mapping[str, Any], work: Path, in_keras: bool) -> list[_Subject]:
+def _subjects(
+    named: Mapping[str, Any], work: Path, in_keras: bool, imports: Sequence[str]
+) -> list[_Subject]:
     subjects = []
     for place, (name, model) in enumerate(named.items()):
         path = Path(model) if isinstance(model, str | os.PathLike) else None
@@ -130,13 +140,13 @@ def _subjects(named: Mapping[str, Any], work: Path, in_keras: bool) -> list[_Sub
             probe = _isolated.probe(path)
             subjects.append(_Subject(name, path, path, _inputs(probe)))
             continue
-        source = resolve_model(model)
+        source = resolve(model, imports=imports)
         notes: tuple[str, ...] = ()
         try:
             file = work / f"{place}.tflite"
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that random rows judged the conversion
-                export_tflite(model, file)
+                export_tflite(source, file)
             converted = _Subject(name + AS_TFLITE, file, None, source.inputs)
         except (GateError, InputError) as error:
             notes, converted = (f"no float32 .tflite: {error}",), None
@@ -161,7 +171,7 @@ def _rows(
     if data is None:
         model = first.model.model if first.in_keras else None
         return random_samples(model, first.inputs, _RANDOM_ROWS)
-    rows = take_samples("data", data, first.inputs, samples, splits=(split,), data_dir=data_dir)
+    rows = take("data", data, first.inputs, samples, splits=(split,), data_dir=data_dir)
     if rows.y is None:
         raise InputError("`data` must have labels: (x, y).")
     return rows

@@ -1,14 +1,17 @@
 """`.tflite` files in every precision, each run and compared with its model before it is kept."""
 
 from keras_distill.export._calibration import random_samples
-from keras_distill.export._export import QUANTIZATIONS, export_all, export_tflite, record_path
+from keras_distill.export._export import export_all, export_tflite, record_path
 from keras_distill.export._gate import LIMITS, class_ids
+from keras_distill.export.options import QUANTIZATIONS, ExportOptions
+from keras_distill.export.resolve import resolve
 from keras_distill.export.samples import Samples, take
-from keras_distill.export.sources import InputInfo, KerasSource, resolve
+from keras_distill.export.sources import InputInfo, KerasSource
 
 __all__ = [
     "LIMITS",
     "QUANTIZATIONS",
+    "ExportOptions",
     "InputInfo",
     "KerasSource",
     "Samples",

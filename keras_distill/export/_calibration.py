@@ -13,8 +13,6 @@ from keras_distill.export.sources import InputInfo
 FEWEST, ENOUGH = 2, 50  # rows: fewer is an error, fewer is a warning
 _NARROW = 0.02  # of the expected range: certainly the wrong units
 
-NEEDED = ("int8", "int16x8")
-
 
 def first_rescaling(model: keras.Model) -> keras.layers.Rescaling | None:
     """The `Rescaling` that the input goes through first, if there is one."""

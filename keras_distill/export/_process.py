@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_distill._checks import InputError
 from keras_distill._isolated import environment
 
 _POLL_SECONDS = 0.05
@@ -130,8 +129,3 @@ def explain(name: str, error: str, batch_size: int | None) -> str:
                 " use int8, dynamic or float16"
             )
     return "the converter refuses: " + " ".join(error.split())[:400]
-
-
-def one_error(error: str, path: Path) -> InputError:
-    """The error for a precision that this model cannot be had in."""
-    return InputError(f"{path.name} cannot be made: {error}.")

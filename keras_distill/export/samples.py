@@ -57,7 +57,7 @@ def take(
         found = given
         source, class_names = found.name if source == "data given" else source, found.class_names
         split = next(s for s in splits if getattr(found, s) is not None)
-        given, source = getattr(found, split), f"{source} ({split})"
+        given, source = getattr(found, split), f"{source}, {split}"
     if isinstance(given, tf.data.Dataset):
         x, y = _from_dataset(name, given, inputs, count)
     else:

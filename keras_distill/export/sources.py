@@ -1,7 +1,6 @@
 """What can be exported: one view of a Keras model for the exporter and the gate."""
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.models.functional import Functional
 
 from keras_distill._checks import InputError
 from keras_distill.export._convert import SIGNATURE
@@ -92,7 +92,14 @@ class KerasSource:
                 tf.convert_to_tensor(x[i.name][start : start + size].astype(i.dtype))
                 for i in self.inputs
             ]
-            parts.append({k: np.asarray(v) for k, v in self._call(*flat).items()})
+            try:
+                y = self._call(*flat)
+            except (ValueError, TypeError, tf.errors.OpError) as error:
+                raise InputError(
+                    f"Model {self.name!r} fails on the rows given:"
+                    f" {' '.join(str(error).split())[:300]}"
+                ) from error
+            parts.append({k: np.asarray(v) for k, v in y.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
     @property
@@ -120,7 +127,7 @@ def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
         if not model.built:
             raise _unbuilt(model)
         return model.inputs[0], list(model.inputs), [model.inputs[0].name]
-    if isinstance(model, keras.src.models.functional.Functional):
+    if isinstance(model, Functional):
         structure = model.input
         names = [t.name for t in model.inputs]
         if isinstance(structure, dict) and len(structure) == len(names):
@@ -148,19 +155,29 @@ def _unbuilt(model: keras.Model) -> InputError:
 
 
 def _outputs_of(model: keras.Model, inputs: Any) -> tuple[str, ...]:
+    """Names of the flat outputs: a dict's keys, else the output layers' names, else numbers."""
     if isinstance(model, keras.Sequential):
         return (signature_name(model.layers[-1].name),)
-    symbolic = model.compute_output_spec(inputs, training=False)
-    if isinstance(symbolic, dict) and all(
-        not isinstance(value, dict | list | tuple) for value in symbolic.values()
-    ):
-        return tuple(signature_name(name) for name in sorted(symbolic))
-    flat = _flatten(symbolic)
-    if isinstance(model, keras.src.models.functional.Functional):
-        names = [signature_name(name) for name in model.output_names]
-        if len(set(names)) == len(flat):
-            return tuple(names)
-    return ("output",) if len(flat) == 1 else tuple(f"output_{i}" for i in range(len(flat)))
+    functional = isinstance(model, Functional)
+    structure = model.output if functional else _symbolic_output(model, inputs)
+    count = len(_flatten(structure))
+    if isinstance(structure, dict) and len(structure) == count:
+        return tuple(signature_name(name) for name in sorted(structure))
+    if functional:
+        names = tuple(signature_name(name) for name in model.output_names)
+        if len(set(names)) == count:
+            return names
+    return ("output",) if count == 1 else tuple(f"output_{i}" for i in range(count))
+
+
+def _symbolic_output(model: keras.Model, inputs: Any) -> Any:
+    try:
+        return model.compute_output_spec(inputs)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Model {model.name!r} cannot be called on its first argument alone:"
+            f" {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def check_weights(model: keras.Model) -> None:
@@ -202,22 +219,3 @@ def as_float32(model: keras.Model) -> keras.Model:
         ) from error
     twin.set_weights(model.get_weights())
     return twin
-
-
-def resolve(model: Any) -> Source:
-    """The source behind what the user gave.
-
-    Args:
-        model: A Keras model or the path of a `.keras` file.
-
-    Raises:
-        InputError: If it is none of these, or cannot be loaded.
-    """
-    if isinstance(model, keras.Model):
-        return KerasSource(model)
-    if isinstance(model, str | os.PathLike):
-        return KerasSource(keras.models.load_model(model, compile=False))
-    raise InputError(
-        "`model` must be a Keras model, a .keras file or a SavedModel folder. Received:"
-        f" {type(model).__name__}"
-    )

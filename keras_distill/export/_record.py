@@ -1,0 +1,89 @@
+"""The record of one exported file."""
+
+import datetime
+import gzip
+import importlib.metadata
+from pathlib import Path
+
+from keras_distill import _files
+from keras_distill._isolated import Probe
+from keras_distill.export import _calibration
+from keras_distill.export._process import Converted
+from keras_distill.export._work import Work
+from keras_distill.export.options import NEED_CALIBRATION
+from keras_distill.export.sources import KerasSource, Source
+from keras_distill.records.export import (
+    CalibrationRecord,
+    ExportRecipe,
+    ExportRecord,
+    GateRecord,
+    ModelRecord,
+    TensorRecord,
+)
+
+_PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer")
+
+
+def make_record(
+    work: Work, name: str, path: Path, made: Converted, probe: Probe, gate: GateRecord
+) -> ExportRecord:
+    """The record of the file `made`, which is to stand at `path`."""
+    content = made.path.read_bytes()
+    return ExportRecord(
+        file=path.name,
+        bytes=len(content),
+        gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
+        sha256=_files.sha256(made.path),
+        ops=probe.ops,
+        inputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.inputs),
+        outputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.outputs),
+        model=_model(work.source),
+        recipe=_recipe(work, name),
+        gate=gate,
+        class_names=work.class_names,
+        preprocessing=preprocessing(work.source),
+        warnings=work.said,
+        seconds=made.seconds,
+        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _recipe(work: Work, name: str) -> ExportRecipe:
+    integer = name in NEED_CALIBRATION
+    calibration = None
+    if integer:
+        calibration = CalibrationRecord(
+            source=work.calibration.source,
+            samples=work.calibration.count,
+            ranges=_calibration.ranges(work.calibration.x),
+        )
+    return ExportRecipe(
+        quantization=name,
+        io=work.options.io if integer else "float32",
+        batch_size=work.options.batch_size,
+        sparse=work.options.sparse,
+        calibration=calibration,
+    )
+
+
+def _model(source: Source) -> ModelRecord:
+    if isinstance(source, KerasSource):
+        return ModelRecord(
+            name=source.name, parameters=source.parameters, fingerprint=source.fingerprint
+        )
+    return ModelRecord(name=source.name)
+
+
+def preprocessing(source: Source) -> str | None:
+    """What the model does to its raw input first, in words, where a `Rescaling` says it."""
+    rescaling = (
+        _calibration.first_rescaling(source.model) if isinstance(source, KerasSource) else None
+    )
+    if rescaling is None:
+        return None
+    low, high = _calibration.raw_range(rescaling)
+    return (
+        f"inside the file: x * {rescaling.scale} + {rescaling.offset};"
+        f" feed raw values of {low:g}..{high:g}"
+    )
