@@ -86,7 +86,8 @@ def train_specialist(
         labels=labels,
     )
     specialist = build_specialist(generalist, class_ids, correction=stream.correction)
-    trainer = specialist
+    # Of the same layers, so that the specialist itself stays without optimizer.
+    trainer = keras.Model(specialist.input, specialist.output)
     if training.alpha > 0:
         teacher = BinnedTeacher(
             generalist, class_ids, num_classes=num_classes, correction=stream.correction

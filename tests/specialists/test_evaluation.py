@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from keras_distill.specialists import ClassSets, arithmetic_mean, combine
+from keras_distill.specialists.evaluation import (
+    Answers,
+    accuracy,
+    class_rows,
+    conditional_accuracy,
+    coverage_rows,
+    judge,
+    softmax,
+    within_accuracy,
+)
+
+SETS = ClassSets(([0, 1], [1, 2]), 5)
+LABELS = np.array([0, 1, 2, 3, 4, 1])
+EYE = np.eye(5)
+# Right: 0, 1, 3. Wrong: 2 as 3 (outside the sets), 4 as 0, 1 as 2.
+SCORES = EYE[[0, 1, 3, 3, 0, 2]] + 0.1 * EYE[[1, 0, 2, 4, 4, 1]]
+
+
+def test_accuracies_by_hand():
+    assert accuracy(SCORES, LABELS) == 0.5
+    # Covered: classes 0..2, four examples; 2 is found once 3 may not be said.
+    assert conditional_accuracy(SCORES, LABELS, SETS) == 0.75
+    # Set {0,1}: examples 0, 1, 1 all right; set {1,2}: 1 right, 2 right, the other 1 wrong.
+    assert within_accuracy(SCORES, LABELS, SETS) == pytest.approx(5 / 6)
+
+
+def test_table_3_row():
+    row = judge("both", "both", [SCORES, EYE[LABELS]], LABELS, SETS, baseline=0.4)
+    assert row.accuracy == (0.5, 1.0)
+    assert row.relative.value == pytest.approx((0.25 + 1.5) / 2) and row.relative.n == 2
+
+
+def test_table_4_rows():
+    before, after = SCORES, [EYE[LABELS], SCORES]
+    rows = coverage_rows(before, after, LABELS, SETS)
+    assert [(r.specialists, r.examples) for r in rows] == [(0, 2), (1, 2), (2, 2)]
+    assert [r.generalist for r in rows] == [0.5, 0.5, 0.5]
+    assert [r.ensemble for r in rows] == [0.75, 0.75, 0.75]
+    assert [r.change for r in rows] == [0.5, 0.5, 0.5]
+
+
+def test_no_change_can_be_told_where_the_generalist_has_nothing_right():
+    rows = coverage_rows(EYE[[1]], [EYE[[0]]], np.array([0]), SETS)
+    assert rows[0].change is None
+
+
+def test_class_rows():
+    rows = class_rows(SCORES, [EYE[LABELS]], LABELS, SETS, "abcde")
+    assert [r.name for r in rows] == list("abcde")
+    assert rows[1].sets == (0, 1) and rows[4].sets == ()
+    assert (rows[1].generalist, rows[1].ensemble) == (0.5, 1.0)
+
+
+def test_answers_combine_as_asked():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(8, 5)), tuple(rng.normal(size=(8, 3)) for _ in range(2))
+    answers = Answers(*logits, SETS, top=None, corrections=(1.0, 2.0))
+    probs = softmax(logits[0]), [softmax(part) for part in logits[1]]
+    np.testing.assert_allclose(answers.combined(), combine(*probs, SETS.sets))
+    np.testing.assert_allclose(answers.combined(mean=True), arithmetic_mean(*probs, SETS.sets))
+    lowered = [softmax(p - [[0, 0, c]]) for p, c in zip(logits[1], (1.0, 2.0), strict=True)]
+    np.testing.assert_allclose(
+        answers.combined(corrected=False), combine(probs[0], lowered, SETS.sets)
+    )

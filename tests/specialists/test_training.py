@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from keras_distill import _jobs, models
+from keras_distill._checks import GateError, InputError
+from keras_distill.data.streams import labels_of
+from keras_distill.records.specialists import SpecialistsRecipe, SpecialistTraining
+from keras_distill.specialists import (
+    ClassSets,
+    SpecialistEnsemble,
+    build_specialist,
+    dustbin_correction,
+    evaluation,
+)
+from keras_distill.specialists import training as module
+from keras_distill.specialists.training import train, train_specialist
+
+QUICK = SpecialistTraining(epochs=6, batch_size=32, learning_rate=3e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_a_specialist_gets_better_at_its_own_classes(digits, generalist_file, test_arrays, alpha):
+    generalist = models.load(generalist_file)
+    ids = [1, 8, 9]
+    settings = QUICK.model_copy(update={"alpha": alpha})
+    specialist, result = train_specialist(
+        generalist, digits.train, ids, settings, num_classes=10, seed=1
+    )
+    x, y = test_arrays
+    rows = np.isin(y, ids)
+    place = np.array([ids.index(label) for label in y[rows]])
+
+    def right(model):
+        return (model.predict(x[rows], verbose=0)[:, :3].argmax(axis=1) == place).mean()
+
+    assert right(specialist) > right(build_specialist(generalist, ids)) + 0.02
+    assert result.class_ids == (1, 8, 9) and result.seed == 1 and len(result.loss) == 6
+    labels = labels_of(digits.train)
+    assert result.correction == pytest.approx(dustbin_correction(labels, ids))
+    assert result.steps == 6 * -(-2 * np.isin(labels, ids).sum() // 32)
+    assert not specialist.compiled
+
+
+def test_the_corrected_dustbin_is_calibrated(digits, generalist_file, test_arrays):
+    """Its mean probability is near the share of other classes, and nearer than uncorrected."""
+    generalist = models.load(generalist_file)
+    specialist, result = train_specialist(
+        generalist, digits.train, [1, 8, 9], QUICK, num_classes=10
+    )
+    x, y = test_arrays
+    logits = specialist.predict(x, verbose=0)
+    wanted = (~np.isin(y, [1, 8, 9])).mean()
+    corrected = evaluation.softmax(logits)[:, -1].mean()
+    logits[:, -1] -= result.correction
+    uncorrected = evaluation.softmax(logits)[:, -1].mean()
+    assert abs(corrected - wanted) < min(0.05, abs(uncorrected - wanted))
+
+
+def recipe(generalist_file, **changes):
+    settings = {
+        "generalist": str(generalist_file),
+        "source": "digits",
+        "clusters": 3,
+        "training": QUICK.model_copy(update={"epochs": 2}),
+    }
+    return SpecialistsRecipe(**{**settings, **changes})
+
+
+def test_train_makes_an_ensemble_that_beats_its_generalist(
+    digits, generalist_file, test_arrays, tmp_path
+):
+    seen = []
+    ensemble = train(
+        recipe(generalist_file, training=QUICK),
+        tmp_path / "out",
+        report=lambda record, kept: seen.append((record.name, kept)),
+    )
+    assert sorted(seen) == [(f"specialist-0{m}", False) for m in range(len(ensemble.specialists))]
+    assert not (tmp_path / "out.unfinished").exists()
+    assert SpecialistsRecipe.load(tmp_path / "out" / "recipe.toml").clusters == 3
+    x, y = test_arrays
+    before = (models.load(generalist_file).predict(x, verbose=0).argmax(axis=1) == y).mean()
+    after = (ensemble.predict(x).argmax(axis=1) == y).mean()
+    assert after > before + 0.02
+    with pytest.raises(InputError, match="exists"):
+        train(recipe(generalist_file), tmp_path / "out")
+
+
+def test_a_failed_specialist_does_not_lose_the_others(generalist_file, tmp_path, monkeypatch):
+    real = module.train_specialist
+
+    def fails_once(generalist, train, class_ids, *args, **kwargs):
+        if kwargs["seed"] == 1:
+            raise RuntimeError("out of luck")
+        return real(generalist, train, class_ids, *args, **kwargs)
+
+    monkeypatch.setattr(module, "train_specialist", fails_once)
+    with pytest.raises(GateError, match=r"1 of \d specialists failed.*out of luck"):
+        train(recipe(generalist_file), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(module, "train_specialist", real)
+    kept = []
+    train(recipe(generalist_file), tmp_path / "out", report=lambda r, k: kept.append((r.name, k)))
+    assert [name for name, was_kept in kept if not was_kept] == ["specialist-01"]
+    assert SpecialistEnsemble.load(tmp_path / "out").class_sets.num_classes == 10
+
+
+def test_in_processes_the_same_specialists_come_out(generalist_file, tmp_path):
+    asked = recipe(generalist_file, clusters=2, training=QUICK.model_copy(update={"epochs": 1}))
+    one = train(asked, tmp_path / "turn")
+    two = train(asked, tmp_path / "processes", backend="processes", workers=2)
+    for a, b in zip(one.specialists, two.specialists, strict=True):
+        for x, y in zip(a.model.get_weights(), b.model.get_weights(), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-4)
+
+
+def test_another_generalist_makes_other_jobs(generalist_file, tmp_path):
+    sets = ClassSets(([0, 1],), 10)
+    other = tmp_path / "other.keras"
+    model = models.load(generalist_file)
+    model.set_weights([w + 1 for w in model.get_weights()])
+    model.save(other)
+    asked = recipe(generalist_file)
+    one, two, three = (
+        module.jobs_for(path, settings, sets, tmp_path)[0].fingerprint
+        for path, settings in [
+            (generalist_file, asked),
+            (other, asked),
+            (generalist_file, asked.model_copy(update={"seed": 1})),
+        ]
+    )
+    assert len({one, two, three}) == 3
+    assert isinstance(module.jobs_for(generalist_file, asked, sets, tmp_path)[0], _jobs.Job)
