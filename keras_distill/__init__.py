@@ -44,15 +44,20 @@ _PUBLIC = {
     "Agreement": "metrics.training_agreement",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+# Folders with functions of their own: `keras_distill.data.load("digits")`.
+_FOLDERS = ("benchmarks", "data", "losses", "metrics", "models", "teachers")
+
+__all__ = ["__version__", *_FOLDERS, *_PUBLIC]
 
 _backend.prepare()
 
 
 def __getattr__(name: str):
-    if name not in _PUBLIC:
+    if name not in __all__:
         raise AttributeError(f"module 'keras_distill' has no attribute {name!r}")
     _backend.check()
+    if name in _FOLDERS:
+        return importlib.import_module(f"keras_distill.{name}")
     value = getattr(importlib.import_module(f"keras_distill.{_PUBLIC[name]}"), name)
     globals()[name] = value
     return value

@@ -43,7 +43,9 @@ class Inputs:
             cut = {split: getattr(splits, split).take(few) for split in splits.sizes}
             splits = dataclasses.replace(splits, **cut)
         inputs = cls(recipe, splits, imports)
-        inputs.labels_kept  # noqa: B018 - a wrong count shall show before the teacher is trained
+        # What cannot be done shall show before the teacher is trained.
+        inputs.few_labels(recipe.seeds[0])
+        inputs.model(recipe.student.model, recipe.seeds[0])
         return inputs
 
     @cached_property
