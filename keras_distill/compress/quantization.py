@@ -115,7 +115,7 @@ def check_export(options: dict[str, Any]) -> None:
 def export_int8(
     model: FakeQuantModel,
     path: str | os.PathLike,
-    data: Any,
+    rows: Any,
     training: Training,
     *,
     overwrite: bool = False,
@@ -126,14 +126,14 @@ def export_int8(
     Args:
         model: The model.
         path: The file.
-        data: Its x calibrate what fake quantisation has no range for.
+        rows: What the model was trained on; its x calibrate what has no fake quantisation.
         training: Says how arrays are batched.
         overwrite: Whether an existing file may be replaced.
         **options: Of `export_tflite`.
     """
     check_export(options)
-    rows = training.batches("data", data, shuffle=False).map(_without_targets)
-    options = {"calibration": rows, **options, "quantization": "int8"}
+    calibration = training.batches("data", rows, shuffle=False).map(_without_targets)
+    options = {"calibration": calibration, **options, "quantization": "int8"}
     return export_tflite(FakeQuantSource(model), Path(path), overwrite=overwrite, **options)
 
 
