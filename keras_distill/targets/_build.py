@@ -75,9 +75,11 @@ def read_batches(
         view: Which view.
         augment: Its augmentation.
     """
-    data = dataset.skip(skip).map(lambda x, *_: (x, _keys.key(x)), num_parallel_calls=4)
+    keyed = _keys.as_written(lambda x, *_: (x, _keys.key(x)))
+    data = dataset.skip(skip).map(keyed, num_parallel_calls=4)
     data = data.enumerate(skip).batch(batch_size)
 
+    @_keys.as_written
     def viewed(index: tf.Tensor, pair: tuple) -> tuple:
         x, key = pair
         return (augment.apply(x, index, view) if augment else x), key
@@ -295,7 +297,7 @@ class Builder:
         if not done:
             return
         data = self._dataset if over else self._dataset.take(done)
-        keys = data.map(lambda x, *_: _keys.key(x), num_parallel_calls=4).batch(_keys.CHUNK)
+        keys = _keys.keys_of(data)
         first = 0
         for part in keys.as_numpy_iterator():
             self._compare(first, part)

@@ -10,6 +10,8 @@ from keras_distill._checks import InputError
 KEY_BYTES = 8
 # The chunk in which keys and records are read where single elements are wanted.
 CHUNK = 256
+# No function here has Python control flow on tensors, and rewriting them takes seconds.
+as_written = tf.autograph.experimental.do_not_convert
 
 
 def key(x: Any) -> tf.Tensor:
@@ -75,10 +77,16 @@ def x_spec(dataset: Any, name: str = "dataset") -> Any:
     return spec[0]
 
 
+def keys_of(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The keys of all examples, in chunks."""
+    one = as_written(lambda x, *_: key(x))
+    return dataset.map(one, num_parallel_calls=4).batch(CHUNK)
+
+
 def read_int64(files: Sequence[str]) -> tf.data.Dataset:
     """The int64 values of binary files, one by one."""
     strings = tf.data.FixedLengthRecordDataset(list(files), KEY_BYTES).batch(CHUNK)
-    return strings.map(lambda s: tf.io.decode_raw(s, tf.int64)[:, 0]).unbatch()
+    return strings.map(as_written(lambda s: tf.io.decode_raw(s, tf.int64)[:, 0])).unbatch()
 
 
 def _flagged(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -90,7 +98,7 @@ def _flagged(dataset: tf.data.Dataset) -> tf.data.Dataset:
         return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
 
     end = tf.nest.map_structure(zeros, dataset.element_spec)
-    whole = dataset.map(lambda *element: (True, element))
+    whole = dataset.map(as_written(lambda *element: (True, element)))
     return whole.concatenate(tf.data.Dataset.from_tensors((False, end)))
 
 
@@ -116,9 +124,10 @@ def checked(
         A dataset whose iterator raises `tf.errors.InvalidArgumentError`, with the index, at the
         first example that is different, missing or one too many.
     """
-    stored = read_int64(files).map(lambda k: (True, k))
+    stored = read_int64(files).map(as_written(lambda k: (True, k)))
     stored = stored.concatenate(tf.data.Dataset.from_tensors((False, tf.constant(0, tf.int64))))
 
+    @as_written
     def check(index, pair):
         (there, element), (expected, expected_key) = pair
         _insist(
@@ -137,15 +146,16 @@ def checked(
         )  # fmt: skip
         return there, element
 
+    @as_written
     def not_the_end(there, _):
         # Here, where elements come one after another: all before the end have been right.
-        return tf.cond(there, lambda: True, lambda: _then_false(done))
+        return tf.cond(there, lambda: tf.constant(True), lambda: _then_false(done))
 
     pairs = tf.data.Dataset.zip((_flagged(dataset), stored)).enumerate()
     pairs = pairs.map(check, num_parallel_calls=4)
-    return pairs.filter(not_the_end).map(lambda _, element: element)
+    return pairs.filter(not_the_end).map(as_written(lambda _, element: element))
 
 
-def _then_false(done: Callable[[], Any]) -> bool:
+def _then_false(done: Callable[[], Any]) -> tf.Tensor:
     done()
-    return False
+    return tf.constant(False)

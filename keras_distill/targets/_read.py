@@ -35,26 +35,11 @@ class State:
     def _set(self, slot: int, value: Any) -> None:
         self._table.insert(tf.constant(slot, tf.int64), tf.cast(value, tf.int64))
 
-    def begin(self, *_: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """The number of the epoch that begins, and whether to check its examples; in the graph."""
-        return self._get(_EPOCH), tf.equal(self._get(_CHECKED), 0)
-
-    def counting(self, data: tf.data.Dataset, batches: int) -> tf.data.Dataset:
-        """Counts the epoch when its second batch is taken, or its only one.
-
-        So a look at the first batch, as before a training, changes no order.
-
-        Args:
-            data: The batches of one epoch.
-            batches: Their number.
-        """
-
-        def count(number: tf.Tensor, batch: Any) -> Any:
-            if tf.equal(number, min(1, batches - 1)):
-                self._set(_EPOCH, self._get(_EPOCH) + 1)
-            return batch
-
-        return data.enumerate().map(count)
+    def begin(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Begins an epoch, in the graph: its number, and whether its examples must be checked."""
+        epoch = self._get(_EPOCH)
+        self._set(_EPOCH, epoch + 1)
+        return epoch, tf.equal(self._get(_CHECKED), 0)
 
     def done(self) -> None:
         """Notes, in the graph, that every example was checked."""
@@ -110,6 +95,7 @@ class Reader:
         self._folder, self._manifest, self._augment = folder, manifest, augment
         self._dataset = dataset
         self._state = State(first_epoch)
+        self._guarded = _keys.checked(dataset, self._files(manifest.keys), folder, self._state.done)
 
     def _files(self, shards: Sequence[Any]) -> list[str]:
         return [f"{self._folder}/{shard.file}" for shard in shards]
@@ -121,13 +107,16 @@ class Reader:
         return tf.data.FixedLengthRecordDataset(names, self._manifest.record_bytes)
 
     def _examples(self, check: tf.Tensor) -> tf.data.Dataset:
-        """The user's examples, compared with their keys where `check` says so."""
-        every, none = tf.constant(-1, tf.int64), tf.constant(0, tf.int64)
-        guarded = _keys.checked(
-            self._dataset, self._files(self._manifest.keys), self._folder, self._state.done
+        """The user's examples, compared with their keys where `check` says so.
+
+        Both data sets are made outside the graph that asks for one of them: so an epoch without a
+        comparison does not pay for preparing one.
+        """
+        to_variant = tf.data.experimental.to_variant
+        variant = tf.cond(
+            check, lambda: to_variant(self._guarded), lambda: to_variant(self._dataset)
         )
-        guarded = guarded.take(tf.where(check, every, none))
-        return guarded.concatenate(self._dataset.take(tf.where(check, none, every)))
+        return tf.data.experimental.from_variant(variant, self._dataset.element_spec)
 
     def _join(self, view: tf.Tensor, check: tf.Tensor) -> tf.data.Dataset:
         """`(element, record, index)`, one by one."""
@@ -146,13 +135,18 @@ class Reader:
         """Batches of one view per epoch; decoded and augmented a batch at a time."""
         views = self._manifest.views
 
-        def one_epoch(epoch: tf.Tensor, check: tf.Tensor) -> tf.data.Dataset:
+        @_keys.as_written
+        def one_epoch(_: tf.Tensor) -> tf.data.Dataset:
+            epoch, check = self._state.begin()
             view = epoch % views
             joined = self._join(view, check)
             if shuffle > 1:
                 joined = shuffled(joined, shuffle, epoch_seed(seed, epoch))
-            return joined.map(lambda *parts: (view, parts)) if self._augment else joined
+            if self._augment is None:
+                return joined
+            return joined.map(_keys.as_written(lambda *parts: (view, parts)))
 
+        @_keys.as_written
         def finish(*parts: Any) -> tuple:
             view, index = None, None
             if self._augment:
@@ -164,44 +158,39 @@ class Reader:
             )
 
         n = self._manifest.examples
-        data = tf.data.Dataset.range(1).map(self._state.begin).flat_map(one_epoch)
+        data = tf.data.Dataset.range(1).flat_map(one_epoch)
         data = data.batch(batch_size, drop_remainder=drop_remainder)
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
-        data = data.apply(tf.data.experimental.assert_cardinality(count))
-        # Counted after the prefetch, where batches are taken and not where they are made.
-        return self._with_options(self._state.counting(data.prefetch(tf.data.AUTOTUNE), count))
+        return self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
 
     def attach(self) -> tf.data.Dataset:
         """Elements one by one: V·n of them, view by view, in the order of the user's dataset."""
         views = self._manifest.views
 
-        def one_view(view: tf.Tensor, begun: tuple) -> tf.data.Dataset:
-            check = tf.logical_and(begun[1], tf.equal(view, 0))
+        @_keys.as_written
+        def one_view(view: tf.Tensor) -> tf.data.Dataset:
+            check = tf.logical_and(self._state.begin()[1], tf.equal(view, 0))
             joined = self._join(view, check).batch(_keys.CHUNK)
-            return joined.map(lambda *parts: (view, parts))
+            return joined.map(_keys.as_written(lambda *parts: (view, parts)))
 
+        @_keys.as_written
         def finish(view: tf.Tensor, parts: tuple) -> tuple:
             element, records, *index = parts
             teacher = _layout.decode(records, self._manifest.outputs)
             return self._finish(element, teacher, view, index[0] if index else None)
 
-        begun = tf.data.Dataset.range(1).map(self._state.begin)
-        data = begun.flat_map(
-            lambda *begun: tf.data.Dataset.range(views).flat_map(lambda v: one_view(v, begun))
-        )
+        data = tf.data.Dataset.range(views).flat_map(one_view)
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        count = views * self._manifest.examples
-        return self._with_options(data.apply(tf.data.experimental.assert_cardinality(count)))
+        return self._with_options(data, views * self._manifest.examples)
 
-    def _with_options(self, data: tf.data.Dataset) -> tf.data.Dataset:
+    def _with_options(self, data: tf.data.Dataset, count: int) -> tf.data.Dataset:
         options = tf.data.Options()
         # Sharding by file would part examples from their records.
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
-        options.experimental_optimization.inject_prefetch = False
-        return data.with_options(options)
+        return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:

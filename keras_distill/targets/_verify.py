@@ -72,7 +72,7 @@ def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset
             f" {', '.join(manifest.inputs)}."
         )
     stored = np.concatenate([np.fromfile(path / shard.file, "<i8") for shard in manifest.keys])
-    keys = dataset.map(lambda x, *_: _keys.key(x), num_parallel_calls=4).batch(_keys.CHUNK)
+    keys = _keys.keys_of(dataset)
     first = 0
     for part in keys.as_numpy_iterator():
         there = stored[first : first + len(part)]

@@ -154,8 +154,9 @@ class SoftTargetStore:
         """Batches `(x, Targets(labels, teacher, labelled), …)`, ready for `fit`: the fast path.
 
         Records stay strings through the shuffle and are decoded a batch at a time. Each iteration
-        over the result is the next epoch. Its order is a function of (seed, epoch) alone. Where the
-        store has V views, epoch e has view e mod V.
+        that is begun over the result is the next epoch; its order is a function of (seed, epoch)
+        alone, that of `data.batches` with the same seed. Where the store has V views, epoch e has
+        view e mod V.
 
         Args:
             dataset: The data the store was built from, unbatched, in the same order. Labels and

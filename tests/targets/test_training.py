@@ -1,0 +1,87 @@
+"""Training from a store: the Distiller, other seeds, several devices."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_distill as kd
+from keras_distill.data.augment import Augmentation
+
+
+def net(seed, units):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, "relu"),
+            keras.layers.Dense(7),
+        ]
+    )
+
+
+def distilled(teacher, dataset, epochs=2):
+    """Losses and weights of one student trained on `dataset`."""
+    distiller = kd.Distiller(teacher, net(1, 8))
+    distiller.compile(
+        keras.optimizers.Adam(0.01),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    losses = distiller.fit(dataset, epochs=epochs, verbose=0).history["loss"]
+    return losses, distiller.student.get_weights()
+
+
+@pytest.mark.parametrize("augment", [None, Augmentation(crop=1, flip=True)])
+def test_a_student_from_the_store_is_the_student_trained_online(build, data, augment):
+    teacher = net(0, 32)
+    views = 1 if augment is None else 2
+    store = build(teacher, dtype="float32", augment=augment, views=views)
+    plain = store.batches(data.dataset, 16, seed=3).map(lambda x, y: (x, y.labels))
+    online, online_weights = distilled(teacher, plain)
+    stored, stored_weights = distilled(None, store.batches(data.dataset, 16, seed=3))
+    np.testing.assert_allclose(stored, online, rtol=1e-4)
+    for a, b in zip(stored_weights, online_weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}])
+def test_an_uncompiled_distiller_fits_on_both_doors(build, data, settings):
+    data.y[::4] = -1
+    store = build(**settings)
+    for dataset in (
+        store.batches(data.dataset, 16),
+        store.attach(data.dataset).shuffle(70).batch(16),
+    ):
+        losses = kd.Distiller(None, net(1, 8)).fit(dataset, epochs=8, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+
+
+def test_wrong_data_stop_a_training_in_its_first_epoch(build, data):
+    store = build()
+    wrong = tf.data.Dataset.from_tensor_slices((data.x[::-1], data.y))
+    with pytest.raises((kd.InputError, tf.errors.InvalidArgumentError), match="not the one stored"):
+        kd.Distiller(None, net(1, 8)).fit(store.batches(wrong, 16), epochs=1, verbose=0)
+
+
+def test_a_loss_on_features_is_refused(build, data):
+    student = net(1, 8)
+    loss = kd.HintLoss("dense", student.layers[-2].name)
+    with pytest.raises(kd.InputError, match="teacher"):
+        kd.Distiller(None, student, [loss]).fit(
+            build().batches(data.dataset, 16), epochs=1, verbose=0
+        )
+
+
+def test_batches_go_through_mirrored_strategy(build, data):
+    """One replica takes the same way as several; those need a process of their own."""
+    store = build(augment=Augmentation(flip=True), views=2)
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        batches = store.batches(data.dataset, 16)
+    seen = 0
+    for x, y in strategy.experimental_distribute_dataset(batches):
+        np.testing.assert_allclose(y.teacher, data.logits(x.numpy()), rtol=1e-3, atol=1e-3)
+        seen += len(x)
+    assert seen == 70
