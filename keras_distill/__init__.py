@@ -45,7 +45,7 @@ _PUBLIC = {
 }
 
 # Folders with functions of their own: `keras_distill.data.load("digits")`.
-_FOLDERS = ("benchmarks", "data", "losses", "metrics", "models", "teachers")
+_FOLDERS = ("benchmarks", "compress", "data", "losses", "metrics", "models", "teachers")
 
 __all__ = ["__version__", *_FOLDERS, *_PUBLIC]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 import keras_distill
-from keras_distill.cli import benchmark, doctor, export, recipes, report, run
+from keras_distill.cli import benchmark, compress, doctor, export, recipes, report, run
 from keras_distill.cli._verb import execute
 
 
@@ -27,6 +27,7 @@ def _build() -> typer.Typer:
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_top)
     app.command("run")(run.command)
+    app.command("compress")(compress.command)
     app.command("export")(export.command)
     app.command("benchmark")(benchmark.command)
     app.command("report")(report.command)

@@ -15,6 +15,7 @@ import tf_keras
 from keras_distill import _files
 from keras_distill._checks import InputError, bad, check_choice, check_count, check_number
 from keras_distill.compress._objective import Objective
+from keras_distill.data import batching
 
 _STEPS_PER_EXECUTION = 32
 
@@ -81,35 +82,47 @@ class Training:
             loss=self.loss,
         )
 
-    def batches(self, name: str, data: Any, *, shuffle: bool) -> tf.data.Dataset:
-        """`data` as batches.
+    def batches(self, name: str, data: Any) -> tf.data.Dataset:
+        """`data` as batches, in one pass and in its own order: to evaluate and to calibrate.
 
         Args:
             name: What the user called it, for errors.
-            data: A batched `tf.data.Dataset`, or a pair (x, y) of arrays.
-            shuffle: Whether arrays are shuffled, anew in every epoch.
+            data: A batched `tf.data.Dataset`; a pair (x, y) of arrays; or a function from the
+                number of the first epoch to batches, such as
+                `lambda epoch: store.batches(train, 128, first_epoch=epoch)`.
 
         Raises:
-            InputError: If it is neither.
+            InputError: If it is none of these.
         """
+        if callable(data):
+            return data(0)
         if isinstance(data, tf.data.Dataset):
             return data
-        if not isinstance(data, tuple) or len(data) not in (2, 3):
-            raise bad(name, "be a batched tf.data.Dataset or a tuple (x, y) of arrays", type(data))
-        ds = tf.data.Dataset.from_tensor_slices(data)
-        if shuffle:
-            ds = ds.shuffle(int(ds.cardinality()), seed=self.seed)
-        return ds.batch(self.batch_size).prefetch(1)
+        return batching.batches(_rows(name, data), self.batch_size)
 
-    def steps(self, ds: tf.data.Dataset) -> int:
+    def stream(self, data: Any, first_epoch: int) -> tf.data.Dataset:
+        """`data` as batches to train on; arrays in an order that seed and epoch alone decide."""
+        if callable(data):
+            return data(first_epoch)
+        if isinstance(data, tf.data.Dataset):
+            return data
+        return batching.batches(
+            _rows("data", data),
+            self.batch_size,
+            shuffle_seed=self.seed,
+            epoch=first_epoch,
+            epochs=None,
+        )
+
+    def steps(self, data: Any) -> int:
         """Training steps of an epoch.
 
         Raises:
-            InputError: If the data set does not know and `steps_per_epoch` does not say.
+            InputError: If the data do not know and `steps_per_epoch` does not say.
         """
         if self.steps_per_epoch is not None:
             return check_count("steps_per_epoch", self.steps_per_epoch)
-        steps = int(ds.cardinality())
+        steps = int(self.batches("data", data).cardinality())
         if steps < 1:
             raise bad(
                 "steps_per_epoch",
@@ -118,6 +131,12 @@ class Training:
                 "Or use tf.data.experimental.assert_cardinality.",
             )
         return steps
+
+
+def _rows(name: str, data: Any) -> tf.data.Dataset:
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        raise bad(name, "be a batched tf.data.Dataset or a tuple (x, y) of arrays", type(data))
+    return tf.data.Dataset.from_tensor_slices(data)
 
 
 class Trainer(tf_keras.Model):
@@ -324,7 +343,7 @@ def fit(
         net: The wrapped twin, flat.
         objective: The loss.
         student: The Keras 3 model the twin was made of, for the names of its inputs.
-        data: Batches, or a pair of arrays.
+        data: What `Training.stream` takes.
         training: The settings.
         callbacks: tf_keras callbacks of the method itself, run before the user's.
         masked: Variables whose zeros stay.
@@ -335,10 +354,11 @@ def fit(
     Raises:
         InputError: If data and settings do not fit.
     """
-    ds = training.batches("data", data, shuffle=True)
-    steps = training.steps(ds)
+    steps = training.steps(data)
     trainer = Trainer(net, objective, input_names(student), masked)
-    x, y, _ = tf_keras.utils.unpack_x_y_sample_weight(next(iter(ds.take(1))))
+    x, y, _ = tf_keras.utils.unpack_x_y_sample_weight(
+        next(iter(training.batches("data", data).take(1)))
+    )
     objective.prepare(y, trainer(x, training=False))
     trainer.compile(
         optimizer=_optimizer(training, steps * training.epochs),
@@ -351,13 +371,14 @@ def fit(
         done, history = load_state(path, trainer)
     validation = training.validation_data
     if validation is not None:
-        validation = training.batches("validation_data", validation, shuffle=False)
+        validation = training.batches("validation_data", validation)
+    ds = training.stream(data, done)
     started = time.monotonic()
     trainer.fit(
         ds,
         initial_epoch=done,
         epochs=training.epochs,
-        steps_per_epoch=training.steps_per_epoch,
+        steps_per_epoch=None if 0 < int(ds.cardinality()) <= steps else steps,
         validation_data=validation,
         callbacks=[
             *callbacks,

@@ -37,7 +37,9 @@ def cluster(
 
     Args:
         student: A trained functional or Sequential Keras 3 model. It is not changed.
-        data: Batches of (x, y), y labels or `Targets`; or a pair (x, y) of arrays.
+        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
+            from the number of the first epoch to batches, with which a resumed training sees
+            the same as an uninterrupted one.
         clusters: Values per kernel, >= 2 (>= 3 where zeros are kept). A kernel that has not more
             values already is left as it is, and not trained.
         skip: Names of layers to leave alone.

@@ -67,7 +67,9 @@ def compress(
 
     Args:
         student: A trained functional or Sequential Keras 3 model. It is not changed.
-        data: Batches of (x, y), y labels or `Targets`; or a pair (x, y) of arrays.
+        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
+            from the number of the first epoch to batches, with which a resumed training sees
+            the same as an uninterrupted one.
         steps: Of `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`, in
             this order: see `prune`, `cluster`, `quantize_aware`.
         out: The folder to make.

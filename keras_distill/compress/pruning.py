@@ -43,7 +43,9 @@ def prune(
 
     Args:
         student: A trained functional or Sequential Keras 3 model. It is not changed.
-        data: Batches of (x, y), y labels or `Targets`; or a pair (x, y) of arrays.
+        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
+            from the number of the first epoch to batches, with which a resumed training sees
+            the same as an uninterrupted one.
         sparsity: Share of zeros in each kernel, 0..1 (excluded). "2:4" has 0.5 by definition.
         schedule: "polynomial"; "constant" (all at once at the first step); "2:4" (two zeros
             in every four consecutive input channels, Dense and Conv2D kernels only).
@@ -83,7 +85,7 @@ def prune_logged(
     objective = training.objective(student)
     twin = bridge.to_logits(student, objective.heads)
     left = check_skip(student, skip)
-    steps = training.epochs * training.steps(training.batches("data", data, shuffle=False))
+    steps = training.epochs * training.steps(data)
     options = _options(student, sparsity, schedule, steps)
 
     def wrap(layer: Any) -> Any:

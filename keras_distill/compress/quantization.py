@@ -52,7 +52,9 @@ def quantize_aware(
     Args:
         student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` to go on
             with. Neither is changed.
-        data: Batches of (x, y), y labels or `Targets`; or a pair (x, y) of arrays. Its x also
+        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
+            from the number of the first epoch to batches, with which a resumed training sees
+            the same as an uninterrupted one. Its x also
             calibrate what fake quantisation has no range for.
         path: The `.tflite` file to write; None: none.
         preserve: Whether zeros and clusters are kept; of a `FakeQuantModel` its own setting holds.
@@ -82,7 +84,7 @@ def quantize_aware(
     check_export(export or {})
     model = _start(student, preserve)
     if not isinstance(student, FakeQuantModel):
-        batches = settings.batches("data", data, shuffle=False).take(_RANGE_BATCHES)
+        batches = settings.batches("data", data).take(_RANGE_BATCHES)
         names = input_names(model.student)
         start_ranges(model.net, [flat_inputs(_x_of(batch), names) for batch in batches])
     objective = settings.objective(model.student)
@@ -132,7 +134,7 @@ def export_int8(
         **options: Of `export_tflite`.
     """
     check_export(options)
-    calibration = training.batches("data", rows, shuffle=False).map(_without_targets)
+    calibration = training.batches("data", rows).map(_without_targets)
     options = {"calibration": calibration, **options, "quantization": "int8"}
     return export_tflite(FakeQuantSource(model), Path(path), overwrite=overwrite, **options)
 
