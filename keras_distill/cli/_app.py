@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 import keras_distill
-from keras_distill.cli import benchmark, compress, doctor, export, recipes, report, run
+from keras_distill.cli import benchmark, compress, doctor, export, recipes, report, run, targets
 from keras_distill.cli._verb import execute
 
 
@@ -32,6 +32,7 @@ def _build() -> typer.Typer:
     app.command("benchmark")(benchmark.command)
     app.command("report")(report.command)
     app.command("recipes")(recipes.command)
+    app.add_typer(targets.app, name="targets")
     app.command("doctor")(doctor.command)
     return app
 
