@@ -1,0 +1,100 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill.cli import main
+from keras_distill.cli.targets import _augmentation
+from keras_distill.data import Augmentation
+from keras_distill.targets import SoftTargetStore
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A small net for digits, in a `.keras` file."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    path = tmp_path_factory.mktemp("teacher") / "teacher.keras"
+    keras.Sequential(layers).save(path)
+    return str(path)
+
+
+def run(capsys, *argv):
+    """Exit code, stdout and stderr of `keras-distill targets …`."""
+    code = main(["targets", *map(str, argv)])
+    return code, *capsys.readouterr()
+
+
+def test_build_info_and_verify_go_together(teacher, tmp_path, capsys):
+    store = tmp_path / "store"
+    build = ["build", teacher, "-o", store, "--data", "digits", "--top-k", 3]
+    code, out, _ = run(capsys, *build, "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert shown["manifest"]["examples"] == 1167
+    assert shown["record_bytes"] == 4 * 3 + 8
+    code, out, _ = run(capsys, "info", store)
+    assert code == 0
+    assert "3 of 10 logits" in out and "T=20" in out and "during the build" in out
+    code, out, _ = run(capsys, "verify", store, "--data", "digits", "--teacher", teacher)
+    assert code == 0
+    assert "1167 examples: the same" in out and "same fingerprint" in out
+    code, out, err = run(capsys, *build)
+    assert code == 2 and "overwrite" in err and len(err.splitlines()) == 1
+    assert run(capsys, *build, "--overwrite")[0] == 0
+
+
+def test_a_damaged_store_is_exit_code_1(teacher, tmp_path, capsys):
+    store = tmp_path / "store"
+    assert run(capsys, "build", teacher, "-o", store, "--data", "digits")[0] == 0
+    assert run(capsys, "verify", store, "--data", "digits", "--split", "test")[0] == 1
+    file = store / "view0-00000.bin"
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    code, out, err = run(capsys, "verify", store)
+    assert code == 1 and out == ""
+    assert "view0-00000.bin is damaged" in err and len(err.splitlines()) == 1
+
+
+def test_views_an_array_and_an_ensemble(teacher, tmp_path, capsys):
+    views = ["--views", 2, "--augment", "crop=1,seed=3"]
+    code, out, _ = run(
+        capsys, "build", teacher, "-o", tmp_path / "v", "--data", "digits", *views, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["manifest"]["augment"]["crop"] == 1
+    array = tmp_path / "logits.npy"
+    np.save(array, np.random.default_rng(0).dirichlet(np.ones(10), 1167))
+    arguments = ["build", array, "-o", tmp_path / "a", "--data", "digits", "--from-probabilities"]
+    assert run(capsys, *arguments)[0] == 0
+    arguments = ["build", teacher, teacher, "-o", tmp_path / "e", "--data", "digits"]
+    assert run(capsys, *arguments, "--mean", "arithmetic", "--temperature", 4)[0] == 0
+    assert SoftTargetStore.open(tmp_path / "e").manifest.teacher.temperature == 4
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["info", "nowhere"], "no soft-target store"),
+        (["build", "none.keras", "-o", "x", "--data", "digits"], "none.keras"),
+        (["build", "none.npy", "-o", "x", "--data", "digits"], "Cannot read none.npy"),
+        (["build", "none.txt", "-o", "x", "--data", "digits"], "none.txt"),
+        (["build", "TEACHER", "-o", "x", "--data", "nonsense"], "nonsense"),
+        (["build", "TEACHER", "-o", "x", "--data", "digits", "--split", "dev"], "`split`"),
+        (["build", "TEACHER", "-o", "x", "--data", "digits", "--augment", "crop=a"], "crop=a"),
+        (["build", "TEACHER", "-o", "x", "--data", "digits", "--augment", "swirl"], "swirl"),
+        (["build", "TEACHER", "-o", "x", "--data", "digits", "--views", 2], "`views`"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    teacher, tmp_path, capsys, monkeypatch, argv, message
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *(teacher if word == "TEACHER" else word for word in argv))
+    assert code == 2 and out == ""
+    assert message in err and len(err.splitlines()) == 1
+
+
+def test_augmentation_is_written_by_comma():
+    assert _augmentation(None) is None
+    assert _augmentation("crop=4, flip,erase=0.25") == Augmentation(crop=4, flip=True, erase=0.25)
