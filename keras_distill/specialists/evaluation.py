@@ -49,16 +49,19 @@ class Answers:
             tuple(value or 0.0 for value in ensemble.corrections),
         )
 
-    def combined(self, *, mean: bool = False, corrected: bool = True) -> np.ndarray:
+    def combined(
+        self, *, mean: bool = False, corrected: bool = True, everywhere: bool = False
+    ) -> np.ndarray:
         """Probabilities `(n, N)` of generalist and specialists together.
 
         Args:
             mean: The arithmetic mean in place of `combine`, for comparison.
             corrected: False takes the correction for oversampling off the dustbins.
+            everywhere: Whether all specialists have a say on every example, whatever `top` says.
         """
         generalist = softmax(self.generalist)
         active = np.ones((len(generalist), len(self.specialists)), bool)
-        if self.top is not None:
+        if self.top is not None and not everywhere:
             active = active_by_top(generalist, self.class_sets.sets, self.top)
         parts = []
         for number, logits in enumerate(self.specialists):

@@ -107,6 +107,7 @@ def train_specialist(
         stream.batches,
         epochs=training.epochs,
         steps_per_epoch=stream.steps_per_epoch,
+        shuffle=False,
         verbose=0,
     )
     add_to_dustbin(specialist, stream.correction)

@@ -1,0 +1,214 @@
+"""The tables of a study of specialists, from the nets that stand in its working folder."""
+
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import _files, _machine, models
+from keras_distill._checks import InputError, check_choice
+from keras_distill._stats import share_kept
+from keras_distill.data import Splits
+from keras_distill.data.streams import labels_of
+from keras_distill.experiments.specialist_nets import splits_of
+from keras_distill.records.jobs import JobRecord
+from keras_distill.records.run import IntervalRecord
+from keras_distill.records.specialists import SpecialistsReport, SystemResult
+from keras_distill.records.specialists_study import (
+    SpecialistsStudy,
+    StepsRecord,
+    StudyRecord,
+)
+from keras_distill.specialists import ClassSets, active_by_top, random_sets, solve
+from keras_distill.specialists.evaluation import (
+    Answers,
+    accuracy,
+    class_rows,
+    coverage_rows,
+    judge,
+    softmax,
+)
+from keras_distill.specialists.training import logits_on
+from keras_distill.teachers import as_teacher
+
+
+class Tables:
+    """Judges whatever nets are there; a net runs once on a split, its logits are kept.
+
+    Args:
+        study: The study.
+        work: Its working folder.
+        class_sets: Its clusters.
+        split: `test` or `validation`.
+    """
+
+    def __init__(
+        self, study: SpecialistsStudy, work: Path, class_sets: ClassSets, split: str
+    ) -> None:
+        self.split = check_choice("split", split, ("test", "validation"))
+        self.study, self.work, self.sets = study, work, class_sets
+        self.splits = splits_of(study.source, study.data_dir)
+        self.examples = getattr(self.splits, split)
+        self.labels = labels_of(self.examples)
+
+    def record(self, seconds: dict[str, float]) -> StudyRecord:
+        """The record of the study.
+
+        Args:
+            seconds: Wall time of its jobs, by group.
+
+        Raises:
+            InputError: If the generalist or its specialists are not trained.
+        """
+        answers = [a for s in range(self.study.seeds) if (a := self._answers("specialist", s))]
+        if not answers:
+            raise InputError("No specialists are trained yet: nothing to judge.")
+        generalist = self.logits("generalist")
+        together = [a.combined() for a in answers]
+        systems = self._systems(generalist, answers, together)
+        back, self_back = self._one_net("back"), self._one_net("self")
+        return StudyRecord(
+            study=self.study.model_copy(update={"data_dir": None}),
+            split=self.split,
+            report=SpecialistsReport(
+                source=self.study.source,
+                examples=len(self.labels),
+                class_sets=tuple(tuple(ids) for ids in self.sets.lists()),
+                left_alone=tuple(self.sets.left_alone.tolist()),
+                systems=systems,
+                coverage=coverage_rows(generalist, together, self.labels, self.sets),
+                classes=class_rows(
+                    generalist, together, self.labels, self.sets, self.splits.class_names
+                ),
+                images=class_images(self.splits),
+            ),
+            kept=self._kept(generalist, together, back),
+            kept_by_self=self._kept(generalist, together, self_back),
+            steps=_steps(answers[0]),
+            specialist_steps=self._specialist_steps(),
+            seconds=seconds,
+            machine=_machine.describe(),
+            versions=_machine.versions(),
+        )
+
+    def logits(self, name: str) -> np.ndarray:
+        """A net's logits on the split, float32 `(n, N)`; kept as long as the net stays the same."""
+        file = self.work / "models" / f"{name}.keras"
+        kept = self.work / "logits" / f"{name}-{_files.sha256(file)[:16]}-{self.split}.npy"
+        if not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
+            values = logits_on(as_teacher(models.load(file)), self.examples)
+            with _files.atomic_path(kept) as temporary:
+                np.save(temporary, values)
+        return np.load(kept, allow_pickle=False)
+
+    def _there(self, pattern: str) -> list[str]:
+        names = (path.stem for path in sorted((self.work / "models").glob("*.keras")))
+        return [name for name in names if re.fullmatch(pattern, name)]
+
+    def _answers(self, prefix: str, seed: int, sets: ClassSets | None = None) -> Answers | None:
+        sets = self.sets if sets is None else sets
+        names = [f"{prefix}-s{seed}-{m:02d}" for m in range(len(sets))]
+        if any(not (self.work / "models" / f"{name}.keras").exists() for name in names):
+            return None
+        jobs = [JobRecord.load(self.work / "jobs" / name / "job.json") for name in names]
+        return Answers(
+            self.logits("generalist"),
+            tuple(self.logits(name) for name in names),
+            sets,
+            self.study.top,
+            tuple(job.result["correction"] for job in jobs),
+        )
+
+    def _systems(
+        self, generalist: np.ndarray, answers: list[Answers], together: list[np.ndarray]
+    ) -> tuple[SystemResult, ...]:
+        count = len(self.sets)
+        uncorrected = self._each(answers, corrected=False)
+        randomised = self._variant("random", random_sets(self.sets, seed=0))
+        found = [
+            ("generalist", f"generalist, {self.study.model}", [generalist]),
+            ("specialists", f"generalist + {count} specialists", together),
+            ("longer", "generalist trained on, same steps", self._nets(r"longer-s\d+")),
+            ("plain", *self._plain_ensemble(generalist)),
+            ("uncorrected", "without the dustbin's correction", uncorrected),
+            ("mean", "arithmetic mean in place of KL", self._each(answers, mean=True)),
+            ("all", "all specialists have a say", self._each(answers, everywhere=True)),
+            ("hard", "without the generalist's soft targets", self._variant("hard", self.sets)),
+            ("random", "random class sets", randomised),
+            ("back", f"distilled back into {self.study.model}", self._one_net("back")),
+            ("self", f"control: generalist into {self.study.model}", self._one_net("self")),
+        ]
+        base = accuracy(generalist, self.labels)
+        return tuple(
+            judge(name, title, scores, self.labels, self.sets, base)
+            for name, title, scores in found
+            if scores
+        )
+
+    def _nets(self, pattern: str) -> list[np.ndarray]:
+        return [self.logits(name) for name in self._there(pattern)]
+
+    def _one_net(self, name: str) -> list[np.ndarray]:
+        return self._nets(rf"{name}-s\d+")
+
+    def _each(self, answers: list[Answers], **how) -> list[np.ndarray]:
+        return [answer.combined(**how) for answer in answers]
+
+    def _variant(self, prefix: str, sets: ClassSets) -> list[np.ndarray]:
+        answers = self._answers(prefix, 0, sets)
+        return [] if answers is None else [answers.combined()]
+
+    def _plain_ensemble(self, generalist: np.ndarray) -> tuple[str, list[np.ndarray]]:
+        members = self._nets(r"member-\d+")
+        title = f"plain ensemble of {len(members) + 1} nets"
+        return title, [np.mean([generalist, *members], axis=0)] if members else []
+
+    def _kept(
+        self, generalist: np.ndarray, together: list[np.ndarray], nets: list[np.ndarray]
+    ) -> IntervalRecord | None:
+        base = accuracy(generalist, self.labels)
+        best = [accuracy(scores, self.labels) for scores in together[: len(nets)]]
+        if not nets or np.mean(best) <= base:
+            return None
+        reached = [accuracy(scores, self.labels) for scores in nets]
+        return IntervalRecord.of(share_kept([base] * len(nets), best, reached))
+
+    def _specialist_steps(self) -> int:
+        jobs = (self.work / "jobs").glob("specialist-s0-*/job.json")
+        return sum(JobRecord.load(path).result["steps"] for path in jobs)
+
+
+def _steps(answers: Answers) -> StepsRecord:
+    probs = softmax(answers.generalist)
+    active = None
+    if answers.top is not None:
+        active = active_by_top(probs, answers.class_sets.sets, answers.top)
+    parts = [softmax(part) for part in answers.specialists]
+    found = solve(probs, parts, answers.class_sets.sets, active)
+    marks = (50, 90, 99, 100)
+    return StepsRecord(
+        percentiles={str(q): float(np.percentile(found.steps, q)) for q in marks},
+        worst_gap=float(found.gap.max()),
+    )
+
+
+def class_images(splits: Splits) -> tuple[str, ...]:
+    """The first training image of each class as base64 PNG; empty where x is no image."""
+    shape = splits.input_shape
+    if len(shape) != 3 or shape[-1] not in (1, 3) or max(shape[:2]) > 256:
+        return ()
+    found: dict[int, str] = {}
+    for x, y in splits.train.as_numpy_iterator():
+        if int(y) not in found:
+            pixels = np.asarray(x, np.float32)
+            if x.dtype != np.uint8:
+                spread = max(float(np.ptp(pixels)), 1e-9)
+                pixels = (pixels - pixels.min()) / spread * 255
+            png = tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
+            found[int(y)] = base64.b64encode(png).decode()
+        if len(found) == splits.num_classes:
+            break
+    return tuple(found.get(number, "") for number in range(splits.num_classes))
