@@ -5,7 +5,17 @@ from collections.abc import Sequence
 import typer
 
 import keras_distill
-from keras_distill.cli import benchmark, compress, doctor, export, recipes, report, run, targets
+from keras_distill.cli import (
+    benchmark,
+    compress,
+    doctor,
+    export,
+    recipes,
+    report,
+    run,
+    specialists,
+    targets,
+)
 from keras_distill.cli._verb import execute
 
 
@@ -33,6 +43,7 @@ def _build() -> typer.Typer:
     app.command("report")(report.command)
     app.command("recipes")(recipes.command)
     app.add_typer(targets.app, name="targets")
+    app.add_typer(specialists.app, name="specialists")
     app.command("doctor")(doctor.command)
     return app
 

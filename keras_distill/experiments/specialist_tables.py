@@ -1,16 +1,13 @@
 """The tables of a study of specialists, from the nets that stand in its working folder."""
 
-import base64
 import re
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from keras_distill import _files, _machine, models
 from keras_distill._checks import InputError, check_choice
 from keras_distill._stats import share_kept
-from keras_distill.data import Splits
 from keras_distill.data.streams import labels_of
 from keras_distill.experiments.specialist_nets import splits_of
 from keras_distill.records.jobs import JobRecord
@@ -30,6 +27,7 @@ from keras_distill.specialists.evaluation import (
     judge,
     softmax,
 )
+from keras_distill.specialists.judging import class_images
 from keras_distill.specialists.training import logits_on
 from keras_distill.teachers import as_teacher
 
@@ -193,22 +191,3 @@ def _steps(answers: Answers) -> StepsRecord:
         percentiles={str(q): float(np.percentile(found.steps, q)) for q in marks},
         worst_gap=float(found.gap.max()),
     )
-
-
-def class_images(splits: Splits) -> tuple[str, ...]:
-    """The first training image of each class as base64 PNG; empty where x is no image."""
-    shape = splits.input_shape
-    if len(shape) != 3 or shape[-1] not in (1, 3) or max(shape[:2]) > 256:
-        return ()
-    found: dict[int, str] = {}
-    for x, y in splits.train.as_numpy_iterator():
-        if int(y) not in found:
-            pixels = np.asarray(x, np.float32)
-            if x.dtype != np.uint8:
-                spread = max(float(np.ptp(pixels)), 1e-9)
-                pixels = (pixels - pixels.min()) / spread * 255
-            png = tf.io.encode_png(tf.cast(pixels, tf.uint8)).numpy()
-            found[int(y)] = base64.b64encode(png).decode()
-        if len(found) == splits.num_classes:
-            break
-    return tuple(found.get(number, "") for number in range(splits.num_classes))
