@@ -20,12 +20,14 @@ class Teacher(abc.ABC):
         temperature: The only temperature its logits are good for, None for any.
         output_shapes: Shapes `(None, ..., N)` in place of each output, None where not known.
         input_shapes: Shapes `(None, ...)` of its inputs in order, None where not known.
+        heads: What was taken off: a `Head`, or a dict by output name; None where not known.
     """
 
     name: str = "teacher"
     temperature: float | None = None
     output_shapes: Any = None
     input_shapes: list[tuple] | None = None
+    heads: Any = None
 
     @abc.abstractmethod
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:

@@ -92,12 +92,12 @@ def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: 
 
     def watched(operation: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            mode = kwargs.pop("training", training)
+            # As in Keras: a mode given from outside wins over the one the graph was built with.
+            if training is not None and _takes_training(operation):
+                kwargs["training"] = training
             if _holds(operation, wanted):
-                result = _walk(operation, args[0], wanted, seen, mode)
+                result = _walk(operation, args[0], wanted, seen, kwargs.get("training"))
             else:
-                if mode is not None and _takes_training(operation):
-                    kwargs["training"] = mode
                 result = operation(*args, **kwargs)
             if id(operation) in wanted:
                 seen.setdefault(id(operation), result)

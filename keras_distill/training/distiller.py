@@ -12,6 +12,7 @@ from keras_distill._elements import Targets
 from keras_distill.losses import SoftTargetLoss, value_at
 from keras_distill.losses.base import PACKAGE, Setting
 from keras_distill.metrics.training_agreement import Agreement
+from keras_distill.teachers import Teacher
 from keras_distill.teachers.base import named
 from keras_distill.training import config as configs
 from keras_distill.training import hard_term, preparation, terms
@@ -118,9 +119,12 @@ class Distiller(keras.Model):
         return self._alpha
 
     @property
-    def teacher(self) -> Any:
-        """What was given as teacher, None without one."""
-        return self._source.given
+    def teacher(self) -> Teacher | None:
+        """The teacher, None without one; of a Keras model, `distiller.teacher.model`.
+
+        Never the model itself: Keras saves every model that it finds on an attribute.
+        """
+        return self._source.teacher
 
     @property
     def output_names(self) -> list[str]:
@@ -172,8 +176,7 @@ class Distiller(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of `fit`: one pass of the student, one of a live teacher outside the tape."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        targets = terms.split(y)
+        x, targets, sample_weight = hard_term.unpack(data)
         teacher = self._teacher_view(x, targets)
         with tf.GradientTape() as tape:
             step = self._forward(x, targets, sample_weight, teacher, training=True)
@@ -185,8 +188,7 @@ class Distiller(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """One step of `evaluate`: changes no variable but the metrics'."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        targets = terms.split(y)
+        x, targets, sample_weight = hard_term.unpack(data)
         stored = targets.teacher is not None and not self.soft_terms.layer_names("teacher")
         teacher = self._teacher_view(x, targets) if stored or self.evaluate_teacher else None
         return self._logs(x, self._forward(x, targets, sample_weight, teacher, training=False))
@@ -316,6 +318,9 @@ class Distiller(keras.Model):
         """
         self._prepare(x, y, batch_size, training=True)
         self._set_class_weight(class_weight)
+        # Keras warns of its own default, shuffle=True, for every data set.
+        kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
+        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
         with readable_errors():
             return super().fit(x, y, batch_size, epochs, **kwargs)
 
@@ -334,6 +339,7 @@ class Distiller(keras.Model):
             InputError: If the data do not fit.
         """
         self._prepare(x, y, batch_size, training=False)
+        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
         with readable_errors():
             return super().evaluate(x, y, batch_size, **kwargs)
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_distill._elements import Targets
 from keras_distill.teachers.base import named
 from keras_distill.training import terms, weights
 
@@ -106,6 +107,31 @@ def soft_batch(inputs: HardInputs | None, sample_weight: Any, names: Any) -> ter
     if inputs is None:
         return terms.Batch(sample_weight=sample_weight)
     return terms.Batch(named(inputs.labels, names), named(inputs.present, names), sample_weight)
+
+
+def pack_weights(y: Any, sample_weight: Any) -> Any:
+    """Sample weights in the structure of a `Targets` y, as Keras wants them beside arrays.
+
+    Args:
+        y: Labels or `Targets`.
+        sample_weight: One array, or arrays in the structure of the labels.
+    """
+    if sample_weight is None or not isinstance(y, Targets):
+        return sample_weight
+    given = keras.tree.flatten(sample_weight)
+    labels = sample_weight
+    if len(given) != len(keras.tree.flatten(y.labels)):
+        labels = keras.tree.map_structure(lambda _: given[0], y.labels)
+    teacher = keras.tree.map_structure(lambda _: given[0], y.teacher)
+    return Targets(labels, teacher, None if y.labelled is None else given[0])
+
+
+def unpack(data: Any) -> tuple[Any, Targets, Any]:
+    """x, targets and sample weights of a batch as Keras hands it to a step."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(sample_weight, Targets):
+        sample_weight = sample_weight.labels
+    return x, terms.split(y), sample_weight
 
 
 def update_metrics(compiled: Any, outputs: Any, inputs: HardInputs) -> None:

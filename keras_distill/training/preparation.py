@@ -163,6 +163,7 @@ def check_pair(source: TeacherSource, reader: StudentReader, soft: terms.SoftTer
     """
     source.check_temperature(soft.losses)
     source.check_inputs(reader.input_shapes())
+    check_values_compared(soft, source.teacher.heads, "teacher")
     check_shapes(soft, shaped(source.teacher.output_shapes), reader.symbolic())
 
 

@@ -28,7 +28,6 @@ class TeacherSource:
     def __init__(self, given: Any = None, preprocess: Callable[[Any], Any] | None = None) -> None:
         if preprocess is not None and (given is None or not callable(preprocess)):
             raise bad("teacher_preprocess", "be a function, beside a teacher", preprocess)
-        self.given = given
         self.preprocess = preprocess
         self.teacher: Teacher | None = None if given is None else as_teacher(given)
 

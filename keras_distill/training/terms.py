@@ -15,7 +15,7 @@ from keras_distill._elements import Targets, TopK
 from keras_distill.losses import DistillationLoss, value_at
 from keras_distill.training.weights import align, mask_weights, reduce_values, weigh
 
-NOT_FINITE = "The teacher's logits hold NaN or +infinity"
+NOT_FINITE = "The logits of the teacher hold NaN or +infinity"
 
 
 class View(NamedTuple):
@@ -107,7 +107,7 @@ def check_finite(teacher: Any) -> Any:
     """
     if isinstance(teacher, dict):
         return {name: check_finite(value) for name, value in teacher.items()}
-    tensor = teacher.logits if isinstance(teacher, TopK) else teacher
+    tensor = tf.convert_to_tensor(teacher.logits if isinstance(teacher, TopK) else teacher)
     good = tf.reduce_all(tensor <= tensor.dtype.max)
     with tf.control_dependencies([tf.debugging.Assert(good, [NOT_FINITE])]):
         checked = tf.identity(tensor)

@@ -1,0 +1,263 @@
+"""Bad input: the words of the error, before the first step where it can be known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_distill import Distiller, InputError, LinearSchedule, Targets, TopK
+from keras_distill.losses import (
+    DecoupledLoss,
+    HintLoss,
+    LogitMatchingLoss,
+    RegressionLoss,
+    SoftTargetLoss,
+)
+
+layers = keras.layers
+CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alpha": 1.5}, r"`alpha` must be in 0\.\.1\. Received: alpha=1\.5"),
+        ({"alpha": -0.1}, r"`alpha` must be in 0\.\.1\. Received: alpha=-0\.1"),
+        ({"alpha": "much"}, r"`alpha` must be in 0\.\.1\. Received: alpha='much'"),
+        (
+            {"alpha": LinearSchedule(2.0, 0.0, 5)},
+            r"`alpha\(0\)` must be in 0\.\.1\. Received: .*2\.0",
+        ),
+        ({"temperature": 0}, "`temperature` must be > 0. Received: temperature=0"),
+        ({"temperature": -1}, "`temperature` must be > 0. Received: temperature=-1"),
+        (
+            {"temperature": 4.0, "distillation_losses": LogitMatchingLoss()},
+            "`temperature` must be left out beside explicit losses. Received: temperature=4.0."
+            " Give it to the losses.",
+        ),
+        (
+            {"distillation_losses": "kl"},
+            "`distillation_losses` must be one or more distillation losses. Received: .*'kl'",
+        ),
+        ({"distillation_losses": []}, "`distillation_losses` must be one or more"),
+        (
+            {"distillation_losses": [SoftTargetLoss()], "distillation_loss_weights": [1, 2]},
+            r"`distillation_loss_weights` must have one per loss \(1\)",
+        ),
+        (
+            {"distillation_losses": SoftTargetLoss(), "distillation_loss_weights": -1.0},
+            "`distillation_loss_weights` must be >= 0",
+        ),
+        (
+            {"distillation_losses": {"a": SoftTargetLoss()}, "distillation_loss_weights": [1]},
+            "`distillation_loss_weights` must be a dict with the losses' keys",
+        ),
+        (
+            {"student": "net.keras"},
+            "`student` must be a Keras 3 model. Received: student='net.keras'",
+        ),
+        ({"teacher": 3}, "`teacher` must be a Keras 3 model, a list of them, a Teacher"),
+        (
+            {"teacher_preprocess": lambda x: x, "teacher": None},
+            "`teacher_preprocess` must be a function, beside a teacher",
+        ),
+    ],
+)
+def test_arguments(mlp, arguments, message):
+    with pytest.raises(InputError, match=message):
+        Distiller(**{"teacher": mlp(), "student": mlp(), **arguments})
+
+
+def test_class_counts_that_differ(mlp, batch):
+    x, y, _ = batch
+    message = "same classes. Received: 5 of the teacher, 3 of the student"
+    with pytest.raises(InputError, match=message):
+        Distiller(mlp(classes=5), mlp())
+    distiller = Distiller(None, mlp())
+    targets = Targets(y, np.zeros((12, 5), "float32"), np.ones(12, bool))
+    with pytest.raises(InputError, match=message):
+        distiller.fit(tf.data.Dataset.from_tensor_slices((x, targets)).batch(4), verbose=0)
+    with pytest.raises(InputError, match=message):
+        distiller.fit(x, targets, verbose=0)
+    assert not distiller.compiled  # refused before anything was done
+
+
+def test_a_function_s_class_count_is_seen_on_the_first_batch(mlp, batch):
+    x, y, _ = batch
+    distiller = Distiller(lambda x: np.zeros((len(x), 5)), mlp())
+    with pytest.raises(InputError, match=r"same classes. Received: 5 of the teacher, 3 of the"):
+        distiller.fit(x, y, verbose=0)
+    assert not distiller.compiled
+
+
+def test_shapes_that_differ(mlp):
+    teacher = keras.Sequential([keras.Input((8,)), layers.Reshape((8, 1)), layers.Dense(3)])
+    with pytest.raises(
+        InputError,
+        match=r"must have the same shape. Received: teacher \(None, 8, 3\), student \(None, 3\)",
+    ):
+        Distiller(teacher, mlp())
+
+
+def test_inputs_that_differ(mlp):
+    with pytest.raises(
+        InputError, match=r"same input. Received: teacher \(None, 9\), student \(None, 8\)"
+    ):
+        Distiller(mlp(features=9), mlp())
+
+
+def _named(*names):
+    x = keras.Input((8,))
+    return keras.Model(x, {name: layers.Dense(3, name=name)(x) for name in names})
+
+
+def test_outputs_that_differ(mlp):
+    with pytest.raises(
+        InputError, match=r"The teacher must have the output 'b'. Received: outputs a, c"
+    ):
+        Distiller(_named("a", "c"), _named("a", "b"))
+    with pytest.raises(
+        InputError, match=r"The teacher must have the output 'a'. Received: one output"
+    ):
+        Distiller(mlp(), _named("a", "b"))
+    with pytest.raises(InputError, match=r"The student must have the output 'z'"):
+        Distiller(_named("a", "z"), _named("a", "b"), {"z": SoftTargetLoss()})
+    Distiller(_named("a", "c"), _named("a", "b"), {"a": SoftTargetLoss()})
+
+
+def test_top_k_where_every_logit_is_needed(mlp, batch):
+    x, y, _ = batch
+    teacher = TopK(
+        np.zeros((12, 2), "int32"), np.zeros((12, 2), "float32"), np.zeros(12), np.ones(12)
+    )
+    with pytest.raises(InputError, match=r"RegressionLoss needs every logit of the teacher"):
+        Distiller(None, mlp(), RegressionLoss()).fit(x, Targets(y, teacher), verbose=0)
+
+
+def test_a_head_that_cannot_be_undone(mlp):
+    stuck = keras.Sequential([mlp(end="softmax"), layers.Rescaling(2.0, name="end")])
+    with pytest.raises(InputError, match=r"The teacher's probabilities cannot .* at layer 'end'"):
+        Distiller(stuck, mlp())
+    with pytest.raises(InputError, match=r"The student's probabilities cannot .* at layer 'end'"):
+        Distiller(mlp(), stuck)
+
+
+@pytest.mark.parametrize("data", ["arrays", "data set"])
+def test_no_teacher_and_plain_labels(mlp, batch, data):
+    x, y, _ = batch
+    given = (x, y) if data == "arrays" else (tf.data.Dataset.from_tensor_slices((x, y)).batch(4),)
+    with pytest.raises(
+        InputError, match=r"`teacher` must be given where the data carry no keras_distill.Targets"
+    ):
+        Distiller(None, mlp()).fit(*given, verbose=0)
+
+
+def test_no_labels_with_alpha_below_one(mlp, batch):
+    x, _, _ = batch
+    for alpha in (0.9, LinearSchedule(1.0, 0.5, 10)):
+        with pytest.raises(InputError, match=r"`alpha` must be 1 where there are no labels"):
+            Distiller(mlp(), mlp(), alpha=alpha).fit(x, verbose=0)
+
+
+def test_a_compiled_student_without_hard_loss(mlp, batch):
+    x, y, _ = batch
+    distiller = Distiller(mlp(), mlp())
+    distiller.compile("sgd")
+    with pytest.raises(InputError, match=r"`alpha` must be 1 where there are no labels or no hard"):
+        distiller.fit(x, y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        "crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(),
+        keras.losses.sparse_categorical_crossentropy,
+    ],
+)
+def test_a_hard_loss_on_probabilities_meets_logits(mlp, batch, loss):
+    x, y, _ = batch
+    distiller = Distiller(mlp(), mlp(name="end"))
+    distiller.compile("sgd", loss)
+    for run in (distiller.fit, distiller.evaluate):
+        with pytest.raises(InputError, match=r"from_logits=True: the student's last layer 'end'"):
+            run(x, y, verbose=0)
+
+
+def test_a_hard_loss_on_logits_meets_probabilities(mlp, batch):
+    x, y, _ = batch
+    distiller = Distiller(mlp(), mlp(end="softmax", name="end"))
+    distiller.compile("sgd", CE)
+    with pytest.raises(InputError, match=r"from_logits=False: the student's last layer 'end'"):
+        distiller.fit(x, y, verbose=0)
+
+
+def test_hard_losses_that_are_right_or_not_to_be_judged(mlp, batch):
+    x, y, _ = batch
+
+    def own(y_true, y_pred):
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+    for student, loss in (
+        (mlp(), own),
+        (mlp(end="softmax"), "sparse_categorical_crossentropy"),
+    ):
+        distiller = Distiller(mlp(), student)
+        distiller.compile("sgd", loss)
+        assert np.isfinite(distiller.fit(x, y, verbose=0).history["loss"][0])
+
+
+def test_no_loss_fits_the_labels(mlp, batch):
+    x, _, _ = batch
+    with pytest.raises(
+        InputError,
+        match=r"No loss fits labels of shape \(None, 7\) and outputs of shape \(None, 3\). Call",
+    ):
+        Distiller(mlp(), mlp()).fit(x, np.zeros((12, 7)), verbose=0)
+
+
+def test_regression_against_probabilities(mlp):
+    with pytest.raises(
+        InputError, match=r"RegressionLoss compares values, and the student's layer"
+    ):
+        Distiller(mlp(classes=1), mlp(classes=1, end="sigmoid"), RegressionLoss())
+    with pytest.raises(
+        InputError, match=r"RegressionLoss compares values, and the teacher's layer"
+    ):
+        Distiller(mlp(classes=1, end="sigmoid"), mlp(classes=1), RegressionLoss())
+
+
+def test_a_loss_that_needs_labels(mlp, batch, one_step):
+    x, _, _ = batch
+    distiller = Distiller(mlp(), mlp(), DecoupledLoss(), alpha=1.0)
+    with pytest.raises(InputError, match=r"DecoupledLoss needs labels. Received: none in the data"):
+        distiller.fit(x, verbose=0)
+
+
+def test_class_weights(mlp, batch):
+    x, y, _ = batch
+    distiller = Distiller(mlp(), mlp())
+    for weights, message in (
+        ({3: 1.0}, r"`class_weight` must have classes in 0\.\.2 as keys. Received: class_weight=3"),
+        ({0: -1.0}, r"`class_weight\[0\]` must be >= 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            distiller.fit(x, y, class_weight=weights, verbose=0)
+    several = Distiller(_named("a", "b"), _named("a", "b"))
+    with pytest.raises(InputError, match=r"`class_weight` must be left out for a student with sev"):
+        several.fit(x, {"a": y, "b": y}, class_weight={0: 1.0}, verbose=0)
+
+
+def test_projection_that_cannot_be(mlp):
+    teacher = keras.Sequential(
+        [keras.Input((8,)), layers.Reshape((4, 2), name="map"), layers.Flatten(), layers.Dense(3)]
+    )
+    student = mlp(5)
+    with pytest.raises(InputError, match=r"HintLoss needs features of one rank"):
+        Distiller(teacher, student, HintLoss("map", student.layers[0].name))
+
+
+def test_unbuilt_teacher(mlp):
+    with pytest.raises(InputError, match=r"is not built, so it cannot have been trained"):
+        Distiller(keras.Sequential([layers.Dense(3)]), mlp())
