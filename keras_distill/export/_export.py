@@ -11,9 +11,9 @@ import numpy as np
 from keras_distill import _files, _isolated
 from keras_distill._checks import GateError, InputError, bad, check_identifier
 from keras_distill._litert import custom_ops
-from keras_distill.export import _gate
+from keras_distill.export import _gate, _metadata
 from keras_distill.export._process import Converted, run_converter
-from keras_distill.export._record import make_record
+from keras_distill.export._record import make_record, preprocessing, raw_ranges
 from keras_distill.export._work import Work, prepare
 from keras_distill.export.options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export.resolve import resolve
@@ -188,7 +188,7 @@ def _deliver(
 
 
 def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, GateRecord]:
-    """Runs the file in a child process and compares.
+    """Runs the file in a child process, adds its metadata, and compares what it then computes.
 
     Raises:
         InputError: If it has other than builtin operators, cannot be loaded or run, or kills the
@@ -198,6 +198,15 @@ def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, GateRec
     if foreign:
         raise InputError(f"{file}: has operators that are no TFLite builtins: {', '.join(foreign)}")
     probe = _isolated.probe(file)
+    _metadata.attach(
+        file,
+        name=work.source.name,
+        description=preprocessing(work.source) or "",
+        inputs=probe.inputs,
+        outputs=probe.outputs,
+        ranges=raw_ranges(work.source),
+        class_names=work.class_names,
+    )
     y = _isolated.predict(file, work.judged_on.x, threads=os.cpu_count() or 1)
     produced = y if isinstance(y, dict) else {probe.outputs[0].name: y}
     if set(produced) != set(work.reference):

@@ -75,15 +75,20 @@ def _model(source: Source) -> ModelRecord:
     return ModelRecord(name=source.name)
 
 
+def raw_ranges(source: Source) -> dict[str, tuple[float, float]]:
+    """The raw values that a model's first `Rescaling` was made for, by its only input."""
+    if not isinstance(source, KerasSource) or len(source.inputs) != 1:
+        return {}
+    rescaling = _calibration.first_rescaling(source.model)
+    return {} if rescaling is None else {source.inputs[0].name: _calibration.raw_range(rescaling)}
+
+
 def preprocessing(source: Source) -> str | None:
     """What the model does to its raw input first, in words, where a `Rescaling` says it."""
-    rescaling = (
-        _calibration.first_rescaling(source.model) if isinstance(source, KerasSource) else None
-    )
-    if rescaling is None:
-        return None
-    low, high = _calibration.raw_range(rescaling)
-    return (
-        f"inside the file: x * {rescaling.scale} + {rescaling.offset};"
-        f" feed raw values of {low:g}..{high:g}"
-    )
+    for low, high in raw_ranges(source).values():
+        rescaling = _calibration.first_rescaling(source.model)
+        return (
+            f"inside the file: x * {rescaling.scale} + {rescaling.offset};"
+            f" feed raw values of {low:g}..{high:g}"
+        )
+    return None

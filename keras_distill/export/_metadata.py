@@ -1,0 +1,168 @@
+"""TFLite Metadata: what Android's and MediaPipe's task libraries read out of a `.tflite` file.
+
+The format is a FlatBuffer of its own (`ModelMetadata`, identifier M001) in a buffer of the model,
+and a zip archive with the label file at the end of the file. Its fields are written here by number,
+as the published schema (tensorflow/tflite-support, metadata_schema.fbs) numbers them; the package
+that wraps it has no builds for current Python.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_distill._litert import TensorSpec
+
+LABELS = "labels.txt"
+_NAME = b"TFLITE_METADATA"
+_IDENTIFIER = b"M001"
+_AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+_NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
+_IMAGE = 2  # ContentProperties.ImageProperties
+_COLOURS = {3: 1, 1: 2}  # channels -> ColorSpaceType RGB, GRAYSCALE
+_PARSER = "1.0.0"
+
+
+def attach(
+    path: Path,
+    *,
+    name: str,
+    description: str,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    ranges: dict[str, tuple[float, float]],
+    class_names: Sequence[str],
+) -> None:
+    """Puts metadata into the file at `path`.
+
+    Args:
+        path: A `.tflite` file, changed in place.
+        name: Of the model.
+        description: What the model does to its input, in words.
+        inputs: Its inputs. They take raw values: mean 0 and deviation 1 are declared.
+        outputs: Its outputs.
+        ranges: Smallest and largest value by input, where known.
+        class_names: Labels of every output with as many entries; a label file is added.
+    """
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    inputs, outputs = _in_graph_order(model, inputs, outputs)
+    builder = _Builder()
+    tensors = [builder.input(spec, ranges.get(spec.name)) for spec in inputs]
+    results = [builder.output(spec, class_names) for spec in outputs]
+    packed = builder.finish(name, description, tensors, results)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(packed, np.uint8)
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = _NAME, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    out = flatbuffers.Builder(1024)
+    out.Finish(model.Pack(out), file_identifier=b"TFL3")
+    labelled = any(_is_labelled(spec, class_names) for spec in outputs)
+    path.write_bytes(bytes(out.Output()) + (_label_archive(class_names) if labelled else b""))
+
+
+def _in_graph_order(
+    model: schema.ModelT, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Metadata goes by the order of the graph, which need not be that of the signature."""
+    signature, graph = model.signatureDefs[0], model.subgraphs[0]
+
+    def ordered(specs: Sequence[TensorSpec], maps: list, indices: Sequence[int]) -> list:
+        index = {entry.name.decode(): entry.tensorIndex for entry in maps}
+        return sorted(specs, key=lambda spec: list(indices).index(index[spec.name]))
+
+    return (
+        ordered(inputs, signature.inputs, graph.inputs),
+        ordered(outputs, signature.outputs, graph.outputs),
+    )
+
+
+def _is_labelled(spec: TensorSpec, class_names: Sequence[str]) -> bool:
+    return bool(class_names) and bool(spec.shape) and spec.shape[-1] == len(class_names)
+
+
+def _label_archive(class_names: Sequence[str]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        # The default date makes equal exports equal, byte by byte.
+        archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{name}\n" for name in class_names))
+    return packed.getvalue()
+
+
+class _Builder:
+    """Writes the tables of the metadata schema; numbers are field numbers."""
+
+    def __init__(self) -> None:
+        self._b = flatbuffers.Builder(1024)
+
+    def _table(self, fields: int, *adders: Callable[[], None]) -> int:
+        self._b.StartObject(fields)
+        for add in adders:
+            add()
+        return self._b.EndObject()
+
+    def _offset(self, number: int, value: int) -> Callable[[], None]:
+        return lambda: self._b.PrependUOffsetTRelativeSlot(number, value, 0)
+
+    def _byte(self, number: int, value: int) -> Callable[[], None]:
+        return lambda: self._b.PrependUint8Slot(number, value, 0)
+
+    def _vector(self, offsets: Sequence[int]) -> int:
+        self._b.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self._b.PrependUOffsetTRelative(offset)
+        return self._b.EndVector()
+
+    def _floats(self, values: Sequence[float]) -> int:
+        return self._b.CreateNumpyVector(np.asarray(values, np.float32))
+
+    def input(self, spec: TensorSpec, limits: tuple[float, float] | None) -> int:
+        """TensorMetadata of an input."""
+        normalization = self._table(
+            2, self._offset(0, self._floats([0.0])), self._offset(1, self._floats([1.0]))
+        )
+        unit = self._table(2, self._byte(0, _NORMALIZATION), self._offset(1, normalization))
+        fields = [
+            self._offset(0, self._b.CreateString(spec.name)),
+            self._offset(4, self._vector([unit])),
+        ]
+        if limits is not None:
+            stats = self._table(
+                2,
+                self._offset(0, self._floats([limits[1]])),
+                self._offset(1, self._floats([limits[0]])),
+            )
+            fields.append(self._offset(5, stats))
+        if len(spec.shape) == 4 and spec.shape[-1] in _COLOURS:
+            image = self._table(2, self._byte(0, _COLOURS[spec.shape[-1]]))
+            content = self._table(3, self._byte(0, _IMAGE), self._offset(1, image))
+            fields.append(self._offset(3, content))
+        return self._table(7, *fields)
+
+    def output(self, spec: TensorSpec, class_names: Sequence[str]) -> int:
+        """TensorMetadata of an output, with the label file if it has as many entries."""
+        fields = [self._offset(0, self._b.CreateString(spec.name))]
+        if _is_labelled(spec, class_names):
+            name = self._b.CreateString(LABELS)
+            file = self._table(5, self._offset(0, name), self._byte(2, _AXIS_LABELS))
+            fields.append(self._offset(6, self._vector([file])))
+        return self._table(7, *fields)
+
+    def finish(self, name: str, description: str, inputs: list[int], outputs: list[int]) -> bytes:
+        """ModelMetadata with one subgraph."""
+        graph = self._table(
+            10, self._offset(2, self._vector(inputs)), self._offset(3, self._vector(outputs))
+        )
+        fields = [
+            self._offset(0, self._b.CreateString(name)),
+            self._offset(1, self._b.CreateString(description)),
+            self._offset(3, self._vector([graph])),
+            self._offset(7, self._b.CreateString(_PARSER)),
+        ]
+        self._b.Finish(self._table(8, *fields), file_identifier=_IDENTIFIER)
+        return bytes(self._b.Output())
