@@ -5,7 +5,9 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -14,6 +16,7 @@ from keras_distill import _backend
 from keras_distill._checks import GateError, InputError, MissingExtraError
 
 DONE, GATE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_PACKAGE = Path(__file__).parents[1]
 _INTERRUPTED = "interrupted; long work goes on where it stopped when the command is given again."
 
 
@@ -24,6 +27,12 @@ def _line(error: BaseException) -> str:
 def _fail(message: str, code: int) -> int:
     print(f"keras-distill: {message}", file=sys.stderr)
     return code
+
+
+def _show_warning(message: Warning | str, category: type, filename: str, *rest: object) -> None:
+    """Our own warnings on one line; those of other packages are not the user's business."""
+    if _PACKAGE in Path(filename).parents:
+        print(f"keras-distill: warning: {message}", file=sys.stderr)
 
 
 def uses_tensorflow(command: Callable) -> Callable:
@@ -40,7 +49,9 @@ def uses_tensorflow(command: Callable) -> Callable:
         with tempfile.TemporaryFile() as log:
             os.dup2(log.fileno(), 2)
             try:
-                import tensorflow  # noqa: F401
+                import tensorflow as tf
+
+                tf.get_logger().setLevel("ERROR")
             except BaseException:
                 log.seek(0)
                 os.write(stderr, log.read())
@@ -68,6 +79,7 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow at import
     try:
         _backend.check()
+        warnings.showwarning = _show_warning
         command = typer.main.get_command(app)
         result = command.main(
             args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False

@@ -70,7 +70,11 @@ def from_scratch(overrides: dict[str, Any]) -> Recipe:
 
 
 def _slug(text: str) -> str:
-    kept = [c if c.isalnum() else "-" for c in text.removeprefix("tfds:")]
+    """What is worth reading of a spec, as part of a file name: `idx:/data/mnist/` gives `mnist`."""
+    kind, _, argument = text.partition(":")
+    if kind in ("tfds", "idx", "npz", "images", "py"):
+        text = Path(argument).stem
+    kept = [c if c.isalnum() else "-" for c in text]
     return "-".join(filter(None, "".join(kept).split("-"))).lower()
 
 

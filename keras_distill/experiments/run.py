@@ -54,10 +54,14 @@ def run(
     reporter = reporter or Reporter()
     if scale == "smoke":
         recipe = _smoke(recipe)
+    _files.check_output(out, overwrite=overwrite)
+    inputs = Inputs.load(recipe, scale=scale, imports=imports)
+    teaching.check_given(inputs)
+    # What cannot be done has been found by now: it leaves no folder behind.
     folder = RunFolder(out, recipe, scale=scale, overwrite=overwrite)
     try:
         keras.utils.set_random_seed(0)
-        return _stages(recipe, folder, scale, imports, reporter)
+        return _stages(inputs, folder, scale, reporter)
     finally:
         folder.keep_time()
 
@@ -76,12 +80,11 @@ def _smoke(recipe: Recipe) -> Recipe:
     )
 
 
-def _stages(
-    recipe: Recipe, folder: RunFolder, scale: str, imports: tuple[str, ...], reporter: Reporter
-) -> RunRecord:
+def _stages(inputs: Inputs, folder: RunFolder, scale: str, reporter: Reporter) -> RunRecord:
     """The stages in order; each leaves its result in the folder before the next begins."""
-    reporter.stage("data", recipe.data.source)
-    inputs = Inputs.load(recipe, scale=scale, imports=imports)
+    recipe = inputs.recipe
+    sizes = ", ".join(f"{size} {split}" for split, size in inputs.splits.sizes.items())
+    reporter.stage("data", f"{recipe.data.source}: {sizes}")
     recipe.save(folder.path / "recipe.toml", overwrite=True)
     taught = teaching.obtain(inputs, folder, reporter)
     store = teaching.ask(inputs, taught, folder, reporter)

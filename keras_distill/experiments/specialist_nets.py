@@ -1,5 +1,7 @@
 """Whole nets of a study of specialists: trained, trained on, or distilled, each as a job."""
 
+import hashlib
+import json
 import math
 import shutil
 from functools import lru_cache
@@ -45,7 +47,8 @@ def net_job(
 ) -> dict[str, Any]:
     """Trains a net from a spec, or from a `.keras` file on; with a teacher, distils it.
 
-    Killed in the middle, it goes on at the last epoch.
+    Killed in the middle, it goes on at the last epoch; its state stands beside `out`, under a name
+    that other arguments do not share.
 
     Args:
         source: A data spec.
@@ -62,7 +65,10 @@ def net_job(
     Returns:
         A `NetResult` as plain values.
     """
-    del checksums
+    asked_for = [source, start, net, seed, steps, teacher, back, checksums]
+    key = hashlib.sha256(json.dumps(asked_for).encode()).hexdigest()[:12]
+    work = Path(out).with_name(f"{Path(out).stem}-{key}.unfinished")
+    work.mkdir(parents=True, exist_ok=True)
     splits = splits_of(source, data_dir)
     settings = NetTraining(**net)
     model = models.build(
@@ -77,22 +83,19 @@ def net_job(
     trainer = keras.Model(model.input, model.output)
     if teacher is not None:
         asked = BackPart(**(back or {}))
-        store = _ask(_load(teacher), splits, asked, Path(out).with_suffix(".targets"))
+        store = _ask(_load(teacher), splits, asked, work / "targets")
         trainer = Distiller(None, model, alpha=asked.alpha, temperature=asked.temperature)
     compile_for(trainer, settings.training, rounds)
-    state = Path(out).with_suffix(".npz")
-    state.parent.mkdir(parents=True, exist_ok=True)
     progress = resumable.fit(
         trainer,
         lambda epoch: _batches(splits, settings, seed, epoch, rounds, store),
         rounds,
-        state,
+        work / "state.npz",
         validation_data=splits.validation.batch(_EVALUATION_BATCH),
     )
     with _files.atomic_path(out, overwrite=True) as temporary:
         model.save(temporary)
-    state.unlink(missing_ok=True)
-    shutil.rmtree(Path(out).with_suffix(".targets"), ignore_errors=True)
+    shutil.rmtree(work)
     return _result(model, rounds, progress).model_dump(mode="json")
 
 

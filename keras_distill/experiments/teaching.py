@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_distill import _files, data, metrics, teachers
+from keras_distill import _files, data, metrics, models, teachers
 from keras_distill._checks import InputError
 from keras_distill.experiments import resumable
 from keras_distill.experiments.arms import compile_for, curve_of
@@ -47,25 +47,42 @@ class Taught:
         return metrics.accuracy(self.logits(inputs, split), inputs.labels(split))
 
 
-def obtain(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> Taught:
-    """Trains the teacher that the recipe names, or takes it from its file.
+def _is_file(inputs: Inputs) -> bool:
+    return Path(inputs.recipe.teacher.model).suffix in (".keras", ".tflite")
+
+
+def _load(inputs: Inputs, path: Path) -> tuple[teachers.Teacher, keras.Model | None]:
+    if path.suffix == ".tflite":
+        return teachers.as_teacher(path), None
+    model = inputs.model(str(path), _TEACHER_SEED)
+    return teachers.as_teacher(model), model
+
+
+def check_given(inputs: Inputs) -> None:
+    """Checks the recipe's teacher before any work is done.
 
     Raises:
-        InputError: If the file cannot be used, or its classes are not the data set's.
+        InputError: If its file cannot be used, its spec cannot be built, or its classes are not
+            the data set's.
     """
-    model = inputs.recipe.teacher.model
-    if Path(model).suffix in (".keras", ".tflite"):
-        reporter.stage("teacher", model)
-        path, curve = _copy(Path(model), folder), None
+    name = inputs.recipe.teacher.model
+    if not _is_file(inputs):
+        models.parse(name, name="teacher")
+        return
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(f"teacher: no file {path}.")
+    _check_classes(_load(inputs, path)[0], inputs)
+
+
+def obtain(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> Taught:
+    """Trains the teacher that the recipe names, or takes it from its file."""
+    if _is_file(inputs):
+        reporter.stage("teacher", inputs.recipe.teacher.model)
+        path, curve = _copy(Path(inputs.recipe.teacher.model), folder), None
     else:
         path, curve = _train(inputs, folder, reporter)
-    if path.suffix == ".keras":
-        model = inputs.model(str(path), _TEACHER_SEED)
-        taught = Taught(path, teachers.as_teacher(model), model, curve)
-    else:
-        taught = Taught(path, teachers.as_teacher(path), None, curve)
-    _check_classes(taught.teacher, inputs)
-    return taught
+    return Taught(path, *_load(inputs, path), curve)
 
 
 def _check_classes(teacher: teachers.Teacher, inputs: Inputs) -> None:
@@ -78,19 +95,15 @@ def _check_classes(teacher: teachers.Teacher, inputs: Inputs) -> None:
             f" ({str(error).splitlines()[0]})."
         ) from error
     if isinstance(logits, dict) or logits.shape != (min(2, len(x)), inputs.splits.num_classes):
-        shape = (
-            {k: v.shape for k, v in logits.items()} if isinstance(logits, dict) else logits.shape
-        )
+        given = "several outputs" if isinstance(logits, dict) else f"shape {logits.shape}"
         raise InputError(
             f"The teacher must give one row of {inputs.splits.num_classes} logits for each example,"
-            f" one for each class of {inputs.recipe.data.source}. It gives {shape} for 2."
+            f" one for each class of {inputs.recipe.data.source}. For 2 it gives {given}."
         )
 
 
 def _copy(source: Path, folder: RunFolder) -> Path:
     target = folder.path / f"teacher{source.suffix}"
-    if not source.is_file():
-        raise InputError(f"teacher: no file {source}.")
     if not target.exists():
         with _files.atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

@@ -18,6 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+
 class DataPart(Record):
     """Where the examples come from, and how many of their labels the student may see.
 
@@ -30,7 +31,15 @@ class DataPart(Record):
 
     source: str
     data_dir: str | None = None
-    labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = None
+    labels: int | float | None = None
+
+    @field_validator("labels")
+    @classmethod
+    def _count_or_share(cls, value: int | float | None) -> int | float | None:
+        good = value is None or (value >= 1 if isinstance(value, int) else 0 < value <= 1)
+        if not good:
+            raise ValueError("must be a count >= 1, or a share in 0..1 such as 0.1")
+        return value
 
 
 class TrainingPart(Record):

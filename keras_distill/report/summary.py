@@ -93,11 +93,15 @@ def rows(record: RunRecord) -> list[Row]:
         for arm in record.arms
     ]
     exported = [
-        Row(f"file {e.name}", e.quality.accuracy, e.size.parameters, entry=e)
+        Row(f"file {_precision(e.name)}", e.quality.accuracy, e.size.parameters, entry=e)
         for e in files[1:]
         if e.quality is not None
     ]
     return [teacher, *ways, *exported]
+
+
+def _precision(file: str) -> str:
+    return file.removeprefix("student-").removesuffix(".tflite")
 
 
 def table(record: RunRecord) -> Table:
@@ -153,7 +157,7 @@ def _smallest(record: RunRecord, row: Row) -> str:
     assert row.entry is not None and teacher.entry is not None
     points = 100 * (row.accuracy - teacher.accuracy)
     text = (
-        f"{row.title.removeprefix('file ')} has 1/{teacher.bytes / row.bytes:.0f} of the teacher's"
+        f"The {row.title.removeprefix('file ')} file has 1/{teacher.bytes / row.bytes:.0f} of the teacher's"
         f" bytes at {points:+.1f} points of its accuracy"
     )
     ratio = row.entry.latency[0].ratio

@@ -127,12 +127,13 @@ def test_an_interrupted_net_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         specialist_nets.net_job(**arguments, out=out)
     monkeypatch.setattr(resumable, "_save", real)
-    assert (tmp_path / "parts.npz").exists()
+    (work,) = tmp_path.glob("parts-*.unfinished")
+    assert (work / "state.npz").exists()
     specialist_nets.net_job(**arguments, out=out)
     whole, parts = (models.load(tmp_path / f"{n}.keras") for n in ("whole", "parts"))
     for one, other in zip(whole.get_weights(), parts.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    assert not (tmp_path / "parts.npz").exists()
+    assert not work.exists()
 
 
 def test_unknown_keys_are_refused(tmp_path):
