@@ -156,9 +156,10 @@ def _smallest(record: RunRecord, row: Row) -> str:
     teacher = rows(record)[0]
     assert row.entry is not None and teacher.entry is not None
     points = 100 * (row.accuracy - teacher.accuracy)
+    precision = row.title.removeprefix("file ")
     text = (
-        f"The {row.title.removeprefix('file ')} file has 1/{teacher.bytes / row.bytes:.0f} of the teacher's"
-        f" bytes at {points:+.1f} points of its accuracy"
+        f"The {precision} file has 1/{teacher.bytes / row.bytes:.0f} of the teacher's bytes at"
+        f" {points:+.1f} points of its accuracy"
     )
     ratio = row.entry.latency[0].ratio
     if ratio is None:
