@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,9 +22,10 @@ _COLOURS = {
 def _svg(figure: Figure) -> str:
     """The figure as one `<svg>` element, without a date and with names that do not change."""
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight"
-    )
+    with matplotlib.rc_context({"svg.hashsalt": "keras_distill"}):
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight"
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # Scale with the page: the view box stays, the fixed size goes.
