@@ -104,7 +104,7 @@ class Reader:
         files = self._files(self._manifest.shards)
         per_view = len(files) // self._manifest.views
         names = tf.reshape(tf.constant(files), (self._manifest.views, per_view))[view]
-        return tf.data.FixedLengthRecordDataset(names, self._manifest.record_bytes)
+        return _keys.fixed_length(names, self._manifest.record_bytes)
 
     def _examples(self, check: tf.Tensor) -> tf.data.Dataset:
         """The user's examples, compared with their keys where `check` says so.
