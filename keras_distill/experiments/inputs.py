@@ -17,6 +17,7 @@ from keras_distill.experiments.resumable import Rounds
 from keras_distill.records.recipe import Recipe
 
 _EVALUATION_BATCH = 256
+_CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,13 @@ class Inputs:
         """The training split with -1 in place of the labels that the student may not see."""
         if self.labels_kept == self.splits.sizes["train"]:
             return self.splits.train
-        return data.keep_labels(self.splits.train, self.labels_kept, seed=seed)
+        kept = data.keep_labels(self.splits.train, self.labels_kept, seed=seed)
+        return kept.cache() if self._fits_in_memory else kept
+
+    @property
+    def _fits_in_memory(self) -> bool:
+        spec = self.splits.train.element_spec[0]
+        return self.splits.sizes["train"] * spec.shape.num_elements() * spec.dtype.size < _CACHE
 
     def evaluation(self, split: str) -> tf.data.Dataset:
         """The validation or test split, in order and batched."""
