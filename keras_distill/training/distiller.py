@@ -1,24 +1,21 @@
 """The Distiller: a Keras model whose `fit` trains the student on labels and soft targets."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from keras_distill._checks import InputError, bad
+from keras_distill._checks import bad
 from keras_distill._elements import Targets
 from keras_distill.losses import SoftTargetLoss, value_at
 from keras_distill.losses.base import PACKAGE, Setting
 from keras_distill.metrics.training_agreement import Agreement
 from keras_distill.teachers import Teacher
-from keras_distill.teachers.base import named
 from keras_distill.training import config as configs
 from keras_distill.training import hard_term, preparation, terms
-from keras_distill.training.default_loss import check_from_logits
-from keras_distill.training.errors import readable_errors
-from keras_distill.training.source import TeacherSource, flatten_losses
+from keras_distill.training.entry_points import EntryPoints
+from keras_distill.training.source import TeacherSource, flatten_losses, no_teacher
 from keras_distill.training.student import StudentReader
 
 # A default that differs from a 4.0 of the user's by identity, so that one beside losses is noticed.
@@ -38,7 +35,7 @@ class _Step(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Distiller(keras.Model):
+class Distiller(EntryPoints):
     """Trains a student on labels and on a teacher's soft targets.
 
     total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularisation, each term
@@ -196,10 +193,7 @@ class Distiller(keras.Model):
     def _teacher_view(self, x: Any, targets: Targets) -> terms.View:
         view = self._source.view(x, targets, self.soft_terms.layer_names("teacher"))
         if view is None:
-            raise InputError(
-                "`teacher` must be given where the data carry no keras_distill.Targets. Received:"
-                " teacher=None and plain labels."
-            )
+            raise no_teacher()
         return view._replace(logits=terms.check_finite(view.logits))
 
     def _forward(
@@ -260,7 +254,7 @@ class Distiller(keras.Model):
         results = super().get_metrics_result()
         if tf.executing_eagerly():
             for metric in (self.hard_loss_tracker, self.soft_loss_tracker, self.agreement_metric):
-                if metric is not None and float(metric.count) == 0:
+                if metric is not None and float(tf.convert_to_tensor(metric.count)) == 0:
                     results.pop(metric.name, None)
         return results
 
@@ -288,121 +282,6 @@ class Distiller(keras.Model):
         if self._compile_metrics is not None and inputs is not None:
             hard_term.update_metrics(self._compile_metrics, y_pred, inputs)
         return self.get_metrics_result()
-
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        *,
-        class_weight: Any = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """Trains the student; arguments as for `keras.Model.fit`.
-
-        Where `compile` was not called, it is, with Adam and a hard loss read off the labels
-        (`default_loss`).
-
-        Args:
-            x: Inputs, or a data set of `(x, y)` or `(x, y, sample_weight)`.
-            y: Labels or `Targets`, beside arrays.
-            batch_size: As in Keras.
-            epochs: As in Keras.
-            class_weight: Weights by class id, 1 where none is given and for unlabelled rows.
-            **kwargs: As in Keras. The loss of `validation_data` without stored soft targets is the
-                hard one, whatever alpha.
-
-        Raises:
-            InputError: If the data do not fit, before the first step where that can be known.
-        """
-        self._prepare(x, y, batch_size, training=True)
-        self._set_class_weight(class_weight)
-        # Keras warns of its own default, shuffle=True, for every data set.
-        kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
-        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
-        with readable_errors():
-            return super().fit(x, y, batch_size, epochs, **kwargs)
-
-    def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
-    ) -> Any:
-        """The student's losses and metrics; arguments as for `keras.Model.evaluate`.
-
-        Args:
-            x: As for `fit`.
-            y: As for `fit`.
-            batch_size: As in Keras.
-            **kwargs: As in Keras.
-
-        Raises:
-            InputError: If the data do not fit.
-        """
-        self._prepare(x, y, batch_size, training=False)
-        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
-        with readable_errors():
-            return super().evaluate(x, y, batch_size, **kwargs)
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """One step on one batch; as `keras.Model.train_on_batch`."""
-        self._prepare(x, y, None, training=True)
-        self._set_class_weight(class_weight)
-        with readable_errors():
-            return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
-
-    def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
-    ) -> Any:
-        """The losses and metrics of one batch; as `keras.Model.test_on_batch`."""
-        self._prepare(x, y, None, training=False)
-        with readable_errors():
-            return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
-
-    def _set_class_weight(self, class_weight: Any) -> None:
-        if class_weight != self._class_weight:
-            self._class_weight = class_weight
-            self.train_function = None
-
-    def _prepare(self, x: Any, y: Any, batch_size: int | None, *, training: bool) -> None:
-        """Builds, checks and compiles what can be before the first step."""
-        peek = functools.cache(lambda: preparation.first_batch(x, y, batch_size))
-        if not self.student.built:
-            self.student(peek()[0], training=False)
-            self._reader = StudentReader(self.student, self.soft_terms.layer_names("student"))
-            self._check_teacher()
-        self.built = True
-        if training:
-            self._check_data(preparation.known_targets(x, y), peek)
-        if not self.compiled:
-            batch_x, batch_y = peek()
-            outputs = self._reader.symbolic()
-            if outputs is None:
-                outputs = named(self.student(batch_x, training=False), self._reader.names)
-            loss = preparation.default_losses(batch_y, outputs, self._reader, self.soft_terms)
-            with self.distribute_strategy.scope():
-                self.compile("adam", loss)
-        check_from_logits(self.loss, self._reader.heads)
-
-    def _check_data(self, known: Targets | None, peek: Callable[[], tuple[Any, Any]]) -> None:
-        stored = known is not None and known.teacher is not None
-        if known is not None:
-            if not stored and self._source.teacher is None:
-                self._teacher_view(None, known)
-            if known.labels is None:
-                terms.check_without_labels(self._alpha)
-            preparation.check_shapes(self.soft_terms, known.teacher, self._reader.symbolic())
-            preparation.check_arrays_finite(known.teacher)
-        if not self._looked:
-            source = None if stored else self._source
-            preparation.look(peek, source, self._reader, self.soft_terms)
-            self._looked = True
 
     def get_config(self) -> dict[str, Any]:
         """The student, the losses and the settings; never the teacher."""

@@ -102,6 +102,14 @@ class TeacherSource:
         return terms.View(logits if stored is None else stored, features)
 
 
+def no_teacher() -> InputError:
+    """Returns the error for data without soft targets and no teacher to make them."""
+    return InputError(
+        "`teacher` must be given where the data carry no keras_distill.Targets. Received:"
+        " teacher=None and plain labels."
+    )
+
+
 def _compatible(a: tuple, b: tuple) -> bool:
     """Whether Keras takes one for the other: it adds or drops a last axis of 1."""
     a, b = (shape[1:-1] if shape[-1] == 1 else shape[1:] for shape in (a, b))

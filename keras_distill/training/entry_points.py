@@ -1,0 +1,165 @@
+"""fit, evaluate and their kin: what is built, compiled and checked before Keras's own loop runs."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_distill._elements import Targets
+from keras_distill.teachers.base import named
+from keras_distill.training import hard_term, preparation, terms
+from keras_distill.training.default_loss import check_from_logits
+from keras_distill.training.errors import readable_errors
+from keras_distill.training.source import TeacherSource, no_teacher
+from keras_distill.training.student import StudentReader
+
+
+class EntryPoints(keras.Model):
+    """The methods of a Distiller that a user calls to run it.
+
+    Attributes:
+        student: The student.
+        soft_terms: The distillation losses.
+    """
+
+    student: keras.Model
+    soft_terms: terms.SoftTerms
+    _alpha: Any
+    _reader: StudentReader
+    _source: TeacherSource
+    _looked: bool
+    _class_weight: Any
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains the student; arguments as for `keras.Model.fit`.
+
+        Where `compile` was not called, it is, with Adam and a hard loss read off the labels
+        (`default_loss`).
+
+        Args:
+            x: Inputs, or a data set of `(x, y)` or `(x, y, sample_weight)`.
+            y: Labels or `Targets`, beside arrays.
+            batch_size: As in Keras.
+            epochs: As in Keras.
+            class_weight: Weights by class id, 1 where none is given and for unlabelled rows.
+            **kwargs: As in Keras. The loss of `validation_data` without stored soft targets is the
+                hard one, whatever alpha.
+
+        Raises:
+            InputError: If the data do not fit, before the first step where that can be known.
+        """
+        self._prepare(x, y, batch_size, training=True)
+        self._set_class_weight(class_weight)
+        # Keras warns of its own default, shuffle=True, for every data set.
+        kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
+        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
+        with readable_errors():
+            return super().fit(x, y, batch_size, epochs, **kwargs)
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """The student's losses and metrics; arguments as for `keras.Model.evaluate`.
+
+        Args:
+            x: As for `fit`.
+            y: As for `fit`.
+            batch_size: As in Keras.
+            **kwargs: As in Keras.
+
+        Raises:
+            InputError: If the data do not fit.
+        """
+        self._prepare(x, y, batch_size, training=False)
+        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
+        with readable_errors():
+            return super().evaluate(x, y, batch_size, **kwargs)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch; as `keras.Model.train_on_batch`."""
+        self._prepare(x, y, None, training=True)
+        self._set_class_weight(class_weight)
+        with readable_errors():
+            return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """The losses and metrics of one batch; as `keras.Model.test_on_batch`."""
+        self._prepare(x, y, None, training=False)
+        with readable_errors():
+            return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def _set_class_weight(self, class_weight: Any) -> None:
+        if class_weight != self._class_weight:
+            self._class_weight = class_weight
+            self.train_function = None
+
+    def _prepare(self, x: Any, y: Any, batch_size: int | None, *, training: bool) -> None:
+        """Builds, checks and compiles what can be before the first step."""
+        peek = functools.cache(lambda: preparation.first_batch(x, y, batch_size))
+        if not self.student.built:
+            self.student(peek()[0], training=False)
+            self._reader = StudentReader(self.student, self.soft_terms.layer_names("student"))
+            self._check_teacher()
+        self.built = True
+        if training:
+            self._check_data(preparation.known_targets(x, y), peek)
+        if not self.compiled:
+            batch_x, batch_y = peek()
+            outputs = self._reader.symbolic()
+            if outputs is None:
+                outputs = named(self.student(batch_x, training=False), self._reader.names)
+            loss = preparation.default_losses(batch_y, outputs, self._reader, self.soft_terms)
+            with self.distribute_strategy.scope():
+                self.compile("adam", loss)
+        check_from_logits(self.loss, self._reader.heads)
+
+    def _check_data(self, known: Targets | None, peek: Callable[[], tuple[Any, Any]]) -> None:
+        stored = known is not None and known.teacher is not None
+        if known is not None:
+            if not stored and self._source.teacher is None:
+                raise no_teacher()
+            if known.labels is None:
+                terms.check_without_labels(self._alpha)
+            preparation.check_shapes(self.soft_terms, known.teacher, self._reader.symbolic())
+            preparation.check_arrays_finite(known.teacher)
+        if not self._looked:
+            source = None if stored else self._source
+            preparation.look(peek, source, self._reader, self.soft_terms)
+            self._looked = not stored
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Builds under a strategy from one replica's batch.
+
+        Keras takes the mean of the replicas' batches for an example, which a boolean component such
+        as `Targets.labelled` does not have.
+        """
+        if self._distribute_strategy is None:
+            return
+        if iterator is not None:
+            batches = next(iter(iterator))[2]
+            data_batch = keras.tree.map_structure(self._of_first_replica, next(batches))
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _of_first_replica(self, value: Any) -> Any:
+        return self.distribute_strategy.experimental_local_results(value)[0]

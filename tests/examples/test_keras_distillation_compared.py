@@ -1,0 +1,130 @@
+"""Every fault of keras.distillation: still there as recorded, and not in ours.
+
+If an assertion on the peer fails, Keras has changed: measure again, and correct the README's table.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "keras_distillation_compared.py"
+CHANGED = "keras.distillation no longer behaves as recorded for 3.15.1: correct the table"
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("keras_distillation_compared", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_default_divergence(example):
+    theirs, ours, true = example.default_divergence()
+    assert ours == pytest.approx(true, rel=1e-5)
+    assert theirs > 1.5 * true, CHANGED
+
+
+def test_extreme_divergence(example):
+    theirs, ours = example.extreme_divergence()
+    assert ours == pytest.approx((60, 2**0.5), rel=1e-5)
+    assert theirs[0] == pytest.approx(16.1, abs=0.1) and theirs[1] < 1e-6, CHANGED
+
+
+def test_teacher_passes(example):
+    theirs, ours = example.teacher_passes()
+    assert ours == 0
+    assert theirs == 3 * (4 + 4), CHANGED
+
+
+def test_student_passes(example):
+    theirs, ours = example.student_passes()
+    assert ours == 1
+    assert theirs == 2, CHANGED
+
+
+def test_moving_statistics(example):
+    theirs, ours = example.moving_statistics()
+    assert ours == 0
+    assert theirs > 0, CHANGED
+
+
+def test_sample_weight(example):
+    theirs, ours = example.zero_weights()
+    assert ours == 0
+    assert theirs > 0, CHANGED
+
+
+def test_regularisation(example):
+    theirs, ours = example.regularisation()
+    assert ours == pytest.approx(1, rel=1e-3)
+    assert theirs == pytest.approx(0, abs=1e-3), CHANGED
+
+
+def test_padding(example):
+    theirs, ours = example.padding()
+    assert ours == 0
+    assert theirs > 0.1, CHANGED
+
+
+def test_loss_weights(example):
+    theirs, ours = example.loss_weights()
+    assert ours == pytest.approx(2)
+    assert theirs == pytest.approx(1), CHANGED
+
+
+def test_teacher_frozen(example):
+    theirs, ours = example.teacher_frozen()
+    assert ours is True
+    assert theirs is False, CHANGED
+
+
+def test_teacher_saved(example):
+    theirs, ours = example.saved_bytes()
+    assert ours < 50_000
+    assert theirs > 480_000, CHANGED
+
+
+def test_reload_and_fit(example):
+    theirs, ours = example.reload_and_fit()
+    assert ours == 2
+    assert "_student_loss" in str(theirs), CHANGED
+
+
+@pytest.mark.parametrize(
+    ("measure", "refusal"),
+    [
+        ("dict_metrics", "metrics must be a list or tuple"),
+        ("half_precision", "output dtypes must match"),
+        ("features_of_other_shapes", "Dimensions must be equal, but are 16 and 5"),
+        ("features_of_nested_layers", "No such layer: hidden0"),
+        ("several_teachers", "Teacher must be a keras.Model"),
+        ("schedules", "student_loss_weight must be a number"),
+        ("unlabelled_rows", "InvalidArgumentError"),
+    ],
+)
+def test_refused_by_theirs(example, measure, refusal):
+    theirs, ours = getattr(example, measure)()
+    assert isinstance(ours, float | list)
+    assert refusal in str(theirs), CHANGED
+
+
+def test_toy(example):
+    theirs, theirs_right, ours, teacher = example.toy(seed=0, epochs=5)
+    assert ours > 0.75 and ours == pytest.approx(theirs_right, abs=0.02)
+    assert teacher > ours
+    assert theirs < 0.4, CHANGED
+
+
+@pytest.mark.slow
+def test_the_script_prints_the_table():
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    run = subprocess.run(
+        [sys.executable, EXAMPLE, "--seeds", "0"],
+        capture_output=True, text=True, env=environment, check=True,
+    )  # fmt: skip
+    assert run.stdout.count("\n|") >= 19 and "default KL at T=4" in run.stdout
