@@ -1,5 +1,6 @@
 """`keras-distill compress STUDENT --steps … -o OUT`: prune, cluster, quantise while distilling."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def command(
             learning_rate=learning_rate,
             optimizer=optimizer,
             validation_data=splits.validation.batch(batch_size),
+            verbose=2 if sys.stdout.isatty() and not as_json else 0,
         )
     if as_json:
         print(done.record.model_dump_json(indent=2))

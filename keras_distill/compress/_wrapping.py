@@ -33,7 +33,7 @@ _CLUSTERED = 256
 # Activations for which tfmot's own setting of an Activation layer is right.
 _ACTIVATIONS = ("relu", "swish", "gelu", "relu6", "linear", "softmax", "sigmoid", "tanh")
 
-_FOLDED = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
+_FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def is_pruned(kernel: np.ndarray) -> bool:
@@ -86,7 +86,7 @@ def quantized(twin: Any, *, preserve: bool) -> Any:
     """A flat twin wrapped in fake quantisation; the twin must not be used afterwards.
 
     Args:
-        twin: From `bridge.to_logits`.
+        twin: From `bridge.to_logits`, its separable convolutions split.
         preserve: Whether zeros and clusters of its kernels are kept.
 
     Raises:
@@ -112,7 +112,7 @@ def _config(layer: Any, supports: Any) -> Any:
         return None if _is_folded(layer) else configs.Default8BitOutputQuantizeConfig()
     if kind == "Activation" and layer.activation.__name__ not in _ACTIVATIONS:
         return configs.Default8BitOutputQuantizeConfig()
-    if supports(layer) or kind == "SeparableConv2D":
+    if supports(layer):
         return None
     if layer.weights:
         raise refusal(

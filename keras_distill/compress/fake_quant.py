@@ -52,7 +52,8 @@ class FakeQuantModel:
         objective = Objective(student, alpha=0)
         self.student = bridge.clone_with_weights(student)
         self.preserve = bool(preserve)
-        self.net = quantized(bridge.to_logits(student, objective.heads), preserve=self.preserve)
+        twin = bridge.to_logits(student, objective.heads, split=True)
+        self.net = quantized(twin, preserve=self.preserve)
         self._kinds = objective.kinds()
         self._names = objective.names
         self._inputs = input_names(student)

@@ -164,7 +164,8 @@ class _Work:
         file = self.path / "asked.json"
         if file.exists() and json.loads(file.read_text(encoding="utf-8")) == asked:
             return
-        if self.path.exists() and not self._overwrite:
+        begun = self.path.exists() and {path.name for path in self.path.iterdir()} - {file.name}
+        if begun and not self._overwrite:
             raise InputError(
                 f"{self.path} is unfinished work of other settings. Give those again, choose"
                 " another folder, or pass overwrite=True (--overwrite)."
