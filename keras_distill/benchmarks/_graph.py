@@ -82,6 +82,7 @@ class _Op(NamedTuple):
 
 class _Graph:
     def __init__(self, data: bytes) -> None:
+        self.content = data
         self.model = schema.Model.GetRootAs(data)
         codes = [self.model.OperatorCodes(i) for i in range(self.model.OperatorCodesLength())]
         self.names = [
@@ -185,7 +186,10 @@ class _Graph:
         tensor = self.tensors[graph][index]
         if not tensor.constant or tensor.type != "INT32" or tensor.entries != 1:
             return None
-        return int(np.frombuffer(self.model.Buffers(tensor.buffer).DataAsNumpy(), "<i4")[0])
+        buffer = self.model.Buffers(tensor.buffer)
+        if buffer.Size() > 1:  # stored behind the FlatBuffer
+            return int(np.frombuffer(self.content, "<i4", 1, buffer.Offset())[0])
+        return int(np.frombuffer(buffer.DataAsNumpy(), "<i4")[0])
 
     def _precision(self) -> str:
         """The precision in which most of the weights are used."""

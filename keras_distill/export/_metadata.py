@@ -48,7 +48,7 @@ def attach(
         ranges: Smallest and largest value by input, where known.
         class_names: Labels of every output with as many entries; a label file is added.
     """
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model = _unpacked(path.read_bytes())
     inputs, outputs = _in_graph_order(model, inputs, outputs)
     builder = _Builder()
     tensors = [builder.input(spec, ranges.get(spec.name)) for spec in inputs]
@@ -64,6 +64,20 @@ def attach(
     out.Finish(model.Pack(out), file_identifier=b"TFL3")
     labelled = any(_is_labelled(spec, class_names) for spec in outputs)
     path.write_bytes(bytes(out.Output()) + (_label_archive(class_names) if labelled else b""))
+
+
+def _unpacked(content: bytes) -> schema.ModelT:
+    """The model as objects, with all its constants inside.
+
+    AI Edge Quantizer stores constants behind the FlatBuffer, at an offset that a rewritten file
+    would not keep.
+    """
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.size > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def _in_graph_order(

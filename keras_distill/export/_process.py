@@ -59,7 +59,8 @@ def _run_child(request: dict, folder: Path, names: list[str], timeout: float) ->
     """Starts the child and waits; returns how it died, or None if it ended well."""
     job = folder / "request.json"
     job.write_text(json.dumps(request), encoding="utf-8")
-    command = [sys.executable, "-m", "keras_distill.export._convert", str(job)]
+    command = [sys.executable, "-W", "ignore", "-X", "faulthandler"]
+    command += ["-m", "keras_distill.export._convert", str(job)]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
@@ -96,7 +97,9 @@ def _death(name: str, end: str, log: Path) -> str:
             " The converter cannot calibrate the loop of an LSTM or GRU layer: use dynamic or"
             " float16, or build the layer with unroll=True."
         )
-    tail = " | ".join(line[:160] for line in lines[-3:])
+    fatal = [place for place, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    shown = lines[fatal[0] : fatal[0] + 3] if fatal else lines[-3:]
+    tail = " | ".join(line[-160:] for line in shown)
     return f"the converter {end} while making {name}.{remedy} End of its log: {tail}"
 
 
@@ -113,19 +116,15 @@ def explain(name: str, error: str, batch_size: int | None) -> str:
             f"TFLite has no builtin for {', '.join(missing)}; replace the layer that needs it"
             " (an exact GELU by approximate=True, for example)"
         )
-    if name == "int16x8":
-        unsupported = re.search(
-            r"[Oo]p(?:erator)? ([A-Z_0-9]+)|([A-Z_0-9]{3,}) (?:is not|not)", error
+    kernels = sorted(set(re.findall(r"not yet supported for op: '(\w+)'", error)))
+    if kernels:
+        return (
+            f"int16x8 has no kernel for {', '.join(kernels)}: use int8, dynamic or float16, or"
+            " another layer (ReLU6 for a hard swish)"
         )
-        if "min/max" in error or "Max and min" in error:
-            return (
-                "int16x8 needs the range of every tensor, and the converter measures none for"
-                " whole-number inputs (tokens) and attention masks: use int8, dynamic or float16"
-            )
-        if unsupported:
-            kernel = unsupported.group(1) or unsupported.group(2)
-            return (
-                f"int16x8 has no kernel for {kernel} (attention and normalisation layers need it):"
-                " use int8, dynamic or float16"
-            )
+    if name == "int16x8" and "min/max" in error:
+        return (
+            "int16x8 needs the range of every tensor, and the converter measures none for"
+            " whole-number inputs (tokens): use int8, dynamic or float16"
+        )
     return "the converter refuses: " + " ".join(error.split())[:400]

@@ -1,0 +1,118 @@
+"""Every precision of six networks: operators, distance from Keras, bytes; and what cannot be had.
+
+    python examples/export_matrix.py --out export_matrix.md
+
+The networks have random weights and are calibrated and judged on random rows: the table shows what
+converts and how near it comes, not accuracy.
+"""
+
+import argparse
+import tempfile
+import warnings
+from pathlib import Path
+
+import keras_distill  # before TensorFlow, so that oneDNN is on
+
+# isort: split
+import keras
+import numpy as np
+
+from keras_distill import _files, export, models
+
+IMAGE, GREY, TOKENS, SEQUENCE = (32, 32, 3), (28, 28, 1), (32,), (49, 10)
+VOCABULARY, CLASSES = 200, 10
+
+
+def built(spec, shape, rescale=(1 / 255, 0.0)):
+    """A network of the package's own families, on raw pixels."""
+    return models.build(spec, input_shape=shape, num_classes=CLASSES, rescale=rescale, seed=0)
+
+
+def settled(network, rows):
+    """Batch normalisation as it is after training: its statistics are those of the rows."""
+    layers = [*network._flatten_layers()]
+    for layer in layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    network(rows, training=True)
+    return network
+
+
+def transformer():
+    """Two attention blocks on tokens: what a user's own model may look like."""
+    tokens = keras.Input(TOKENS, dtype="int32", name="tokens")
+    x = keras.layers.Embedding(VOCABULARY, 32)(tokens)
+    for _ in range(2):
+        attended = keras.layers.MultiHeadAttention(num_heads=2, key_dim=16)(x, x)
+        x = keras.layers.LayerNormalization()(x + attended)
+        hidden = keras.layers.Dense(64, activation="gelu")(x)
+        x = keras.layers.LayerNormalization()(x + keras.layers.Dense(32)(hidden))
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(tokens, keras.layers.Dense(CLASSES, name="logits")(x))
+
+
+def lstm():
+    """An LSTM on a spectrogram."""
+    frames = keras.Input(SEQUENCE, name="frames")
+    x = keras.layers.LSTM(32)(frames)
+    return keras.Model(frames, keras.layers.Dense(CLASSES, name="logits")(x))
+
+
+def networks():
+    """Name -> (how it is built, rows to calibrate and judge on)."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (100, *IMAGE)).astype("uint8")
+    grey = random.integers(0, 256, (100, *GREY)).astype("uint8")
+    tokens = random.integers(0, VOCABULARY, (100, *TOKENS)).astype("int32")
+    frames = random.standard_normal((100, *SEQUENCE)).astype("float32")
+    return {
+        "ResNet-20": (lambda: built("resnet:20", IMAGE), pixels),
+        "DS-CNN": (lambda: built("dscnn", (*SEQUENCE, 1), None), frames[..., None]),
+        "MLP 784": (lambda: built("mlp:800x800", GREY), grey),
+        "MobileNetV3Small": (lambda: built("applications:MobileNetV3Small", IMAGE), pixels),
+        "transformer": (transformer, tokens),
+        "LSTM": (lstm, frames),
+    }
+
+
+def rows_of(network, result):
+    """Table rows of one network, a precision each."""
+    for precision, state in result.summary().items():
+        if state == "made":
+            record = result.exports[precision]
+            worst = max(record.gate.outputs, key=lambda output: output.relative_difference)
+            ops = ", ".join(f"{name} {count}" for name, count in record.ops.items())
+            figures = f"{worst.max_difference:.2g} ({worst.relative_difference:.2%})"
+            agreement = f"{worst.agreement:.0%}"
+            yield (network, precision, f"{record.bytes:,}", figures, agreement, ops)
+        else:
+            reason = result.rejected.get(precision) or result.impossible[precision]
+            yield (network, precision, state, "", "", reason)
+
+
+def main():
+    """Makes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="Markdown file; default: standard output.")
+    parser.add_argument("--only", nargs="*", default=None, help="Names of networks.")
+    asked = parser.parse_args()
+    columns = ("network", "precision", "bytes", "difference", "agreement", "operators, or why not")
+    lines = [f"| {' | '.join(columns)} |", "|---|---|---:|---:|---:|---|"]
+    for name, (build, rows) in networks().items():
+        if asked.only is not None and name not in asked.only:
+            continue
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = export.export_all(settled(build(), rows), folder, calibration=rows, stem="net")
+        for row in rows_of(name, result):
+            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |")
+    text = "\n".join(lines) + "\n"
+    if asked.out is None:
+        print(text, end="")
+    else:
+        _files.write_text(asked.out, text, overwrite=True)
+        print(f"keras-distill {keras_distill.__version__}: wrote {asked.out}")
+
+
+if __name__ == "__main__":
+    main()
