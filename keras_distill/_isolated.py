@@ -94,8 +94,8 @@ class Worker:
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """As `LiteRTModel.predict`."""
         with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
-            kind = _save_rows(folder, x)
-            self._ask(do="predict", folder=folder, kind=kind, batch_size=batch_size)
+            named = _save_rows(folder, x)
+            self._ask(do="predict", folder=folder, named=named, batch_size=batch_size)
             with np.load(Path(folder, "y.npz")) as arrays:
                 outputs = {spec.name: arrays[spec.name] for spec in self.outputs}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
@@ -112,8 +112,8 @@ class Worker:
             the resident memory of the child at its peak (None where the system does not tell).
         """
         with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
-            kind = _save_rows(folder, x)
-            answer = self._ask(do="cold", folder=folder, kind=kind)
+            named = _save_rows(folder, x)
+            answer = self._ask(do="cold", folder=folder, named=named)
         return answer["seconds"], answer["bytes"]
 
     def time_call(self, calls: int = 1) -> list[float]:
@@ -229,24 +229,18 @@ def _spec(values: list) -> TensorSpec:
     return TensorSpec(name, tuple(shape), *rest)
 
 
-def _save_rows(folder: str, x: Any) -> str:
-    """Writes `x` to x.npz; returns how to put it together again."""
-    if isinstance(x, Mapping):
-        kind, named = "dict", {name: np.asarray(a) for name, a in x.items()}
-    elif isinstance(x, tuple):
-        kind, named = "tuple", {str(i): np.asarray(a) for i, a in enumerate(x)}
-    else:
-        kind, named = "array", {"x": np.asarray(x)}
-    np.savez(Path(folder, "x.npz"), **named)
-    return kind
+def _save_rows(folder: str, x: Any) -> bool:
+    """Writes `x` to x.npz; returns whether it goes by name."""
+    named = isinstance(x, Mapping)
+    arrays = {k: np.asarray(a) for k, a in x.items()} if named else {"x": np.asarray(x)}
+    np.savez(Path(folder, "x.npz"), **arrays)
+    return named
 
 
-def _load_rows(folder: str, kind: str) -> Any:
-    with np.load(Path(folder, "x.npz")) as arrays:
-        named = {name: arrays[name] for name in arrays.files}
-    if kind == "dict":
-        return named
-    return tuple(named.values()) if kind == "tuple" else named["x"]
+def _load_rows(folder: str, named: bool) -> Any:
+    with np.load(Path(folder, "x.npz")) as file:
+        arrays = {name: file[name] for name in file.files}
+    return arrays if named else arrays["x"]
 
 
 class _Server:
@@ -267,15 +261,15 @@ class _Server:
         self.model.predict({s.name: np.zeros([n or 1 for n in s.shape], s.dtype) for s in specs})
         return {}
 
-    def predict(self, folder: str, kind: str, batch_size: int | None) -> dict:
-        y = self.model.predict(_load_rows(folder, kind), batch_size)
-        named = y if isinstance(y, dict) else {self.model.outputs[0].name: y}
-        np.savez(Path(folder, "y.npz"), **named)
+    def predict(self, folder: str, named: bool, batch_size: int | None) -> dict:
+        y = self.model.predict(_load_rows(folder, named), batch_size)
+        outputs = y if isinstance(y, dict) else {self.model.outputs[0].name: y}
+        np.savez(Path(folder, "y.npz"), **outputs)
         return {}
 
-    def cold(self, folder: str, kind: str) -> dict:
+    def cold(self, folder: str, named: bool) -> dict:
         opening, before = self._opened
-        rows = self.model.arrange(_load_rows(folder, kind))
+        rows = self.model.arrange(_load_rows(folder, named))
         self._row = {name: a[:1] for name, a in rows.items()}
         start = time.perf_counter()
         self.model.call(self._row)

@@ -188,7 +188,8 @@ class LiteRTModel:
         uint8 file). Quantised outputs come back as real float32 values.
 
         Args:
-            x: `(n, …)`, or a dict by input name, or a tuple in the order of `inputs`.
+            x: `(n, …)`, or a dict by input name, which a file of several inputs needs: it does not
+                keep the order that the model had.
             batch_size: Rows per invocation where the file leaves the batch open (default 64); a
                 file of fixed batch runs in its own, the last one filled up and cut.
 
@@ -223,10 +224,13 @@ class LiteRTModel:
         names = [spec.name for spec in self.inputs]
         if isinstance(x, Mapping):
             given = dict(x)
-        elif isinstance(x, tuple) or (isinstance(x, list) and len(names) > 1):
-            given = dict(zip(names, x, strict=False)) if len(x) == len(names) else {}
-        else:
+        elif len(names) == 1:
             given = {names[0]: x}
+        else:
+            raise InputError(
+                f"{self.path} has the inputs {names}, in no order that means anything: give a dict"
+                " by name."
+            )
         if set(given) != set(names):
             raise InputError(f"{self.path} takes the inputs {names}. Received: {sorted(given)}")
         arrays = {spec.name: _quantise(np.asarray(given[spec.name]), spec) for spec in self.inputs}

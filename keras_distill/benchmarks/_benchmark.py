@@ -38,6 +38,8 @@ from keras_distill.records.benchmark import (
 AS_TFLITE = " as .tflite"
 _SPLITS = ("train", "validation", "test")
 _RANDOM_ROWS = 32
+_NARROW = 8.0  # span of real values of an input that is not made for 0..255
+_SHIFTED = "raw pixels were given as q = x - 128, for its input range is narrow"
 _PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert")
 
 
@@ -49,6 +51,7 @@ class _Subject(NamedTuple):
     file: Path | None
     inputs: tuple[InputInfo, ...]
     notes: tuple[str, ...] = ()
+    shift_pixels: bool = False  # see `_of_file`
 
     @property
     def in_keras(self) -> bool:
@@ -137,8 +140,7 @@ def _subjects(
     for place, (name, model) in enumerate(named.items()):
         path = Path(model) if isinstance(model, str | os.PathLike) else None
         if path is not None and path.suffix == ".tflite":
-            probe = _isolated.probe(path)
-            subjects.append(_Subject(name, path, path, _inputs(probe)))
+            subjects.append(_of_file(name, path))
             continue
         source = resolve(model, imports=imports)
         notes: tuple[str, ...] = ()
@@ -158,11 +160,19 @@ def _subjects(
     return subjects
 
 
-def _inputs(probe: _isolated.Probe) -> tuple[InputInfo, ...]:
-    """The inputs of a file as its user sees them: a quantised one takes real values."""
-    return tuple(
-        InputInfo(s.name, s.shape, s.dtype if s.scale is None else "float32") for s in probe.inputs
-    )
+def _of_file(name: str, path: Path) -> _Subject:
+    """A `.tflite` file of whatever origin, which a child process has run.
+
+    An int8 input whose whole range of real values is narrow (-1..1, 0..1) was made for scaled
+    images: raw uint8 pixels then go to it by q = x - 128, as its makers do it, and not as the real
+    values 0..255.
+    """
+    inputs = _isolated.probe(path).inputs
+    # A quantised input takes real values.
+    infos = tuple(InputInfo(i.name, i.shape, "float32" if i.scale else i.dtype) for i in inputs)
+    first = inputs[0]
+    narrow = first.dtype == "int8" and first.scale is not None and 255 * first.scale < _NARROW
+    return _Subject(name, path, path, infos, shift_pixels=narrow and len(inputs) == 1)
 
 
 def _rows(
@@ -206,7 +216,7 @@ def _entries(
                 size=size,
                 latency=timings[s.name].records,
                 quality=qualities.get(s.name),
-                notes=s.notes,
+                notes=s.notes + ((_SHIFTED,) if _shifts(s, x) else ()),
             )
         )
     return tuple(entries)
@@ -252,7 +262,13 @@ def _predict(s: _Subject, x: Any) -> np.ndarray | dict[str, np.ndarray]:
         # Names of a lone input may differ from model to model.
         y = s.model.predict(x if isinstance(x, dict) else {s.inputs[0].name: x})
         return y if len(y) > 1 else next(iter(y.values()))
+    if _shifts(s, x):
+        x = (x.astype(np.int16) - 128).astype(np.int8)
     return _isolated.predict(s.model, x, threads=os.cpu_count() or 1)
+
+
+def _shifts(s: _Subject, x: Any) -> bool:
+    return s.shift_pixels and not isinstance(x, dict) and x.dtype == np.uint8
 
 
 def machine() -> str:

@@ -21,6 +21,7 @@ LATENCY_COLUMNS = (
     "p90 ms",
     "p99 ms",
     "ratio",
+    "95 %",
     "rows/s",
     "rows/s batched",
 )
@@ -83,7 +84,8 @@ def _latency(number: int, latency: LatencyRecord) -> tuple[str, ...]:
         _milliseconds(latency.median_ms),
         _milliseconds(latency.p90_ms),
         _milliseconds(latency.p99_ms),
-        "1" if ratio is None else f"{ratio.value:.3g} [{ratio.low:.3g}, {ratio.high:.3g}]",
+        "1" if ratio is None else f"{ratio.value:.3g}",
+        "" if ratio is None else f"{ratio.low:.3g}..{ratio.high:.3g}",
         _whole(round(latency.throughput)),
         _whole(latency.batched_throughput and round(latency.batched_throughput)),
     )

@@ -24,7 +24,7 @@ LIMITS = {
     "float32": 0.001,
     "float16": 0.01,
     "dynamic": 0.15,
-    "int8": 0.25,
+    "int8": 0.35,
     "int16x8": 0.15,
     "weight-only-int8": 0.15,
     "weight-only-int4": 0.5,

@@ -99,7 +99,7 @@ class KerasSource:
                     f"Model {self.name!r} fails on the rows given:"
                     f" {' '.join(str(error).split())[:300]}"
                 ) from error
-            parts.append({k: np.asarray(v) for k, v in y.items()})
+            parts.append({k: keras.ops.convert_to_numpy(v) for k, v in y.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
     @property
@@ -112,7 +112,7 @@ class KerasSource:
         """SHA-256 of the weights, in order."""
         digest = hashlib.sha256()
         for weight in self.model.weights:
-            digest.update(np.ascontiguousarray(weight).tobytes())
+            digest.update(keras.ops.convert_to_numpy(weight).tobytes())
         return digest.hexdigest()
 
 
@@ -184,7 +184,7 @@ def check_weights(model: keras.Model) -> None:
     """Raises InputError, with the names of the variables, if weights are NaN or infinite."""
     broken = []
     for weight in model.weights:
-        values = np.asarray(weight)
+        values = keras.ops.convert_to_numpy(weight)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             broken.append(weight.path)
     if broken:

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_distill import Targets, data
+from keras_distill._checks import InputError
+from keras_distill.export import InputInfo, take
+
+ONE = (InputInfo("image", (None, 3), "float32"),)
+TWO = (InputInfo("left", (None, 3), "float32"), InputInfo("right", (None, 2), "float32"))
+X = np.arange(30, dtype=np.float32).reshape(10, 3)
+Y = np.arange(10)
+
+
+def _take(given, inputs=ONE, count=100):
+    return take("data", given, inputs, count, splits=("train",))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        X,
+        X.tolist(),
+        {"image": X},
+        (X, Y),
+        (X, Y, np.ones(10)),
+        tf.data.Dataset.from_tensor_slices(X),
+        tf.data.Dataset.from_tensor_slices((X, Y)),
+        tf.data.Dataset.from_tensor_slices((X, Y)).batch(4),
+        tf.data.Dataset.from_tensor_slices(({"image": X}, Y)).batch(4),
+        tf.data.Dataset.from_tensor_slices((X, Y, np.ones(10))),
+        tf.data.Dataset.from_tensor_slices((X, Targets(Y, np.ones((10, 2)), Y > 0))).batch(3),
+    ],
+    ids=range(11),
+)
+def test_every_form_gives_the_same_rows(given):
+    rows = _take(given)
+    np.testing.assert_array_equal(rows.x["image"], X)
+    if rows.y is not None:
+        np.testing.assert_array_equal(rows.y, Y)
+    assert rows.count == 10 and rows.source == "data given"
+
+
+def test_labels_are_found():
+    assert _take(X).y is None
+    np.testing.assert_array_equal(_take((X, Y)).y, Y)
+    named = _take((X, {"a": Y, "b": -Y}))
+    np.testing.assert_array_equal(named.y["b"], -Y)
+
+
+@pytest.mark.parametrize("given", [(X, Y), tf.data.Dataset.from_tensor_slices((X, Y))])
+def test_a_part_is_spread_over_the_whole(given):
+    rows = _take(given, count=4)
+    assert rows.count == 4
+    assert rows.y.max() >= 6 and rows.y.min() == 0
+
+
+def test_two_inputs():
+    right = X[:, :2]
+    for given in ({"left": X, "right": right}, (X, right), ({"left": X, "right": right}, Y)):
+        rows = _take(given, TWO)
+        np.testing.assert_array_equal(rows.x["left"], X)
+        np.testing.assert_array_equal(rows.x["right"], right)
+    pairs = tf.data.Dataset.from_tensor_slices(({"left": X, "right": right}, Y)).batch(5)
+    np.testing.assert_array_equal(_take(pairs, TWO).x["right"], right)
+
+
+def test_a_data_spec_brings_its_class_names():
+    inputs = (InputInfo("image", (None, 8, 8, 1), "float32"),)
+    rows = _take("digits", inputs, count=20)
+    assert rows.count == 20 and rows.x["image"].shape == (20, 8, 8, 1)
+    assert rows.source == "digits, train"
+    assert rows.class_names == tuple("0123456789")
+    splits = data.load("digits")
+    np.testing.assert_array_equal(_take(splits, inputs, count=20).x["image"], rows.x["image"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (X[:, :2], r"rows of shape \(3,\) for input 'image'. Received: rows of shape \(2,\)"),
+        (X[0], "rows of shape"),
+        (X[:0], "has no rows"),
+        (np.full((4, 3), np.nan), "must be finite. Input 'image' has NaN"),
+        ({"other": X}, r"must hold the model's inputs \['image'\]. Received: \['other'\]"),
+        (3, "must be a data spec, a tf.data.Dataset or arrays of numbers. Received: int"),
+        (None, "must be a data spec"),
+        (np.array([["a", "b", "c"]]), "must be a data spec"),
+        (tf.data.Dataset.from_tensor_slices(X[:0]), "has no rows"),
+        (tf.data.Dataset.from_tensor_slices(X[:, :2]), "rows of shape"),
+        ("no-such-data", "no-such-data"),
+    ],
+)
+def test_what_does_not_fit(given, words):
+    with pytest.raises(InputError, match=words):
+        _take(given)
+
+
+def test_tokens_must_be_whole():
+    inputs = (InputInfo("tokens", (None, 3), "int32"),)
+    with pytest.raises(InputError, match=r"whole numbers for input 'tokens' \(int32\)"):
+        _take(X, inputs)
+    assert _take(X.astype(int), inputs).count == 10

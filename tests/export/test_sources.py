@@ -1,0 +1,154 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_distill import Distiller
+from keras_distill._checks import InputError
+from keras_distill.export import InputInfo, KerasSource, resolve
+from keras_distill.export.sources import as_float32, signature_name
+
+layers = keras.layers
+
+
+def _dense(name="logits"):
+    return keras.Sequential([keras.Input((4,), name="x"), layers.Dense(3, name=name)])
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="subclassed")
+        self.one, self.two = layers.Dense(4), layers.Dense(3)
+
+    def call(self, x):
+        return {"second": self.two(x), "first": self.one(x)}
+
+
+def test_sequential():
+    source = KerasSource(_dense())
+    assert source.inputs == (InputInfo("x", (None, 4), "float32"),)
+    assert source.outputs == ("logits",)
+    assert source.parameters == 15
+
+
+def test_functional_keeps_the_names_of_inputs_and_output_layers():
+    left, right = keras.Input((4,), name="z-left"), keras.Input((2,), name="a_right")
+    both = layers.Concatenate()([left, right])
+    net = keras.Model(
+        [left, right], [layers.Dense(3, name="kind")(both), layers.Dense(1, name="age")(both)]
+    )
+    source = KerasSource(net)
+    assert [i.name for i in source.inputs] == ["z_left", "a_right"]
+    assert source.outputs == ("kind", "age")
+    x = {"z_left": np.ones((5, 4), np.float32), "a_right": np.ones((5, 2), np.float32)}
+    y = source.predict(x)
+    kind, age = net.predict([x["z_left"], x["a_right"]], verbose=0)
+    np.testing.assert_allclose(y["kind"], kind, rtol=1e-6)
+    np.testing.assert_allclose(y["age"], age, rtol=1e-6)
+
+
+def test_a_dict_of_outputs_keeps_its_keys():
+    x = keras.Input((4,), name="x")
+    net = keras.Model({"image": x}, {"b": layers.Dense(3)(x), "a": layers.Dense(2)(x)})
+    source = KerasSource(net)
+    assert [i.name for i in source.inputs] == ["image"]
+    assert source.outputs == ("a", "b")
+    y = source.predict({"image": np.ones((2, 4), np.float32)})
+    assert (y["a"].shape, y["b"].shape) == ((2, 2), (2, 3))
+
+
+def test_a_subclass_is_known_by_the_shape_it_was_called_on():
+    net = Subclassed()
+    with pytest.raises(InputError, match=r"'subclassed' has no input shape yet. Call it once"):
+        KerasSource(net)
+    net(np.zeros((2, 5), np.float32))
+    source = KerasSource(net)
+    assert source.inputs == (InputInfo("input", (None, 5), "float32"),)
+    assert source.outputs == ("first", "second")
+    assert source.predict({"input": np.ones((7, 5), np.float32)})["first"].shape == (7, 4)
+
+
+def test_inference_mode():
+    net = keras.Sequential([keras.Input((4,)), layers.Dropout(0.9), layers.BatchNormalization()])
+    x = {net.inputs[0].name: np.ones((8, 4), np.float32)}
+    before = [keras.ops.convert_to_numpy(w) for w in net.weights]
+    y = KerasSource(net).predict(x)
+    np.testing.assert_allclose(next(iter(y.values())), 1 / np.sqrt(1.001), rtol=1e-4)
+    for old, new in zip(before, net.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(value):
+    net = _dense()
+    kernel, bias = net.get_weights()
+    kernel[1, 1] = value
+    net.set_weights([kernel, bias])
+    with pytest.raises(InputError, match=r"weights that are NaN or infinite: .*logits/kernel"):
+        KerasSource(net)
+
+
+def test_half_precision_is_rebuilt_in_float32():
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        net = keras.Sequential(
+            [keras.Input((4,)), layers.Dense(8, activation="relu"), layers.BatchNormalization()]
+        )
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+    twin = as_float32(net)
+    assert twin is not net and all(la.compute_dtype == "float32" for la in twin.layers)
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
+    np.testing.assert_allclose(twin(x), np.float32(net(x)), atol=0.01)
+    assert [la.compute_dtype for la in net.layers] == ["float16"] * 2  # the user's own stays
+    plain = _dense()
+    assert as_float32(plain) is plain
+
+
+def test_rows_the_model_cannot_take():
+    tokens = keras.Input((3,), dtype="int32", name="tokens")
+    net = keras.Model(tokens, layers.Flatten()(layers.Embedding(5, 2)(tokens)))
+    with pytest.raises(InputError, match="fails on the rows given"):
+        KerasSource(net).predict({"tokens": np.full((2, 3), 99, np.int32)})
+
+
+def test_fingerprint_is_of_the_weights():
+    one, other = _dense(), _dense()
+    assert KerasSource(one).fingerprint != KerasSource(other).fingerprint
+    other.set_weights(one.get_weights())
+    assert KerasSource(one).fingerprint == KerasSource(other).fingerprint
+
+
+def test_signature_names():
+    assert [signature_name(n) for n in ("a-b/c", "0x", "fine_1")] == ["a_b_c", "x0x", "fine_1"]
+
+
+def test_resolve_what(tmp_path):
+    net = _dense()
+    path = tmp_path / "net.keras"
+    net.save(path)
+    assert resolve(Distiller(_dense(), net)).model is net
+    assert resolve(path).fingerprint == resolve(str(path)).fingerprint == resolve(net).fingerprint
+    source = resolve(net)
+    assert resolve(source) is source
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (3, "must be a Keras model, a .keras file, a SavedModel folder or a Distiller"),
+        ("missing.keras", "missing.keras: no such file"),
+        ("net.h5", "HDF5"),
+    ],
+)
+def test_resolve_refuses(given, words):
+    with pytest.raises(InputError, match=words):
+        resolve(given)
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(InputError, match=r"without saved_model.pb"):
+        resolve(tmp_path)
+    (tmp_path / "saved_model.pb").write_text("not a protocol buffer")
+    with pytest.raises(InputError, match="damaged SavedModel"):
+        resolve(tmp_path)
