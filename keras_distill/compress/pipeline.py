@@ -26,6 +26,7 @@ from keras_distill.export import export_tflite
 from keras_distill.records.compress import CompressRecord, KernelCount, KernelState, StepRecord
 from keras_distill.records.export import ExportRecord
 from keras_distill.teachers import as_teacher
+from keras_distill.training import terms
 
 
 class Compressed(NamedTuple):
@@ -256,11 +257,17 @@ def _export(
     options: dict[str, Any],
 ) -> ExportRecord:
     if training.validation_data is not None:
-        options = {"data": training.validation_data, **options}
+        judges = training.batches("validation_data", training.validation_data)
+        options = {"data": judges.map(_labelled), **options}
     if fake_quant is not None:
         path = work.path / "student-int8.tflite"
         return export_int8(fake_quant, path, data, training, overwrite=True, **options)
     return export_tflite(model, work.path / "student-float32.tflite", overwrite=True, **options)
+
+
+def _labelled(x: Any, y: Any, *weights: Any) -> tuple[Any, Any]:
+    """x and plain labels: the gate has no use for soft targets."""
+    return x, terms.split(y).labels
 
 
 def _check_file(
