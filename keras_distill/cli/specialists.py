@@ -18,7 +18,7 @@ _OVERWRITE = typer.Option(False, help="Replace what stands there.")
 
 @uses_tensorflow
 def train(
-    recipe: Path = typer.Argument(None, help="A .toml recipe; options go before it."),
+    recipe: Path = typer.Argument(None, help="A .toml recipe; options given override it."),
     generalist: Path = typer.Option(None, help="The .keras file that gets specialists."),
     data: str = _DATA,
     data_dir: Path = _DATA_DIR,
@@ -31,7 +31,7 @@ def train(
     temperature: float = typer.Option(None, help="Of these soft targets. [2]"),
     crop: int = typer.Option(None, help="Pixels by which training images move. [0]"),
     flip: bool = typer.Option(None, help="Mirror half of the training images."),
-    seed: int = typer.Option(None, help="Of clusters and order of data. [0]"),
+    seed: int = typer.Option(None, help="Of the order of data. [0]"),
     out: Path = typer.Option(..., "-o", "--out", help="The folder to make."),
     backend: str = typer.Option("in-turn", help="in-turn, processes, ray."),
     workers: int = typer.Option(1, help="Specialists trained at a time."),
@@ -153,7 +153,7 @@ def distill(
     from keras_distill.experiments.specialist_nets import net_job
     from keras_distill.records.specialists_study import BackPart, NetResult, NetTraining
     from keras_distill.specialists import judging
-    from keras_distill.specialists.ensemble import GENERALIST
+    from keras_distill.specialists.ensemble import GENERALIST, MANIFEST
 
     _files.check_output(out, overwrite=overwrite)
     if out.suffix != ".keras":
@@ -176,7 +176,7 @@ def distill(
         out=str(out),
         teacher=str(folder),
         back=back.model_dump(mode="json"),
-        checksums=[],
+        checksums=[_files.sha256(folder / MANIFEST)],
     )
     record = NetResult(**result)
     if as_json:

@@ -56,7 +56,8 @@ class SpecialistsRecipe(Record):
         top: Specialists answer for an image if they cover one of the generalist's `top` best
             classes (n of the paper); None: all always.
         training: How each is trained.
-        seed: Of the clusters, and of each specialist's order of data.
+        seed: Of each specialist's order of data.
+        cluster_seed: Of the clusters, which several seeds of training share.
 
     Example:
         >>> recipe = SpecialistsRecipe(generalist="teacher.keras", source="digits", clusters=3)
@@ -73,6 +74,7 @@ class SpecialistsRecipe(Record):
     top: int | None = Field(1, ge=1)
     training: SpecialistTraining = SpecialistTraining()
     seed: int = Field(0, ge=0)
+    cluster_seed: int = Field(0, ge=0)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SpecialistsRecipe":

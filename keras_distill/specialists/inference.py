@@ -28,16 +28,7 @@ import numpy as np
 from keras_distill import _checks
 from keras_distill._checks import InputError, bad
 from keras_distill.specialists._bins import Bins, check_class_sets
-
-EM_STEPS = 50
-NEWTON_STEPS = 60
-# Share of the start that is spread evenly, so that no bin starts empty.
-EVEN_SHARE = 0.01
-# Newton's variables start at least here, and go this share of the way to the boundary.
-NEWTON_FLOOR = 1e-8
-NEWTON_REACH = 0.99
-NEWTON_CENTRING = 0.1
-TINY = 1e-300
+from keras_distill.specialists._solver import EVEN_SHARE, Problem, em, newton
 
 
 class Solution(NamedTuple):
@@ -52,25 +43,6 @@ class Solution(NamedTuple):
     probs: np.ndarray
     steps: np.ndarray
     gap: np.ndarray
-
-
-class Problem(NamedTuple):
-    """B problems over G groups of classes, as EM and Newton take them.
-
-    Attributes:
-        known: `(B, G)`: probability that generalist and specialists give the group's classes by
-            name, summed; in 0..1+M.
-        dustbin: `(B, M)`: each specialist's dustbin probability; 0 where it is not active.
-        total: `(B,)`: 1 + the number of active specialists.
-    """
-
-    known: np.ndarray
-    dustbin: np.ndarray
-    total: np.ndarray
-
-    def take(self, rows: np.ndarray) -> "Problem":
-        """The problems at `rows`."""
-        return Problem(*(part[rows] for part in self))
 
 
 def combine(
@@ -144,10 +116,10 @@ def solve(
     known, problem = state(generalist, specialists, active, bins)
     even = bins.group_sizes / bins.num_classes
     q = (1 - EVEN_SHARE) * (generalist @ bins.membership) + EVEN_SHARE * even
-    groups, steps, gap = _em(q, problem, bins.outside, tol)
+    groups, steps, gap = em(q, problem, bins.outside, tol)
     left = np.flatnonzero(gap > tol)
     if left.size:
-        groups[left], more, gap[left] = _newton(
+        groups[left], more, gap[left] = newton(
             groups[left], problem.take(left), bins.outside, gap[left], tol
         )
         steps[left] += more
@@ -176,101 +148,6 @@ def state(
     for m, probs in enumerate(specialists):
         dustbin[:, m] = active[:, m] * probs[:, -1]
     return known, Problem(known @ bins.membership, dustbin, 1 + active.sum(axis=1))
-
-
-def em_step(q: np.ndarray, problem: Problem, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One step of EM.
-
-    Args:
-        q: `(B, G)` probabilities of the groups.
-        problem: The problems.
-        outside: `(M, G)` of `Bins`.
-
-    Returns:
-        The new q `(B, G)`, and `(B,)` the bound on how far the old q's objective is above the
-        optimum.
-    """
-    weights = _ratio(problem.dustbin, q @ outside.T)
-    pull = weights @ outside
-    total = problem.total[:, None]
-    new = (problem.known + q * pull) / total
-    factor = np.where(q > 0, _ratio(new, q), pull / total)
-    gap = problem.total * np.log(np.maximum(factor.max(axis=1), 1))
-    return new, gap
-
-
-def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, and 0 where b is 0."""
-    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
-
-
-def _em(
-    q: np.ndarray, problem: Problem, outside: np.ndarray, tol: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most `EM_STEPS` steps; rows that are done leave the batch."""
-    found, rows = q.copy(), np.arange(len(q))
-    steps, gaps = np.zeros(len(q), np.int64), np.zeros(len(q))
-    for step in range(1, EM_STEPS + 1):
-        q, gap = em_step(q, problem, outside)
-        found[rows], steps[rows], gaps[rows] = q, step, gap
-        left = gap > tol
-        if not left.any():
-            break
-        if not left.all():
-            rows, q, problem = rows[left], q[left], problem.take(left)
-    return found, steps, gaps
-
-
-def _newton(
-    q: np.ndarray, problem: Problem, outside: np.ndarray, gap: np.ndarray, tol: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finishes rows on which EM creeps; the last step of each row is one of EM.
-
-    The conditions solved are q_g·z_g = known_g and w_m·q(outside m) = dustbin_m, with the slack
-    z = total - w·outside, for q, w, z > 0.
-    """
-    found, gaps, steps = q.copy(), gap.copy(), np.zeros(len(q), np.int64)
-    rows = np.arange(len(q))
-    q = np.maximum(q, NEWTON_FLOOR)
-    w = np.maximum(problem.dustbin / (q @ outside.T), NEWTON_FLOOR)
-    # Scaled so that every slack is positive.
-    w *= np.minimum(1, 0.95 * problem.total / (w @ outside).max(axis=1))[:, None]
-    z = problem.total[:, None] - w @ outside
-    for step in range(1, NEWTON_STEPS + 1):
-        q, w, z = _newton_step(q, w, z, problem, outside)
-        candidate, gap = em_step(q / q.sum(axis=1, keepdims=True), problem, outside)
-        better = gap < gaps[rows]
-        found[rows[better]], gaps[rows[better]] = candidate[better], gap[better]
-        steps[rows] = step
-        left = gap > tol
-        if not left.any():
-            break
-        rows, q, w, z = rows[left], q[left], w[left], z[left]
-        problem = problem.take(left)
-    return found, steps, gaps
-
-
-def _newton_step(
-    q: np.ndarray, w: np.ndarray, z: np.ndarray, problem: Problem, outside: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    binned = q @ outside.T
-    known_error, dustbin_error = problem.known - q * z, problem.dustbin - w * binned
-    mean_error = np.abs(known_error).sum(axis=1) + np.abs(dustbin_error).sum(axis=1)
-    centre = NEWTON_CENTRING * mean_error[:, None] / (q.shape[1] + w.shape[1])
-    known_error, dustbin_error = (known_error + centre) / z, (dustbin_error + centre) / w
-    hessian = (outside * (q / z)[:, None, :]) @ outside.T
-    diagonal = np.arange(w.shape[1])
-    hessian[:, diagonal, diagonal] += binned / w
-    right = dustbin_error - known_error @ outside.T
-    dw = np.linalg.solve(hessian, right[..., None])[..., 0]
-    dz = -dw @ outside
-    dq = known_error - q / z * dz
-    reach = np.ones(len(q))
-    for value, change in ((q, dq), (w, dw), (z, dz)):
-        room = np.where(change < 0, value / np.maximum(-change, TINY), np.inf).min(axis=1)
-        reach = np.minimum(reach, NEWTON_REACH * room)
-    reach = reach[:, None]
-    return q + reach * dq, w + reach * dw, z + reach * dz
 
 
 def active_by_top(generalist_probs: Any, class_sets: Sequence[Any], n: int = 1) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._checks import InputError
-from keras_distill.specialists import inference
+from keras_distill.specialists import _solver
 from keras_distill.specialists._bins import Bins, check_class_sets
 
 
@@ -86,7 +86,7 @@ def _spread(groups: tf.Tensor, known: tf.Tensor, of_groups: tf.Tensor, bins: Bin
 
 def _solve(generalist: tf.Tensor, problem, outside: tf.Tensor, bins: Bins, tol: float) -> tf.Tensor:
     """EM on all rows until the worst is within `tol`, then Newton on the rows that are not."""
-    even = inference.EVEN_SHARE
+    even = _solver.EVEN_SHARE
     q = (1 - even) * (generalist @ tf.constant(bins.membership))
     q += even * tf.constant(bins.group_sizes / bins.num_classes)
 
@@ -96,7 +96,7 @@ def _solve(generalist: tf.Tensor, problem, outside: tf.Tensor, bins: Bins, tol: 
 
     far = tf.fill([tf.shape(q)[0]], tf.constant(np.inf, tf.float64))
     _, q, gap = tf.while_loop(
-        lambda step, q, gap: (step < inference.EM_STEPS) & tf.reduce_any(gap > tol),
+        lambda step, q, gap: (step < _solver.EM_STEPS) & tf.reduce_any(gap > tol),
         em,
         (tf.constant(0), q, far),
     )
@@ -117,11 +117,11 @@ def _em_step(q, problem, outside):
 
 
 def _newton(q, problem, outside, gap, tol):
-    """See `inference._newton`."""
+    """See `_solver.newton`."""
     found = q
-    q = tf.maximum(q, inference.NEWTON_FLOOR)
+    q = tf.maximum(q, _solver.NEWTON_FLOOR)
     w = problem[1] / tf.matmul(q, outside, transpose_b=True)
-    w = tf.maximum(w, inference.NEWTON_FLOOR)
+    w = tf.maximum(w, _solver.NEWTON_FLOOR)
     slack = 0.95 * problem[2] / tf.reduce_max(w @ outside, axis=1)
     w *= tf.minimum(slack, 1)[:, None]
     z = problem[2][:, None] - w @ outside
@@ -138,7 +138,7 @@ def _newton(q, problem, outside, gap, tol):
 
     return tf.while_loop(
         lambda number, variables, found, gaps: (
-            (number < inference.NEWTON_STEPS) & tf.reduce_any(gaps > tol)
+            (number < _solver.NEWTON_STEPS) & tf.reduce_any(gaps > tol)
         ),
         step,
         (tf.constant(0), (q, w, z), found, gap),
@@ -151,7 +151,7 @@ def _newton_step(q, w, z, problem, outside):
     known_error, dustbin_error = known - q * z, dustbin - w * binned
     error = tf.reduce_sum(tf.abs(known_error), 1) + tf.reduce_sum(tf.abs(dustbin_error), 1)
     size = tf.cast(tf.shape(q)[1] + tf.shape(w)[1], tf.float64)
-    centre = inference.NEWTON_CENTRING * error[:, None] / size
+    centre = _solver.NEWTON_CENTRING * error[:, None] / size
     known_error, dustbin_error = (known_error + centre) / z, (dustbin_error + centre) / w
     hessian = tf.matmul(outside[None] * (q / z)[:, None, :], outside[None], transpose_b=True)
     hessian += tf.linalg.diag(binned / w)
@@ -161,7 +161,7 @@ def _newton_step(q, w, z, problem, outside):
     dq = known_error - q / z * dz
     reach = tf.ones_like(total)
     for value, change in ((q, dq), (w, dw), (z, dz)):
-        room = tf.where(change < 0, value / tf.maximum(-change, inference.TINY), np.inf)
-        reach = tf.minimum(reach, inference.NEWTON_REACH * tf.reduce_min(room, axis=1))
+        room = tf.where(change < 0, value / tf.maximum(-change, _solver.TINY), np.inf)
+        reach = tf.minimum(reach, _solver.NEWTON_REACH * tf.reduce_min(room, axis=1))
     reach = reach[:, None]
     return q + reach * dq, w + reach * dw, z + reach * dz

@@ -102,6 +102,7 @@ def lbfgs(
     active: Any = None,
     *,
     max_steps: int = 5000,
+    goal: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """SciPy's L-BFGS on the logits of q, row by row.
 
@@ -111,6 +112,7 @@ def lbfgs(
         class_sets: M arrays of class ids.
         active: bool `(B, M)`; None: all.
         max_steps: Iterations per row.
+        goal: `(B,)`: the objective at which a row stops; None: each goes as far as it can.
 
     Returns:
         float64 `(B, N)`: q, and int64 `(B,)`: iterations.
@@ -132,11 +134,16 @@ def lbfgs(
             value, gradient = loss(u[None])
             return value[0], gradient[0]
 
+        def enough(intermediate_result, row=row):
+            if goal is not None and intermediate_result.fun <= goal[row]:
+                raise StopIteration
+
         result = minimize(
             flat,
             np.log(np.maximum(loss.generalist[0], 1e-3)),
             jac=True,
             method="L-BFGS-B",
+            callback=enough,
             options={"maxiter": max_steps, "maxfun": 2 * max_steps, "ftol": 1e-15, "gtol": 1e-10},
         )
         q = np.exp(result.x - result.x.max())

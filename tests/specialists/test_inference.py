@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._checks import InputError
+from keras_distill.specialists import _solver
 from keras_distill.specialists import inference as module
 from keras_distill.specialists._bins import Bins
 from keras_distill.specialists.inference import (
@@ -91,7 +92,7 @@ def test_certificate_bounds_the_distance_to_the_optimum():
         case = generalist, specialists, sets, active
         best = objective(combine(*case), *case)
         q = softmax(rng.normal(size=generalist.shape))
-        _, gap = module.em_step(q, problem, bins.outside)
+        _, gap = _solver.em_step(q, problem, bins.outside)
         assert (objective(q, *case) - best <= gap + 1e-9).all()
 
 
@@ -106,7 +107,7 @@ def test_every_step_lowers_the_objective(zeros):
         q = 0.99 * generalist + 0.01 / classes
         before = objective(q, *case)
         for _ in range(30):
-            q, _ = module.em_step(q, problem, bins.outside)
+            q, _ = _solver.em_step(q, problem, bins.outside)
             after = objective(q, *case)
             assert (after <= before + 1e-12).all()
             before = after
@@ -118,7 +119,7 @@ def test_the_step_is_the_formula_class_by_class():
     q = np.array([[0.1, 0.2, 0.3, 0.4]])
     bins = by_class([np.array([1, 0])], 4)
     _, problem = module.state(generalist, [specialist], np.ones((1, 1)), bins)
-    new, _ = module.em_step(q, problem, bins.outside)
+    new, _ = _solver.em_step(q, problem, bins.outside)
     wanted = np.array([[0.4 + 0.1, 0.3 + 0.6, 0.2 + 0.3 * 3 / 7, 0.1 + 0.3 * 4 / 7]]) / 2
     np.testing.assert_allclose(new, wanted)
 
@@ -181,7 +182,7 @@ def test_where_em_creeps_newton_finishes():
     generalist = np.array([[1e-6, 4.457e-6, 0.999994543]])
     specialists = [np.array([[1 - 1e-9, 1e-9]]), np.array([[1e-12, 1 - 1e-12]])]
     found = solve(generalist, specialists, [[0], [2]], tol=1e-10)
-    assert found.gap[0] <= 1e-10 and found.steps[0] <= module.EM_STEPS + 20
+    assert found.gap[0] <= 1e-10 and found.steps[0] <= _solver.EM_STEPS + 20
 
 
 def test_gradient_descent_reaches_the_same_optimum():

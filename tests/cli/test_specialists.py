@@ -1,0 +1,111 @@
+"""`keras-distill specialists` on digits: train, evaluate, distil back."""
+
+import json
+
+import keras
+import pytest
+
+from keras_distill import data, models
+from keras_distill.cli import main
+from keras_distill.records.specialists import SpecialistsReport
+from keras_distill.records.specialists_study import NetResult
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A generalist, and the folder of its specialists."""
+    place = tmp_path_factory.mktemp("specialists")
+    digits = data.load("digits")
+    model = models.build(
+        "mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0,
+        rescale=data.statistics(digits.train),
+    )  # fmt: skip
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(5e-3), loss)
+    model.fit(digits.train.batch(64), epochs=2, verbose=0)
+    model.save(place / "generalist.keras")
+    assert main(_train(place)) == 0
+    return place
+
+
+def _train(place, *more):
+    generalist, out = str(place / "generalist.keras"), str(place / "out")
+    return [
+        "specialists", "train", "--generalist", generalist, "--data", "digits", "--clusters", "2",
+        "--epochs", "2", "-o", out, *more,
+    ]  # fmt: skip
+
+
+def test_train_says_what_it_does_and_leaves_a_folder(folder, capsys):
+    assert main(_train(folder, "--overwrite")) == 0
+    shown = capsys.readouterr()
+    assert "specialist 0: classes" in shown.out and "specialist-00: done" in shown.err
+    recipe = (folder / "out" / "recipe.toml").read_text()
+    assert "clusters = 2" in recipe and "epochs = 2" in recipe
+    again = ["specialists", "train", str(folder / "out" / "recipe.toml"), "--epochs", "1"]
+    assert main([*again, "-o", str(folder / "second"), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["parts"]) == 2
+    assert "epochs = 1" in (folder / "second" / "recipe.toml").read_text()
+
+
+def test_distill_then_evaluate(folder, capsys):
+    ensemble, back = str(folder / "out"), str(folder / "back.keras")
+    assert main(["specialists", "distill", ensemble, "-o", back, "--epochs", "2", "--json"]) == 0
+    result = NetResult.parse(capsys.readouterr().out, source="stdout")
+    generalist = models.load(folder / "generalist.keras")
+    assert result.parameters == generalist.count_params()
+    assert models.load(back).output_shape == (None, 10)
+    assert main(["specialists", "evaluate", ensemble, "--net", back]) == 0
+    shown = capsys.readouterr().out
+    assert "generalist + 2 specialists" in shown and "back.keras" in shown
+    record = SpecialistsReport.load(folder / "out" / "evaluation.json")
+    assert [s.name for s in record.systems] == ["generalist", "specialists", "back"]
+    assert record.examples == 500 and len(record.class_sets) == 2
+    html = (folder / "out" / "evaluation.html").read_text()
+    assert "Table 4" in html and html.count("data:image/png") >= 8
+    assert main(["specialists", "evaluate", ensemble]) == 2
+    capsys.readouterr()
+    argv = ["specialists", "evaluate", ensemble, "--overwrite", "--split", "validation", "--json"]
+    assert main(argv) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 130
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["train", "--data", "digits", "-o", "{place}/x"], "`generalist` is missing"),
+        (["train", "--generalist", "g.keras", "-o", "{place}/x"], "`source` is missing"),
+        (["train", "--generalist", "no.keras", "--data", "digits", "-o", "{place}/x"], "no.keras"),
+        (["train", "no.toml", "-o", "{place}/x"], "no.toml"),
+        (
+            [
+                "train", "--generalist", "{place}/generalist.keras", "--data", "digits",
+                "--clusters", "40", "-o", "{place}/x",
+            ],
+            "`clusters` must be at most the number of classes, 10",
+        ),
+        (["train", "--generalist", "g", "--data", "d", "--alpha", "2", "-o", "x"], "alpha"),
+        (["evaluate", "{place}"], "holds no trained specialists"),
+        (["evaluate", "{place}/out", "-o", "{place}/x.json", "--split", "all"], "test, validation"),
+        (["distill", "{place}", "-o", "{place}/x.keras"], "holds no trained specialists"),
+        (["distill", "{place}/out", "-o", "{place}/x.h5"], "must end in .keras"),
+        (["distill", "{place}/out", "-o", "{place}/x.keras", "--epochs", "0"], "epochs"),
+        (["sing"], "No such command"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_2(folder, capsys, argv, message):
+    argv = [part.format(place=folder) for part in argv]
+    assert main(["specialists", *argv]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err and shown.out == ""
+    assert shown.err.count("\n") == 1
+
+
+def test_folders_of_different_sets_are_refused(folder, capsys):
+    other = folder / "three"
+    argv = _train(folder, "--clusters", "3", "--epochs", "1", "-o", str(other))
+    assert main(argv) == 0
+    capsys.readouterr()
+    assert main(["specialists", "evaluate", str(folder / "out"), str(other),
+                 "-o", str(folder / "y.json")]) == 2  # fmt: skip
+    assert "folders are seeds of one training" in capsys.readouterr().err
