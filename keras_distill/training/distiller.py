@@ -17,6 +17,7 @@ from keras_distill.training import hard_term, preparation, terms
 from keras_distill.training.entry_points import EntryPoints
 from keras_distill.training.source import TeacherSource, flatten_losses, no_teacher
 from keras_distill.training.student import StudentReader
+from keras_distill.training.tracker import HARD, SOFT, TermsTracker
 
 # A default that differs from a 4.0 of the user's by identity, so that one beside losses is noticed.
 _TEMPERATURE = float("4")
@@ -103,8 +104,7 @@ class Distiller(EntryPoints):
         self._reader = StudentReader(student, self.soft_terms.layer_names("student"))
         preparation.check_values_compared(self.soft_terms, self._reader.heads, "student")
         self._class_weight: Any = None
-        self.hard_loss_tracker = keras.metrics.Mean(name="hard_loss")
-        self.soft_loss_tracker = keras.metrics.Mean(name="soft_loss")
+        self.terms_tracker = TermsTracker()
         self.agreement_metric = Agreement() if agreement else None
         self.projectors: list[keras.Layer] = []
         self.built = bool(student.built)
@@ -206,7 +206,6 @@ class Distiller(EntryPoints):
         training: bool,
     ) -> _Step:
         """One pass of the student and the loss to minimise on this replica."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         outputs, features = self(x, training=training, with_features=True)
         if training and self._class_weight is not None and targets.labels is not None:
             sample_weight = preparation.weigh_classes(
@@ -220,10 +219,10 @@ class Distiller(EntryPoints):
             hard = self._compile_loss(inputs.labels, outputs, inputs.weights)
         if teacher is not None:
             batch = hard_term.soft_batch(inputs, sample_weight, self._reader.names)
-            soft = self.soft_terms(teacher, student, batch, step) / replicas
+            soft = _of_one_replica(self.soft_terms(teacher, student, batch, step))
         total = terms.mixed(hard, soft, value_at(self._alpha, step))
         for extra in self.losses:
-            total += tf.reduce_sum(tf.cast(extra, total.dtype)) / replicas
+            total += _of_one_replica(tf.reduce_sum(tf.cast(extra, total.dtype)))
         return _Step(total, hard, soft, outputs, inputs, teacher, student)
 
     def _hard_inputs(self, targets: Targets, outputs: Any, sample_weight: Any) -> Any:
@@ -235,27 +234,25 @@ class Distiller(EntryPoints):
 
     def _logs(self, x: Any, step: _Step) -> dict[str, Any]:
         """Updates the metrics with a step; returns those that it has."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         size = tf.shape(keras.tree.flatten(x)[0])[0]
-        trackers = (self._loss_tracker, self.hard_loss_tracker, self.soft_loss_tracker)
-        for tracker, value in zip(trackers, step[:3], strict=True):
-            if value is not None:
-                tracker.update_state(value * replicas, sample_weight=size)
+        total, hard, soft = (None if v is None else _on_all_replicas(v) for v in step[:3])
+        self._loss_tracker.update_state(total, sample_weight=size)
+        self.terms_tracker.update_state(hard, soft, size)
         if self.agreement_metric is not None and step.teacher is not None:
             hard_term.update_agreement(self.agreement_metric, step.teacher, step.student)
         if self._compile_metrics is not None and step.inputs is not None:
             hard_term.update_metrics(self._compile_metrics, step.outputs, step.inputs)
-        absent = {"hard_loss": step.hard, "soft_loss": step.soft, "agreement": step.teacher}
+        absent = {HARD: hard, SOFT: soft, "agreement": step.teacher}
         results = super().get_metrics_result()
-        return {k: v for k, v in results.items() if absent.get(k, step.total) is not None}
+        return {k: v for k, v in results.items() if absent.get(k, total) is not None}
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics so far, without those that no batch had."""
         results = super().get_metrics_result()
-        if tf.executing_eagerly():
-            for metric in (self.hard_loss_tracker, self.soft_loss_tracker, self.agreement_metric):
-                if metric is not None and float(tf.convert_to_tensor(metric.count)) == 0:
-                    results.pop(metric.name, None)
+        agreement = self.agreement_metric
+        outside = agreement is not None and tf.executing_eagerly()
+        if outside and float(tf.convert_to_tensor(agreement.count)) == 0:
+            del results[agreement.name]
         return results
 
     def compute_loss(
@@ -296,3 +293,15 @@ class Distiller(EntryPoints):
         for i, projector in enumerate(projectors):
             distiller._set_projector(i, projector)
         return distiller
+
+
+def _of_one_replica(value: tf.Tensor) -> tf.Tensor:
+    """A replica's share of a loss: gradients and losses are summed over the replicas."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return value if replicas == 1 else value / replicas
+
+
+def _on_all_replicas(value: tf.Tensor) -> tf.Tensor:
+    """The loss that a replica's share stands for."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return value if replicas == 1 else value * replicas
