@@ -29,6 +29,7 @@ _PUBLIC = {
     "TeacherEnsemble": "teachers.ensemble",
     "CallableTeacher": "teachers.callable_teacher",
     "TFLiteTeacher": "teachers.tflite",
+    "SpecialistEnsemble": "specialists.ensemble",
     "DistillationLoss": "losses.base",
     "SoftTargetLoss": "losses.soft_target",
     "LogitMatchingLoss": "losses.logit_matching",
@@ -45,7 +46,16 @@ _PUBLIC = {
 }
 
 # Folders with functions of their own: `keras_distill.data.load("digits")`.
-_FOLDERS = ("benchmarks", "compress", "data", "losses", "metrics", "models", "teachers")
+_FOLDERS = (
+    "benchmarks",
+    "compress",
+    "data",
+    "losses",
+    "metrics",
+    "models",
+    "specialists",
+    "teachers",
+)
 
 __all__ = ["__version__", *_FOLDERS, *_PUBLIC]
 

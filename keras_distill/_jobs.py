@@ -40,6 +40,8 @@ class Job:
         function: `package.module:function`, importable from anywhere. It takes the arguments by
             name and returns a JSON value.
         arguments: JSON values. They are part of what makes the job this job.
+        places: More arguments: paths, which say where and not what. A job that is done stays done
+            when its folder moves.
 
     Example:
         >>> job = Job("sum", "math:fsum", {})
@@ -50,6 +52,7 @@ class Job:
     name: str
     function: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _checks.check_identifier("name", self.name)
@@ -59,7 +62,7 @@ class Job:
                 "function", "be package.module:function, importable from anywhere", self.function
             )
         try:
-            json.dumps(self.arguments, allow_nan=False)
+            json.dumps({**self.arguments, **self.places}, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise bad("arguments", f"be JSON values ({error})", self.arguments) from error
 
@@ -164,7 +167,8 @@ def _run_all(
         place = folder / job.name
         place.mkdir(parents=True, exist_ok=True)
         (place / _ANSWER).unlink(missing_ok=True)
-        task = {"function": job.function, "arguments": job.arguments, "path": sys.path}
+        arguments = {**job.arguments, **job.places}
+        task = {"function": job.function, "arguments": arguments, "path": sys.path}
         _files.write_json(place / _TASK, task, overwrite=True)
         running[start(place)] = (job, attempt, time.monotonic())
 

@@ -137,6 +137,17 @@ def test_done_jobs_are_kept_and_failed_or_changed_ones_run_again(backend, work, 
     assert ran == ["1", "2", "3"]
 
 
+def test_a_job_stays_done_when_places_change(work, tmp_path):
+    def job(trace):
+        return Job("a", f"{work}:double", {"number": 3}, places={"trace": str(tmp_path / trace)})
+
+    run([job("one")], tmp_path / "out")
+    assert (tmp_path / "one").read_text().startswith("3 ")
+    kept = []
+    (record,) = run([job("two")], tmp_path / "out", report=lambda r, k: kept.append(k))
+    assert kept == [True] and record.result == {"double": 6}
+
+
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_a_killed_job_is_tried_again_then_reported(backend, work, tmp_path, request):
     if backend == "ray":

@@ -130,21 +130,18 @@ class SpecialistsRun:
             raise GateError(f"Pieces failed: {'; '.join(self._failed)}")
         return records
 
-    def _net(self, name: str, start: str, seed: int, **changes) -> Job:
-        return Job(
-            name,
-            _NET,
-            {
-                "source": self.study.source,
-                "data_dir": self.study.data_dir,
-                "start": start,
-                "net": self.study.generalist.model_dump(mode="json"),
-                "seed": seed,
-                "out": str(self.models / f"{name}.keras"),
-                "checksums": [],
-                **changes,
-            },
-        )
+    def _net(self, name: str, start: str, seed: int, *, places=None, **changes) -> Job:
+        where = {"data_dir": self.study.data_dir, "out": str(self.models / f"{name}.keras")}
+        what = {
+            "source": self.study.source,
+            "net": self.study.generalist.model_dump(mode="json"),
+            "seed": seed,
+            "checksums": [],
+            **changes,
+        }
+        # A file is known by its checksum, wherever it stands.
+        (where if start.endswith(".keras") else what)["start"] = start
+        return Job(name, _NET, what, places={**where, **(places or {})})
 
     def _specialists(
         self, sets: ClassSets, seed: int, prefix: str = "specialist", **training
@@ -211,7 +208,7 @@ class SpecialistsRun:
                     start,
                     seed + 100,
                     net=back.net.model_dump(mode="json"),
-                    teacher=str(teacher),
+                    places={"teacher": str(teacher)},
                     back=back.model_dump(mode="json"),
                     checksums=[_files.sha256(self.generalist), _files.sha256(manifest)],
                 )

@@ -197,15 +197,17 @@ def jobs_for(
             f"{prefix}-{m:02d}",
             _JOB,
             {
-                "generalist": str(Path(generalist).resolve()),
                 "generalist_sha256": checksum,
                 "source": recipe.source,
-                "data_dir": recipe.data_dir,
                 "class_ids": ids.tolist(),
                 "training": recipe.training.model_dump(mode="json"),
                 "seed": recipe.seed * 1000 + m,
-                "out": str((Path(folder) / f"{prefix}-{m:02d}.keras").resolve()),
                 "imports": list(imports),
+            },
+            places={
+                "generalist": str(Path(generalist).resolve()),
+                "data_dir": recipe.data_dir,
+                "out": str((Path(folder) / f"{prefix}-{m:02d}.keras").resolve()),
             },
         )
         for m, ids in enumerate(class_sets.sets)
