@@ -6,21 +6,24 @@ from typing import Any, NamedTuple
 class TopK(NamedTuple):
     """The k largest logits of a teacher, and what is needed of the rest.
 
-    For any temperature T the probability mass of the N-k classes left out is modelled as
-    (N-k)·exp(mean/T + var/(2T²)), the mean of a log-normal with the moments of their logits, so
-    that one record serves every temperature.
+    For any temperature T the probability mass of the N-k classes left out is modelled, so that one
+    record serves every temperature: as (N-k)·exp(mean/T + var/(2T²)), the mean of a log-normal with
+    the moments of their logits z, and where `rest_log_mean_exp` is known exactly at T = 1 and 4.
 
     Attributes:
         indices: int, `(..., k)`: class ids, by falling logit.
         logits: float, `(..., k)`: their logits.
         rest_mean: float, `(...)`: mean of the other N-k logits.
         rest_var: float, `(...)`: their variance.
+        rest_log_mean_exp: float, `(..., 2)`: log of their mean of exp(z/T) at T = 1 and T = 4, or
+            None.
     """
 
     indices: Any
     logits: Any
     rest_mean: Any
     rest_var: Any
+    rest_log_mean_exp: Any = None
 
 
 class Targets(NamedTuple):

@@ -21,7 +21,7 @@ from keras_distill.losses._logspace import (
 def as_topk(teacher: TopK, student: Any) -> tuple[TopK, tf.Tensor]:
     """Returns the teacher's parts and the student in the wider of their dtypes."""
     student = as_float(student)
-    parts = [as_float(part) for part in (teacher.logits, teacher.rest_mean, teacher.rest_var)]
+    parts = [as_float(part) for part in teacher[1:] if part is not None]
     if any(part.dtype != student.dtype for part in parts):
         student, *parts = (tf.cast(part, tf.float64) for part in (student, *parts))
     return TopK(tf.cast(teacher.indices, tf.int32), *parts), student
@@ -30,7 +30,7 @@ def as_topk(teacher: TopK, student: Any) -> tuple[TopK, tf.Tensor]:
 def log_probabilities(teacher: TopK, classes: int, temperature: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """log of the teacher's probabilities at T: `(..., k)` of the kept, `(...)` of all the rest.
 
-    The rest's mass is (N-k)·exp(mean/T + var/(2T²)), and never more than (N-k)·exp(min/T), where
+    The rest's mass is (N-k)·exp(`log_mean_exp`(1/T)), and never more than (N-k)·exp(min/T), where
     min is the smallest logit kept: no class of the rest has a larger one.
 
     Args:
@@ -39,12 +39,43 @@ def log_probabilities(teacher: TopK, classes: int, temperature: Any) -> tuple[tf
         temperature: T.
     """
     kept = softened(teacher.logits, temperature)
-    rest = softened(teacher.rest_mean, temperature)
-    rest += softened(softened(teacher.rest_var, temperature), temperature) / 2
+    rest = log_mean_exp(teacher, softened(tf.ones((), kept.dtype), temperature))
     rest = tf.minimum(rest, tf.reduce_min(kept, axis=-1))
     rest += tf.constant(math.log(classes - kept.shape[-1]), rest.dtype)
     bins = tf.nn.log_softmax(tf.concat([kept, rest[..., None]], axis=-1))
     return bins[..., :-1], bins[..., -1]
+
+
+def log_mean_exp(teacher: TopK, beta: tf.Tensor) -> tf.Tensor:
+    """L(β) = log of the mean of exp(βz) over the rest's logits z, at β = 1/T: `(...)`.
+
+    Of its expansion in β, mean·β + var·β²/2 + …, the first two terms are those of a log-normal. The
+    logits of real nets are skewed, and at T = 2 that can be several times too much. Where L is
+    known at β = 1/4 and β = 1, terms in β³ and β⁴ make it exact there, and it stays exact to second
+    order as T grows.
+
+    L is convex with L(0) = 0. So for β < 1 it lies between the line through the two known points
+    and the line through 0 and the point at 1/4, and for β > 1 above the former and above β·L(1):
+    the expansion is held between the lines, and colder than T = 1 the higher of the two is taken.
+
+    Args:
+        teacher: With parts of one float dtype.
+        beta: 1/T, of the same dtype.
+    """
+    mean, var = teacher.rest_mean, teacher.rest_var
+    value = beta * (mean + beta * var / 2)
+    if teacher.rest_log_mean_exp is None:
+        return value
+    at_1, at_4 = tf.unstack(teacher.rest_log_mean_exp, axis=-1)
+    missing_1, missing_4 = at_1 - mean - var / 2, at_4 - mean / 4 - var / 32
+    # missing_1 = c₃ + c₄ and missing_4 = c₃/64 + c₄/256, solved for both.
+    fourth = (missing_1 - 64 * missing_4) * 4 / 3
+    value += beta**3 * (missing_1 - fourth + beta * fourth)
+    through_both = at_4 + (at_1 - at_4) * (4 * beta - 1) / 3
+    through_zero = 4 * beta * at_4
+    value = tf.maximum(value, tf.minimum(through_both, through_zero))
+    value = tf.minimum(value, tf.maximum(through_both, through_zero))
+    return tf.where(beta > 1, tf.maximum(through_both, beta * at_1), value)
 
 
 def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
@@ -82,11 +113,13 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
 def standardized(teacher: TopK, classes: int) -> TopK:
     """The `TopK` of the standardised logits, exactly: a `TopK` holds their mean and variance.
 
+    Its mass at T = 1 and 4 would be that at two other temperatures of the teacher: left out.
+
     Args:
         teacher: `TopK` of leading shape `(...)`.
         classes: N >= 2.
     """
-    kept, rest_mean, rest_var = map(as_float, teacher[1:])
+    kept, rest_mean, rest_var = map(as_float, teacher[1:4])
     rest = tf.cast(classes - kept.shape[-1], kept.dtype)
     if classes == kept.shape[-1]:
         rest_mean, rest_var = tf.zeros_like(rest_mean), tf.zeros_like(rest_var)

@@ -313,8 +313,9 @@ def regression(teacher: Any, student: Any, delta: float | None = None) -> tf.Ten
 def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) -> tf.Tensor:
     """log of the k+1 probabilities that a `TopK` stands for at T: of its classes, of all others.
 
-    The others' mass is modelled as (N-k)·exp(mean/T + var/(2T²)), and never as more than
-    (N-k)·exp(min/T), where min is the smallest logit kept.
+    The others' mass is (N-k)·exp(mean/T + var/(2T²)), or exact at T = 1 and T = 4 and close between
+    where the `TopK` has `rest_log_mean_exp`; and never more than (N-k)·exp(min/T), where min is the
+    smallest logit kept.
 
     Args:
         teacher: `TopK` of leading shape `(...)`.
@@ -329,6 +330,7 @@ def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) 
         >>> [round(float(p), 3) for p in tf.exp(topk_log_probabilities(kept, classes=3))[0]]
         [0.787, 0.213]
     """
-    parts = TopK(teacher.indices, *(as_float(part) for part in teacher[1:]))
-    kept, rest = _topk.log_probabilities(parts, classes, temperature)
+    parts = (as_float(part) for part in teacher[1:] if part is not None)
+    teacher = TopK(teacher.indices, *parts)
+    kept, rest = _topk.log_probabilities(teacher, classes, temperature)
     return tf.concat([kept, rest[..., None]], axis=-1)

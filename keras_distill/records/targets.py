@@ -21,7 +21,7 @@ class TargetsOutput(Record):
         name: Its name; None where the teacher has one output only.
         shape: `(..., N)` of one example's logits.
         dtype: Of the logits in the file.
-        top_k: Logits kept of each row of N, with mean and variance of the rest; None: all N.
+        top_k: Logits kept of each row of N, with four numbers on the rest; None: all N.
     """
 
     name: str | None = None
@@ -49,11 +49,14 @@ class TargetsOutput(Record):
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of one example: 2N dense in float16; k(2+2)+8, or k(4+2)+8 above 65,536 classes."""
+        """Bytes of one example: 2N dense in float16; k(2+2)+8, or k(4+2)+8 above 65,536 classes.
+
+        The 8 are four numbers on the classes left out: see `TopK`.
+        """
         width = 2 if self.dtype == "float16" else 4
         if self.top_k is None:
             return self.rows * self.classes * width
-        return self.rows * (self.top_k * (self.index_bytes + width) + 8)
+        return self.rows * (self.top_k * (self.index_bytes + width) + 4 * width)
 
 
 class TargetsShard(Record):

@@ -10,21 +10,25 @@ from keras_distill._checks import InputError
 from keras_distill._elements import TopK
 from keras_distill.records.targets import TargetsOutput
 
+# Logits whose moments are computed at once, so that memory does not grow with the batch.
+_CHUNK = 1 << 20
 _LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 
 
 def fields(output: TargetsOutput) -> list[tuple[str, str, tuple[int, ...]]]:
     """The fields of one output as NumPy describes them: (name, type, shape), little-endian."""
-    logits = {"float16": "<f2", "float32": "<f4"}[output.dtype]
+    value = {"float16": "<f2", "float32": "<f4"}[output.dtype]
     if output.top_k is None:
-        return [("logits", logits, output.shape)]
+        return [("logits", value, output.shape)]
     lead = output.shape[:-1]
     index = {2: "<u2", 4: "<u4"}[output.index_bytes]
     return [
         ("indices", index, (*lead, output.top_k)),
-        ("logits", logits, (*lead, output.top_k)),
-        ("rest_mean", "<f4", lead),
-        ("rest_var", "<f4", lead),
+        ("logits", value, (*lead, output.top_k)),
+        ("rest_mean", value, lead),
+        # The deviation and not the variance, which float16 could not hold above 65504.
+        ("rest_std", value, lead),
+        ("rest_log_mean_exp", value, (*lead, 2)),
     ]
 
 
@@ -34,14 +38,16 @@ def record_dtype(outputs: Sequence[TargetsOutput]) -> np.dtype:
 
 
 def topk(logits: np.ndarray, k: int) -> TopK:
-    """The k largest of the last axis, with mean and variance of the rest.
+    """The k largest of the last axis, with what is needed of the rest.
 
-    Among equal logits the lower class comes first. The rest's moments are taken in float64 about
-    a near-centre, so that they lose nothing to cancellation.
+    Among equal logits the lower class comes first.
 
     Args:
         logits: float32 `(..., N)`, N > k.
         k: Logits kept.
+
+    Returns:
+        NumPy parts: int32 and float32, of the rest's moments float64.
 
     Example:
         >>> kept = topk(np.array([[1.0, 5.0, 3.0, 2.0]], "float32"), 2)
@@ -49,20 +55,24 @@ def topk(logits: np.ndarray, k: int) -> TopK:
         ([[1, 2]], [1.5], [0.25])
     """
     best, indices = (part.numpy() for part in tf.math.top_k(tf.constant(logits, tf.float32), k))
-    rest = logits.shape[-1] - k
-    wide = logits.astype(np.float64)
-    centre = wide.mean(axis=-1, keepdims=True)
-    wide -= centre
-    kept = best.astype(np.float64) - centre
-    mean = (wide.sum(axis=-1) - kept.sum(axis=-1)) / rest
-    square = (np.square(wide).sum(axis=-1) - np.square(kept).sum(axis=-1)) / rest
-    variance = np.maximum(square - np.square(mean), 0.0)
-    return TopK(
-        indices,
-        best,
-        (mean + centre[..., 0]).astype(np.float32),
-        variance.astype(np.float32),
-    )
+    classes, lead = logits.shape[-1], logits.shape[:-1]
+    rows, kept = logits.reshape(-1, classes), indices.reshape(-1, k)
+    step = max(1, _CHUNK // classes)
+    parts = [_rest(rows[i : i + step], kept[i : i + step]) for i in range(0, len(rows), step)]
+    mean, var, masses = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return TopK(indices, best, mean.reshape(lead), var.reshape(lead), masses.reshape(*lead, 2))
+
+
+def _rest(rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, variance and log mean exp at T = 1 and 4 of the classes not kept, float64."""
+    outside = np.ones(rows.shape, bool)
+    np.put_along_axis(outside, kept, False, axis=-1)
+    rest = rows[outside].reshape(len(rows), -1).astype(np.float64)
+    mean, top = rest.mean(axis=-1), rest.max(axis=-1)
+    rest -= top[:, None]
+    variance = np.square(rest - (mean - top)[:, None]).mean(axis=-1)
+    masses = [np.log(np.exp(rest / t).mean(axis=-1)) + top / t for t in (1.0, 4.0)]
+    return mean, variance, np.stack(masses, axis=-1)
 
 
 def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
@@ -121,8 +131,10 @@ def encode(values: Sequence[np.ndarray], outputs: Sequence[TargetsOutput], first
         if output.top_k is None:
             part["logits"] = logits
         else:
-            for name, value in topk(logits, output.top_k)._asdict().items():
-                part[name] = value
+            kept = topk(logits, output.top_k)
+            part["indices"], part["logits"] = kept.indices, kept.logits
+            part["rest_mean"], part["rest_std"] = kept.rest_mean, np.sqrt(kept.rest_var)
+            part["rest_log_mean_exp"] = kept.rest_log_mean_exp
     return records.tobytes()
 
 
@@ -135,15 +147,13 @@ def decode_array(data: bytes, outputs: Sequence[TargetsOutput]) -> list[np.ndarr
         if output.top_k is None:
             values.append(part["logits"].astype(np.float32))
         else:
-            values.append(
-                TopK(
-                    part["indices"].astype(np.int32),
-                    part["logits"].astype(np.float32),
-                    part["rest_mean"],
-                    part["rest_var"],
-                )
-            )
+            wide = {name: part[name].astype(np.float32) for name in part.dtype.names[1:]}
+            values.append(_as_topk(indices=part["indices"].astype(np.int32), **wide))
     return values
+
+
+def _as_topk(indices, logits, rest_mean, rest_std, rest_log_mean_exp) -> TopK:
+    return TopK(indices, logits, rest_mean, rest_std * rest_std, rest_log_mean_exp)
 
 
 def _decode_field(raw: tf.Tensor, dtype: np.dtype, offset: int, whole: int) -> tf.Tensor:
@@ -182,5 +192,5 @@ def decode(records: tf.Tensor, outputs: Sequence[TargetsOutput]) -> Any:
             name: _decode_field(raw, dtype, start + offset, words)
             for name, (dtype, offset, *_) in part.fields.items()
         }
-        values[output.name] = parts["logits"] if output.top_k is None else TopK(**parts)
+        values[output.name] = parts["logits"] if output.top_k is None else _as_topk(**parts)
     return values.get(None, values)

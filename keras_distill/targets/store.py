@@ -81,7 +81,8 @@ class SoftTargetStore:
             dataset: `(x, y)` or `(x, y, sample_weight)`, unbatched, finite, in an order that is the
                 same each time it is read: before any shuffle and any random augmentation.
             path: The folder to make.
-            top_k: Logits to keep of each row, with mean and variance of the rest; None: all.
+            top_k: Logits to keep of each row, with four numbers on the rest, by which the record
+                serves every temperature; None: all.
             views: Augmented views per example; the teacher sees each.
             augment: What makes the views.
             batch_size: Examples the teacher sees at once.

@@ -30,7 +30,7 @@ def draw(*shape, scale=5.0):
         (output(1 << 16, top_k=5), 4 * 5 + 8),
         (output((1 << 16) + 1, top_k=5), 6 * 5 + 8),
         (output(2, 50, top_k=5), 2 * (4 * 5 + 8)),
-        (output(50, top_k=5, dtype="float32"), 6 * 5 + 8),
+        (output(50, top_k=5, dtype="float32"), 6 * 5 + 16),
     ],
 )
 def test_a_record_has_the_bytes_its_output_declares_and_both_decoders_agree(spec, bytes_per_record):
@@ -77,18 +77,35 @@ def test_class_ids_above_65535_survive():
     assert kept.indices.numpy().tolist() == [[69_999, 65_536, 2]]
     assert kept.rest_mean.numpy().tolist() == [-3.0]
     assert kept.rest_var.numpy().tolist() == [0.0]
+    np.testing.assert_allclose(kept.rest_log_mean_exp, [[-3.0, -0.75]])
 
 
 def test_topk_moments_are_those_of_the_classes_left_out():
     logits = draw(6, 40) + 100
     kept = _layout.topk(logits, 5)
-    for row, indices, mean, variance in zip(
-        logits, kept.indices, kept.rest_mean, kept.rest_var, strict=True
-    ):
+    for row, indices, mean, variance, masses in zip(logits, kept.indices, *kept[2:], strict=True):
         rest = np.delete(row.astype(np.float64), indices)
-        assert mean == pytest.approx(rest.mean(), rel=1e-6)
-        assert variance == pytest.approx(rest.var(), rel=1e-5)
+        assert mean == pytest.approx(rest.mean(), rel=1e-9)
+        assert variance == pytest.approx(rest.var(), rel=1e-9)
+        known = [np.log(np.exp(rest / t).mean()) for t in (1, 4)]
+        np.testing.assert_allclose(masses, known, rtol=1e-9)
         assert row[indices].tolist() == sorted(row, reverse=True)[:5]
+
+
+def test_a_large_batch_is_the_small_ones_one_after_another(monkeypatch):
+    logits = draw(7, 3, 40)
+    whole = _layout.topk(logits, 5)
+    monkeypatch.setattr(_layout, "_CHUNK", 100)
+    for one, other in zip(_layout.topk(logits, 5), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_moments_of_huge_logits_stay_finite_in_float16():
+    logits = np.tile(np.array([6e4, -6e4, 5e4, 1.0, -5e4], np.float32), (2, 1))
+    (kept,) = _layout.decode_array(
+        _layout.encode([logits], [output(5, top_k=1)], 0), [output(5, top_k=1)]
+    )
+    assert all(np.isfinite(part).all() for part in kept)
 
 
 def test_among_equal_logits_the_lower_class_is_kept():
