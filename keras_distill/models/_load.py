@@ -25,8 +25,10 @@ _REFUSED = {
 _REFUSED[".hdf5"] = _REFUSED[".h5"]
 
 
-def load(path: str | os.PathLike, *, imports: Sequence[str] = ()) -> keras.Model:
-    """Loads a model that `model.save("….keras")` wrote; the optimizer is left out.
+def load(
+    path: str | os.PathLike, *, imports: Sequence[str] = (), compiled: bool = False
+) -> keras.Model:
+    """Loads a model that `model.save("….keras")` wrote.
 
     Nothing in the file is run: Keras's safe mode stays on, whatever the process has set, and only
     classes of Keras and classes registered by a module that the caller names are built.
@@ -35,9 +37,10 @@ def load(path: str | os.PathLike, *, imports: Sequence[str] = ()) -> keras.Model
         path: The file.
         imports: Modules to import first, from the current folder too, for the classes that they
             register with `@keras.saving.register_keras_serializable()`.
+        compiled: Whether to compile it as it was, with the optimizer's state.
 
     Returns:
-        The model, not compiled.
+        The model.
 
     Raises:
         InputError: If there is no such file, it is damaged, holds code (a Lambda layer), or
@@ -62,7 +65,7 @@ def load(path: str | os.PathLike, *, imports: Sequence[str] = ()) -> keras.Model
     for part in _objects(config):
         _check_object(path, part)
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        model = keras.models.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras, h5py and TensorFlow each raise their own
         reason = " ".join(str(error).split())
         raise InputError(
