@@ -1,13 +1,20 @@
 """Several teachers as one."""
 
 import hashlib
+import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from keras_distill._checks import InputError, bad, check_choice, check_number
+from keras_distill._files import atomic_path, write_json
 from keras_distill.teachers.base import Teacher, map_outputs
+from keras_distill.teachers.keras_teacher import KerasTeacher
+
+SETTINGS = "ensemble.json"
 
 
 class TeacherEnsemble(Teacher):
@@ -74,6 +81,56 @@ class TeacherEnsemble(Teacher):
         for member in self.members:
             member.look(x)
         return self.logits(x)
+
+    def save(self, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
+        """Writes the members as .keras files, and how they are averaged, to a folder.
+
+        `as_teacher(folder)` and `TeacherEnsemble.load(folder)` read it.
+
+        Args:
+            folder: Written as a whole or not at all.
+            overwrite: Whether one that is there may be replaced.
+
+        Raises:
+            InputError: If a member is no Keras model, or the folder is there.
+        """
+        models = [member.model for member in self.members if isinstance(member, KerasTeacher)]
+        if len(models) < len(self.members):
+            kinds = ", ".join(type(member).__name__ for member in self.members)
+            raise bad("members", "all be Keras models to be saved", kinds)
+        with atomic_path(folder, overwrite=overwrite) as temporary:
+            temporary.mkdir()
+            for i, model in enumerate(models):
+                model.save(temporary / f"member-{i}.keras")
+            settings = {
+                "members": len(models),
+                "weights": self.weights,
+                "mean": self.mean,
+                "temperature": self.temperature,
+            }
+            write_json(temporary / SETTINGS, settings)
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "TeacherEnsemble":
+        """Reads what `save` wrote.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            InputError: If it is not there, or holds something else.
+        """
+        path = Path(folder) / SETTINGS
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            count = settings.pop("members")
+            members = [Path(folder) / f"member-{i}.keras" for i in range(count)]
+            return cls(members, **settings)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: no ensemble that `save` wrote ({error}).") from error
 
     def fingerprint(self) -> str | None:
         """sha256 of the members' fingerprints, weights and mean; None if one member has none."""

@@ -10,7 +10,7 @@ from keras_distill import models
 from keras_distill._checks import bad
 from keras_distill.teachers.base import Teacher
 from keras_distill.teachers.callable_teacher import CallableTeacher
-from keras_distill.teachers.ensemble import TeacherEnsemble
+from keras_distill.teachers.ensemble import SETTINGS, TeacherEnsemble
 from keras_distill.teachers.keras_teacher import KerasTeacher
 from keras_distill.teachers.tflite import TFLiteTeacher
 
@@ -20,7 +20,8 @@ def as_teacher(source: Any) -> Teacher:
 
     Args:
         source: A `Teacher`; a Keras 3 model; a list of sources (their geometric mean); the path of
-            a .keras or .tflite file; or a function from a NumPy batch to logits.
+            a .keras or .tflite file or of a saved ensemble; or a function from a NumPy batch to
+            logits.
 
     Raises:
         InputError: If it is none of these.
@@ -38,11 +39,17 @@ def as_teacher(source: Any) -> Teacher:
         return TeacherEnsemble(source)
     if isinstance(source, str | os.PathLike):
         suffix = Path(source).suffix
+        if (Path(source) / SETTINGS).is_file():
+            return TeacherEnsemble.load(source)
         if suffix == ".keras":
             return KerasTeacher(models.load(source))
         if suffix == ".tflite":
             return TFLiteTeacher(source)
-        raise bad("teacher", "be the path of a .keras or .tflite file", str(source))
+        raise bad(
+            "teacher",
+            "be the path of a .keras or .tflite file, or of a saved ensemble",
+            str(source),
+        )
     if callable(source) and not isinstance(source, type):
         return CallableTeacher(source)
     raise bad(

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from keras_distill._checks import InputError
-from keras_distill.teachers import CallableTeacher, TeacherEnsemble
+from keras_distill.teachers import CallableTeacher, TeacherEnsemble, as_teacher
 
 X = np.zeros((4, 2), "float32")
 LOGITS = np.random.default_rng(0).normal(size=(3, 4, 5)).astype("float32") * 4
@@ -100,3 +100,26 @@ def test_members_of_other_shapes():
 def test_an_ensemble_has_no_layers():
     with pytest.raises(InputError, match=r"TeacherEnsemble has no layers to read. Received: h"):
         TeacherEnsemble(_members()).features(X, ["h"])
+
+
+def test_save_and_load(tmp_path):
+    models = [keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]) for _ in range(2)]
+    ensemble = TeacherEnsemble(models, [1, 3], mean="arithmetic", temperature=2.0)
+    ensemble.save(tmp_path / "teachers")
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    for again in (TeacherEnsemble.load(tmp_path / "teachers"), as_teacher(tmp_path / "teachers")):
+        np.testing.assert_allclose(again.predict(x), ensemble.predict(x), atol=1e-6)
+        assert again.fingerprint() == ensemble.fingerprint()
+    with pytest.raises(InputError, match=r"teachers exists. Pass overwrite=True"):
+        ensemble.save(tmp_path / "teachers")
+    ensemble.save(tmp_path / "teachers", overwrite=True)
+
+
+def test_what_cannot_be_saved_or_loaded(tmp_path):
+    with pytest.raises(InputError, match=r"`members` must all be Keras models to be saved"):
+        TeacherEnsemble(_members()).save(tmp_path / "a")
+    with pytest.raises(InputError, match=r"ensemble.json: no ensemble that `save` wrote"):
+        TeacherEnsemble.load(tmp_path)
+    (tmp_path / "ensemble.json").write_text('{"members": 1, "weights": null, "other": 2}')
+    with pytest.raises(InputError, match=r"ensemble.json: no ensemble that `save` wrote"):
+        TeacherEnsemble.load(tmp_path)

@@ -38,7 +38,9 @@ def test_what_cannot_teach(source):
 
 
 def test_paths_that_are_no_teacher(tmp_path):
-    with pytest.raises(InputError, match=r"`teacher` must be the path of a .keras or .tflite file"):
+    with pytest.raises(
+        InputError, match=r"`teacher` must be the path of a .keras or .tflite file, or of a saved"
+    ):
         as_teacher(tmp_path / "weights.h5")
     with pytest.raises(InputError, match=r"absent\.keras"):
         as_teacher(tmp_path / "absent.keras")

@@ -121,7 +121,7 @@ def test_the_student_saves_and_exports_by_itself(data, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("d.h5", b"", "must be a .keras file"),
+        ("d.h5", b"", "HDF5 models are not read"),
         ("absent.keras", None, "no such file"),
         ("d.keras", b"not a zip archive", "not a readable zip archive"),
     ],
