@@ -18,27 +18,33 @@ _CHUNK = 1 << 20
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """Returns `path` if something may be written there.
+    """Returns `path` if something may be written there; makes nothing.
 
     Args:
         path: The file or folder to be written.
         overwrite: Whether an existing one may be replaced.
 
     Raises:
-        InputError: If it exists and `overwrite` is false, or its folder cannot be made or written.
+        InputError: If it exists and `overwrite` is false, or its folder, or the nearest that is
+            there, cannot be written.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists. Pass overwrite=True (--overwrite) or another path.")
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # os.access answers yes to root on a read-only mount, so write something.
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"Cannot write in {path.parent}: {reason}.") from error
+        raise _cannot_write(folder, error) from error
     return path
+
+
+def _cannot_write(folder: Path, error: OSError) -> InputError:
+    return InputError(f"Cannot write in {folder}: {error.strerror or error}.")
 
 
 def remove(path: Path) -> None:
@@ -72,7 +78,13 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator
         'all or nothing'
     """
     path = check_output(path, overwrite=overwrite)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
     os.close(handle)
     temporary = Path(name)
     temporary.unlink()

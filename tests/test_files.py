@@ -55,6 +55,15 @@ def test_a_file_in_the_place_of_a_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="Cannot write in"):
         _files.check_output(tmp_path / "file" / "out.txt")
+    with pytest.raises(InputError, match="Cannot write in"):
+        _files.check_output(tmp_path / "file" / "more" / "out.txt")
+
+
+def test_a_check_makes_no_folder_and_a_write_makes_all(tmp_path):
+    path = tmp_path / "a" / "b" / "out.txt"
+    assert _files.check_output(path) == path
+    assert not os.listdir(tmp_path)
+    assert _files.write_text(path, "x").read_text() == "x"
 
 
 def test_permissions_are_those_of_an_ordinary_new_file(tmp_path):
