@@ -36,15 +36,16 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         2
     """
     known = builtin()
+    source = name
     if name in known:
-        path = known[name]
+        path, source = known[name], f"recipe {name}"
     elif name.endswith(".toml"):
         path = Path(name)
     else:
         raise InputError(
             f"Unknown recipe {name!r}. Built in: {', '.join(known)}; or give a .toml file."
         )
-    return _parse(read_toml(path), overrides or {}, source=str(path))
+    return _parse(read_toml(path), overrides or {}, source=source)
 
 
 def from_scratch(overrides: dict[str, Any]) -> Recipe:

@@ -21,7 +21,7 @@ class Record(BaseModel):
         {'text': 'a'}
         >>> Note.parse({"text": 1}, source="note")
         Traceback (most recent call last):
-        keras_distill._checks.InputError: note: text: Input should be a valid string. Received: 1
+        keras_distill._checks.InputError: note: `text` must be a valid string. Received: 1
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
@@ -49,7 +49,9 @@ class Record(BaseModel):
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+        except UnicodeDecodeError as error:
             raise InputError(f"Cannot read {path}: {error}.") from error
         return cls.parse(text, source=str(path))
 
@@ -59,14 +61,41 @@ class Record(BaseModel):
         return _files.write_text(path, text + "\n", overwrite=overwrite)
 
 
+# pydantic's words -> this project's, which follow "`key` must".
+_RULES = {
+    "missing": "be given",
+    "extra_forbidden": "be a known key",
+}
+_WORDS = (
+    ("Value error, ", ""),
+    ("Input should be ", "be "),
+    ("greater than or equal to", ">="),
+    ("less than or equal to", "<="),
+    ("greater than", ">"),
+    ("less than", "<"),
+)
+
+
 def describe(error: ValidationError) -> str:
-    """All of a pydantic error on one line: `key: rule; key: rule`."""
-    parts = []
-    for item in error.errors(include_url=False):
-        where = ".".join(map(str, item["loc"])) or "the whole"
-        message = item["msg"].removeprefix("Value error, ")
-        given = item.get("input")
-        if not isinstance(given, dict) and item["type"] not in ("missing", "extra_forbidden"):
-            message += f". Received: {given!r:.80}"
-        parts.append(f"{where}: {message}")
-    return "; ".join(parts)
+    """All of a pydantic error on one line: `key` must ...; `key` must ..."""
+    return "; ".join(_describe(item) for item in error.errors(include_url=False))
+
+
+def _describe(item: Any) -> str:
+    key = ".".join(map(str, item["loc"])) or "the whole"
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):  # names its parameter and what was received already
+        return str(cause)
+    rule = _RULES.get(item["type"])
+    if rule is not None:
+        return f"`{key}` must {rule}"
+    rule = item["msg"]
+    for words, ours in _WORDS:
+        rule = rule.replace(words, ours)
+    message = f"`{key}` must {rule.removeprefix('must ')}" if _is_rule(rule) else f"`{key}`: {rule}"
+    given = item.get("input")
+    return message if isinstance(given, dict) else f"{message}. Received: {given!r:.80}"
+
+
+def _is_rule(text: str) -> bool:
+    return text.startswith(("be ", "must "))

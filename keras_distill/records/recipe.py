@@ -56,7 +56,7 @@ class TrainingPart(Record):
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(128, ge=1)
     optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] = "cosine"
 
 
@@ -77,7 +77,7 @@ class TeacherPart(Record):
     epochs: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=1)
     optimizer: Literal["adam", "sgd"] | None = None
-    learning_rate: float | None = Field(None, gt=0)
+    learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "constant"] | None = None
 
 
@@ -96,7 +96,7 @@ class DistillationPart(Record):
     """
 
     alpha: float = Field(0.9, ge=0, le=1)
-    temperature: float = Field(4.0, gt=0)
+    temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
 
 
 class ExportPart(Record):
@@ -110,7 +110,14 @@ class ExportPart(Record):
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
     calibration_samples: int = Field(200, ge=1)
-    max_drop: float | None = Field(None, ge=0)
+    max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
+
+    @field_validator("quantizations")
+    @classmethod
+    def _some_and_different(cls, value: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must be one or more different precisions")
+        return value
 
 
 class BenchmarkPart(Record):

@@ -138,5 +138,5 @@ def test_an_interrupted_net_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 
 def test_unknown_keys_are_refused(tmp_path):
     (tmp_path / "study.toml").write_text('name = "a"\nsource = "digits"\nmodel = "mlp:4"\nx = 1\n')
-    with pytest.raises(InputError, match="x: Extra inputs"):
+    with pytest.raises(InputError, match="`x` must be a known key"):
         SpecialistsStudy.load(tmp_path / "study.toml")
