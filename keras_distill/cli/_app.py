@@ -8,6 +8,7 @@ import keras_distill
 from keras_distill.cli import (
     benchmark,
     compress,
+    cost,
     doctor,
     export,
     recipes,
@@ -34,7 +35,7 @@ def _top(
 
 
 def _build() -> typer.Typer:
-    app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
     app.command("run")(run.command)
     app.command("compress")(compress.command)
@@ -44,6 +45,7 @@ def _build() -> typer.Typer:
     app.command("recipes")(recipes.command)
     app.add_typer(targets.app, name="targets")
     app.add_typer(specialists.app, name="specialists")
+    app.command("cost")(cost.command)
     app.command("doctor")(doctor.command)
     return app
 

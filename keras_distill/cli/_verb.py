@@ -87,7 +87,8 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
     except typer.Exit as error:
         return error.exit_code
     except TyperException as error:
-        return _fail(f"{_line(error)} See: {prog} --help", BAD_INPUT)
+        message = " ".join(error.format_message().split()).rstrip(".")
+        return _fail(f"{message}. See: {prog} --help", BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(_INTERRUPTED, INTERRUPTED)
     except GateError as error:

@@ -8,7 +8,7 @@ import platform
 
 import typer
 
-from keras_distill.cli._verb import uses_tensorflow, verb_main
+from keras_distill.cli._verb import DONE, GATE_FAILED, uses_tensorflow, verb_main
 
 _PACKAGES = [
     "keras-distill",
@@ -68,11 +68,15 @@ def examine() -> dict:
 def command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON and nothing else."),
 ) -> int:
-    """Show versions, oneDNN, devices, and what each missing extra would add."""
+    """Show versions, oneDNN, devices, and what each missing extra would add.
+
+    Exit code 1 if a package that keras-distill needs is missing.
+    """
     facts = examine()
+    code = DONE if all(facts["packages"].values()) else GATE_FAILED
     if as_json:
         print(json.dumps(facts, indent=2))
-        return 0
+        return code
     from rich.console import Console
     from rich.table import Table
 
@@ -87,8 +91,7 @@ def command(
         how = "installed" if there else f"pip install 'keras-distill\\[{extra}]'"
         table.add_row(f"extra {extra}", f"{how}  ({_EXTRAS[extra][1]})")
     Console().print(table)
-    missing = [name for name, version in facts["packages"].items() if version is None]
-    return 1 if missing else 0
+    return code
 
 
 main = verb_main(command, "keras-distill doctor")

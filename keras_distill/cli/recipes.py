@@ -10,7 +10,7 @@ from keras_distill.cli._verb import verb_main
 def command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON and nothing else."),
 ) -> None:
-    """List the built-in recipes, or show where their files are (--json)."""
+    """List the built-in recipes; --json prints them with every setting."""
     from keras_distill.experiments import recipes
 
     found = {name: recipes.load(name) for name in recipes.builtin()}

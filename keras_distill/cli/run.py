@@ -71,7 +71,7 @@ def command(
         training__batch_size=batch_size,
         training__optimizer=optimizer,
         training__learning_rate=learning_rate,
-        teacher__epochs=teacher_epochs or epochs,
+        teacher__epochs=epochs if teacher_epochs is None else teacher_epochs,
         seeds=seeds,
         export__quantizations=None if quantization is None else quantization.split(","),
     )

@@ -64,7 +64,13 @@ def test_version(capsys):
         (["run", "/nowhere/x.toml"], "Cannot read /nowhere/x.toml"),
         (["run", "--data", "digits"], "--teacher, --student must be given"),
         (["run", "--labels", "many"], "`--labels` must be a count"),
+        ([], "Missing command. See: keras-distill --help"),
+        (["run", "--alpha", "much"], "Invalid value for '--alpha'"),
         (["run", "--alpha", "2"], "distillation.alpha"),
+        (["run", "--teacher-epochs", "0"], "teacher.epochs"),
+        (["run", "--quantization", "int8,int8"], "export.quantizations"),
+        (["run", "--student", "mlp:0"], "`student` must name the units"),
+        (["run", "--data", "idx:nowhere", "--teacher", "mlp:8", "--student", "mlp:4"], "no folder"),
         (["run", "--epochs", "0"], "training.epochs"),
         (["run", "--seeds", "0"], "seeds"),
         (["run", "--quantization", "int7"], "export.quantizations"),
@@ -109,6 +115,14 @@ def test_doctor_as_json_prints_nothing_else():
     assert facts["onednn"] == "on"
     assert facts["packages"]["keras"].startswith("3.")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_doctor_fails_where_a_package_is_missing(form, monkeypatch, capsys):
+    from keras_distill.cli import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "keras" else "1")
+    assert main(["doctor", *form]) == 1
 
 
 def test_doctor_says_what_the_user_set():
