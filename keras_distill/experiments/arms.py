@@ -16,6 +16,7 @@ from keras_distill.experiments.resumable import Progress, Rounds
 from keras_distill.records.recipe import TrainingPart
 from keras_distill.records.run import Curve
 from keras_distill.targets import SoftTargetStore
+from keras_distill.teachers.heads import find_heads
 from keras_distill.training import Distiller
 
 
@@ -30,10 +31,12 @@ def optimizer(training: TrainingPart, steps: int) -> keras.optimizers.Optimizer:
 
 
 def compile_for(trainer: keras.Model, training: TrainingPart, rounds: Rounds) -> None:
-    """Compiles a student, teacher or Distiller for class ids and logits."""
+    """Compiles a student, teacher or Distiller for class ids; a user's net may end in softmax."""
+    net = trainer.student if isinstance(trainer, Distiller) else trainer
+    softmax = find_heads(net).kind == "softmax"
     trainer.compile(
         optimizer=optimizer(training, rounds.epochs * rounds.steps),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
         metrics=["accuracy"],
         steps_per_execution=rounds.steps_per_execution,
     )

@@ -4,7 +4,6 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -46,7 +45,7 @@ class Inputs:
         inputs = cls(recipe, splits, imports)
         # What cannot be done shall show before the teacher is trained.
         inputs.few_labels(recipe.seeds[0])
-        inputs.model(recipe.student.model, recipe.seeds[0])
+        inputs.model(recipe.student.model, recipe.seeds[0], name="student")
         return inputs
 
     @cached_property
@@ -69,16 +68,25 @@ class Inputs:
         """How a training over the whole training split is cut into rounds."""
         return Rounds(epochs, math.ceil(self.splits.sizes["train"] / batch_size))
 
-    def model(self, spec: str, seed: int) -> keras.Model:
-        """A fresh model of that spec with the weights of that seed, or the one in the file."""
-        if Path(spec).suffix == ".keras":
-            return models.load(spec, imports=self.imports)
+    def model(self, spec: str, seed: int, *, name: str = "model") -> keras.Model:
+        """A fresh model of that spec with the weights of that seed, or the one in the file.
+
+        Args:
+            spec: A model spec, or the path of a `.keras` file.
+            seed: Of the initial weights.
+            name: What the user called it, for errors.
+
+        Raises:
+            InputError: If there is no such model, or it does not fit the data.
+        """
+        models.parse(spec, name=name)
         return models.build(
             spec,
             input_shape=self.splits.input_shape,
             num_classes=self.splits.num_classes,
             rescale=self.rescale,
             seed=seed,
+            imports=self.imports,
         )
 
     def few_labels(self, seed: int) -> tf.data.Dataset:

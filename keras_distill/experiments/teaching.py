@@ -54,7 +54,7 @@ def _is_file(inputs: Inputs) -> bool:
 def _load(inputs: Inputs, path: Path) -> tuple[teachers.Teacher, keras.Model | None]:
     if path.suffix == ".tflite":
         return teachers.as_teacher(path), None
-    model = inputs.model(str(path), _TEACHER_SEED)
+    model = models.load(path, imports=inputs.imports)
     return teachers.as_teacher(model), model
 
 
@@ -67,7 +67,7 @@ def check_given(inputs: Inputs) -> None:
     """
     name = inputs.recipe.teacher.model
     if not _is_file(inputs):
-        models.parse(name, name="teacher")
+        inputs.model(name, _TEACHER_SEED, name="teacher")
         return
     path = Path(name)
     if not path.is_file():

@@ -137,21 +137,46 @@ def test_a_teacher_from_a_file(finished, tmp_path):
         ({"student.model": "mlp:0"}, "mlp"),
         ({"student.model": "convnet"}, "no model 'convnet'"),
         ({"data.source": "didgits"}, "no source 'didgits'"),
+        ({"teacher.model": "mlp:0"}, "`teacher` must name the units"),
+        ({"data.source": "npz:flat.npz", "teacher.model": "resnet:8"}, "resnet takes images"),
     ],
 )
-def test_bad_recipes_are_refused_before_any_training(tmp_path, change, message):
+def test_bad_recipes_are_refused_before_any_training(
+    tmp_path, tmp_path_factory, monkeypatch, change, message
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("data"))
+    y = np.arange(200) % 10
+    np.savez("flat.npz", x_train=np.ones((200, 5), np.float32), y_train=y)
     recipe = recipes.from_scratch({**SMALL, "name": "bad", **change})
     with pytest.raises(InputError, match=message):
-        run(recipe, tmp_path / "bad")
+        run(recipe, tmp_path / "runs" / "bad")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path):
     net = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
     net.save(tmp_path / "seven.keras")
-    recipe = recipes.from_scratch({**SMALL, "teacher.model": str(tmp_path / "seven.keras")})
+    seven = str(tmp_path / "seven.keras")
     with pytest.raises(InputError, match="one row of 10 logits"):
-        run(recipe, tmp_path / "out")
+        run(recipes.from_scratch({**SMALL, "teacher.model": seven}), tmp_path / "out")
+    with pytest.raises(InputError, match=r"must take \(8, 8, 1\) and give 10 logits"):
+        run(recipes.from_scratch({**SMALL, "student.model": seven}), tmp_path / "out")
+
+
+def test_a_student_that_ends_in_softmax_is_trained_as_one_that_ends_in_logits(tmp_path):
+    logits = models.build("mlp:8", input_shape=(8, 8, 1), num_classes=10, seed=0)
+    logits.save(tmp_path / "logits.keras")
+    softmax = keras.Model(logits.input, keras.layers.Softmax()(logits.output))
+    softmax.save(tmp_path / "softmax.keras")
+    curves = {}
+    for kind in ("logits", "softmax"):
+        file = str(tmp_path / f"{kind}.keras")
+        recipe = recipes.from_scratch(
+            {**SMALL, "student.model": file, "training.epochs": 2, "seeds": 1}
+        )
+        record = run(recipe, tmp_path / kind)
+        curves[kind] = [arm.seeds[0].curve.loss for arm in record.arms]
+    np.testing.assert_allclose(curves["softmax"], curves["logits"], rtol=1e-4)
 
 
 def test_unfinished_work_of_another_recipe_is_kept(tmp_path):
