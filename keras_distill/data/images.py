@@ -1,5 +1,6 @@
 """`images:DIR`: PNG and JPEG files, a folder per class."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,9 @@ def _common_shape(spec: Spec, paths: list[str], options: dict) -> tuple[int, int
         try:
             height, width, channels = next(iterator).tolist()
         except (tf.errors.OpError, ValueError) as error:
-            reason = str(error).partition("{{")[0].partition("\n")[0].strip()
+            # TensorFlow puts the place in its graph before and behind what went wrong.
+            text = re.sub(r"\{\{function_node [^}]*\}\}|^.*Iterator::\S+ ", "", str(error))
+            reason = re.split(r"\n|\[\[|\{\{", text)[0].strip().rstrip(".")
             raise InputError(f"{path}: not a readable PNG or JPEG image ({reason}).") from error
         colour |= channels > 2
         first = first or (height, width, path)

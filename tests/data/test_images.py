@@ -111,7 +111,7 @@ class TestRefused:
         for name, content, says in [
             ("cat/notes.txt", b"x", "neither PNG nor JPEG"),
             ("cat/00.png", b"", "00.png: not a readable"),
-            ("cat/00.png", b"text", "00.png: not a readable"),
+            ("cat/00.png", b"text", "00.png: not a readable PNG or JPEG image (Unknown image file"),
             ("cat/00.png", (folder / "cat/01.png").read_bytes()[:60], "00.png: not a readable"),
         ]:
             (folder / name).write_bytes(content)
