@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 _DECAY = 0.999  # of tfmot's moving average
-_PASSES = 12
+_PASSES = 40
 _MOVED = 0.02  # of the range: less than that in a pass, and it has arrived
 
 _ACTIVATIONS = ("output", "post_activation", "pre_activation", "activation")

@@ -118,7 +118,8 @@ def test_callbacks_and_validation(nets, soft, task):
     seen = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: seen.append(logs))
     early = keras.callbacks.EarlyStopping("val_loss", min_delta=100, patience=1)
-    prune(nets[1](), soft, epochs=9, validation_data=task[:2], callbacks=[watch, early])
+    settings = {"schedule": "constant", "epochs": 9, "validation_data": task[:2]}
+    prune(nets[1](), soft, **settings, callbacks=[watch, early])
     assert len(seen) == 2
     assert {"loss", "hard_loss", "soft_loss", "accuracy", "val_loss", "val_accuracy"} <= set(
         seen[0]
