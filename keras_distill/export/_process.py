@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_distill._isolated import environment
+from keras_distill.export.options import NEED_CALIBRATION
 
 _POLL_SECONDS = 0.05
 
@@ -38,7 +39,8 @@ def run_converter(
     """
     folder = Path(request["out"])
     results: dict[str, Converted] = {}
-    left = list(quantizations)
+    # Those that can crash the converter come last, so that a crash seldom costs another child.
+    left = sorted(quantizations, key=lambda name: name in NEED_CALIBRATION)
     while left:
         end = _run_child({**request, "quantizations": left}, folder, left, timeout)
         for name in list(left):
@@ -52,7 +54,7 @@ def run_converter(
         if left and end is not None:
             name = left.pop(0)
             results[name] = Converted(None, _death(name, end, folder / "log"), 0.0)
-    return results
+    return {name: results[name] for name in quantizations}
 
 
 def _run_child(request: dict, folder: Path, names: list[str], timeout: float) -> str | None:

@@ -66,7 +66,8 @@ class KerasSource:
         )
         self.outputs = _outputs_of(self.model, self._structure)
 
-    def _call(self, *flat: Any) -> dict[str, Any]:
+    def call(self, *flat: Any) -> dict[str, Any]:
+        """The outputs of a batch by name, float32; inputs flat. A subclass may compute others."""
         x = keras.tree.pack_sequence_as(self._structure, list(flat))
         y = self.model(x, training=False)
         values = [tf.cast(v, "float32") if v.dtype.is_floating else v for v in _flatten(y)]
@@ -79,7 +80,7 @@ class KerasSource:
         ]
         archive = keras.export.ExportArchive()
         archive.track(self.model)
-        archive.add_endpoint(SIGNATURE, self._call, input_signature=signature)
+        archive.add_endpoint(SIGNATURE, self.call, input_signature=signature)
         archive.write_out(str(folder), verbose=False)
 
     def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -93,7 +94,7 @@ class KerasSource:
                 for i in self.inputs
             ]
             try:
-                y = self._call(*flat)
+                y = self.call(*flat)
             except (ValueError, TypeError, tf.errors.OpError) as error:
                 raise InputError(
                     f"Model {self.name!r} fails on the rows given:"

@@ -75,7 +75,9 @@ def test_a_hang_is_ended(child_runs, tmp_path):
 
 def test_lack_of_memory(child_runs, tmp_path):
     child_runs("os.kill(os.getpid(), 9)")
-    assert "SIGKILL), most likely for lack of memory" in _run(tmp_path, ["float32"])["float32"].error
+    assert (
+        "SIGKILL), most likely for lack of memory" in _run(tmp_path, ["float32"])["float32"].error
+    )
 
 
 def test_a_failure_carries_the_end_of_the_log(child_runs, tmp_path):

@@ -1,0 +1,149 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill import export
+from keras_distill.cli import main
+from keras_distill.records.export import ExportRecord, ExportSet
+
+layers = keras.layers
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Rescaling(1 / 16, name="normalization"),
+            layers.Flatten(),
+            layers.Dense(16, activation="relu"),
+            layers.Dense(10, name="logits"),
+        ],
+        name="net",
+    )
+    path = tmp_path_factory.mktemp("net") / "net.keras"
+    model.save(path)
+    return path
+
+
+def test_int8_from_a_data_spec(net, tmp_path, capsys):
+    out = tmp_path / "net.tflite"
+    argv = ["export", str(net), "-o", str(out), "--quantization", "int8"]
+    assert main([*argv, "--calibration", "digits", "--max-drop", "50", "--json"]) == 0
+    shown = ExportRecord.parse(json.loads(capsys.readouterr().out), source="stdout")
+    assert shown == ExportRecord.load(tmp_path / "net.tflite.json")
+    assert shown.recipe.calibration.source == "digits, train"
+    assert shown.recipe.calibration.samples == 200
+    assert shown.gate.source == "digits, validation" and shown.gate.max_drop == 50
+    assert shown.class_names == tuple("0123456789")
+
+
+def test_a_failed_gate_is_exit_code_1_and_leaves_nothing(net, tmp_path, capsys):
+    argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "-q", "weight-only-int4"]
+    assert main([*argv, "--limit", "1e-6"]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("keras-distill: net.tflite fails the gate: output 'logits' differs")
+    assert told.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def result_is(monkeypatch):
+    """Has `export_all` return what a test says; returns the arguments it was given."""
+    given = {}
+
+    def stand_in(made=(), rejected=(), impossible=()):
+        def export_all(model, folder, **options):
+            given.update(options, folder=folder)
+            gate = {
+                "passed": True,
+                "failures": [],
+                "samples": 3,
+                "source": "here",
+                "max_drop": None,
+            }
+            output = {"name": "y", "max_difference": 0.1, "relative_difference": 0.02}
+            gate["outputs"] = [output | {"noise": 0.1, "limit": 0.5, "agreement": 0.99}]
+            record = {"file": "f.tflite", "bytes": 1234, "gzip_bytes": 1000, "sha256": "0" * 64}
+            record |= {"ops": {}, "inputs": [], "outputs": [], "gate": gate, "seconds": 1}
+            record |= {"versions": {}, "created": "now", "model": {"name": "net"}}
+            recipe = {"io": "integer", "batch_size": 1, "sparse": False}
+            exports = {name: record | {"recipe": recipe | {"quantization": name}} for name in made}
+            return ExportSet(
+                exports=exports,
+                rejected=dict.fromkeys(rejected, "too far"),
+                impossible=dict.fromkeys(impossible, "no kernel"),
+            )
+
+        monkeypatch.setattr(export, "export_all", export_all)
+        return given
+
+    return stand_in
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "code"),
+    [
+        ("all", {"made": ["float32"], "impossible": ["int8"]}, 0),
+        ("float32,int8", {"made": ["float32"], "impossible": ["int8"]}, 2),
+        ("float32,int8", {"made": ["float32", "int8"]}, 0),
+        ("float32,int8", {"made": ["float32"], "rejected": ["int8"]}, 1),
+        ("all", {"made": ["float32"], "rejected": ["int8"], "impossible": ["int16x8"]}, 1),
+        ("all", {"impossible": ["int8"]}, 2),
+    ],
+)
+def test_exit_code_of_several(net, tmp_path, capsys, result_is, asked, found, code):
+    result_is(**found)
+    argv = ["export", str(net), "-o", str(tmp_path), "-q", asked, "--calibration", "digits"]
+    assert main(argv) == code
+    shown = capsys.readouterr().out
+    for name in found.get("rejected", ()):
+        assert f"{name} fails the gate: too far." in shown
+    for name in found.get("impossible", ()):
+        assert f"{name} cannot be had: no kernel." in shown
+    if "made" in found:
+        assert "1,234" in shown and "0.1 (2.00%)" in shown and "99.00%" in shown
+
+
+def test_options_reach_the_exporter(net, tmp_path, result_is):
+    given = result_is(made=["float32"])
+    argv = ["export", str(net), "-o", str(tmp_path), "-q", "all", "--calibration", "digits"]
+    argv += ["--dynamic-batch", "--io", "float32", "--limit", "0.4", "--keep-failed"]
+    assert main([*argv, "--timeout", "9", "--gate-samples", "7"]) == 0
+    assert given["batch_size"] is None and given["io"] == "float32" and given["keep_failed"]
+    assert given["timeout"] == 9 and given["gate_samples"] == 7
+    assert given["data"] == given["calibration"] == "digits"
+    assert given["limits"] == dict.fromkeys(export.QUANTIZATIONS, 0.4)
+    assert given["stem"] == "net"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["-q", "int9"], "`quantization` must be one of float32, float16"),
+        (["-q", "int8"], "int8 needs `calibration` (--calibration)"),
+        (["-q", "float32,int8", "--calibration", "digits"], "must be a folder for several"),
+        (["--max-drop", "1"], "`max_drop` needs labelled rows: pass `data` (--data)"),
+        (["--data", "nothing"], "nothing"),
+        (["--batch-size", "0"], "`batch_size` must be a whole number >= 1"),
+        (["--batch-size", "x"], "Invalid value for '--batch-size'"),
+        (["--import", "no_such_module"], "no_such_module"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(net, tmp_path, capsys, argv, words):
+    assert main(["export", str(net), "-o", str(tmp_path / "net.tflite"), *argv]) == 2
+    told = capsys.readouterr()
+    assert words in told.err and told.err.count("\n") == 1 and told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_another_shape(tmp_path, capsys):
+    path = tmp_path / "net.keras"
+    keras.Sequential([keras.Input((3,)), layers.Dense(2)]).save(path)
+    argv = ["export", str(path), "-o", str(tmp_path / "net.tflite"), "--data", "digits"]
+    assert main(argv) == 2
+    assert "rows of shape (3,)" in capsys.readouterr().err
+    assert np.array_equal([p.name for p in tmp_path.iterdir()], ["net.keras"])

@@ -1,0 +1,238 @@
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import keras_distill as kd
+from keras_distill import _files
+from keras_distill._checks import GateError, InputError
+from keras_distill._litert import LiteRTModel
+from keras_distill.export import QUANTIZATIONS, export_all, record_path
+
+layers = keras.layers
+RANDOM = np.random.default_rng(0)
+PIXELS = RANDOM.integers(0, 256, (80, 8, 8, 3)).astype(np.uint8)
+LABELS = RANDOM.integers(0, 5, 80)
+NAMES = ("ant", "bee", "cat", "dog", "eel")
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def _cnn():
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Rescaling(1 / 255, name="normalization")(image)
+    x = layers.Conv2D(16, 3, activation="relu")(x)
+    x = layers.DepthwiseConv2D(3)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, layers.Dense(5, name="logits")(x))
+
+
+def _attention():
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    x = layers.Embedding(20, 8)(tokens)
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(2, 4)(x, x))
+    return keras.Model(tokens, layers.Dense(3, name="logits")(layers.GlobalAveragePooling1D()(x)))
+
+
+@pytest.fixture(scope="module")
+def cnn(tmp_path_factory):
+    """A small convolutional net in every precision: (model, folder, what came of it)."""
+    folder, model = tmp_path_factory.mktemp("cnn"), _cnn()
+    before = [keras.ops.convert_to_numpy(w) for w in model.weights]
+    result = export_all(
+        model, folder, calibration=PIXELS, data=(PIXELS, LABELS), class_names=NAMES, stem="net"
+    )
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)  # the user's model is as it was
+    return model, folder, result
+
+
+def test_every_precision_is_made(cnn):
+    _, folder, result = cnn
+    assert result.summary() == dict.fromkeys(QUANTIZATIONS, "made")
+    names = {path.name for path in folder.iterdir()}
+    files = {f"net-{name}.tflite" for name in QUANTIZATIONS}
+    assert names == files | {f"{name}.json" for name in files}  # and nothing half-made
+
+
+@pytest.mark.parametrize("name", QUANTIZATIONS)
+def test_each_file_computes_what_keras_computes(cnn, name):
+    model, folder, result = cnn
+    y = LiteRTModel(folder / f"net-{name}.tflite").predict(PIXELS)
+    expected = model.predict(PIXELS, verbose=0)
+    found = np.abs(y - expected).max()
+    figures = result.exports[name].gate.outputs[0]
+    assert found == pytest.approx(figures.max_difference, rel=0.02, abs=1e-6)
+    spread = np.ptp(expected)
+    bound = {"float32": 1e-5, "float16": 0.005, "weight-only-int4": 0.4}.get(name, 0.05)
+    assert found / spread < bound
+
+
+def test_the_record_beside_the_file(cnn):
+    model, folder, result = cnn
+    record = kd.ExportRecord.load(record_path(folder / "net-int8.tflite"))
+    assert record == result.exports["int8"]
+    path = folder / record.file
+    assert (record.bytes, record.sha256) == (path.stat().st_size, _files.sha256(path))
+    assert record.ops == LiteRTModel(path).ops
+    assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"} <= set(record.ops)
+    assert record.inputs[0].name == "image" and record.inputs[0].shape == (1, 8, 8, 3)
+    assert record.outputs[0].name == "logits"
+    assert record.class_names == NAMES
+    assert record.preprocessing.endswith("feed raw values of 0..255")
+    assert record.model.parameters == model.count_params()
+    assert record.recipe.calibration.samples == 80
+    assert record.recipe.calibration.ranges["image"] == (0.0, 255.0)
+    assert record.gate.samples == 80 and record.gate.source == "data given"
+    assert record.gate.outputs[0].accuracy is not None
+    assert "tensorflow" in record.versions
+
+
+def test_integers_in_and_out(cnn):
+    _, _, result = cnn
+    dtypes = {
+        name: (record.inputs[0].dtype, record.outputs[0].dtype)
+        for name, record in result.exports.items()
+    }
+    assert dtypes.pop("int8") == ("int8", "int8")
+    assert dtypes.pop("int16x8") == ("int16", "int16")
+    assert set(dtypes.values()) == {("float32", "float32")}
+    # 0..255 in steps of 1: raw pixels lose nothing.
+    assert result.exports["int8"].inputs[0].scale == pytest.approx(1, abs=0.01)
+
+
+def test_labels_are_in_the_file(cnn):
+    _, folder, _ = cnn
+    with zipfile.ZipFile(folder / "net-int8.tflite") as archive:
+        assert archive.read("labels.txt").decode().split() == list(NAMES)
+
+
+def test_attention_has_no_int16x8_and_the_others_do_not_mind(tmp_path):
+    tokens = RANDOM.integers(0, 20, (60, 6))
+    names = ("float32", "int8", "int16x8", "weight-only-int8")
+    result = export_all(_attention(), tmp_path, quantizations=names, calibration=tokens, stem="net")
+    assert set(result.exports) == {"float32", "int8", "weight-only-int8"}
+    assert result.impossible["int16x8"].startswith("int16x8 needs the range of every tensor")
+    assert not (tmp_path / "net-int16x8.tflite").exists()
+    assert result.exports["int8"].inputs[0].dtype == "int32"  # tokens stay tokens
+
+
+def test_lstm_has_no_int8_because_the_converter_dies_of_it(tmp_path):
+    frames = keras.Input((5, 3), name="frames")
+    net = keras.Model(frames, layers.Dense(2, name="logits")(layers.LSTM(4)(frames)))
+    x = RANDOM.normal(size=(60, 5, 3)).astype(np.float32)
+    names = ("int8", "float32")
+    result = export_all(net, tmp_path, quantizations=names, calibration=x, stem="net")
+    assert result.summary() == {"float32": "made", "int8": "impossible"}
+    assert "crashed (SIGSEGV) while making int8" in result.impossible["int8"]
+    assert "unroll=True" in result.impossible["int8"]
+    assert "Fatal Python error: Segmentation fault" in result.impossible["int8"]
+    assert "WHILE" in result.exports["float32"].ops
+
+
+def test_two_inputs_two_outputs_open_batch_float_io(tmp_path):
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    x = layers.Concatenate()([left, layers.Dense(3)(right)])
+    net = keras.Model(
+        [left, right],
+        {"kind": layers.Dense(3, activation="softmax")(x), "age": layers.Dense(1)(x)},
+    )
+    rows = {name: RANDOM.normal(size=(60, 4)).astype(np.float32) for name in ("left", "right")}
+    path = tmp_path / "net.tflite"
+    record = kd.export_tflite(
+        net, path, quantization="int8", calibration=rows, batch_size=None, io="float32"
+    )
+    assert {i.name for i in record.inputs} == {"left", "right"}
+    assert {o.name: o.shape for o in record.outputs} == {"age": (None, 1), "kind": (None, 3)}
+    assert {i.dtype for i in record.inputs} == {"float32"} and record.recipe.io == "float32"
+    y = LiteRTModel(path).predict(rows)
+    expected = net.predict([rows["left"], rows["right"]], verbose=0)
+    np.testing.assert_allclose(y["kind"], expected["kind"], atol=0.05)
+    np.testing.assert_allclose(y["age"], expected["age"], atol=0.15)
+
+
+def _wide():
+    """784 inputs: the first layer that Keras's int4 packs in blocks."""
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((784,)), layers.Dense(32, activation="relu"), layers.Dense(10)], name="wide"
+    )
+
+
+def test_a_model_that_converts_to_wrong_values_is_refused(tmp_path):
+    net = _wide()
+    net.quantize("int4")
+    with pytest.raises(GateError, match=r"net.tflite fails the gate: output 'dense.*' differs fro"):
+        kd.export_tflite(net, tmp_path / "net.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_file_is_kept_on_request_and_its_record_says_so(tmp_path):
+    path = tmp_path / "net.tflite"
+    limits = {"weight-only-int4": 1e-6}
+    with pytest.raises(GateError, match="use weight-only-int8"):
+        kd.export_tflite(
+            _wide(), path, quantization="weight-only-int4", limits=limits, keep_failed=True
+        )
+    record = kd.ExportRecord.load(record_path(path))
+    assert not record.gate.passed and "limit 0.0%" in record.gate.failures[0]
+    assert LiteRTModel(path).inputs[0].shape == (1, 784)
+
+
+def test_sparse_leaves_zeros_out(tmp_path):
+    net = _wide()
+    kernel, *rest = net.get_weights()
+    # Blocks of zeros, as structured pruning leaves them.
+    kernel[32:] = 0
+    net.set_weights([kernel, *rest])
+    sparse = kd.export_tflite(net, tmp_path / "sparse.tflite", sparse=True)
+    assert sparse.bytes < net.count_params() * 4 / 3
+    assert sparse.recipe.sparse and sparse.gate.passed
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quantization": "int4"}, "`quantization` must be one of float32, float16"),
+        ({"quantization": "int8"}, r"int8 needs `calibration` \(--calibration\)"),
+        ({"quantization": "dynamic", "sparse": True}, "a sparse dynamic file does not load"),
+        ({"max_drop": 1}, "`max_drop` needs labelled rows"),
+        ({"max_drop": -1}, "`max_drop` must be in 0..100"),
+        ({"max_drop": 1, "data": PIXELS}, r"`data` must have labels, \(x, y\)"),
+        ({"batch_size": 0}, "`batch_size` must be a whole number >= 1"),
+        ({"io": "int8"}, "`io` must be one of integer, float32"),
+        ({"limits": {"int9": 1}}, "`limits` must be one of"),
+        ({"limits": {"int8": 0}}, "must be > 0"),
+        ({"timeout": 0}, "`timeout` must be > 0"),
+        ({"data": PIXELS[..., :2]}, r"rows of shape \(8, 8, 3\)"),
+        (
+            {"quantization": "int8", "calibration": PIXELS / 255},
+            "They look scaled already",
+        ),
+        (
+            {"quantization": "int8", "calibration": PIXELS, "data": PIXELS / 255.0},
+            "must have the same units",
+        ),
+    ],
+)
+def test_bad_settings_are_told_before_anything_is_converted(tmp_path, settings, words):
+    with pytest.raises(InputError, match=words):
+        kd.export_tflite(_cnn(), tmp_path / "net.tflite", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_setting_is_a_type_error(tmp_path):
+    with pytest.raises(TypeError, match="quantisation"):
+        kd.export_tflite(_cnn(), tmp_path / "net.tflite", quantisation="int8")
+
+
+def test_export_all_wants_a_list(tmp_path):
+    for wrong in ("int8", [], ()):
+        with pytest.raises(InputError, match="`quantizations` must be a list of precisions"):
+            export_all(_cnn(), tmp_path, quantizations=wrong)
+    with pytest.raises(InputError, match="`stem` must be letters"):
+        export_all(_cnn(), tmp_path, quantizations=["float32"], stem="../net")
