@@ -140,9 +140,7 @@ def _common_shape(spec: Spec, paths: list[str], options: dict) -> tuple[int, int
         try:
             height, width, channels = next(iterator).tolist()
         except (tf.errors.OpError, ValueError) as error:
-            # TensorFlow puts the place in its graph before and behind what went wrong.
-            text = re.sub(r"\{\{function_node [^}]*\}\}|^.*Iterator::\S+ ", "", str(error))
-            reason = re.split(r"\n|\[\[|\{\{", text)[0].strip().rstrip(".")
+            reason = _reason(error)
             raise InputError(f"{path}: not a readable PNG or JPEG image ({reason}).") from error
         colour |= channels > 2
         first = first or (height, width, path)
@@ -153,6 +151,13 @@ def _common_shape(spec: Spec, paths: list[str], options: dict) -> tuple[int, int
             )
     size = options.get("size", first[:2])
     return (*size, options.get("channels", 3 if colour else 1))
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the places in TensorFlow's graph before and behind it."""
+    text = re.sub(r"\{\{function_node [^}]*\}\}", "", str(error))
+    text = re.sub(r"^.*Iterator::\S+ ", "", text)
+    return re.split(r"\n|\[\[|\{\{", text)[0].strip().rstrip(".")
 
 
 def _decode(path, shape: tuple[int, int, int], *, resize: bool):
