@@ -27,13 +27,6 @@ class FeatureLoss(DistillationLoss):
                     f" Received: {shape}."
                 )
 
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {
-            "teacher_layer_name": self.teacher_layer_name,
-            "student_layer_name": self.student_layer_name,
-        }
-
 
 def _layer_name(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:

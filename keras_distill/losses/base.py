@@ -1,5 +1,6 @@
 """The base of every loss here: settings, checks, and the two forms a trainer may ask for."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -237,8 +238,12 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """The settings, schedules serialised; `from_config` takes them."""
-        return {}
+        """The settings, schedules serialised; `from_config` takes them.
+
+        They are the arguments of `__init__`, each kept as an attribute of its name.
+        """
+        settings = inspect.signature(type(self)).parameters
+        return {name: serialized(name, getattr(self, name)) for name in settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -13,7 +13,6 @@ from keras_distill.losses.base import (
     Setting,
     check_classes,
     check_setting,
-    serialized,
     value_at,
 )
 
@@ -73,11 +72,3 @@ class DecoupledLoss(DistillationLoss):
         """Logits must agree in every axis and have two classes or more."""
         super().validate_shapes(teacher, student)
         check_classes(type(self).__name__, student)
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {
-            "target_weight": serialized("target_weight", self.target_weight),
-            "nontarget_weight": serialized("nontarget_weight", self.nontarget_weight),
-            "temperature": serialized("temperature", self.temperature),
-        }

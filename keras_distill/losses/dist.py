@@ -13,7 +13,6 @@ from keras_distill.losses.base import (
     Setting,
     check_classes,
     check_setting,
-    serialized,
     value_at,
 )
 
@@ -78,11 +77,3 @@ class DISTLoss(DistillationLoss):
         """Logits must agree in every axis and have two classes or more."""
         super().validate_shapes(teacher, student)
         check_classes(type(self).__name__, student)
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {
-            "inter_weight": serialized("inter_weight", self.inter_weight),
-            "intra_weight": serialized("intra_weight", self.intra_weight),
-            "temperature": serialized("temperature", self.temperature),
-        }

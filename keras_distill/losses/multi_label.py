@@ -11,7 +11,6 @@ from keras_distill.losses.base import (
     DistillationLoss,
     Setting,
     check_setting,
-    serialized,
     value_at,
 )
 
@@ -39,7 +38,3 @@ class MultiLabelSoftLoss(DistillationLoss):
     ) -> tf.Tensor:
         """`functional.multi_label_soft`: `(...)` for logits `(..., N)`."""
         return functional.multi_label_soft(teacher, student, value_at(self.temperature, step))
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {"temperature": serialized("temperature", self.temperature)}

@@ -35,7 +35,3 @@ class RegressionLoss(DistillationLoss):
         """`functional.regression`: `(...)` for values `(..., D)`, or `(B,)` for `(B,)`."""
         delta = self.delta if self.loss == "huber" else None
         return functional.regression(teacher, student, delta)
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {"loss": self.loss, "delta": self.delta}

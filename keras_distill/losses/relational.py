@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_distill.losses import functional
 from keras_distill.losses._batch import over_rows
 from keras_distill.losses._feature_loss import FeatureLoss
-from keras_distill.losses.base import PACKAGE, Setting, check_setting, serialized, value_at
+from keras_distill.losses.base import PACKAGE, Setting, check_setting, value_at
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -67,11 +67,3 @@ class RelationalLoss(FeatureLoss):
             )
 
         return over_rows(value, sample_weight, tf.shape(student)[:1], type(self).__name__)
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {
-            **super().get_config(),
-            "distance_weight": serialized("distance_weight", self.distance_weight),
-            "angle_weight": serialized("angle_weight", self.angle_weight),
-        }

@@ -11,7 +11,6 @@ from keras_distill.losses.base import (
     DistillationLoss,
     Setting,
     check_setting,
-    serialized,
     value_at,
 )
 
@@ -43,7 +42,3 @@ class SoftTargetLoss(DistillationLoss):
     ) -> tf.Tensor:
         """`functional.soft_target`: `(...)` for logits `(..., N)`."""
         return functional.soft_target(teacher, student, value_at(self.temperature, step))
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {"temperature": serialized("temperature", self.temperature)}

@@ -12,7 +12,6 @@ from keras_distill.losses.base import (
     Setting,
     check_classes,
     check_setting,
-    serialized,
     value_at,
 )
 
@@ -55,7 +54,3 @@ class StandardizedSoftTargetLoss(DistillationLoss):
         """Logits must agree in every axis and have two classes or more."""
         super().validate_shapes(teacher, student)
         check_classes(type(self).__name__, student)
-
-    def get_config(self) -> dict[str, Any]:
-        """The settings."""
-        return {"temperature": serialized("temperature", self.temperature)}

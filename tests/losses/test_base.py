@@ -99,6 +99,14 @@ class TestSaving:
             again.per_example(T, S, step=2), SoftTargetLoss(schedule).per_example(T, S, step=2)
         )
 
+    def test_the_settings_of_a_users_loss_are_the_arguments_it_keeps(self):
+        class Scaled(DistillationLoss):
+            def __init__(self, scale, shift=0.0):
+                self.scale, self.shift = scale, shift
+
+        assert Scaled(2.0).get_config() == {"scale": 2.0, "shift": 0.0}
+        assert Scaled.from_config(Scaled(3.0, 1.0).get_config()).shift == 1.0
+
     def test_lambda_is_refused_in_words(self):
         with pytest.raises(InputError, match="registered function to be saved"):
             SoftTargetLoss(lambda step: 4.0).get_config()
