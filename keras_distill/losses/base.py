@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from keras_distill._checks import InputError, bad, check_number
 from keras_distill._elements import TopK
+from keras_distill.losses._batch import over_rows
 
 PACKAGE = "keras_distill"
 
@@ -62,7 +63,7 @@ def check_setting(
 class DistillationLoss(keras.distillation.DistillationLoss):
     """A distillation loss with a value per example, or one value for a batch.
 
-    A subclass implements `per_example`, or sets `over_batch` and implements `over_batch_value`;
+    A subclass implements `per_example`, or sets `over_batch` and implements `value_of_rows`;
     everything else follows. It works in `keras.distillation.Distiller` too, where it needs neither
     labels nor a projector nor a schedule.
 
@@ -134,6 +135,35 @@ class DistillationLoss(keras.distillation.DistillationLoss):
 
         Raises:
             InputError: If the loss has a value per example, or weights differ.
+        """
+        if not self.over_batch:
+            raise InputError(f"{type(self).__name__} has a value per example. Use per_example.")
+
+        def value(keep):
+            return self.value_of_rows(teacher, student, keep, labels, step=step)
+
+        rows = tf.shape(student)[:-1] if self.student_layer_name is None else tf.shape(student)[:1]
+        return over_rows(value, sample_weight, rows, type(self).__name__)
+
+    def value_of_rows(
+        self, teacher: Any, student: Any, keep: Any, labels: Any = None, *, step: Any = None
+    ) -> tf.Tensor:
+        """The loss over the rows kept: what a loss over the batch implements.
+
+        Rows are the examples of features `(B, ...)`, and every position of logits `(..., N)`.
+
+        Args:
+            teacher: Logits `(..., N)` or features.
+            student: Logits or features.
+            keep: None for all rows, or `(rows,)` of 1 and 0: rows of 0 are left out.
+            labels: What the hard loss takes; read if `needs_labels`.
+            step: The optimizer's step, for settings that are schedules.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            InputError: If the loss has a value per example.
         """
         raise InputError(f"{type(self).__name__} has a value per example. Use per_example.")
 

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from keras_distill.losses import functional
-from keras_distill.losses._batch import over_rows
 from keras_distill.losses.base import (
     PACKAGE,
     DistillationLoss,
@@ -50,28 +49,18 @@ class DISTLoss(DistillationLoss):
         self.intra_weight = check_setting("intra_weight", intra_weight, at_least=0)
         self.temperature = check_setting("temperature", temperature, above=0)
 
-    def over_batch_value(
-        self,
-        teacher: Any,
-        student: Any,
-        labels: Any = None,
-        *,
-        sample_weight: Any = None,
-        step: Any = None,
+    def value_of_rows(
+        self, teacher: Any, student: Any, keep: Any, labels: Any = None, *, step: Any = None
     ) -> tf.Tensor:
         """`functional.dist`: a scalar for logits `(..., N)`."""
-
-        def value(keep):
-            return functional.dist(
-                teacher,
-                student,
-                temperature=value_at(self.temperature, step),
-                inter_weight=value_at(self.inter_weight, step),
-                intra_weight=value_at(self.intra_weight, step),
-                keep=keep,
-            )
-
-        return over_rows(value, sample_weight, tf.shape(student)[:-1], type(self).__name__)
+        return functional.dist(
+            teacher,
+            student,
+            temperature=value_at(self.temperature, step),
+            inter_weight=value_at(self.inter_weight, step),
+            intra_weight=value_at(self.intra_weight, step),
+            keep=keep,
+        )
 
     def validate_shapes(self, teacher: tuple, student: tuple) -> None:
         """Logits must agree in every axis and have two classes or more."""

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from keras_distill.losses import functional
-from keras_distill.losses._batch import over_rows
 from keras_distill.losses._feature_loss import FeatureLoss
 from keras_distill.losses.base import PACKAGE, Setting, check_setting, value_at
 
@@ -46,24 +45,14 @@ class RelationalLoss(FeatureLoss):
         self.distance_weight = check_setting("distance_weight", distance_weight, at_least=0)
         self.angle_weight = check_setting("angle_weight", angle_weight, at_least=0)
 
-    def over_batch_value(
-        self,
-        teacher: Any,
-        student: Any,
-        labels: Any = None,
-        *,
-        sample_weight: Any = None,
-        step: Any = None,
+    def value_of_rows(
+        self, teacher: Any, student: Any, keep: Any, labels: Any = None, *, step: Any = None
     ) -> tf.Tensor:
         """`functional.relational`: a scalar for features `(B, ...)`."""
-
-        def value(keep):
-            return functional.relational(
-                teacher,
-                student,
-                distance_weight=value_at(self.distance_weight, step),
-                angle_weight=value_at(self.angle_weight, step),
-                keep=keep,
-            )
-
-        return over_rows(value, sample_weight, tf.shape(student)[:1], type(self).__name__)
+        return functional.relational(
+            teacher,
+            student,
+            distance_weight=value_at(self.distance_weight, step),
+            angle_weight=value_at(self.angle_weight, step),
+            keep=keep,
+        )

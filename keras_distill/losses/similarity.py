@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from keras_distill.losses import functional
-from keras_distill.losses._batch import over_rows
 from keras_distill.losses._feature_loss import FeatureLoss
 from keras_distill.losses.base import PACKAGE
 
@@ -30,18 +29,8 @@ class SimilarityLoss(FeatureLoss):
 
     over_batch = True
 
-    def over_batch_value(
-        self,
-        teacher: Any,
-        student: Any,
-        labels: Any = None,
-        *,
-        sample_weight: Any = None,
-        step: Any = None,
+    def value_of_rows(
+        self, teacher: Any, student: Any, keep: Any, labels: Any = None, *, step: Any = None
     ) -> tf.Tensor:
         """`functional.similarity`: a scalar for features `(B, ...)`."""
-
-        def value(keep):
-            return functional.similarity(teacher, student, keep)
-
-        return over_rows(value, sample_weight, tf.shape(student)[:1], type(self).__name__)
+        return functional.similarity(teacher, student, keep)
