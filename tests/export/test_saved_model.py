@@ -7,7 +7,6 @@ from keras_distill._checks import InputError
 from keras_distill.export import InputInfo, export_all
 from keras_distill.export.saved_model import SavedModelSource
 
-
 _ROWS = tf.TensorSpec((None, 3), tf.float32, name="x")
 
 

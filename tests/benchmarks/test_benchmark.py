@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill._checks import InputError
+from keras_distill.benchmarks import benchmark, figure, tables
+from keras_distill.records.benchmark import BenchmarkRecord
+
+layers = keras.layers
+FILES = Path(__file__).parents[1] / "golden/tflite"
+WEIGHTS = np.array([[1, 0, -1, 2], [0, 1, 1, -1], [2, -2, 0, 1]], np.float32)
+BIAS = np.array([0.5, -0.5, 0.0], np.float32)
+RANDOM = np.random.default_rng(0)
+X = RANDOM.uniform(-1, 1, (40, 4)).astype(np.float32)
+Y = (X @ WEIGHTS.T + BIAS).argmax(-1)
+
+
+def _keras_twin():
+    """What the hand-made files compute, in Keras."""
+    net = keras.Sequential([keras.Input((4,), name="any"), layers.Dense(3, name="logits")])
+    net.set_weights([WEIGHTS.T, BIAS])
+    return net
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    path = tmp_path_factory.mktemp("nets") / "teacher.keras"
+    _keras_twin().save(path)
+    models = [path, FILES / "int8.tflite", FILES / "unsigned.tflite"]
+    return benchmark(models, (X, Y), runs=4)
+
+
+def test_entries(record):
+    assert [(e.name, e.runtime, e.precision) for e in record.entries] == [
+        ("teacher.keras", "keras", "float32"),
+        ("teacher.keras as .tflite", "litert", "float32"),
+        ("int8.tflite", "litert", "int8"),
+        ("unsigned.tflite", "litert", "float32"),
+    ]
+    assert record.data == "data given" and record.split is None
+    assert "cores" in record.machine
+
+
+def test_size(record):
+    assert {(e.size.parameters, e.size.multiply_adds) for e in record.entries} == {(15, 12)}
+    converted = record.entry("teacher.keras as .tflite")
+    assert converted.file is None and converted.size.bytes > 500
+    assert record.entry("teacher.keras").size.bytes > converted.size.bytes
+    assert record.entry("int8.tflite").file == str(FILES / "int8.tflite")
+
+
+def test_quality(record):
+    for entry in record.entries:
+        assert entry.quality.samples == 40
+        assert entry.quality.accuracy == pytest.approx(1.0, abs=0.1)
+    assert record.entries[0].quality.agreement is None
+    assert record.entries[1].quality.agreement == 1.0
+    assert record.entries[0].quality.accuracy == 1.0
+
+
+def test_record_round_trip(record, tmp_path):
+    path = record.save(tmp_path / "benchmark.json")
+    assert BenchmarkRecord.load(path) == record
+
+
+def test_markdown(record):
+    text = tables.markdown(record)
+    assert "| 3 | int8.tflite | litert | int8 |" in text
+    assert "| 1 | 100.00% | – | – |" in text  # no top-5 of three classes, no agreement with itself
+    for title in ("Models", "Size", "Quality", "Latency"):
+        assert f"**{title}**" in text
+    assert text.count("\n| 2 |") == 4
+    assert "- Agreement is with teacher.keras." in text
+    widths = {line.count("|") for line in text.split("**Size**")[1].split("**")[0].split("\n")[2:8]}
+    assert len(widths) <= 2  # rows, and blank lines
+
+
+def test_figure(record, tmp_path):
+    page = figure(record)
+    left, right = page.axes
+    assert [line.get_label() for line in right.lines][2] == "int8.tflite (litert, int8)"
+    assert len(left.lines) == 4 and len(right.lines) == 4
+    point = right.lines[1]
+    latency = record.entries[1].latency[0].median_ms
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (pytest.approx(latency), 100.0)
+    page.savefig(tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+
+
+def test_without_data(tmp_path):
+    record = benchmark({"a": FILES / "float.tflite", "b": FILES / "float.tflite"}, runs=2)
+    assert [e.name for e in record.entries] == ["a", "b"] and record.data is None
+    assert all(e.quality is None for e in record.entries)
+    assert "Quality" not in tables.markdown(record)
+    with pytest.raises(InputError, match="benchmark with `data`"):
+        figure(record)
+
+
+def test_third_party_uint8_takes_raw_pixels():
+    pixels = RANDOM.integers(0, 20, (30, 4)).astype(np.uint8)
+    labels = (pixels @ WEIGHTS.T + BIAS).argmax(-1)
+    record = benchmark([FILES / "uint8.tflite"], (pixels, labels), runs=2)
+    assert record.entries[0].quality.accuracy > 0.8
+
+
+def test_third_party_int8_of_a_narrow_range_takes_pixels_less_128(monkeypatch):
+    """int8.tflite spans -4..4: pixels 0..255 are given as -128..127."""
+    pixels = RANDOM.integers(0, 256, (30, 4)).astype(np.uint8)
+    real = (pixels.astype(float) - 128) / 32
+    labels = np.clip(real @ WEIGHTS.T + BIAS, -16, 15.9).argmax(-1)
+    record = benchmark([FILES / "int8.tflite"], (pixels, labels), runs=2)
+    assert record.entries[0].quality.accuracy > 0.85
+    assert "q = x - 128" in record.entries[0].notes[0]
+
+
+def test_equal_names_are_told_apart():
+    record = benchmark([FILES / "float.tflite"] * 2, runs=2)
+    assert [e.name for e in record.entries] == ["float.tflite", "float.tflite (2)"]
+
+
+@pytest.mark.parametrize(
+    ("models", "settings", "words"),
+    [
+        ([], {}, "`models` must be a list of one or more"),
+        ("net.tflite", {}, "`models` must be a list"),
+        ([FILES / "flex.tflite"], {}, "does not know: FlexErf"),
+        ([FILES / "variable.tflite"], {}, "unfrozen variables"),
+        (["missing.tflite"], {}, "no such file"),
+        ([FILES / "float.tflite"], {"data": X}, r"`data` must have labels: \(x, y\)"),
+        ([FILES / "float.tflite"], {"data": (X[:, :3], Y)}, r"rows of shape \(4,\)"),
+        ([FILES / "two.tflite"], {"data": ({"left": X, "right": X}, Y)}, "one output of"),
+        ([FILES / "float.tflite"], {"split": "dev"}, "`split` must be one of"),
+    ],
+)
+def test_bad_input(models, settings, words):
+    with pytest.raises(InputError, match=words):
+        benchmark(models, **settings)
+
+
+def test_a_model_that_cannot_be_converted_is_measured_in_keras():
+    net = keras.Sequential([keras.Input((4, 4)), Determinant(), layers.Dense(2)])
+    with pytest.warns(UserWarning, match="no float32 .tflite"):
+        record = benchmark([net], runs=2, in_keras=False)
+    assert [e.runtime for e in record.entries] == ["keras"]
+    assert "TFLite has no builtin for" in record.entries[0].notes[0]
+    assert record.entries[0].size.bytes is None and record.entries[0].size.multiply_adds is None
+
+
+class Determinant(layers.Layer):
+    def call(self, x):
+        return keras.ops.reshape(keras.ops.linalg.det(x), (-1, 1))

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill.benchmarks._graph import read_graph
+
+layers = keras.layers
+FILES = Path(__file__).parents[1] / "golden/tflite"
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("float", "float32"), ("open_batch", "float32"), ("int8", "int8"), ("uint8", "uint8")],
+)
+def test_known_files(name, precision):
+    assert read_graph(FILES / f"{name}.tflite") == (15, 12, precision)
+
+
+def test_elementwise_operators_count_nothing():
+    assert read_graph(FILES / "two.tflite")[:2] == (0, 0)
+
+
+def test_damage(tmp_path):
+    path = tmp_path / "cut.tflite"
+    path.write_bytes((FILES / "float.tflite").read_bytes()[:200])
+    with pytest.raises(InputError, match=r"cut\.tflite: damaged .tflite file"):
+        read_graph(path)
+
+
+def _convert(net, path, batch, *, dynamic=False):
+    shape = (batch, *net.inputs[0].shape[1:])
+    signature = [keras.InputSpec(shape=shape, dtype="float32", name="x")]
+    net.export(path / "m", verbose=False, input_signature=signature)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(path / "m"))
+    if dynamic:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    (path / "net.tflite").write_bytes(converter.convert())
+    return read_graph(path / "net.tflite")
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_convolutions_by_hand(tmp_path, batch):
+    net = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(5, 3, padding="same"),  # 64 places x 3·3·3·5
+            layers.DepthwiseConv2D(3),  # 36 places x 3·3·5
+            layers.Conv2DTranspose(2, 2, strides=2),  # 36 places in x 2·2·5·2
+            layers.Flatten(),
+            layers.Dense(7),  # 288 x 7
+        ]
+    )
+    facts = _convert(net, tmp_path, batch)
+    assert facts.multiply_adds == 64 * 135 + 36 * 45 + 36 * 40 + 288 * 7
+    biases_that_are_zero = 5 + 5 + 2 + 7
+    assert net.count_params() - biases_that_are_zero <= facts.parameters <= net.count_params()
+
+
+def test_a_loop_counts_as_often_as_it_runs(tmp_path):
+    net = keras.Sequential([keras.Input((9, 6)), layers.LSTM(16), layers.Dense(3)])
+    facts = _convert(net, tmp_path, 1, dynamic=True)
+    # 9 steps of four gates from 6 inputs and 16 states, then the last layer.
+    assert facts.multiply_adds == 9 * 4 * 16 * (6 + 16) + 16 * 3
+    assert facts.precision == "dynamic"
+
+
+def test_attention(tmp_path):
+    x = keras.Input((10, 8), name="x")
+    net = keras.Model(x, layers.MultiHeadAttention(2, 4, use_bias=False)(x, x))
+    facts = _convert(net, tmp_path, 1)
+    # Four projections 8 -> 8 of 10 rows; scores and sums, two heads of 4.
+    assert facts.multiply_adds == 4 * 10 * 64 + 2 * (2 * 10 * 10 * 4)
+    assert facts.parameters == pytest.approx(net.count_params(), abs=1)
+    assert np.issubdtype(type(facts.parameters), np.integer) or isinstance(facts.parameters, int)

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from keras_distill._checks import InputError
+from keras_distill.benchmarks import measure_quality
+from keras_distill.benchmarks.quality import as_logits
+
+LOGITS = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0], [1.0, 0.0, 0.0]])
+LABELS = np.array([0, 1, 2, 1])
+
+
+def _softmax(z):
+    e = np.exp(z)
+    return e / e.sum(-1, keepdims=True)
+
+
+def test_known_values():
+    found = measure_quality(LOGITS, LABELS, reference=LOGITS[[0, 1, 2, 1]])
+    assert found.samples == 4 and found.accuracy == 0.75 and found.agreement == 0.75
+    assert found.top5 is None  # of three classes
+    p = _softmax(LOGITS)[np.arange(4), LABELS]
+    assert found.negative_log_likelihood == pytest.approx(-np.log(p).mean())
+    assert 0 < found.expected_calibration_error < 1
+
+
+def test_top_5():
+    logits = np.tile(np.arange(8.0), (8, 1))  # class 7 first, then 6, …
+    assert measure_quality(logits, np.arange(8)).top5 == 5 / 8
+
+
+def test_probabilities_give_what_their_logits_give():
+    a, b = measure_quality(LOGITS, LABELS), measure_quality(_softmax(LOGITS), LABELS)
+    assert a.negative_log_likelihood == pytest.approx(b.negative_log_likelihood)
+    assert a.expected_calibration_error == pytest.approx(b.expected_calibration_error)
+    assert a.accuracy == b.accuracy
+
+
+def test_quantised_probabilities_are_known_as_such():
+    q = np.round(_softmax(LOGITS) * 256) / 256
+    assert measure_quality(q, LABELS).negative_log_likelihood == pytest.approx(
+        measure_quality(LOGITS, LABELS).negative_log_likelihood, abs=0.01
+    )
+    certain = as_logits(np.array([[1.0, 0.0]]))
+    assert np.isfinite(certain).all() and certain[0, 0] == 0
+
+
+def test_positive_logits_are_not_taken_for_probabilities():
+    logits = np.array([[0.2, 0.9], [0.4, 0.6]])
+    np.testing.assert_array_equal(as_logits(logits), logits)
+
+
+def test_one_hot_labels_and_shapes_that_do_not_fit():
+    assert measure_quality(LOGITS, np.eye(3)[LABELS]) == measure_quality(LOGITS, LABELS)
+    with pytest.raises(InputError, match="class ids"):
+        measure_quality(LOGITS, LABELS[:2])
