@@ -18,7 +18,7 @@ from keras_distill._checks import InputError, check_choice, check_count
 from keras_distill.benchmarks._benchmark import machine
 from keras_distill.benchmarks.cost_ways import WAYS
 from keras_distill.benchmarks.cost_worker import SETTINGS, Worker
-from keras_distill.records.cost import CostFit, CostRatio, CostRecord, CostSteps
+from keras_distill.records.cost import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
 
 # Ways that run the teacher in every step are measured less often.
 _EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4}
@@ -44,6 +44,7 @@ def cost(
     batch_size: int = 128,
     rounds: int = 100,
     epochs: int = 0,
+    builds: int = 0,
     settings: Sequence[str] = SETTINGS,
     ways: Sequence[str] = WAYS,
     split: str = "train",
@@ -65,6 +66,7 @@ def cost(
         batch_size: Examples in a step.
         rounds: Steps of the ways that run no teacher.
         epochs: Epochs of a whole fit from the store and by keras.distillation, timed as well.
+        builds: Builds of the store, each timed beside `teacher.predict` on the same data.
         settings: Of oneDNN: "onednn", "tf-default".
         ways: Of "plain", "store", "online", "keras".
         split: Which split of a spec.
@@ -77,6 +79,7 @@ def cost(
     """
     rounds = check_count("rounds", rounds, at_least=2)
     epochs = check_count("epochs", epochs, at_least=0)
+    builds = check_count("builds", builds, at_least=0)
     for setting in settings:
         check_choice("settings", setting, SETTINGS)
     for way in ways:
@@ -94,8 +97,9 @@ def cost(
                 for setting in settings
             }
             there = [way for way in ways if way in workers[settings[0]].ways]
-            bar = _Bar(report, epochs + rounds + _WARM_UP)
+            bar = _Bar(report, epochs + builds + rounds + _WARM_UP)
             fits = _fits(workers, [w for w in ("store", "keras") if w in there], epochs, bar)
+            built = _builds(workers, builds, bar)
             steps = _steps(workers, there, rounds, bar)
     return CostRecord(
         teacher=_name(teacher),
@@ -105,7 +109,8 @@ def cost(
         batch_size=batch_size,
         steps=steps,
         fits=fits,
-        ratios=_step_ratios(steps) + _fit_ratios(fits),
+        builds=built,
+        ratios=_step_ratios(steps) + _fit_ratios(fits) + _build_ratios(built),
         notes=tuple(
             f"{way}: left out, keras.distillation needs a Keras model as teacher."
             for way in ways
@@ -201,6 +206,26 @@ def _fits(
     )
 
 
+def _builds(workers: dict[str, Worker], builds: int, bar: _Bar) -> tuple[CostBuild, ...]:
+    """Builds and predictions in turn, once both are traced."""
+    seconds = {(setting, what): [] for setting in workers for what in ("build", "predict")}
+    if builds:
+        for setting, what in seconds:
+            workers[setting].ask(do=what)
+    for number in range(builds):
+        for setting, what in _turned(list(seconds), number):
+            seconds[setting, what].append(workers[setting].ask(do=what))
+        bar.advance()
+    return tuple(
+        CostBuild(
+            setting=setting,
+            build=tuple(seconds[setting, "build"]),
+            predict=tuple(seconds[setting, "predict"]),
+        )
+        for setting in (workers if builds else ())
+    )
+
+
 def _steps(
     workers: dict[str, Worker], ways: list[str], rounds: int, bar: _Bar
 ) -> tuple[CostSteps, ...]:
@@ -257,6 +282,18 @@ def _fit_ratios(fits: Sequence[CostFit]) -> tuple[CostRatio, ...]:
         name = f"fit of {len(ours.epochs)} epochs, build included: store / keras, {where}"
         ratios.append(CostRatio(name=name, value=value, low=low, high=high, n=len(ours.epochs)))
     return tuple(ratios)
+
+
+def _build_ratios(builds: Sequence[CostBuild]) -> tuple[CostRatio, ...]:
+    """Throughput of the build as a share of that of `teacher.predict`."""
+    return tuple(
+        CostRatio(
+            name=f"throughput: build / teacher.predict, {built.setting}",
+            **_stats.ratio_of_medians(built.predict, built.build)._asdict(),
+        )
+        for built in builds
+        if len(built.build) > 1
+    )
 
 
 def ratio_of_totals(

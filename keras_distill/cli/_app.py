@@ -8,6 +8,7 @@ import keras_distill
 from keras_distill.cli import (
     benchmark,
     compress,
+    cost,
     doctor,
     export,
     recipes,
@@ -44,6 +45,7 @@ def _build() -> typer.Typer:
     app.command("recipes")(recipes.command)
     app.add_typer(targets.app, name="targets")
     app.add_typer(specialists.app, name="specialists")
+    app.command("cost")(cost.command)
     app.command("doctor")(doctor.command)
     return app
 

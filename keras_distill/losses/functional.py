@@ -330,7 +330,6 @@ def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) 
         >>> [round(float(p), 3) for p in tf.exp(topk_log_probabilities(kept, classes=3))[0]]
         [0.787, 0.213]
     """
-    parts = (as_float(part) for part in teacher[1:] if part is not None)
-    teacher = TopK(teacher.indices, *parts)
+    teacher, _ = _topk.as_topk(teacher, teacher.logits)
     kept, rest = _topk.log_probabilities(teacher, classes, temperature)
     return tf.concat([kept, rest[..., None]], axis=-1)

@@ -41,6 +41,20 @@ class CostFit(Record):
     build: _Seconds = 0.0
 
 
+class CostBuild(Record):
+    """Building the store beside `teacher.predict` on the same data, in turn.
+
+    Attributes:
+        setting: As in `CostSteps`.
+        build: Seconds of each build.
+        predict: Seconds of each `predict`.
+    """
+
+    setting: str
+    build: tuple[_Seconds, ...]
+    predict: tuple[_Seconds, ...]
+
+
 class CostRatio(Record):
     """One price as a multiple of another.
 
@@ -70,6 +84,7 @@ class CostRecord(Record):
         batch_size: Examples in a step.
         steps: Single steps, taken in turn.
         fits: Whole fits, epoch by epoch in turn.
+        builds: Builds beside predictions.
         ratios: What follows.
         notes: What was left out, and why.
         machine: Processor and cores.
@@ -84,6 +99,7 @@ class CostRecord(Record):
     batch_size: int
     steps: tuple[CostSteps, ...]
     fits: tuple[CostFit, ...]
+    builds: tuple[CostBuild, ...] = ()
     ratios: tuple[CostRatio, ...]
     notes: tuple[str, ...] = ()
     machine: str

@@ -1,0 +1,222 @@
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_distill._checks import InputError
+from keras_distill._elements import TopK
+from keras_distill.benchmarks import cost_processes, cost_store, cost_study, cost_tables
+from keras_distill.benchmarks.cost import _step_ratios, cost, ratio_of_totals
+from keras_distill.benchmarks.cost_ways import Ways
+from keras_distill.cli import main
+from keras_distill.records.cost import CostFigure, CostRecord, CostSteps
+
+
+@pytest.fixture(scope="module")
+def record() -> CostRecord:
+    """Everything `cost` measures, of two tiny nets, one setting of oneDNN."""
+    return cost(
+        "mlp:8", "mlp:4", "digits", examples=96, batch_size=32, rounds=4, epochs=2, builds=2,
+        settings=["onednn"],
+    )  # fmt: skip
+
+
+def test_every_way_is_measured_in_its_turn(record):
+    assert {s.setting for s in record.steps} == {"onednn"}
+    counts = {s.way: len(s.ms) for s in record.steps}
+    assert counts == {"plain": 4, "store": 4, "online": 1, "keras": 1}
+    assert all(ms > 0 for steps in record.steps for ms in steps.ms)
+    assert [(fit.way, len(fit.epochs), fit.build > 0) for fit in record.fits] == [
+        ("store", 2, True),
+        ("keras", 2, False),
+    ]
+    assert [(len(b.build), len(b.predict)) for b in record.builds] == [(2, 2)]
+    names = [ratio.name for ratio in record.ratios]
+    assert "step: store / plain, onednn" in names
+    assert "fit of 2 epochs, build included: store / keras, onednn" in names
+    assert "throughput: build / teacher.predict, onednn" in names
+    assert record.examples == 96 and record.teacher == "mlp:8"
+
+
+def test_the_record_goes_round_and_into_tables(record, tmp_path):
+    assert CostRecord.load(record.save(tmp_path / "r.json")) == record
+    titles = [title for title, _, _ in cost_tables.sections(record)]
+    assert titles[0] == "One step of mlp:4 taught by mlp:8, batch 32"
+    assert len(titles) == 3
+    for _, columns, rows in cost_tables.sections(record):
+        assert all(len(row) == len(columns) for row in rows)
+
+
+def test_pairs_of_models_are_judged_by_their_targets(record):
+    figures = cost_study.pair_figures(record, alike=1e9, shipped=1e9)
+    by = {figure.name.partition(", ")[2]: figure for figure in figures}
+    assert by["fit of 2 epochs, build included: store / keras, onednn"].reached is True
+    assert by["step: store / plain, onednn"].target.startswith("median <= 1.02")
+    text = cost_tables.markdown(figures, "this machine")
+    assert text.count("\n| mlp:8 -> mlp:4") == len(figures)
+
+
+def test_ratios_compare_the_same_rounds_only():
+    def steps(setting, way, rounds, ms):
+        return CostSteps(setting=setting, way=way, rounds=rounds, ms=ms)
+
+    ratios = {
+        r.name: r
+        for r in _step_ratios(
+            [
+                steps("onednn", "plain", (0, 1, 2, 3), (1, 9, 1, 9)),
+                steps("onednn", "store", (0, 1, 2, 3), (2, 18, 2, 18)),
+                steps("onednn", "keras", (0, 2), (4, 4)),
+                steps("tf-default", "plain", (0, 1), (10, 10)),
+                steps("tf-default", "keras", (0, 2), (40, 40)),
+            ]
+        )
+    }
+    assert {name: (r.value, r.n) for name, r in ratios.items()} == {
+        "step: store / plain, onednn": (2.0, 4),
+        "step: keras / plain, onednn": (4.0, 2),
+        "step: store / keras, onednn": (0.5, 2),
+        "step: store / keras, as shipped": (0.05, 2),
+    }
+
+
+def test_a_fit_of_two_epochs_has_a_ratio_and_no_interval():
+    assert ratio_of_totals([3.0, 1.0], [6.0, 2.0], extra=2.0) == (0.75, None, None)
+    value, low, high = ratio_of_totals([9, 1, 2, 1, 2], [9, 2, 2, 2, 2], extra=0)
+    assert low < value < high
+
+
+def test_keras_distillation_is_left_out_for_a_tflite_teacher(tmp_path):
+    np.savez(tmp_path / "data.npz", x=np.zeros((4, 3)), y=np.zeros(4))
+    (tmp_path / "teacher.tflite").write_bytes(b"")
+    assert Ways(tmp_path, 2).available() == ["plain", "store", "online"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": 3}, "spec or a tf.data.Dataset"),
+        ({"rounds": 1}, "`rounds`"),
+        ({"settings": ["fast"]}, "`settings`"),
+        ({"ways": ["slow"]}, "`ways`"),
+        ({"split": "dev"}, "`split`"),
+        ({"batch_size": 500, "examples": 100}, "only 100 examples"),
+        ({"student": "nonsense:1"}, "nonsense"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    given = {"teacher": "mlp:4", "student": "mlp:4", "source": "digits", **arguments}
+    with pytest.raises(InputError, match=message):
+        cost(given.pop("teacher"), given.pop("student"), given.pop("source"), **given)
+
+
+def test_a_child_that_fails_says_why():
+    regression = tf.data.Dataset.from_tensor_slices(
+        (np.zeros((64, 3), np.float32), np.full(64, 7, np.int64))
+    )
+    two = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    wrong = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    with pytest.raises(InputError, match="process that measures ended"):
+        cost(two, wrong, regression, batch_size=32, rounds=2, settings=["onednn"])
+
+
+def test_the_command_prints_and_keeps_the_record(record, capsys, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        "keras_distill.benchmarks.cost.cost", lambda *models, **given: asked.update(given) or record
+    )
+    argv = ["cost", "mlp:8", "mlp:4", "--data", "digits", "--rounds", "4", "--setting", "onednn"]
+    argv += ["-o", str(tmp_path / "cost.json")]
+    assert main(argv) == 0
+    assert "store / plain" in capsys.readouterr().out
+    assert asked["settings"] == ("onednn",) and asked["rounds"] == 4
+    assert CostRecord.load(tmp_path / "cost.json") == record
+    assert main(argv) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main([*argv[:-2], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["teacher"] == "mlp:8"
+    assert main(["cost", "mlp:8", "mlp:4", "--data", "digits", "--setting", "x"]) == 2
+
+
+def test_builds_killed_at_random_moments_go_on_to_the_same_bytes(tmp_path):
+    found = cost_processes.killed_builds(tmp_path, 3, examples=3000)
+    assert found.killed == found.same == 3
+
+
+@pytest.mark.slow
+def test_twenty_builds_killed_at_random_moments(tmp_path):
+    found = cost_processes.killed_builds(tmp_path, 20, seed=1)
+    assert found.killed == found.same == 20
+    assert found.resumed > 5
+
+
+@pytest.mark.slow
+def test_the_writer_needs_no_more_memory_for_ten_times_the_records(tmp_path):
+    small, large = (
+        cost_processes.writer_memory(tmp_path / str(count), count) for count in (4_000, 40_000)
+    )
+    assert large < 1.05 * small
+
+
+def test_records_on_disk_are_their_payload(tmp_path):
+    assert [figure.value for figure in cost_store.record_bytes(tmp_path)] == [1.0] * 4
+
+
+def test_the_figure_of_reading_is_a_share(tmp_path):
+    figure = cost_store.read_path(tmp_path, examples=500, classes=20, epochs=3)
+    assert figure.value > 0 and figure.n == 3
+
+
+def test_losses_of_topk_by_the_chain_rule():
+    logits = np.array([[4.0, 2.0, 0.0, -1.0, -3.0]], np.float32)
+    rest = logits[0, 2:].astype(float)
+    masses = [[math.log(np.exp(rest / t).mean()) for t in (1, 4)]]
+    kept = TopK(
+        np.array([[0, 1]]), logits[:, :2], np.array([rest.mean()]), np.array([rest.var()]),
+        np.array(masses),
+    )  # fmt: skip
+    one, own, bins = cost_store._losses(logits, kept, 4.0)
+    p = np.exp(logits[0] / 4) / np.exp(logits[0] / 4).sum()
+    spread = np.array([*p[:2], *[p[2:].sum() / 3] * 3])
+    assert own == pytest.approx((p * np.log(p / spread)).sum(), abs=1e-7)
+    assert one == pytest.approx(own, abs=1e-6) and bins == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_same_student_comes_from_the_store_and_from_online(tmp_path):
+    found = cost_store.same_student(tmp_path, seeds=range(2), epochs=2, views=2)
+    np.testing.assert_allclose(found.stored, found.online, rtol=1e-3)
+    assert abs(found.figures[0].value) <= 0.5
+
+
+@pytest.mark.parametrize(("stored", "reached"), [([90, 92, 94], True), ([80, 82, 84], False)])
+def test_the_same_student_is_judged_by_the_spread_of_seeds(stored, reached):
+    online = [90.5, 91.5, 94.0]
+    curves = {"online": [[2.0, 1.0]] * 3, "stored": [[2.0, 1.1]] * 3}
+    accuracy, loss = cost_store._same_figures(curves, {"online": online, "stored": stored})
+    assert accuracy.value == pytest.approx(np.mean(stored) - 92)
+    assert accuracy.reached is reached
+    assert loss.value == pytest.approx(0.1)
+
+
+def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    ran = []
+
+    def piece(name):
+        def run(scratch, results):
+            ran.append(name)
+            return [CostFigure(name=name, value=1.0)]
+
+        return run
+
+    monkeypatch.setattr(
+        cost_study, "pieces", lambda data_dir: {name: piece(name) for name in ("one", "two")}
+    )
+    cost_study.study(tmp_path, only=["one"], report=lambda text: None)
+    text = cost_study.study(tmp_path, report=lambda text: None)
+    assert ran == ["one", "two"]
+    assert "| one | 1.000 |" in text and "| two | 1.000 |" in text
+    assert (tmp_path / "table.md").read_text() == text
