@@ -20,6 +20,7 @@ class Teacher(abc.ABC):
         temperature: The only temperature its logits are good for, None for any.
         output_shapes: Shapes `(None, ..., N)` in place of each output, None where not known.
         input_shapes: Shapes `(None, ...)` of its inputs in order, None where not known.
+        on_host: It leaves the graph for Python, so XLA cannot compile it.
         heads: What was taken off: a `Head`, or a dict by output name; None where not known.
     """
 
@@ -27,6 +28,7 @@ class Teacher(abc.ABC):
     temperature: float | None = None
     output_shapes: Any = None
     input_shapes: list[tuple] | None = None
+    on_host: bool = False
     heads: Any = None
 
     @abc.abstractmethod

@@ -32,6 +32,8 @@ class CallableTeacher(Teacher):
         [[2.0, 2.0, 2.0]]
     """
 
+    on_host = True
+
     def __init__(
         self,
         function: Callable[[Any], Any],

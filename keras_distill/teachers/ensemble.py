@@ -60,6 +60,7 @@ class TeacherEnsemble(Teacher):
         self.mean = check_choice("mean", mean, ("geometric", "arithmetic"))
         self.weights = _shares(weights, len(self.members))
         self.temperature = _temperature(self.mean, temperature)
+        self.on_host = any(member.on_host for member in self.members)
         self.name = f"ensemble of {len(self.members)}"
         self.output_shapes = _common("output", [m.output_shapes for m in self.members])
         self.input_shapes = _common("input", [m.input_shapes for m in self.members])

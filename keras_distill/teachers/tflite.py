@@ -27,6 +27,8 @@ class TFLiteTeacher(Teacher):
         InputError: If the file is not a readable .tflite file.
     """
 
+    on_host = True
+
     def __init__(
         self, path: str | os.PathLike, *, probabilities: bool = False, threads: int = 1
     ) -> None:

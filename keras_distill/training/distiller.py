@@ -96,7 +96,7 @@ class Distiller(EntryPoints):
             rule, remedy = "be left out beside explicit losses", "Give it to the losses."
             raise bad("temperature", rule, temperature, remedy)
         self._alpha = preparation.check_alpha(alpha)
-        self.evaluate_teacher = bool(evaluate_teacher)
+        self._evaluate_teacher = bool(evaluate_teacher)
         self.student = student
         self.soft_terms = terms.SoftTerms(
             *flatten_losses(distillation_losses, distillation_loss_weights)
@@ -114,6 +114,11 @@ class Distiller(EntryPoints):
     def alpha(self) -> Setting:
         """Weight of the soft terms. Give a schedule to change it while training."""
         return self._alpha
+
+    @property
+    def evaluate_teacher(self) -> bool:
+        """Whether `evaluate` runs the teacher."""
+        return self._evaluate_teacher
 
     @property
     def teacher(self) -> Teacher | None:
@@ -187,7 +192,7 @@ class Distiller(EntryPoints):
         """One step of `evaluate`: changes no variable but the metrics'."""
         x, targets, sample_weight = hard_term.unpack(data)
         stored = targets.teacher is not None and not self.soft_terms.layer_names("teacher")
-        teacher = self._teacher_view(x, targets) if stored or self.evaluate_teacher else None
+        teacher = self._teacher_view(x, targets) if stored or self._evaluate_teacher else None
         return self._logs(x, self._forward(x, targets, sample_weight, teacher, training=False))
 
     def _teacher_view(self, x: Any, targets: Targets) -> terms.View:

@@ -38,8 +38,13 @@ class EntryPoints(keras.Model):
         y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        *,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
         class_weight: Any = None,
+        sample_weight: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         """Trains the student; arguments as for `keras.Model.fit`.
@@ -52,23 +57,45 @@ class EntryPoints(keras.Model):
             y: Labels or `Targets`, beside arrays.
             batch_size: As in Keras.
             epochs: As in Keras.
+            verbose: As in Keras.
+            callbacks: As in Keras.
+            validation_split: As in Keras.
+            validation_data: As in Keras. Without stored soft targets its loss is the hard one,
+                whatever alpha.
+            shuffle: As in Keras.
             class_weight: Weights by class id, 1 where none is given and for unlabelled rows.
-            **kwargs: As in Keras. The loss of `validation_data` without stored soft targets is the
-                hard one, whatever alpha.
+            sample_weight: As in Keras; weighs the hard and the soft terms.
+            **kwargs: As in Keras.
 
         Raises:
             InputError: If the data do not fit, before the first step where that can be known.
         """
         self._prepare(x, y, batch_size, training=True)
         self._set_class_weight(class_weight)
-        # Keras warns of its own default, shuffle=True, for every data set.
-        kwargs.setdefault("shuffle", not isinstance(x, tf.data.Dataset))
-        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
         with readable_errors():
-            return super().fit(x, y, batch_size, epochs, **kwargs)
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                validation_data,
+                # Keras warns of its own default for every data set.
+                shuffle and not isinstance(x, tf.data.Dataset),
+                sample_weight=hard_term.pack_weights(y, sample_weight),
+                **kwargs,
+            )
 
     def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
     ) -> Any:
         """The student's losses and metrics; arguments as for `keras.Model.evaluate`.
 
@@ -76,15 +103,17 @@ class EntryPoints(keras.Model):
             x: As for `fit`.
             y: As for `fit`.
             batch_size: As in Keras.
+            verbose: As in Keras.
+            sample_weight: As for `fit`.
             **kwargs: As in Keras.
 
         Raises:
             InputError: If the data do not fit.
         """
         self._prepare(x, y, batch_size, training=False)
-        kwargs["sample_weight"] = hard_term.pack_weights(y, kwargs.get("sample_weight"))
+        sample_weight = hard_term.pack_weights(y, sample_weight)
         with readable_errors():
-            return super().evaluate(x, y, batch_size, **kwargs)
+            return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     def train_on_batch(
         self,
@@ -110,7 +139,7 @@ class EntryPoints(keras.Model):
 
     def _set_class_weight(self, class_weight: Any) -> None:
         if class_weight != self._class_weight:
-            self._class_weight = class_weight
+            self._class_weight = None if class_weight is None else dict(class_weight)
             self.train_function = None
 
     def _prepare(self, x: Any, y: Any, batch_size: int | None, *, training: bool) -> None:
@@ -132,6 +161,7 @@ class EntryPoints(keras.Model):
             with self.distribute_strategy.scope():
                 self.compile("adam", loss)
         check_from_logits(self.loss, self._reader.heads)
+        self._source.check_compiler(self.jit_compile)
 
     def _check_data(self, known: Targets | None, peek: Callable[[], tuple[Any, Any]]) -> None:
         stored = known is not None and known.teacher is not None

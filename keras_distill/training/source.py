@@ -68,6 +68,18 @@ class TeacherSource:
                 " input to the teacher's."
             )
 
+    def check_compiler(self, jit_compile: bool) -> None:
+        """Refuses XLA for a teacher that runs on the host.
+
+        Raises:
+            InputError: If both are there.
+        """
+        if jit_compile and self.teacher is not None and self.teacher.on_host:
+            raise InputError(
+                f"`jit_compile` must be False with {type(self.teacher).__name__}, which XLA cannot"
+                " compile. Store its logits (SoftTargetStore), or leave jit_compile out."
+            )
+
     def look(self, x: Any) -> Any:
         """The live teacher's logits for the student's inputs, checked as `Teacher.look` does."""
         return self.teacher.look(self._preprocessed(x))

@@ -84,7 +84,10 @@ def mixed(hard: Any, soft: Any, alpha: Any) -> Any:
         return soft
     if hard is None:
         check_without_labels(alpha)
-    return hard if fixed and alpha == 0 else (1.0 - alpha) * hard + alpha * soft
+    if fixed and alpha == 0:
+        return hard
+    alpha = alpha if fixed else tf.cast(alpha, hard.dtype)
+    return (1.0 - alpha) * hard + alpha * tf.cast(soft, hard.dtype)
 
 
 def check_without_labels(alpha: Any) -> None:
@@ -107,11 +110,15 @@ def check_finite(teacher: Any) -> Any:
     """
     if isinstance(teacher, dict):
         return {name: check_finite(value) for name, value in teacher.items()}
-    tensor = tf.convert_to_tensor(teacher.logits if isinstance(teacher, TopK) else teacher)
+    if isinstance(teacher, TopK):
+        # The indices are integers, which pass as they are.
+        return TopK(*(part if part is None else check_finite(part) for part in teacher))
+    tensor = tf.convert_to_tensor(teacher)
+    if not tensor.dtype.is_floating:
+        return tensor
     good = tf.reduce_all(tensor <= tensor.dtype.max)
     with tf.control_dependencies([tf.debugging.Assert(good, [NOT_FINITE])]):
-        checked = tf.identity(tensor)
-    return teacher._replace(logits=checked) if isinstance(teacher, TopK) else checked
+        return tf.identity(tensor)
 
 
 def layer_names(loss: Any) -> tuple[str | None, str | None]:
@@ -173,8 +180,11 @@ class SoftTerms:
         for i, loss in enumerate(self.losses):
             value = self._term(i, loss, teacher, student, batch, step)
             weight = value_at(self.weights[i], step)
-            plain = not tf.is_tensor(weight) and weight == 1
-            total += value if plain else weight * value
+            if tf.is_tensor(weight):
+                weight = tf.cast(weight, value.dtype)
+            elif weight == 1:
+                weight = None
+            total += value if weight is None else weight * value
         return total
 
     def _term(

@@ -294,6 +294,14 @@ def test_uncompiled_fit_of_an_unbuilt_student(data, kind):
     assert student.built and distiller.optimizer.iterations.numpy() == 2
 
 
+def test_arguments_by_position_as_in_keras(mlp, data):
+    x, y = data
+    distiller = Distiller(mlp(16, seed=1), mlp(4))
+    history = distiller.fit(x, y, 10, 2, 0, None, 0.5, None, False, {0: 2.0}, np.ones(40))
+    assert len(history.history["val_loss"]) == 2 and distiller.optimizer.iterations == 4
+    assert len(distiller.evaluate(x, y, 10, 0, np.ones(40))) == 2
+
+
 def test_fit_goes_on_after_fit(mlp, data):
     x, y = data
     distiller = Distiller(mlp(16, seed=1), mlp(4))

@@ -281,6 +281,15 @@ def test_schedules_follow_the_step_without_retracing(mlp, batch):
     assert len(traces) <= 2  # Keras traces its function once, TensorFlow may once more
 
 
+def test_schedules_of_any_number_type(mlp, batch, one_step):
+    x, y, _ = batch
+    expected = one_step(Distiller(mlp(16, seed=1), mlp(), SoftTargetLoss(), 2.0, alpha=0.5), x, y)
+    half = lambda step: tf.constant(0.5, tf.float64)  # noqa: E731
+    twice = lambda step: tf.constant(2, tf.int64)  # noqa: E731
+    ours = one_step(Distiller(mlp(16, seed=1), mlp(), SoftTargetLoss(), twice, alpha=half), x, y)
+    assert ours[0] == pytest.approx(expected[0], rel=1e-6)
+
+
 def test_token_masks_are_rescaled_as_keras_does(batch, one_step):
     keras.utils.set_random_seed(0)
     tokens = np.array([[3, 1, 2, 0, 0], [4, 0, 0, 0, 0], [1, 2, 3, 4, 1]])

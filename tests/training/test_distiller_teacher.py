@@ -139,6 +139,28 @@ def test_a_function_teaches(mlp, batch, shape):
         np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
 
 
+def test_xla_cannot_compile_a_function(mlp, batch):
+    x, y, _ = batch
+    function = CallableTeacher(lambda x: x[:, :3], output_shape=(3,))
+    for teacher in (function, [function, mlp()]):
+        distiller = Distiller(teacher, mlp())
+        distiller.compile("sgd", CE, jit_compile=True)
+        with pytest.raises(InputError, match="`jit_compile` must be False with"):
+            distiller.fit(x, y, verbose=0)
+
+
+def test_a_student_in_double_precision(batch, one_step, mlp):
+    x, y, _ = batch
+    student = keras.Sequential(
+        [keras.Input((8,), dtype="float64"), layers.Dense(3, dtype="float64")]
+    )
+    student.set_weights(mlp().get_weights())
+    expected = one_step(Distiller(mlp(16, seed=1), mlp()), x, y)[0]
+    assert one_step(Distiller(mlp(16, seed=1), student), x, y)[0] == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
 def test_a_teacher_with_its_own_input_size_and_preprocessing(batch):
     rng = np.random.default_rng(0)
     x, y = rng.uniform(size=(6, 8, 8, 1)).astype("float32"), rng.integers(0, 3, 6)
@@ -190,8 +212,10 @@ def test_a_student_in_half_precision(mlp, batch):
         np.testing.assert_allclose(a, b, atol=5e-3)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("how", ["live", "arrays", "data set"])
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [("live", np.nan), ("arrays", np.inf), ("data set", np.nan), ("data set", np.inf)],
+)
 def test_nan_in_teacher_logits_stops_before_any_update(mlp, batch, value, how):
     x, y, _ = batch
     t = np.zeros((12, 3), "float32")
