@@ -90,9 +90,12 @@ def _check_classes(teacher: teachers.Teacher, inputs: Inputs) -> None:
     try:
         logits = teacher.predict(x.numpy()[:2])
     except (ValueError, TypeError) as error:
+        # Keras's own message stands below the lines of the traced code.
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if "Error: " in line), lines[0])
         raise InputError(
             f"The teacher cannot take the data: inputs of shape {inputs.splits.input_shape}"
-            f" ({str(error).splitlines()[0]})."
+            f" ({reason})."
         ) from error
     if isinstance(logits, dict) or logits.shape != (min(2, len(x)), inputs.splits.num_classes):
         given = "several outputs" if isinstance(logits, dict) else f"shape {logits.shape}"

@@ -163,6 +163,14 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
         run(recipes.from_scratch({**SMALL, "student.model": seven}), tmp_path / "out")
 
 
+def test_a_teacher_of_another_input_is_refused_with_the_reason(tmp_path):
+    net = keras.Sequential([keras.Input((9, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    net.save(tmp_path / "tall.keras")
+    recipe = recipes.from_scratch({**SMALL, "teacher.model": str(tmp_path / "tall.keras")})
+    with pytest.raises(InputError, match=r"cannot take the data.*\(.*Error: .*\)\.$"):
+        run(recipe, tmp_path / "out")
+
+
 def test_a_student_that_ends_in_softmax_is_trained_as_one_that_ends_in_logits(tmp_path):
     logits = models.build("mlp:8", input_shape=(8, 8, 1), num_classes=10, seed=0)
     logits.save(tmp_path / "logits.keras")
