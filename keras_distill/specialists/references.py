@@ -1,6 +1,6 @@
 """What `combine` is measured against: the paper's gradient descent, and L-BFGS, both on logits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,19 +134,24 @@ def lbfgs(
             value, gradient = loss(u[None])
             return value[0], gradient[0]
 
-        def enough(intermediate_result, row=row):
-            if goal is not None and intermediate_result.fun <= goal[row]:
-                raise StopIteration
-
         result = minimize(
             flat,
             np.log(np.maximum(loss.generalist[0], 1e-3)),
             jac=True,
             method="L-BFGS-B",
-            callback=enough,
+            callback=_stop_at(-np.inf if goal is None else goal[row]),
             options={"maxiter": max_steps, "maxfun": 2 * max_steps, "ftol": 1e-15, "gtol": 1e-10},
         )
         q = np.exp(result.x - result.x.max())
         found.append(q / q.sum())
         iterations.append(result.nit)
     return np.stack(found), np.array(iterations)
+
+
+def _stop_at(goal: float) -> Callable[..., None]:
+    # SciPy tells by the parameter's name what to pass, so there must be this one and no other.
+    def enough(intermediate_result):
+        if intermediate_result.fun <= goal:
+            raise StopIteration
+
+    return enough

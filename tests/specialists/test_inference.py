@@ -135,6 +135,15 @@ def test_grouping_classes_does_not_change_the_answer():
     np.testing.assert_allclose(combine(generalist, specialists, sets), other, atol=1e-5)
 
 
+def test_lbfgs_stops_at_its_goal():
+    rng = np.random.default_rng(8)
+    case = random_case(rng, 3, zeros=False)
+    goal = objective(combine(*case), *case) + 1e-2
+    stopped, few = lbfgs(*case, goal=goal)
+    _, many = lbfgs(*case)
+    assert (objective(stopped, *case) <= goal).all() and (few < many).all()
+
+
 def test_nobody_active_is_the_generalist():
     rng = np.random.default_rng(1)
     generalist, specialists, sets, active = random_case(rng, 6, zeros=True)
