@@ -17,7 +17,7 @@ from keras_distill.compress._kernels import kernel_of
 from keras_distill.compress._objective import Objective
 from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized
 from keras_distill.export import KerasSource
-from keras_distill.export._convert import SIGNATURE
+from keras_distill.export.sources import SIGNATURE
 from keras_distill.records.compress import FakeQuantRecord
 
 _BATCH = 128
@@ -128,7 +128,8 @@ class FakeQuantSource(KerasSource):
         super().__init__(model.student)
         self._model = model
 
-    def _call(self, *flat: Any) -> dict[str, Any]:
+    def call(self, *flat: Any) -> dict[str, Any]:
+        """The outputs of a batch by name; inputs flat."""
         return dict(zip(self.outputs, self._model.call(list(flat)), strict=True))
 
     def save(self, folder: Path, batch_size: int | None) -> None:
@@ -136,7 +137,7 @@ class FakeQuantSource(KerasSource):
         signature = [
             tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in self.inputs
         ]
-        function = tf.function(self._call, input_signature=signature)
+        function = tf.function(self.call, input_signature=signature)
         module = tf.Module()
         module.net = self._model.net
         tf.saved_model.save(module, str(folder), {SIGNATURE: function})
