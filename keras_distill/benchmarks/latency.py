@@ -16,6 +16,7 @@ from keras_distill._isolated import Worker
 from keras_distill.records.benchmark import LatencyRecord, RatioRecord
 
 _WARM_UP = 3
+_SECONDS = 900.0  # that one request to a worker may take
 
 
 class Timing(NamedTuple):
@@ -114,7 +115,7 @@ def _measure(
             if isinstance(model, keras.Model):
                 subjects[name] = _KerasCalls(model, x)
             else:
-                subjects[name] = Worker(model, threads=threads)
+                subjects[name] = Worker(model, threads=threads, timeout=_SECONDS)
                 stack.callback(subjects[name].close)
         cold = {name: subject.cold_start(x) for name, subject in subjects.items()}
         single = _rounds(subjects, runs)

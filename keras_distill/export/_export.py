@@ -217,7 +217,7 @@ def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, GateRec
         work.reference,
         produced,
         quantization=name,
-        labels=work.judged_on.y,
+        labels=work.classes,
         max_drop=work.options.max_drop,
         limit=(work.options.limits or {}).get(name),
         source=work.judged_on.source,

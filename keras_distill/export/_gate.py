@@ -67,23 +67,59 @@ def class_ids(labels: Any, outputs: np.ndarray) -> np.ndarray:
     """Labels as class ids `(n, …)`, for outputs `(n, …, classes)`.
 
     Args:
-        labels: Class ids, with or without a last axis of 1, or one-hot rows.
+        labels: Class ids, with or without a last axis of 1, or rows of probabilities (one-hot).
         outputs: What they label.
 
     Raises:
-        InputError: If the shapes do not fit.
+        InputError: If the labels are something else.
+
+    Example:
+        >>> class_ids([[0, 1], [1, 0]], np.zeros((2, 2))).tolist()
+        [1, 0]
     """
     labels = np.asarray(labels)
-    if labels.shape == outputs.shape and outputs.shape[-1] > 1:
-        labels = labels.argmax(-1)
-    elif labels.ndim == outputs.ndim and labels.shape[-1] == 1:
+    if labels.ndim == outputs.ndim and labels.shape[-1] == 1:
         labels = labels[..., 0]
+    elif _are_probabilities(labels, outputs):
+        labels = labels.argmax(-1)
     if labels.shape != outputs.shape[:-1] or labels.dtype.kind not in "iu":
         raise InputError(
             f"`data` must have class ids {outputs.shape[:-1]} or one-hot rows for outputs of shape"
             f" {outputs.shape}. Received: labels {labels.dtype} {labels.shape}"
         )
     return labels
+
+
+def _are_probabilities(labels: np.ndarray, outputs: np.ndarray) -> bool:
+    if labels.shape != outputs.shape or labels.dtype.kind not in "iufb":
+        return False
+    return bool((labels >= 0).all() and (np.abs(labels.sum(-1) - 1.0) < 1e-3).all())
+
+
+def labelled_classes(labels: Any, reference: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Class ids by output, for the outputs that have them; what a regression aims at is left out.
+
+    Args:
+        labels: Those of one output, a dict by output, a list in their order, or None.
+        reference: The outputs by name.
+
+    Raises:
+        InputError: If whole-number labels do not fit their output, or none of an output's rows is
+            labelled.
+    """
+    found = {}
+    for name, outputs in reference.items():
+        own = _labels_of(labels, name, list(reference))
+        if own is None or outputs.ndim < 2 or outputs.shape[-1] < 2:
+            continue
+        regression = np.asarray(own).dtype.kind == "f" and not _are_probabilities(
+            np.asarray(own), outputs
+        )
+        if not regression:
+            found[name] = class_ids(own, outputs)
+            if (found[name] < 0).all():
+                raise InputError(f"`data` has no labelled row for output {name!r}.")
+    return found
 
 
 def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:
@@ -99,7 +135,7 @@ def judge(
     produced: Mapping[str, np.ndarray],
     *,
     quantization: str,
-    labels: Any = None,
+    labels: Mapping[str, np.ndarray] | None = None,
     max_drop: float | None = None,
     limit: float | None = None,
     source: str,
@@ -110,7 +146,7 @@ def judge(
         reference: Keras's outputs by name, `(n, …)`.
         produced: The file's outputs, likewise.
         quantization: Its precision; chooses the limit and the advice.
-        labels: Class ids or one-hot rows, or a dict by output; None: unlabelled.
+        labels: Class ids by output, see `labelled_classes`.
         max_drop: The most accuracy points it may lose.
         limit: Instead of `LIMITS[quantization]`.
         source: Where the samples came from.
@@ -129,7 +165,7 @@ def judge(
         else:
             measured = difference(expected, got)
             failures += _too_far(name, measured, limit, quantization)
-            entry |= _classified(name, expected, got, labels, list(reference))
+            entry |= _classified(expected, got, (labels or {}).get(name))
             failures += _too_wrong(entry, max_drop, quantization)
         keys = ("max_difference", "relative_difference", "noise")
         outputs.append(OutputGate(**entry, **dict(zip(keys, measured, strict=True))))
@@ -153,15 +189,11 @@ def _too_far(name: str, measured: tuple, limit: float, quantization: str) -> lis
     ]
 
 
-def _classified(
-    name: str, expected: np.ndarray, got: np.ndarray, labels: Any, names: list[str]
-) -> dict[str, float]:
+def _classified(expected: np.ndarray, got: np.ndarray, ids: np.ndarray | None) -> dict[str, float]:
     if expected.ndim < 2 or expected.shape[-1] < 2:
         return {}
     found = {"agreement": metrics.agreement(expected, got)}
-    own = _labels_of(labels, name, names)
-    if own is not None:
-        ids = class_ids(own, expected)
+    if ids is not None:
         found["accuracy_keras"] = metrics.accuracy(expected, ids)
         found["accuracy"] = metrics.accuracy(got, ids)
     return found

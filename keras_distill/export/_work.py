@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_distill._checks import InputError
-from keras_distill.export import _calibration
+from keras_distill.export import _calibration, _gate
 from keras_distill.export.options import ExportOptions
 from keras_distill.export.samples import Samples, take
 from keras_distill.export.sources import KerasSource, Source
@@ -23,6 +23,7 @@ class Work(NamedTuple):
         calibration: Rows to measure ranges on, if given.
         judged_on: Rows the gate compares on.
         reference: The model's outputs on them.
+        classes: Class ids of these rows by output, where there are any.
         said: Warnings given.
     """
 
@@ -31,6 +32,7 @@ class Work(NamedTuple):
     calibration: Samples | None
     judged_on: Samples
     reference: dict[str, np.ndarray]
+    classes: dict[str, np.ndarray]
     said: tuple[str, ...]
 
     @property
@@ -52,7 +54,7 @@ def prepare(source: Source, o: ExportOptions, integer: bool) -> Work:
         integer: Whether a precision needs calibration.
 
     Raises:
-        InputError: If rows do not fit, or the model itself gives NaN.
+        InputError: If rows or labels do not fit, or the model itself gives NaN.
     """
     model = source.model if isinstance(source, KerasSource) else None
     calibration = _take_calibration(source, o)
@@ -72,9 +74,12 @@ def prepare(source: Source, o: ExportOptions, integer: bool) -> Work:
     for name, values in reference.items():
         if not np.isfinite(values).all():
             raise InputError(f"Model {source.name!r} itself gives NaN or infinity ({name!r}).")
+    classes = _gate.labelled_classes(judged_on.y, reference)
+    if o.max_drop is not None and not classes:
+        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
     for text in said:
         warnings.warn(text, stacklevel=5)
-    return Work(source, o, calibration, judged_on, reference, tuple(said))
+    return Work(source, o, calibration, judged_on, reference, classes, tuple(said))
 
 
 def _take_calibration(source: Source, o: ExportOptions) -> Samples | None:
@@ -91,9 +96,6 @@ def _take_calibration(source: Source, o: ExportOptions) -> Samples | None:
 
 
 def _take_data(source: Source, o: ExportOptions) -> Samples:
-    rows = take(
+    return take(
         "data", o.data, source.inputs, o.gate_samples, splits=("validation",), data_dir=o.data_dir
     )
-    if o.max_drop is not None and rows.y is None:
-        raise InputError("`data` must have labels, (x, y), for `max_drop` to be judged.")
-    return rows

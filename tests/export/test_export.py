@@ -183,7 +183,7 @@ def test_a_failed_file_is_kept_on_request_and_its_record_says_so(tmp_path):
     assert LiteRTModel(path).inputs[0].shape == (1, 784)
 
 
-def test_sparse_leaves_zeros_out(tmp_path):
+def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
     net = _wide()
     kernel, *rest = net.get_weights()
     # Blocks of zeros, as structured pruning leaves them.
@@ -192,6 +192,7 @@ def test_sparse_leaves_zeros_out(tmp_path):
     sparse = kd.export_tflite(net, tmp_path / "sparse.tflite", sparse=True)
     assert sparse.bytes < net.count_params() * 4 / 3
     assert sparse.recipe.sparse and sparse.gate.passed
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,9 @@ def test_sparse_leaves_zeros_out(tmp_path):
         ({"quantization": "dynamic", "sparse": True}, "a sparse dynamic file does not load"),
         ({"max_drop": 1}, "`max_drop` needs labelled rows"),
         ({"max_drop": -1}, "`max_drop` must be in 0..100"),
-        ({"max_drop": 1, "data": PIXELS}, r"`data` must have labels, \(x, y\)"),
+        ({"max_drop": 1, "data": PIXELS}, "`max_drop` needs `data` with class labels"),
+        ({"data": (PIXELS, LABELS[:, None] + [0, 1])}, "must have class ids"),
+        ({"data": (PIXELS, LABELS * 0 - 1)}, "no labelled row"),
         ({"batch_size": 0}, "`batch_size` must be a whole number >= 1"),
         ({"io": "int8"}, "`io` must be one of integer, float32"),
         ({"limits": {"int9": 1}}, "`limits` must be one of"),

@@ -3,7 +3,7 @@ import pytest
 
 from keras_distill._checks import InputError
 from keras_distill.export import LIMITS, class_ids
-from keras_distill.export._gate import difference, judge
+from keras_distill.export._gate import difference, judge, labelled_classes
 
 REFERENCE = np.array([[0.0, 4.0], [2.0, -2.0]], np.float32)
 
@@ -76,7 +76,7 @@ def test_wrong_shape():
 def test_accuracy_may_fall_by_max_drop_and_no_more():
     swapped = REFERENCE.copy()
     swapped[0] = swapped[0, ::-1]
-    labels = np.array([1, 0])
+    labels = {"y": np.array([1, 0])}
     gate = _judge(swapped, labels=labels, limit=9.0, max_drop=50.0)
     assert gate.passed
     assert (gate.outputs[0].accuracy_keras, gate.outputs[0].accuracy) == (1.0, 0.5)
@@ -88,16 +88,31 @@ def test_accuracy_may_fall_by_max_drop_and_no_more():
 
 
 def test_labels_of_several_outputs_go_by_name():
-    outputs = {"a": REFERENCE, "b": REFERENCE[:, :1]}
-    labels = {"a": np.array([1, 0])}
+    outputs = {"a": REFERENCE, "b": REFERENCE[:, :1], "c": REFERENCE}
+    ids = np.array([1, 0])
+    labels = labelled_classes({"a": ids, "b": np.ones(2)}, outputs)
+    assert list(labels) == ["a"]
+    in_order = labelled_classes([ids, np.ones(2), np.eye(2)[ids]], outputs)
+    assert list(in_order) == ["a", "c"]
     gate = judge(outputs, outputs, quantization="int8", labels=labels, source="test")
     assert gate.outputs[0].accuracy == 1.0
-    assert gate.outputs[1].agreement is None and gate.outputs[1].accuracy is None
+    assert gate.outputs[1].agreement is None and gate.outputs[2].accuracy is None
+
+
+def test_what_a_regression_aims_at_is_no_class():
+    assert labelled_classes(np.array([[0.5, 2.0], [1.0, 1.0]]), {"y": REFERENCE}) == {}
+    assert labelled_classes(None, {"y": REFERENCE}) == {}
+
+
+def test_rows_without_a_label():
+    assert list(labelled_classes(np.array([-1, 0]), {"y": REFERENCE})) == ["y"]
+    with pytest.raises(InputError, match="no labelled row for output 'y'"):
+        labelled_classes(np.array([-1, -1]), {"y": REFERENCE})
 
 
 def test_class_ids_and_one_hot():
     ids = np.array([1, 0])
-    for labels in (ids, ids[:, None], np.eye(2)[ids], ids.tolist()):
+    for labels in (ids, ids[:, None], np.eye(2)[ids], ids.tolist(), [[0.1, 0.9], [0.8, 0.2]]):
         np.testing.assert_array_equal(class_ids(labels, REFERENCE), ids)
     with pytest.raises(InputError, match=r"class ids \(2,\) or one-hot rows"):
         class_ids(np.array([1, 0, 1]), REFERENCE)
