@@ -1,9 +1,6 @@
 """Size, latency and quality of several models side by side."""
 
-import datetime
-import importlib.metadata
 import os
-import platform
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_distill import _isolated
+from keras_distill import _isolated, _machine
 from keras_distill._checks import GateError, InputError, check_choice
 from keras_distill.benchmarks._graph import read_graph
 from keras_distill.benchmarks.latency import Timing, measure_latency
@@ -40,7 +37,6 @@ _SPLITS = ("train", "validation", "test")
 _RANDOM_ROWS = 32
 _NARROW = 8.0  # span of real values of an input that is not made for 0..255
 _SHIFTED = "raw pixels were given as q = x - 128, for its input range is narrow"
-_PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert")
 
 
 class _Subject(NamedTuple):
@@ -111,9 +107,9 @@ def benchmark(
         entries=entries,
         data=None if data is None else rows.source,
         split=split if isinstance(data, str) else None,
-        machine=machine(),
-        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        machine=_machine.describe(),
+        versions=_machine.versions(),
+        created=_machine.now(),
     )
 
 
@@ -269,15 +265,3 @@ def _predict(s: _Subject, x: Any) -> np.ndarray | dict[str, np.ndarray]:
 
 def _shifts(s: _Subject, x: Any) -> bool:
     return s.shift_pixels and not isinstance(x, dict) and x.dtype == np.uint8
-
-
-def machine() -> str:
-    """Processor and cores, as the system names them."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    return f"{name}, {os.cpu_count()} cores"

@@ -1,8 +1,6 @@
 """The price of distilling: plain fit, ours from the store, ours online, keras.distillation."""
 
 import contextlib
-import datetime
-import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,9 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill import _stats, data, models
+from keras_distill import _machine, _stats, data, models
 from keras_distill._checks import InputError, check_choice, check_count
-from keras_distill.benchmarks._benchmark import machine
 from keras_distill.benchmarks.cost_ways import WAYS
 from keras_distill.benchmarks.cost_worker import SETTINGS, Worker
 from keras_distill.records.cost import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
@@ -30,7 +27,6 @@ _COMPARED = (
     ("tf-default", "tf-default", "tf-default"),
     ("onednn", "tf-default", "as shipped"),
 )
-_PACKAGES = ("keras-distill", "keras", "tensorflow")
 
 Report = Callable[[int, int], None]
 
@@ -116,9 +112,9 @@ def cost(
             for way in ways
             if way not in there
         ),
-        machine=machine(),
-        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        machine=_machine.describe(),
+        versions=_machine.versions(),
+        created=_machine.now(),
     )
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from keras_distill import _machine
 from keras_distill.benchmarks import cost_processes, cost_store
-from keras_distill.benchmarks._benchmark import machine
 from keras_distill.benchmarks.cost import cost
 from keras_distill.benchmarks.cost_tables import markdown
 from keras_distill.records.base import Record
@@ -86,7 +86,9 @@ def study(
             with tempfile.TemporaryDirectory(prefix="keras-distill-") as scratch:
                 figures = tuple(run(Path(scratch), results))
             seconds = time.perf_counter() - begun
-            Piece(name=name, seconds=seconds, machine=machine(), figures=figures).save(path)
+            Piece(name=name, seconds=seconds, machine=_machine.describe(), figures=figures).save(
+                path
+            )
             report(f"{name}: {seconds:.0f} s")
         if path.exists():
             found.append(Piece.load(path))

@@ -1,0 +1,1 @@
+"""Recipes, runs and what keeps a run resumable."""

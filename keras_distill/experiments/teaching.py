@@ -141,7 +141,9 @@ def _train(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> tuple[Path,
 
 def save_plain(model: keras.Model, path: Path) -> None:
     """Saves architecture and weights; optimizer state of a finished training is of no use."""
-    plain = keras.models.clone_model(model)
+    config = keras.saving.serialize_keras_object(model)
+    config.pop("compile_config", None)
+    plain = keras.saving.deserialize_keras_object(config)
     plain.set_weights(model.get_weights())
     with _files.atomic_path(path, overwrite=True) as temporary:
         plain.save(temporary)

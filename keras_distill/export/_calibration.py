@@ -11,6 +11,7 @@ from keras_distill.export.samples import Samples
 from keras_distill.export.sources import InputInfo
 
 FEWEST, ENOUGH = 2, 50  # rows: fewer is an error, fewer is a warning
+_FAR = 10  # expected ranges away: wrong units, too
 _NARROW = 0.02  # of the expected range: certainly the wrong units
 
 
@@ -96,7 +97,7 @@ def check_calibration(samples: Samples, model: Any, batch_size: int | None) -> l
 
 def _check_range(a: np.ndarray, model: keras.Model) -> list[str]:
     rescaling = first_rescaling(model)
-    if rescaling is None:
+    if rescaling is None or _is_identity(rescaling):
         return []
     low, high = raw_range(rescaling)
     expected, span = high - low, float(a.max()) - float(a.min())
@@ -106,12 +107,17 @@ def _check_range(a: np.ndarray, model: keras.Model) -> list[str]:
             f" Rescaling layer turns into its own range. Received: {a.min():g}..{a.max():g}."
             " They look scaled already; give the values before scaling."
         )
-    if a.min() < low - expected or a.max() > high + expected:
+    # A layer that standardises is made for a few deviations more on either side.
+    if a.min() < low - _FAR * expected or a.max() > high + _FAR * expected:
         return [
             f"calibration spans {a.min():g}..{a.max():g}, far outside {low:g}..{high:g}, for which"
             " the model's Rescaling layer is made"
         ]
     return []
+
+
+def _is_identity(rescaling: keras.layers.Rescaling) -> bool:
+    return bool(np.all(np.equal(rescaling.scale, 1)) and np.all(np.equal(rescaling.offset, 0)))
 
 
 def check_covers(calibration: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> None:

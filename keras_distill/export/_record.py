@@ -1,11 +1,9 @@
 """The record of one exported file."""
 
-import datetime
 import gzip
-import importlib.metadata
 from pathlib import Path
 
-from keras_distill import _files
+from keras_distill import _files, _machine
 from keras_distill._isolated import Probe
 from keras_distill.export import _calibration
 from keras_distill.export._process import Converted
@@ -20,8 +18,6 @@ from keras_distill.records.export import (
     ModelRecord,
     TensorRecord,
 )
-
-_PACKAGES = ("keras-distill", "keras", "tensorflow", "ai-edge-litert", "ai-edge-quantizer")
 
 
 def make_record(
@@ -44,8 +40,8 @@ def make_record(
         preprocessing=preprocessing(work.source),
         warnings=work.said,
         seconds=made.seconds,
-        versions={package: importlib.metadata.version(package) for package in _PACKAGES},
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        versions=_machine.versions(),
+        created=_machine.now(),
     )
 
 

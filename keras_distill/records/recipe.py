@@ -33,6 +33,13 @@ class DataPart(Record):
     data_dir: str | None = None
     labels: int | float | None = None
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("must be a count >= 1, or a share in 0..1 such as 0.1")
+        return value
+
     @field_validator("labels")
     @classmethod
     def _count_or_share(cls, value: int | float | None) -> int | float | None:
