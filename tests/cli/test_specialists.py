@@ -32,7 +32,7 @@ def _train(place, *more):
     generalist, out = str(place / "generalist.keras"), str(place / "out")
     return [
         "specialists", "train", "--generalist", generalist, "--data", "digits", "--clusters", "2",
-        "--epochs", "2", "-o", out, *more,
+        "--epochs", "2", "--alpha", "0", "-o", out, *more,
     ]  # fmt: skip
 
 

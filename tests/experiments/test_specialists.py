@@ -15,7 +15,7 @@ STUDY = SpecialistsStudy.parse(
         "name": "tiny",
         "source": "digits",
         "model": "mlp:16",
-        "clusters": 3,
+        "clusters": 2,
         "seeds": 2,
         "members": 1,
         "generalist": {"training": {"epochs": 2, "learning_rate": 0.005}},
@@ -82,13 +82,16 @@ def test_a_failed_piece_is_reported_at_the_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(specialist_nets, "net_job", fails)
     ended = []
+    labels_alone = STUDY.specialist.model_copy(update={"alpha": 0.0})
+    study = STUDY.model_copy(update={"seeds": 1, "specialist": labels_alone})
     run = SpecialistsRun(
-        STUDY.model_copy(update={"seeds": 1}), tmp_path / "work", tmp_path / "results",
-        backend="in-turn", report=lambda record, kept: ended.append((record.name, record.status)),
+        study, tmp_path / "work", tmp_path / "results", backend="in-turn",
+        report=lambda record, kept: ended.append((record.name, record.status)),
     )  # fmt: skip
     with pytest.raises(GateError, match=r"back-s0: RuntimeError: no luck; self-s0"):
         run.train()
     assert ("member-1", "done") in ended
+    assert not any(name.startswith("hard") for name, _ in ended)  # it would be the same
     assert not (tmp_path / "results" / "back-s0.json").exists()
     assert "back" not in {system.name for system in run.tables("validation").report.systems}
 

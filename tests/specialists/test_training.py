@@ -61,7 +61,7 @@ def recipe(generalist_file, **changes):
         "generalist": str(generalist_file),
         "source": "digits",
         "clusters": 3,
-        "training": QUICK.model_copy(update={"epochs": 2}),
+        "training": QUICK.model_copy(update={"epochs": 1, "alpha": 0.0}),
     }
     return SpecialistsRecipe(**{**settings, **changes})
 
@@ -106,7 +106,7 @@ def test_a_failed_specialist_does_not_lose_the_others(generalist_file, tmp_path,
 
 
 def test_in_processes_the_same_specialists_come_out(generalist_file, tmp_path):
-    asked = recipe(generalist_file, clusters=2, training=QUICK.model_copy(update={"epochs": 1}))
+    asked = recipe(generalist_file, clusters=2)
     one = train(asked, tmp_path / "turn")
     two = train(asked, tmp_path / "processes", backend="processes", workers=2)
     for a, b in zip(one.specialists, two.specialists, strict=True):
