@@ -10,6 +10,8 @@ from keras_distill._checks import InputError
 KEY_BYTES = 8
 # The chunk in which keys and records are read where single elements are wanted.
 CHUNK = 256
+# How every message begins that the read path raises out of a running graph.
+WRONG_DATA = "soft-target store"
 _BUFFER_BYTES = 1 << 18
 # No function here has Python control flow on tensors, and rewriting them takes seconds.
 as_written = tf.autograph.experimental.do_not_convert
@@ -125,7 +127,7 @@ def _flagged(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _insist(holds: tf.Tensor, store: str, *message: Any) -> None:
-    tf.debugging.Assert(holds, [f"soft-target store {store}:", *message])
+    tf.debugging.Assert(holds, [f"{WRONG_DATA} {store}:", *message])
 
 
 def checked(

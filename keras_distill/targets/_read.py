@@ -160,7 +160,8 @@ class Reader:
         n = self._manifest.examples
         data = tf.data.Dataset.range(1).flat_map(one_epoch)
         data = data.batch(batch_size, drop_remainder=drop_remainder)
-        data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+        # Decoding alone is not worth another thread; augmenting is.
+        data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
         return self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
 

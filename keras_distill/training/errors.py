@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from keras_distill._checks import InputError
+from keras_distill.targets import WRONG_DATA
 from keras_distill.training.terms import NOT_FINITE
 
 # What the losses over the batch assert of the weights.
@@ -21,8 +22,9 @@ def readable_errors() -> Iterator[None]:
         text = str(error)
         if NOT_FINITE in text:
             raise InputError(f"{NOT_FINITE}. Check the teacher, or the stored targets.") from error
-        if _UNEQUAL in text:
-            line = next(part for part in text.splitlines() if _UNEQUAL in part)
-            words = line.partition("assertion failed:")[2].replace("] [", " ")
-            raise InputError(words.strip(" []'\"")) from error
+        for mark in (_UNEQUAL, WRONG_DATA):
+            if mark in text:
+                line = next(part for part in text.splitlines() if mark in part)
+                words = line.partition("assertion failed:")[2].replace("] [", " ")
+                raise InputError(words.strip(" []'\"")) from error
         raise
