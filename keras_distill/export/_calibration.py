@@ -40,6 +40,21 @@ def raw_range(rescaling: keras.layers.Rescaling) -> tuple[float, float]:
     return float(min(0.0, ends.min())), float(max(0.0, ends.max()))
 
 
+def declared_range(rescaling: keras.layers.Rescaling | None) -> tuple[float, float] | None:
+    """The raw range, where a `Rescaling` says it for certain: one scale, onto 0..1 or -1..1.
+
+    Example:
+        >>> declared_range(keras.layers.Rescaling(1 / 255))
+        (0.0, 255.0)
+        >>> declared_range(keras.layers.Rescaling([0.2, 0.3], offset=[-1.1, -0.4])) is None
+        True
+    """
+    if rescaling is None or _is_identity(rescaling):
+        return None
+    certain = np.ndim(rescaling.scale) == np.ndim(rescaling.offset) == 0
+    return raw_range(rescaling) if certain and rescaling.offset in (0, -1) else None
+
+
 def random_samples(model: Any, inputs: tuple[InputInfo, ...], count: int, seed: int = 0) -> Samples:
     """Made-up rows in the range the model is made for, where no data are given.
 

@@ -3,6 +3,8 @@
 import gzip
 from pathlib import Path
 
+import keras
+
 from keras_distill import _files, _machine
 from keras_distill._isolated import Probe
 from keras_distill.export import _calibration
@@ -72,19 +74,23 @@ def _model(source: Source) -> ModelRecord:
 
 
 def raw_ranges(source: Source) -> dict[str, tuple[float, float]]:
-    """The raw values that a model's first `Rescaling` was made for, by its only input."""
+    """The raw values that a model's first `Rescaling` is known to be made for, by its only input."""
+    rescaling = _first_rescaling(source)
+    found = _calibration.declared_range(rescaling)
+    return {} if found is None else {source.inputs[0].name: found}
+
+
+def _first_rescaling(source: Source) -> keras.layers.Rescaling | None:
     if not isinstance(source, KerasSource) or len(source.inputs) != 1:
-        return {}
-    rescaling = _calibration.first_rescaling(source.model)
-    return {} if rescaling is None else {source.inputs[0].name: _calibration.raw_range(rescaling)}
+        return None
+    return _calibration.first_rescaling(source.model)
 
 
 def preprocessing(source: Source) -> str | None:
     """What the model does to its raw input first, in words, where a `Rescaling` says it."""
-    for low, high in raw_ranges(source).values():
-        rescaling = _calibration.first_rescaling(source.model)
-        return (
-            f"inside the file: x * {rescaling.scale} + {rescaling.offset};"
-            f" feed raw values of {low:g}..{high:g}"
-        )
-    return None
+    rescaling = _first_rescaling(source)
+    if rescaling is None:
+        return None
+    found = _calibration.declared_range(rescaling)
+    values = "raw values" if found is None else f"raw values of {found[0]:g}..{found[1]:g}"
+    return f"inside the file: x * {rescaling.scale} + {rescaling.offset}; feed {values}"

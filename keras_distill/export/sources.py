@@ -1,8 +1,10 @@
 """What can be exported: one view of a Keras model for the exporter and the gate."""
 
+import contextlib
 import hashlib
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -81,7 +83,8 @@ class KerasSource:
         archive = keras.export.ExportArchive()
         archive.track(self.model)
         archive.add_endpoint(SIGNATURE, self.call, input_signature=signature)
-        archive.write_out(str(folder), verbose=False)
+        with _quiet_tensorflow():
+            archive.write_out(str(folder), verbose=False)
 
     def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the model in inference mode, in batches."""
@@ -115,6 +118,18 @@ class KerasSource:
         for weight in self.model.weights:
             digest.update(keras.ops.convert_to_numpy(weight).tobytes())
         return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """TensorFlow tells of assets written, in a notebook on standard output."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _flatten(structure: Any) -> list:

@@ -4,7 +4,13 @@ import pytest
 
 from keras_distill._checks import InputError
 from keras_distill.export import InputInfo, Samples, random_samples
-from keras_distill.export._calibration import check_calibration, check_covers, ranges, raw_range
+from keras_distill.export._calibration import (
+    check_calibration,
+    check_covers,
+    declared_range,
+    ranges,
+    raw_range,
+)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1)).astype(np.float32)
 
@@ -94,3 +100,11 @@ def test_random_tokens_are_words_of_the_embedding():
 
 def test_ranges():
     assert ranges({"image": PIXELS}) == {"image": (0.0, 255.0)}
+
+
+def test_a_standardising_layer_declares_no_range():
+    assert declared_range(keras.layers.Rescaling(1 / 255)) == pytest.approx((0, 255))
+    assert declared_range(keras.layers.Rescaling(1 / 127.5, offset=-1)) == pytest.approx((0, 255))
+    for free in ({"scale": 1.0}, {"scale": 0.2, "offset": -0.8}, {"scale": [1, 2.0]}):
+        assert declared_range(keras.layers.Rescaling(**free)) is None
+    assert declared_range(None) is None
