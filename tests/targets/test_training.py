@@ -61,7 +61,7 @@ def test_an_uncompiled_distiller_fits_on_both_doors(build, data, settings):
 def test_wrong_data_stop_a_training_in_its_first_epoch(build, data):
     store = build()
     wrong = tf.data.Dataset.from_tensor_slices((data.x[::-1], data.y))
-    with pytest.raises(kd.InputError, match="store .*: example 0 is not the one stored at"):
+    with pytest.raises(kd.InputError, match=r"store .*: example 0 is not the one stored at"):
         kd.Distiller(None, net(1, 8)).fit(store.batches(wrong, 16), epochs=1, verbose=0)
 
 
