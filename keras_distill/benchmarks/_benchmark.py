@@ -48,6 +48,7 @@ class _Subject(NamedTuple):
     inputs: tuple[InputInfo, ...]
     notes: tuple[str, ...] = ()
     shift_pixels: bool = False  # see `_of_file`
+    probabilities: bool | None = None  # None: seen from the outputs
 
     @property
     def in_keras(self) -> bool:
@@ -163,12 +164,21 @@ def _of_file(name: str, path: Path) -> _Subject:
     images: raw uint8 pixels then go to it by q = x - 128, as its makers do it, and not as the real
     values 0..255.
     """
-    inputs = _isolated.probe(path).inputs
+    probe = _isolated.probe(path)
+    inputs, outputs = probe.inputs, probe.outputs
     # A quantised input takes real values.
     infos = tuple(InputInfo(i.name, i.shape, "float32" if i.scale else i.dtype) for i in inputs)
     first = inputs[0]
     narrow = first.dtype == "int8" and first.scale is not None and 255 * first.scale < _NARROW
-    return _Subject(name, path, path, infos, shift_pixels=narrow and len(inputs) == 1)
+    return _Subject(
+        name,
+        path,
+        path,
+        infos,
+        shift_pixels=narrow and len(inputs) == 1,
+        # In TFLite every quantised softmax has this scale, and hardly anything else has.
+        probabilities=True if outputs[0].scale == 1 / 256 else None,
+    )
 
 
 def _rows(
@@ -245,11 +255,8 @@ def _qualities(subjects: Sequence[_Subject], x: Any, rows: Samples) -> dict[str,
         y = _predict(s, x)
         if isinstance(y, dict) or y.ndim < 2 or y.shape[-1] < 2:
             raise InputError(f"{s.name}: quality is measured on one output of (n, classes).")
-        if reference is None:
-            reference = y
-            found[s.name] = measure_quality(y, rows.y)
-        else:
-            found[s.name] = measure_quality(y, rows.y, reference)
+        found[s.name] = measure_quality(y, rows.y, reference, probabilities=s.probabilities)
+        reference = y if reference is None else reference
     return found
 
 

@@ -7,16 +7,17 @@ from keras_distill.export import class_ids
 from keras_distill.records.benchmark import QualityRecord
 
 _TOP = 5
+_TOLERANCE = 0.05  # quantised probabilities sum to 1 only roughly
 
 
-def as_logits(outputs: np.ndarray) -> np.ndarray:
-    """Outputs as logits: probabilities (rows >= 0 with sum 1) become their logarithms.
+def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndarray:
+    """Outputs as logits: probabilities become their logarithms.
 
-    Quantised probabilities sum to 1 only roughly, hence the tolerance of 0.05; a probability that
-    was rounded to 0 counts as 1e-9.
+    A probability that was rounded to 0 counts as 1e-9.
 
     Args:
         outputs: `(n, classes)`, logits or probabilities.
+        probabilities: Whether they are probabilities; None: if all rows are >= 0 and sum to 1.
 
     Example:
         >>> as_logits(np.array([[0.25, 0.75]])).round(3).tolist()
@@ -25,14 +26,18 @@ def as_logits(outputs: np.ndarray) -> np.ndarray:
         [[2.0, -1.0]]
     """
     outputs = np.float64(outputs)
-    sums = outputs.sum(axis=-1)
-    if (outputs >= 0).all() and (np.abs(sums - 1) < 0.05).all():
-        return np.log(np.maximum(outputs, 1e-9))
-    return outputs
+    if probabilities is None:
+        sums = outputs.sum(axis=-1)
+        probabilities = bool((outputs >= 0).all() and (np.abs(sums - 1) < _TOLERANCE).all())
+    return np.log(np.maximum(outputs, 1e-9)) if probabilities else outputs
 
 
 def measure_quality(
-    outputs: np.ndarray, labels: np.ndarray, reference: np.ndarray | None = None
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    reference: np.ndarray | None = None,
+    *,
+    probabilities: bool | None = None,
 ) -> QualityRecord:
     """Accuracy, top-5, agreement, calibration and likelihood of a model's outputs.
 
@@ -40,6 +45,7 @@ def measure_quality(
         outputs: `(n, classes)`, logits or probabilities.
         labels: Class ids `(n,)` or one-hot rows.
         reference: The teacher's outputs on the same rows, for the agreement.
+        probabilities: Whether the outputs are probabilities; None: see `as_logits`.
 
     Raises:
         InputError: If the shapes do not fit.
@@ -49,7 +55,7 @@ def measure_quality(
         >>> q.accuracy, round(q.negative_log_likelihood, 3)
         (0.5, 0.72)
     """
-    logits = as_logits(outputs)
+    logits = as_logits(outputs, probabilities)
     ids = class_ids(labels, logits)
     return QualityRecord(
         samples=len(logits),

@@ -74,7 +74,7 @@ def _model(source: Source) -> ModelRecord:
 
 
 def raw_ranges(source: Source) -> dict[str, tuple[float, float]]:
-    """The raw values that a model's first `Rescaling` is known to be made for, by its only input."""
+    """The raw values that a first `Rescaling` is known to be made for, by the only input."""
     rescaling = _first_rescaling(source)
     found = _calibration.declared_range(rescaling)
     return {} if found is None else {source.inputs[0].name: found}

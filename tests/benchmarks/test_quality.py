@@ -44,6 +44,12 @@ def test_quantised_probabilities_are_known_as_such():
     assert np.isfinite(certain).all() and certain[0, 0] == 0
 
 
+def test_probabilities_of_many_classes_may_all_be_rounded_to_0():
+    outputs = np.zeros((2, 1000))
+    assert (as_logits(outputs) == 0).all()
+    assert as_logits(outputs, probabilities=True)[0, 0] == pytest.approx(np.log(1e-9))
+
+
 def test_positive_logits_are_not_taken_for_probabilities():
     logits = np.array([[0.2, 0.9], [0.4, 0.6]])
     np.testing.assert_array_equal(as_logits(logits), logits)

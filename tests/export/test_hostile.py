@@ -116,6 +116,14 @@ def test_an_existing_file_stays(file, tmp_path, capsys):
         (tmp_path / name).unlink()
 
 
+def test_no_folder_is_made_for_nothing(file, tmp_path, capsys):
+    _has_nan_weights(file)
+    assert main([str(file), "-o", str(tmp_path / "a/b/net.tflite")]) == 2
+    assert not (tmp_path / "a").exists()
+    assert main([str(file), "-o", str(file / "net.tflite")]) == 2
+    assert f"Cannot write in {file}: Not a directory" in capsys.readouterr().err
+
+
 def test_an_output_that_is_a_folder(file, tmp_path, capsys):
     assert main([str(file), "-o", str(tmp_path), "--overwrite"]) == 2
     assert "is a folder; give the name of the .tflite file" in capsys.readouterr().err
