@@ -170,7 +170,12 @@ def _prepare(
             continue
         if not isinstance(model, keras.Model):
             model = models.build(
-                model, input_shape=x.shape[1:], num_classes=classes, seed=0, imports=imports
+                model,
+                input_shape=x.shape[1:],
+                num_classes=classes,
+                rescale=data.statistics(source),
+                seed=0,
+                imports=imports,
             )
         model.save(folder / f"{role}.keras")
     return len(x)

@@ -56,8 +56,14 @@ class Ways:
         """Builds the store anew; returns the seconds it took."""
         path = self._folder / f"store-{time.monotonic_ns()}"
         begun = time.perf_counter()
+        # Logits of a deep net that was never trained can be beyond float16.
         store = SoftTargetStore.build(
-            self._teacher, self._data, path, batch_size=self._batch_size, progress=False
+            self._teacher,
+            self._data,
+            path,
+            batch_size=self._batch_size,
+            dtype="float32",
+            progress=False,
         )
         seconds = time.perf_counter() - begun
         if self._store is not None:
