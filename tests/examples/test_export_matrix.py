@@ -1,0 +1,47 @@
+"""The matrix of exports: one small network of it, and the wording of its rows."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_distill.records.export import ExportSet
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "export_matrix.py"
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    spec = importlib.util.spec_from_file_location("export_matrix", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_networks_of_the_table(matrix):
+    names = {"ResNet-20", "DS-CNN", "MLP 784", "MobileNetV3Small", "transformer", "LSTM"}
+    assert set(matrix.networks()) == names
+
+
+def test_what_cannot_be_had_stands_there_with_its_reason(matrix):
+    result = ExportSet(exports={}, rejected={"int8": "too far"}, impossible={"int16x8": "NEG"})
+    assert list(matrix.rows_of("net", result)) == [
+        ("net", "int8", "rejected", "", "", "too far"),
+        ("net", "int16x8", "impossible", "", "", "NEG"),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["DS-CNN", "transformer", "LSTM"])
+def test_a_network_in_every_precision(matrix, name, tmp_path, monkeypatch):
+    out = tmp_path / "matrix.md"
+    monkeypatch.setattr(sys, "argv", ["export_matrix.py", "--out", str(out), "--only", name])
+    matrix.main()
+    rows = {line.split(" | ")[1]: line for line in out.read_text().splitlines()[2:]}
+    assert len(rows) == 7 and all(line.startswith(f"| {name} |") for line in rows.values())
+    assert "FULLY_CONNECTED" in rows["float32"]
+    if name == "transformer":
+        assert "impossible" in rows["int16x8"] and "whole-number inputs" in rows["int16x8"]
+    if name == "LSTM":
+        assert "impossible" in rows["int8"] and "unroll=True" in rows["int8"]
