@@ -1,6 +1,7 @@
 """The read path: user's examples and stored records, joined without Python."""
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +15,8 @@ from keras_distill.targets import _keys, _layout
 
 _SHUFFLE_BYTES = 1 << 29
 _EPOCH, _CHECKED = 0, 1
+# How to look at a first batch of what `batches` gave, without beginning an epoch.
+_LOOKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class State:
@@ -163,7 +166,18 @@ class Reader:
         # Decoding alone is not worth another thread; augmenting is.
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
-        return self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
+        data = self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
+        _LOOKS[data] = lambda: self._look(batch_size, finish)
+        return data
+
+    def _look(self, batch_size: int, finish: Callable) -> tuple:
+        """The first examples in order, of view 0, as a batch; no epoch begins."""
+        view = tf.constant(0, tf.int64)
+        parts = (self._dataset, self._records(view), tf.data.Dataset.range(2**62))
+        joined = tf.data.Dataset.zip(parts if self._augment else parts[:2])
+        if self._augment:
+            joined = joined.map(_keys.as_written(lambda *parts: (view, parts)))
+        return next(iter(joined.batch(batch_size).take(1).map(finish)))
 
     def attach(self) -> tf.data.Dataset:
         """Elements one by one: V·n of them, view by view, in the order of the user's dataset."""
@@ -192,6 +206,19 @@ class Reader:
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
+
+
+def first_batch(dataset: tf.data.Dataset) -> Any:
+    """A first batch of a data set of batches, to look at before a training.
+
+    Of what `SoftTargetStore.batches` gave, no epoch is begun and no shuffle buffer filled for it:
+    it has the first examples in order.
+
+    Args:
+        dataset: Any data set that is not empty.
+    """
+    look = _LOOKS.get(dataset)
+    return next(iter(dataset.take(1))) if look is None else look()
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:

@@ -156,8 +156,9 @@ class SoftTargetStore:
 
         Records stay strings through the shuffle and are decoded a batch at a time. Each iteration
         that is begun over the result is the next epoch; its order is a function of (seed, epoch)
-        alone, that of `data.batches` with the same seed. Where the store has V views, epoch e has
-        view e mod V.
+        alone, that of `data.batches` with the same seed. Beginning one takes some tens of
+        milliseconds: for data of a few batches, `repeat()` and longer epochs save time. Where the
+        store has V views, epoch e has view e mod V.
 
         Args:
             dataset: The data the store was built from, unbatched, in the same order. Labels and

@@ -8,7 +8,7 @@ from keras_distill import data as kd_data
 from keras_distill._checks import InputError
 from keras_distill._elements import Targets
 from keras_distill.data.augment import Augmentation
-from keras_distill.targets import SoftTargetStore, _read
+from keras_distill.targets import SoftTargetStore, _read, first_batch
 
 
 def orders(batches, epochs=1):
@@ -78,6 +78,23 @@ def test_an_iteration_that_was_begun_counts_as_an_epoch(build, data):
     next(iter(batches))
     later = store.batches(data.dataset, 16, seed=5, first_epoch=1)
     np.testing.assert_array_equal(orders(batches), orders(later))
+
+
+@pytest.mark.parametrize("augment", [None, Augmentation(crop=1)])
+def test_a_look_at_the_first_batch_begins_no_epoch(build, data, augment):
+    store = build(augment=augment)
+    batches = store.batches(data.dataset, 16, seed=5)
+    x, y = first_batch(batches)
+    seen = data.x[:16] if augment is None else augment.apply(data.x[:16], np.arange(16), 0)
+    np.testing.assert_array_equal(x, seen)
+    np.testing.assert_allclose(y.teacher, data.logits(x.numpy()), rtol=1e-3, atol=1e-3)
+    assert tf.nest.map_structure(lambda t: t.dtype, (x, y)) == tf.nest.map_structure(
+        lambda t: t.dtype, batches.element_spec
+    )
+    untouched = store.batches(data.dataset, 16, seed=5)
+    np.testing.assert_array_equal(orders(batches), orders(untouched))
+    plain = first_batch(tf.data.Dataset.range(10).batch(4))
+    assert plain.numpy().tolist() == [0, 1, 2, 3]
 
 
 def test_the_dataset_outlives_the_store_object(build, data):

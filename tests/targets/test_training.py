@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_distill as kd
+from keras_distill import data as kd_data
 from keras_distill.data.augment import Augmentation
 
 
@@ -44,6 +45,23 @@ def test_a_student_from_the_store_is_the_student_trained_online(build, data, aug
     np.testing.assert_allclose(stored, online, rtol=1e-4)
     for a, b in zip(stored_weights, online_weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_epochs_of_fit_are_those_of_the_data(build, data):
+    """What `fit` looks at before its first step is no epoch."""
+    seen = []
+
+    class Watched(kd.Distiller):
+        def train_step(self, batch):
+            tf.py_function(lambda x: seen.append(x.numpy()), [batch[0][:, 0, 0, 0]], [])
+            return super().train_step(batch)
+
+    store = build()
+    Watched(None, net(1, 8)).fit(store.batches(data.dataset, 16, seed=3), epochs=2, verbose=0)
+    plain = kd_data.batches(data.dataset, 16, shuffle_seed=3, epochs=2)
+    np.testing.assert_array_equal(
+        np.concatenate(seen), np.concatenate([x[:, 0, 0, 0] for x, _ in plain])
+    )
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 3}])
