@@ -10,6 +10,7 @@ from keras_distill.losses.base import (
     PACKAGE,
     DistillationLoss,
     Setting,
+    check_classes,
     check_setting,
     value_at,
 )
@@ -42,3 +43,8 @@ class SoftTargetLoss(DistillationLoss):
     ) -> tf.Tensor:
         """`functional.soft_target`: `(...)` for logits `(..., N)`."""
         return functional.soft_target(teacher, student, value_at(self.temperature, step))
+
+    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
+        """Logits must agree in every axis and have two classes or more."""
+        super().validate_shapes(teacher, student)
+        check_classes(type(self).__name__, student)

@@ -1,5 +1,6 @@
 """The Distiller: a Keras model whose `fit` trains the student on labels and soft targets."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -184,8 +185,11 @@ class Distiller(EntryPoints):
             step = self._forward(x, targets, sample_weight, teacher, training=True)
             loss = self.optimizer.scale_loss(step.total)
         variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if variables:
+            gradients = tape.gradient(loss, variables)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        else:
+            warnings.warn("The student has no trainable weights.", stacklevel=2)
         return self._logs(x, step)
 
     def test_step(self, data: Any) -> dict[str, Any]:

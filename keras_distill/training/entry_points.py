@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill._elements import Targets
-from keras_distill.teachers.base import named
+from keras_distill.teachers.heads import symbolic_outputs
 from keras_distill.training import hard_term, preparation, terms
 from keras_distill.training.default_loss import check_from_logits
 from keras_distill.training.errors import readable_errors
@@ -142,8 +142,10 @@ class EntryPoints(keras.Model):
             self._class_weight = None if class_weight is None else dict(class_weight)
             self.train_function = None
 
+    @readable_errors()
     def _prepare(self, x: Any, y: Any, batch_size: int | None, *, training: bool) -> None:
         """Builds, checks and compiles what can be before the first step."""
+        preparation.check_examples(x, y, self._reader.input_shapes())
         peek = functools.cache(lambda: preparation.first_batch(x, y, batch_size))
         if not self.student.built:
             self.student(peek()[0], training=False)
@@ -154,9 +156,9 @@ class EntryPoints(keras.Model):
             self._check_data(preparation.known_targets(x, y), peek)
         if not self.compiled:
             batch_x, batch_y = peek()
-            outputs = self._reader.symbolic()
+            outputs = symbolic_outputs(self.student)
             if outputs is None:
-                outputs = named(self.student(batch_x, training=False), self._reader.names)
+                outputs = self.student(batch_x, training=False)
             loss = preparation.default_losses(batch_y, outputs, self._reader, self.soft_terms)
             with self.distribute_strategy.scope():
                 self.compile("adam", loss)

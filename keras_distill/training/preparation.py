@@ -11,8 +11,9 @@ from keras_distill._checks import InputError, bad, check_number
 from keras_distill._elements import Targets
 from keras_distill.losses import DistillationLoss, RegressionLoss
 from keras_distill.losses.base import Setting
+from keras_distill.targets import first_batch as first_element
 from keras_distill.teachers import Teacher
-from keras_distill.teachers.base import map_outputs
+from keras_distill.teachers.base import map_outputs, named
 from keras_distill.teachers.graph import layer_shape
 from keras_distill.teachers.keras_teacher import check_values, heads_known
 from keras_distill.training import terms, weights
@@ -45,7 +46,7 @@ def first_batch(x: Any, y: Any = None, batch_size: int | None = None) -> tuple[A
         InputError: If x is a generator, which would lose its first batch.
     """
     if isinstance(x, tf.data.Dataset):
-        element = next(iter(x.take(1)))
+        element = first_element(x)
     elif isinstance(x, keras.utils.PyDataset):
         element = x[0]
     elif isinstance(x, np.ndarray | tf.Tensor | Mapping | list | tuple):
@@ -75,35 +76,44 @@ def known_targets(x: Any, y: Any) -> Targets | None:
 
 
 def default_losses(y: Any, outputs: Any, reader: StudentReader, soft: terms.SoftTerms) -> Any:
-    """The hard loss for a batch of labels, or a dict by output name; None without labels.
+    """The hard loss for a batch of labels, or a structure of them; None without labels.
 
     Args:
         y: Labels or `Targets` of one batch.
-        outputs: The student's outputs by name, or anything with their shapes.
+        outputs: The student's outputs as it gives them, or anything with their shapes.
         reader: Of the student.
         soft: The distillation losses, which tell regression and multi-label tasks.
 
+    Returns:
+        A loss; for several outputs a list of them beside a list of labels, else a dict by name.
+
     Raises:
-        InputError: If no loss fits, or labels of several outputs come without names.
+        InputError: If no loss fits, or labels do not name the outputs.
     """
     targets = terms.split(y)
-    if targets.labels is None:
+    labels = targets.labels
+    if labels is None:
         return None
 
-    def loss_of(name: str, labels: Any, output: Any) -> keras.losses.Loss:
+    def loss_of(name: str, label: Any, output: Any) -> keras.losses.Loss:
         pairs = zip(soft.losses, soft.outputs, strict=True)
         fitting = [loss for loss, only in pairs if only in (None, name)]
         head = terms.of_output(reader.heads, name)
-        return default_loss(labels, output, head, fitting, targets.labelled)
+        return default_loss(label, output, head, fitting, targets.labelled)
 
-    if not isinstance(outputs, dict):
-        return loss_of("", targets.labels, outputs)
-    if not isinstance(targets.labels, dict):
-        raise InputError(
-            f"Labels of several outputs must be a dict by output name ({', '.join(outputs)}), or"
-            " compile(loss=...) be called first."
-        )
-    return {n: loss_of(n, v, outputs[n]) for n, v in targets.labels.items() if n in outputs}
+    by_name = named(outputs, reader.names)
+    if not isinstance(by_name, dict):
+        return loss_of("", labels, by_name)
+    listed = isinstance(outputs, list | tuple)
+    if listed and isinstance(labels, list | tuple) and len(labels) == len(by_name):
+        return [loss_of(n, v, by_name[n]) for n, v in zip(by_name, labels, strict=True)]
+    if isinstance(labels, dict) and not (listed and reader.names is None):
+        return {n: loss_of(n, v, by_name[n]) for n, v in labels.items() if n in by_name}
+    kind = "a list in their order" if listed and reader.names is None else "a dict by output name"
+    raise InputError(
+        f"Labels of several outputs ({', '.join(by_name)}) must be {kind}, or compile(loss=...) be"
+        f" called first. Received: {type(labels).__name__}."
+    )
 
 
 def check_shapes(soft: terms.SoftTerms, teacher: Any, student: Any) -> None:
@@ -223,6 +233,36 @@ def check_arrays_finite(teacher: Any) -> None:
     floats = [a for a in arrays if a.dtype.kind == "f"]
     if not all((a <= np.finfo(a.dtype).max).all() for a in floats):
         raise InputError(f"{terms.NOT_FINITE}. Check the teacher, or the stored targets.")
+
+
+def check_examples(x: Any, y: Any, student: list[tuple] | None) -> None:
+    """Refuses data that Keras would fail on without saying why.
+
+    Args:
+        x: What `fit` got.
+        y: The same.
+        student: Shapes of the student's inputs, None where not known.
+
+    Raises:
+        InputError: If a data set is not batched, or arrays differ in length.
+    """
+    if x is None:
+        raise bad("x", "be given", x)
+    if isinstance(x, tf.data.Dataset):
+        spec = x.element_spec
+        inputs = keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec)
+        if len(inputs) == 1 and student is not None and len(student) == 1:
+            shape = getattr(inputs[0], "shape", tf.TensorShape(None))
+            if shape.is_fully_defined() and tuple(shape) == student[0][1:]:
+                raise InputError(
+                    f"`x` must be batched: its elements have the shape {tuple(shape)} of one"
+                    " example. Use x.batch(64)."
+                )
+        return
+    arrays = [a for a in keras.tree.flatten((x, y)) if isinstance(a, np.ndarray | tf.Tensor)]
+    lengths = {int(array.shape[0]) for array in arrays if len(array.shape)}
+    if len(lengths) > 1:
+        raise InputError(f"x and y must have one length. Received: {sorted(lengths)} examples.")
 
 
 def class_weight_table(class_weight: Mapping[int, float], classes: int) -> np.ndarray:

@@ -334,6 +334,34 @@ def test_a_subclassed_student(mlp, data, head):
     assert logs["hard_loss"][0] == pytest.approx(float(CE(y, s)), rel=1e-4)
 
 
+class Twin(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = layers.Dense(3), layers.Dense(2)
+
+    def call(self, x):
+        return self.one(x), self.two(x)
+
+
+def test_outputs_without_names(data):
+    x, y = data
+    teacher, student = Twin(), Twin()
+    teacher(x)
+    distiller = Distiller(teacher, student)
+    with pytest.raises(InputError, match="must be a list in their order, or compile"):
+        distiller.fit(x, {"output_0": y, "output_1": y % 2}, verbose=0)
+    history = distiller.fit(x, [y, y % 2], verbose=0).history
+    assert history["soft_loss"][0] > 0
+    listed = Distiller(None, _two_headed_list())
+    history = listed.fit(x, Targets([y, y % 2], {"b": np.zeros((40, 3)), "a": np.zeros((40, 2))}))
+    assert {"a_loss", "b_loss"} <= set(history.history)
+
+
+def _two_headed_list():
+    x = keras.Input((8,))
+    return keras.Model(x, [layers.Dense(3, name="b")(x), layers.Dense(2, name="a")(x)])
+
+
 def test_a_subclassed_student_of_hidden_probabilities_is_refused(mlp, data):
     x, y = data
     distiller = Distiller(mlp(16, seed=1), Own(tf.nn.softmax))

@@ -217,6 +217,43 @@ def test_no_loss_fits_the_labels(mlp, batch):
         Distiller(mlp(), mlp()).fit(x, np.zeros((12, 7)), verbose=0)
 
 
+def test_data_that_cannot_be(mlp, batch):
+    x, y, _ = batch
+    distiller = Distiller(mlp(), mlp())
+    with pytest.raises(InputError, match=r"`x` must be given. Received: x=None"):
+        distiller.fit()
+    with pytest.raises(
+        InputError, match=r"`x` must be batched: its elements have the shape \(8,\)"
+    ):
+        distiller.fit(tf.data.Dataset.from_tensor_slices((x, y)))
+    with pytest.raises(InputError, match=r"one length. Received: \[11, 12\] examples"):
+        distiller.fit(x, Targets(y, np.zeros((11, 3), "float32")))
+    with pytest.raises(InputError, match=r"There is no loss to compute: neither labels nor soft"):
+        distiller.evaluate(x, verbose=0)
+
+
+def test_one_logit_has_no_soft_targets_over_classes(mlp):
+    with pytest.raises(
+        InputError, match=r"SoftTargetLoss needs two classes or more. .* MultiLabel"
+    ):
+        Distiller(mlp(classes=1), mlp(classes=1))
+
+
+def test_a_frozen_student(mlp, batch):
+    x, y, _ = batch
+    student = mlp()
+    student.trainable = False
+    with pytest.warns(UserWarning, match="The student has no trainable weights"):
+        Distiller(mlp(), student).fit(x, y, verbose=0)
+
+
+def test_labels_of_several_outputs_without_names(mlp, batch):
+    x, y, _ = batch
+    distiller = Distiller(_named("a", "b"), _named("a", "b"))
+    with pytest.raises(InputError, match=r"\(a, b\) must be a dict by output name, or compile"):
+        distiller.fit(x, [y, y], verbose=0)
+
+
 def test_regression_against_probabilities(mlp):
     with pytest.raises(
         InputError, match=r"RegressionLoss compares values, and the student's layer"
