@@ -5,6 +5,8 @@ steps; other nets like it, for a plain ensemble; ablations; generalist + special
 into one net, and the control of distilling the generalist into itself.
 """
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -93,11 +95,26 @@ class SpecialistsRun:
             raise GateError(f"Pieces failed: {'; '.join(self._failed)}")
 
     def class_sets(self) -> ClassSets:
-        """The clusters, from the generalist's predictions on the validation split."""
-        splits = splits_of(self.study.source, self.study.data_dir)
-        logits = logits_on(as_teacher(models.load(self.generalist)), splits.validation)
-        probs = softmax(logits / self.study.cluster_temperature)
-        return confusable_sets(probs, self.study.clusters, size=self.study.size, seed=0)
+        """The clusters, from the generalist's predictions on the validation split.
+
+        They are written down, so that a study goes on with the sets that it began with.
+        """
+        study = self.study
+        how = [
+            _files.sha256(self.generalist),
+            study.clusters,
+            study.size,
+            study.cluster_temperature,
+        ]
+        key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
+        path = self.work / f"class-sets-{key}.json"
+        splits = splits_of(study.source, study.data_dir)
+        if not path.exists():
+            logits = logits_on(as_teacher(models.load(self.generalist)), splits.validation)
+            probs = softmax(logits / study.cluster_temperature)
+            found = confusable_sets(probs, study.clusters, size=study.size, seed=0)
+            _files.write_json(path, found.lists())
+        return ClassSets(tuple(json.loads(path.read_text())), splits.num_classes)
 
     def tables(self, split: str = "test") -> StudyRecord:
         """Everything judged on a split, and written to `study.json` (`study-validation.json`).

@@ -77,8 +77,10 @@ def confusable_sets(
     """Clusters classes by the columns of the covariance of a generalist's predictions.
 
     Source: Hinton 2015, section 5.3; there K-means runs online, here it is scikit-learn's
-    MiniBatchKMeans (Sculley 2010). A column's own variance is left out: it says how often the
-    class is predicted, not what with, and would set each class apart from all others.
+    MiniBatchKMeans (Sculley 2010). Two things are left out of a column: the class's own variance,
+    which says how often it is predicted, not what with; and its length, for the classes that are
+    seldom predicted lie near the origin, where K-means takes all of them for one cluster. (On
+    CIFAR-100 with a weak generalist and K = 5, plain columns gave clusters of 92 and 5 classes.)
 
     Args:
         probs: `(n, N)`: the generalist's probabilities on examples that it was not trained on.
@@ -111,9 +113,7 @@ def confusable_sets(
         raise bad("clusters", f"be at most the number of classes, {classes}", clusters)
     if size is not None and not 2 <= _checks.check_count("size", size) < classes:
         raise bad("size", f"be in 2..{classes - 1}", size)
-    columns = covariance - np.diag(np.diag(covariance))
-    # Of each class with itself: what it has with its best partner, so that pairs lie close.
-    np.fill_diagonal(columns, columns.max(axis=1))
+    columns = _directions(covariance)
     kmeans = MiniBatchKMeans(clusters, random_state=seed, n_init=10, batch_size=max(classes, 256))
     labels = kmeans.fit(columns).labels_
     if size is None:
@@ -129,6 +129,15 @@ def confusable_sets(
             " number of clusters, or give a `size`."
         )
     return ClassSets(tuple(different.values()), classes)
+
+
+def _directions(covariance: np.ndarray) -> np.ndarray:
+    """A vector of length 1 per class: which classes it is predicted with."""
+    columns = covariance - np.diag(np.diag(covariance))
+    # Of each class with itself: what it has with its best partner, so that pairs lie close.
+    np.fill_diagonal(columns, columns.max(axis=1))
+    length = np.linalg.norm(columns, axis=1, keepdims=True)
+    return np.divide(columns, length, out=np.zeros_like(columns), where=length > 0)
 
 
 def random_sets(like: ClassSets, *, seed: int = 0) -> ClassSets:

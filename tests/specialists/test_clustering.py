@@ -42,6 +42,24 @@ def test_a_class_that_is_never_confused_is_left_alone():
     assert sets.left_alone.tolist() == [9]
 
 
+def test_classes_that_are_seldom_predicted_are_told_apart_too():
+    """One group has nearly all of the probability; plain columns of covariance lose the others."""
+    rng = np.random.default_rng(0)
+    groups = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    probs = np.full((600, 9), 1e-4)
+    for row in probs:
+        for group, scale in zip(groups, (1.0, 0.03, 0.03), strict=True):
+            row[group] += scale * rng.random() * rng.dirichlet(np.full(3, 20.0))
+    sets = confusable_sets(probs / probs.sum(axis=1, keepdims=True), 3)
+    assert sorted(sets.lists()) == groups
+
+
+def test_a_class_that_is_never_predicted_does_no_harm():
+    probs = confused(GROUPS)
+    sets = confusable_sets(np.column_stack([probs, np.zeros(len(probs))]), 4)
+    assert sorted(s for s in sets.lists() if 9 not in s) == sorted(GROUPS)
+
+
 def test_with_a_size_all_sets_have_it_and_may_overlap():
     sets = confusable_sets(confused(GROUPS), 3, size=4)
     assert [len(ids) for ids in sets.sets] == [4] * len(sets)
