@@ -120,10 +120,9 @@ def explain(name: str, error: str, batch_size: int | None) -> str:
         )
     kernels = sorted(set(re.findall(r"not yet supported for op: '(\w+)'", error)))
     if kernels:
-        return (
-            f"int16x8 has no kernel for {', '.join(kernels)}: use int8, dynamic or float16, or"
-            " another layer (ReLU6 for a hard swish)"
-        )
+        why = {"NEG": " (layer normalisation)", "HARD_SWISH": " (try ReLU6 in its place)"}
+        named = ", ".join(kernel + why.get(kernel, "") for kernel in kernels)
+        return f"int16x8 has no kernel for {named}: use int8, dynamic or float16"
     if name == "int16x8" and "min/max" in error:
         return (
             "int16x8 needs the range of every tensor, and the converter measures none for"
