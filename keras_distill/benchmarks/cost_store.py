@@ -103,7 +103,7 @@ def topk_loss(folder: Path, *, top_k: int = 20, classes: int = 1000) -> list[Cos
     kept = SoftTargetStore.build(teacher, held_out, folder / "k", top_k=top_k, progress=False)
     dense = SoftTargetStore.build(teacher, held_out, folder / "d", dtype="float32", progress=False)
     parts = [y.teacher for _, y in kept.batches(held_out, 512, shuffle=False)]
-    record = TopK(*(np.concatenate([part[i] for part in parts]) for i in range(4)))
+    record = TopK(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     logits = np.concatenate([y.teacher for _, y in dense.batches(held_out, 512, shuffle=False)])
     figures = []
     for temperature in TEMPERATURES:

@@ -55,18 +55,15 @@ class Batch(NamedTuple):
     count: int
 
 
-def read_batches(
+def keyed_batches(
     dataset: tf.data.Dataset,
     batch_size: int,
     *,
     skip: int = 0,
     view: int = 0,
     augment: Augmentation | None = None,
-) -> Iterator[Batch]:
-    """The examples of one view in batches that are always full.
-
-    What a teacher answers can depend, in the last bits, on the shape of the batch. With batches
-    that start at the same examples and have the same shape, a resumed build has the same bytes.
+) -> tf.data.Dataset:
+    """`(x, keys)` of one view, a batch at a time.
 
     Args:
         dataset: Unbatched.
@@ -77,14 +74,28 @@ def read_batches(
     """
     keyed = _keys.as_written(lambda x, *_: (x, _keys.key(x)))
     data = dataset.skip(skip).map(keyed, num_parallel_calls=4)
-    data = data.enumerate(skip).batch(batch_size)
+    if augment is None:
+        return data.batch(batch_size).prefetch(2)
 
     @_keys.as_written
     def viewed(index: tf.Tensor, pair: tuple) -> tuple:
         x, key = pair
-        return (augment.apply(x, index, view) if augment else x), key
+        return augment.apply(x, index, view), key
 
-    for x, key in data.map(viewed).prefetch(2).as_numpy_iterator():
+    return data.enumerate(skip).batch(batch_size).map(viewed).prefetch(2)
+
+
+def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
+    """The batches of `keyed_batches`, all of them full.
+
+    What a teacher answers can depend, in the last bits, on the shape of the batch. With batches
+    that start at the same examples and have the same shape, a resumed build has the same bytes.
+
+    Args:
+        batches: `(x, keys)`.
+        batch_size: Examples in a batch.
+    """
+    for x, key in batches.as_numpy_iterator():
         count = len(key)
         missing = batch_size - count
         if missing:
@@ -175,7 +186,8 @@ class Builder:
     def _plan(self) -> TargetsManifest:
         """The manifest of the store to be, from the first batch."""
         s = self._settings
-        first = next(read_batches(self._dataset, s.batch_size, augment=s.augment), None)
+        self._batches = keyed_batches(self._dataset, s.batch_size, augment=s.augment)
+        first = next(padded(self._batches, s.batch_size), None)
         if first is None:
             raise InputError("`dataset` is empty.")
         values = self._answers(first.x, 0, first.count)
@@ -237,9 +249,16 @@ class Builder:
         total = None if examples is None else examples * plan.views
         before = view * (examples or 0)
         self._report(before + done, total)
-        stream = read_batches(
-            self._dataset, plan.batch_size, skip=done, view=view, augment=self._settings.augment
-        )
+        batches = self._batches
+        if done or view:
+            batches = keyed_batches(
+                self._dataset,
+                plan.batch_size,
+                skip=done,
+                view=view,
+                augment=self._settings.augment,
+            )
+        stream = padded(batches, plan.batch_size)
         while not over:
             number = done // plan.shard_examples
             paths = [self._folder / shard_name(f"view{view}", number)]

@@ -13,7 +13,7 @@ from keras_distill.data.augment import Augmentation
 from keras_distill.records.targets import TargetsManifest
 from keras_distill.targets import _keys, _layout
 from keras_distill.targets._answers import Answers
-from keras_distill.targets._build import read_batches
+from keras_distill.targets._build import keyed_batches, padded
 
 _NOISE = 1e-3
 
@@ -106,7 +106,8 @@ def _verify_answers(
     dataset: tf.data.Dataset,
     answers: Answers,
 ) -> str:
-    batch = next(read_batches(dataset, manifest.batch_size, augment=augment))
+    batches = keyed_batches(dataset, manifest.batch_size, augment=augment)
+    batch = next(padded(batches, manifest.batch_size))
     values = answers(batch.x, 0, batch.count)
     size = batch.count * manifest.record_bytes
     with (path / manifest.shards[0].file).open("rb") as file:
