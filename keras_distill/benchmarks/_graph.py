@@ -28,6 +28,17 @@ _WEIGHT_INPUT = {
 _DATA_INPUT = {"TRANSPOSE_CONV": 2}
 _WHOLE = ("INT32", "INT64", "BOOL", "STRING", "UINT32", "UINT64")
 
+# What the readers of FlatBuffers raise on tables that point anywhere.
+_DAMAGE = (
+    struct.error,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
 
 class GraphFacts(NamedTuple):
     """Facts of a file.
@@ -57,7 +68,7 @@ def read_graph(path: str | os.PathLike) -> GraphFacts:
     """
     try:
         return _Graph(Path(path).read_bytes()).facts()
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path}: damaged .tflite file ({error}).") from error
 
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._checks import InputError
+from keras_distill._litert import read_ops
 from keras_distill.benchmarks._graph import read_graph
 
 layers = keras.layers
@@ -29,6 +30,22 @@ def test_damage(tmp_path):
     path.write_bytes((FILES / "float.tflite").read_bytes()[:200])
     with pytest.raises(InputError, match=r"cut\.tflite: damaged .tflite file"):
         read_graph(path)
+
+
+def test_bytes_changed_anywhere_give_an_answer_or_an_input_error(tmp_path):
+    path, random = tmp_path / "net.tflite", np.random.default_rng(0)
+    content = (FILES / "int8.tflite").read_bytes()
+    refused = 0
+    for place in range(8, len(content)):
+        changed = bytearray(content)
+        changed[place] ^= random.integers(1, 256)
+        path.write_bytes(changed)
+        for read in (read_graph, read_ops):
+            try:
+                read(path)
+            except InputError:
+                refused += 1
+    assert refused > 100
 
 
 def _convert(net, path, batch, *, dynamic=False):
