@@ -75,10 +75,21 @@ class CallableTeacher(Teacher):
                     f"Teacher {self.name!r} gave a dict of outputs. Name them:"
                     " output_shape={'name': (N,), ...}."
                 )
-            return [np.asarray(result, np.float32)]
+            return [self._checked(result, self.output_shapes)]
         if not isinstance(result, dict) or sorted(result) != self._names:
             got = sorted(result) if isinstance(result, dict) else type(result).__name__
             raise InputError(
                 f"Teacher {self.name!r} must give outputs {self._names}. Received: {got}."
             )
-        return [np.asarray(result[name], np.float32) for name in self._names]
+        return [self._checked(result[name], self.output_shapes[name]) for name in self._names]
+
+    def _checked(self, result: Any, shape: tuple | None) -> np.ndarray:
+        logits = np.asarray(result, np.float32)
+        fits = shape is None or len(shape) == logits.ndim
+        fits = fits and all(n in (None, m) for n, m in zip(shape or (), logits.shape, strict=False))
+        if not fits:
+            raise InputError(
+                f"Teacher {self.name!r} must give logits of shape {shape}."
+                f" Received: {logits.shape}."
+            )
+        return logits

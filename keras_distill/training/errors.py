@@ -1,6 +1,7 @@
 """Assertions of a running graph, turned into the errors they stand for."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -20,6 +21,9 @@ def readable_errors() -> Iterator[None]:
         yield
     except tf.errors.InvalidArgumentError as error:
         text = str(error)
+        from_host = re.search(r"InputError: (.+)", text)  # raised by a teacher on the host
+        if from_host:
+            raise InputError(from_host[1]) from error
         if NOT_FINITE in text:
             raise InputError(f"{NOT_FINITE}. Check the teacher, or the stored targets.") from error
         for mark in (_UNEQUAL, WRONG_DATA):

@@ -57,6 +57,17 @@ def test_outputs_without_a_name():
         teacher.predict(X)
 
 
+def test_outputs_of_another_shape():
+    teacher = CallableTeacher(lambda x: x, name="wide", output_shape=(3,))
+    with pytest.raises(
+        Exception, match=r"'wide' must give logits of shape \(None, 3\). .*\(4, 6\)"
+    ):
+        teacher.predict(X)
+    teacher = CallableTeacher(lambda x: x, name="flat", output_shape=(2, 3))
+    with pytest.raises(Exception, match=r"'flat' must give logits of shape \(None, 2, 3\)"):
+        teacher.predict(X)
+
+
 def test_look_refuses_probabilities():
     half = CallableTeacher(lambda x: np.full((len(x), 2), 0.5), name="half")
     with pytest.raises(InputError, match="outputs of teacher 'half' look like probabilities"):

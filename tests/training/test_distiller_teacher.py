@@ -139,6 +139,13 @@ def test_a_function_teaches(mlp, batch, shape):
         np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
 
 
+def test_what_a_function_does_wrong_is_said_in_its_words(mlp, batch):
+    x, y, _ = batch
+    teacher = CallableTeacher(lambda x: x[:, :4], name="wide", output_shape=(3,))
+    with pytest.raises(InputError, match=r"^Teacher 'wide' must give logits of shape \(None, 3\)"):
+        Distiller(teacher, mlp()).fit(x, y, verbose=0)
+
+
 def test_xla_cannot_compile_a_function(mlp, batch):
     x, y, _ = batch
     function = CallableTeacher(lambda x: x[:, :3], output_shape=(3,))
