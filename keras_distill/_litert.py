@@ -155,6 +155,9 @@ class LiteRTModel:
                 ) from error
             raise InputError(f"{self.path}: LiteRT cannot load it: {_one_line(error)}") from error
 
+        if not self._inputs or not self._outputs:
+            raise InputError(f"{self.path}: has no input or no output.")
+
     @functools.cached_property
     def ops(self) -> dict[str, int]:
         """Operators and their counts, see `read_ops`."""

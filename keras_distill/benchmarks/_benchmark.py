@@ -13,7 +13,7 @@ import numpy as np
 from keras_distill import _isolated, _machine
 from keras_distill._checks import GateError, InputError, check_choice
 from keras_distill.benchmarks._graph import read_graph
-from keras_distill.benchmarks.latency import Timing, measure_latency
+from keras_distill.benchmarks.latency import Timing, check_settings, measure_latency
 from keras_distill.benchmarks.quality import measure_quality
 from keras_distill.benchmarks.size import file_bytes, measure_size
 from keras_distill.export import (
@@ -98,6 +98,7 @@ def benchmark(
         [('net', 12, 12), ('net as .tflite', 12, 12)]
     """
     check_choice("split", split, _SPLITS)
+    check_settings(threads, runs, batch_size)
     named = _named(models)
     with tempfile.TemporaryDirectory(prefix="keras-distill-") as work:
         subjects = _subjects(named, Path(work), in_keras, imports)
@@ -148,6 +149,8 @@ def _subjects(
                 export_tflite(source, file)
             converted = _Subject(name + AS_TFLITE, file, None, source.inputs)
         except (GateError, InputError) as error:
+            if not isinstance(source, KerasSource):
+                raise
             notes, converted = (f"no float32 .tflite: {error}",), None
             warnings.warn(f"{name}: {notes[0]}", stacklevel=3)
         if isinstance(source, KerasSource) and (in_keras or converted is None):

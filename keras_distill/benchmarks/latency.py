@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import _stats
-from keras_distill._checks import check_count
+from keras_distill._checks import bad, check_count
 from keras_distill._isolated import Worker
 from keras_distill.records.benchmark import LatencyRecord, RatioRecord
 
@@ -89,12 +89,10 @@ def measure_latency(
     Raises:
         InputError: If an argument does not fit, or a file cannot be run.
     """
-    check_count("runs", runs, at_least=2)
-    check_count("batch_size", batch_size)
+    check_settings(threads, runs, batch_size)
     records: dict[str, list[LatencyRecord]] = {name: [] for name in models}
     memory: dict[str, int | None] = dict.fromkeys(models)
     for place, count in enumerate(threads):
-        check_count("threads", count)
         chosen = {
             name: model
             for name, model in models.items()
@@ -104,6 +102,20 @@ def measure_latency(
             records[name].append(record)
             memory[name] = peak if place == 0 else memory[name]
     return {name: Timing(tuple(records[name]), memory[name]) for name in models}
+
+
+def check_settings(threads: Sequence[int], runs: int, batch_size: int) -> None:
+    """Refuses settings that `measure_latency` cannot work with.
+
+    Raises:
+        InputError: If one does not fit.
+    """
+    check_count("runs", runs, at_least=2)
+    check_count("batch_size", batch_size)
+    if not threads:
+        raise bad("threads", "hold one or more counts", threads)
+    for count in threads:
+        check_count("threads", count)
 
 
 def _measure(

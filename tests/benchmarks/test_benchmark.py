@@ -131,6 +131,8 @@ def test_equal_names_are_told_apart():
         ([FILES / "float.tflite"], {"data": X}, r"`data` must have labels: \(x, y\)"),
         ([FILES / "float.tflite"], {"data": (X[:, :3], Y)}, r"rows of shape \(4,\)"),
         ([FILES / "two.tflite"], {"data": ({"left": X, "right": X}, Y)}, "one output of"),
+        (["missing.keras"], {"runs": 1}, "`runs` must be a whole number >= 2"),
+        (["missing.keras"], {"threads": ()}, "`threads` must hold one or more counts"),
         ([FILES / "float.tflite"], {"split": "dev"}, "`split` must be one of"),
     ],
 )
