@@ -58,7 +58,8 @@ def outcome(function):
     try:
         return function()
     except Exception as error:  # an error is a result here
-        return f"{type(error).__name__}: {str(error).splitlines()[0]:.60}"
+        line = str(error).splitlines()[0]
+        return f"{type(error).__name__}: {line if len(line) < 70 else line[:69] + '…'}"
 
 
 def first_loss(distiller, *data, **arguments):
