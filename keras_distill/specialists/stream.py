@@ -15,6 +15,7 @@ from keras_distill.specialists.model import dustbin_correction
 
 # A part of the training data is kept in memory, unpacked, up to this size.
 _CACHE_BYTES = 1 << 30
+_BUFFER = 50_000  # examples that the order is shuffled from
 
 
 class Stream(NamedTuple):
@@ -77,10 +78,21 @@ def specialist_stream(
     inside = np.isin(labels, ids)
     indexed = train.enumerate()
     parts = [
-        _endless(select(indexed, part), int(part.sum()), train.element_spec, seed + number)
-        for number, part in enumerate((inside, ~inside))
+        _in_memory(select(indexed, part), int(part.sum()), train.element_spec)
+        for part in (inside, ~inside)
     ]
-    mixed = tf.data.Dataset.sample_from_datasets(parts, [share, 1 - share], seed=seed)
+    sizes = [int(inside.sum()), int((~inside).sum())]
+
+    def mix(_):
+        # The order shall not depend on the seed of the process: this graph has its own.
+        tf.compat.v1.set_random_seed(1)
+        endless = [
+            part.shuffle(min(size, _BUFFER), seed=seed + number).repeat()
+            for number, (part, size) in enumerate(zip(parts, sizes, strict=True))
+        ]
+        return tf.data.Dataset.sample_from_datasets(endless, [share, 1 - share], seed=seed)
+
+    mixed = tf.data.Dataset.range(1).flat_map(mix)
     position = np.full(num_classes, len(ids), np.int64)
     position[ids] = np.arange(len(ids))
     positions = tf.constant(position)
@@ -96,8 +108,7 @@ def specialist_stream(
     return Stream(batches, steps, correction)
 
 
-def _endless(part: tf.data.Dataset, count: int, spec: Any, seed: int) -> tf.data.Dataset:
+def _in_memory(part: tf.data.Dataset, count: int, spec: Any) -> tf.data.Dataset:
     x = spec[0]
-    if count * x.dtype.size * math.prod(x.shape) <= _CACHE_BYTES:
-        part = part.cache()
-    return part.shuffle(min(count, 50_000), seed=seed, reshuffle_each_iteration=True).repeat()
+    small = count * x.dtype.size * math.prod(x.shape) <= _CACHE_BYTES
+    return part.cache() if small else part
