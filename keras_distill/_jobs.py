@@ -29,6 +29,7 @@ from keras_distill.records.jobs import JobRecord
 BACKENDS = ("in-turn", "processes", "ray")
 _RECORD, _LOG, _TASK, _ANSWER = "job.json", "log.txt", "task.json", "answer.json"
 _LOG_TAIL = 400
+_RAY_STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -302,7 +303,7 @@ def _ray(
         try:
             ray.init(address="auto", log_to_driver=False)
         except ConnectionError:
-            ray.init(num_cpus=workers * threads, include_dashboard=False, log_to_driver=False)
+            start_local_ray(workers * threads)
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     task = ray.remote(
         num_cpus=threads,
@@ -330,6 +331,26 @@ def _ray(
     finally:
         if here:
             ray.shutdown()
+
+
+def start_local_ray(cores: int) -> None:
+    """Starts a Ray cluster on this machine.
+
+    Ray waits 30 seconds for itself and no longer, which a busy machine may need more than once.
+
+    Args:
+        cores: What the cluster may use.
+    """
+    import ray
+
+    for attempt in range(_RAY_STARTS):
+        try:
+            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+            return
+        except Exception as error:  # Ray has no class of its own for this
+            ray.shutdown()
+            if attempt == _RAY_STARTS - 1 or "timed out during startup" not in str(error):
+                raise
 
 
 def _execute_on_ray(place: str) -> dict[str, Any]:

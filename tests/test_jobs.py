@@ -75,7 +75,7 @@ def ray_cluster():
     """A real local Ray cluster."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    _jobs.start_local_ray(2)
     yield
     ray.shutdown()
 
@@ -271,3 +271,24 @@ def test_without_ray_the_pip_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(_jobs._checks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'keras-distill\[ray\]'"):
         run([Job("a", "math:sqrt")], tmp_path, backend="ray")
+
+
+@needs_ray
+def test_ray_that_starts_slowly_is_started_again(monkeypatch):
+    import ray
+
+    calls = []
+
+    def slow(**settings):
+        calls.append(settings["num_cpus"])
+        if len(calls) < 3:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", slow)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    _jobs.start_local_ray(2)
+    assert calls == [2, 2, 2]
+    calls[:] = []
+    monkeypatch.setattr(ray, "init", lambda **settings: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        _jobs.start_local_ray(2)

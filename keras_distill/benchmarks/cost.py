@@ -62,7 +62,8 @@ def cost(
         batch_size: Examples in a step.
         rounds: Steps of the ways that run no teacher.
         epochs: Epochs of a whole fit from the store and by keras.distillation, timed as well.
-        builds: Builds of the store, each timed beside `teacher.predict` on the same data.
+        builds: Builds of the store, each timed beside `teacher.predict` on the same data, in the
+            first of `settings`.
         settings: Of oneDNN: "onednn", "tf-default".
         ways: Of "plain", "store", "online", "keras".
         split: Which split of a spec.
@@ -95,7 +96,8 @@ def cost(
             there = [way for way in ways if way in workers[settings[0]].ways]
             bar = _Bar(report, epochs + builds + rounds + _WARM_UP)
             fits = _fits(workers, [w for w in ("store", "keras") if w in there], epochs, bar)
-            built = _builds(workers, builds, bar)
+            first = {settings[0]: workers[settings[0]]}
+            built = _builds(first, builds, bar)
             steps = _steps(workers, there, rounds, bar)
     return CostRecord(
         teacher=_name(teacher),
