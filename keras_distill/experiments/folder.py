@@ -40,7 +40,11 @@ class RunFolder:
         self._open(recipe, scale)
 
     def _open(self, recipe: Recipe, scale: str) -> None:
-        asked = {"scale": scale, **recipe.model_dump(mode="json", include=set(_TRAINING_KEYS))}
+        asked = {
+            "scale": scale,
+            "files": _checksums(recipe.teacher.model, recipe.student.model),
+            **recipe.model_dump(mode="json", include=set(_TRAINING_KEYS)),
+        }
         state_file = self.path / "state.json"
         if state_file.exists():
             state = json.loads(state_file.read_text())
@@ -50,8 +54,9 @@ class RunFolder:
                 return
             if not self._overwrite:
                 raise InputError(
-                    f"{self.path} is the unfinished run of another recipe. Run that one to its"
-                    " end, choose another name (--name), or throw it away (--overwrite)."
+                    f"{self.path} is the unfinished run of another recipe, or of other model"
+                    " files. Run that one to its end, choose another name (--name), or throw it"
+                    " away (--overwrite)."
                 )
         shutil.rmtree(self.path, ignore_errors=True)
         self.work.mkdir(parents=True)
@@ -82,3 +87,8 @@ class RunFolder:
         with _files.atomic_path(self.out, overwrite=self._overwrite) as temporary:
             os.rename(self.path, temporary)
         return self.out
+
+
+def _checksums(*specs: str) -> dict[str, str]:
+    """sha256 of each model that is a file, by name."""
+    return {spec: _files.sha256(spec) for spec in specs if Path(spec).is_file()}

@@ -46,18 +46,49 @@ def value_at(setting: Setting, step: Any = None) -> Any:
     return setting(step)
 
 
-def check_setting(
-    name: str, setting: Setting, *, above: float | None = None, at_least: float | None = None
-) -> Setting:
-    """Returns the setting if its number, or its schedule's value at step 0, is within bounds.
+# A step that no training reaches: schedules that end have ended there.
+_LAST_STEP = 2**31 - 1
+_schedules = keras.optimizers.schedules
+
+
+def check_setting(name: str, setting: Setting, **bounds: float) -> Setting:
+    """Returns the setting if its number, or its schedule's first and last value, is within bounds.
+
+    The last value is known of the schedules of Keras and of this package that end; of any other
+    callable only the value at step 0 is checked.
+
+    Args:
+        name: The argument's name.
+        setting: A number, or a callable of the step.
+        **bounds: `above`, `at_least`, `at_most`, as of `check_number`.
 
     Raises:
         InputError: If it is not, or is neither a number nor callable.
+
+    Example:
+        >>> check_setting("temperature", 4.0, above=0)
+        4.0
     """
     if not callable(setting):
-        return check_number(name, setting, above=above, at_least=at_least)
-    check_number(f"{name}(0)", float(setting(0)), above=above, at_least=at_least)
+        return check_number(name, setting, **bounds)
+    check_number(f"{name}(0)", float(setting(0)), **bounds)
+    if _ends(setting):
+        last = float(setting(_LAST_STEP))
+        check_number(f"the last value of {name}", last, **bounds)
     return setting
+
+
+def _ends(schedule: Any) -> bool:
+    """Whether the schedule stays at one value from some step on."""
+    if not isinstance(schedule, _schedules.LearningRateSchedule):
+        return False
+    endless = (
+        _schedules.ExponentialDecay,
+        _schedules.InverseTimeDecay,
+        _schedules.CosineDecayRestarts,
+    )
+    ours_or_keras = type(schedule).__module__.partition(".")[0] in ("keras", "keras_distill")
+    return ours_or_keras and not isinstance(schedule, endless)
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):
@@ -71,6 +102,7 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         over_batch: It relates the examples of a batch, so there is no value per example.
         needs_labels: It reads the labels.
         accepts_topk: The teacher may be a `TopK`.
+        compares_classes: It compares probabilities of classes: one logit leaves it nothing.
         teacher_layer_name: The teacher's layer to read, None for its logits.
         student_layer_name: The student's layer to read, None for its logits.
 
@@ -86,6 +118,7 @@ class DistillationLoss(keras.distillation.DistillationLoss):
     over_batch = False
     needs_labels = False
     accepts_topk = False
+    compares_classes = False
     teacher_layer_name: str | None = None
     student_layer_name: str | None = None
 
@@ -248,6 +281,11 @@ class DistillationLoss(keras.distillation.DistillationLoss):
                 "Teacher and student outputs must have the same shape."
                 f" Received: teacher {teacher}, student {student}."
             )
+        if self.compares_classes and student[-1] == 1:
+            raise InputError(
+                f"{type(self).__name__} needs two classes or more. Received: student {student}."
+                " For one logit per example use MultiLabelSoftLoss."
+            )
 
     def _validate_topk(self, teacher: TopK, student: Any) -> None:
         if not self.accepts_topk:
@@ -284,19 +322,6 @@ class DistillationLoss(keras.distillation.DistillationLoss):
 def known_differ(a: tuple, b: tuple) -> bool:
     """Whether two shapes of one length differ in an axis that both know."""
     return any(None not in (x, y) and x != y for x, y in zip(a, b, strict=True))
-
-
-def check_classes(name: str, shape: tuple) -> None:
-    """Refuses logits of one class, which leave nothing to compare.
-
-    Raises:
-        InputError: If the last axis is known to be 1.
-    """
-    if shape[-1] == 1:
-        raise InputError(
-            f"{name} needs two classes or more. Received: student {shape}."
-            " For one logit per example use MultiLabelSoftLoss."
-        )
 
 
 def serialized(name: str, setting: Setting) -> Any:

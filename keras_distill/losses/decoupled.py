@@ -11,7 +11,6 @@ from keras_distill.losses.base import (
     PACKAGE,
     DistillationLoss,
     Setting,
-    check_classes,
     check_setting,
     value_at,
 )
@@ -37,6 +36,7 @@ class DecoupledLoss(DistillationLoss):
         0.898
     """
 
+    compares_classes = True
     needs_labels = True
 
     def __init__(
@@ -67,8 +67,3 @@ class DecoupledLoss(DistillationLoss):
             target_weight=value_at(self.target_weight, step),
             nontarget_weight=value_at(self.nontarget_weight, step),
         )
-
-    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
-        """Logits must agree in every axis and have two classes or more."""
-        super().validate_shapes(teacher, student)
-        check_classes(type(self).__name__, student)

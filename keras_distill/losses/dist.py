@@ -10,7 +10,6 @@ from keras_distill.losses.base import (
     PACKAGE,
     DistillationLoss,
     Setting,
-    check_classes,
     check_setting,
     value_at,
 )
@@ -37,6 +36,7 @@ class DISTLoss(DistillationLoss):
         2.334
     """
 
+    compares_classes = True
     over_batch = True
 
     def __init__(
@@ -61,8 +61,3 @@ class DISTLoss(DistillationLoss):
             intra_weight=value_at(self.intra_weight, step),
             keep=keep,
         )
-
-    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
-        """Logits must agree in every axis and have two classes or more."""
-        super().validate_shapes(teacher, student)
-        check_classes(type(self).__name__, student)

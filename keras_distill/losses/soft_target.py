@@ -10,7 +10,6 @@ from keras_distill.losses.base import (
     PACKAGE,
     DistillationLoss,
     Setting,
-    check_classes,
     check_setting,
     value_at,
 )
@@ -33,6 +32,7 @@ class SoftTargetLoss(DistillationLoss):
         0.328
     """
 
+    compares_classes = True
     accepts_topk = True
 
     def __init__(self, temperature: Setting = 4.0) -> None:
@@ -43,8 +43,3 @@ class SoftTargetLoss(DistillationLoss):
     ) -> tf.Tensor:
         """`functional.soft_target`: `(...)` for logits `(..., N)`."""
         return functional.soft_target(teacher, student, value_at(self.temperature, step))
-
-    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
-        """Logits must agree in every axis and have two classes or more."""
-        super().validate_shapes(teacher, student)
-        check_classes(type(self).__name__, student)

@@ -10,7 +10,6 @@ from keras_distill.losses.base import (
     PACKAGE,
     DistillationLoss,
     Setting,
-    check_classes,
     check_setting,
     value_at,
 )
@@ -34,6 +33,7 @@ class StandardizedSoftTargetLoss(DistillationLoss):
         True
     """
 
+    compares_classes = True
     accepts_topk = True
 
     def __init__(self, temperature: Setting = 2.0) -> None:
@@ -49,8 +49,3 @@ class StandardizedSoftTargetLoss(DistillationLoss):
             functional.standardized(student),
             value_at(self.temperature, step),
         )
-
-    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
-        """Logits must agree in every axis and have two classes or more."""
-        super().validate_shapes(teacher, student)
-        check_classes(type(self).__name__, student)

@@ -59,7 +59,7 @@ class TeacherEnsemble(Teacher):
         self.members = [as_teacher(model) for model in models]
         self.mean = check_choice("mean", mean, ("geometric", "arithmetic"))
         self.weights = _shares(weights, len(self.members))
-        self.temperature = _temperature(self.mean, temperature)
+        self.temperature = _temperature(self.mean, temperature, self.members)
         self.on_host = any(member.on_host for member in self.members)
         self.name = f"ensemble of {len(self.members)}"
         self.output_shapes = _common("output", [m.output_shapes for m in self.members])
@@ -142,14 +142,13 @@ class TeacherEnsemble(Teacher):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _mean(self, logits: Sequence[Any]) -> tf.Tensor:
-        logits = [tf.cast(t, tf.float32) for t in logits]
-        if self.mean == "geometric":
-            return tf.add_n([w * t for w, t in zip(self.weights, logits, strict=True)])
-        shares = [
-            tf.nn.log_softmax(t / self.temperature) + tf.math.log(w)
-            for w, t in zip(self.weights, logits, strict=True)
-            if w > 0
+        # A member of weight 0 is left out: 0 times a logit of -inf would be NaN.
+        parts = [
+            (w, tf.cast(t, tf.float32)) for w, t in zip(self.weights, logits, strict=True) if w > 0
         ]
+        if self.mean == "geometric":
+            return tf.add_n([w * t for w, t in parts])
+        shares = [tf.nn.log_softmax(t / self.temperature) + tf.math.log(w) for w, t in parts]
         return self.temperature * tf.reduce_logsumexp(tf.stack(shares), axis=0)
 
 
@@ -164,7 +163,11 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
     return [value / sum(values) for value in values]
 
 
-def _temperature(mean: str, temperature: float | None) -> float | None:
+def _temperature(mean: str, temperature: float | None, members: Sequence[Teacher]) -> float | None:
+    """The only temperature the mean is good for, None for any; members may have one already."""
+    only = {member.temperature for member in members} - {None}
+    if mean == "geometric" and temperature is not None:
+        raise bad("temperature", "be left out for the geometric mean", temperature)
     if mean == "arithmetic":
         if temperature is None:
             raise bad(
@@ -173,19 +176,42 @@ def _temperature(mean: str, temperature: float | None) -> float | None:
                 temperature,
                 "Give the temperature of the loss, or use mean='geometric'.",
             )
-        return check_number("temperature", temperature, above=0)
-    if temperature is not None:
-        raise bad("temperature", "be left out for the geometric mean", temperature)
-    return None
+        only.add(check_number("temperature", temperature, above=0))
+    if len(only) > 1:
+        raise InputError(
+            "The arithmetic ensembles among the teachers must all be of one temperature."
+            f" Received: {', '.join(f'{value:g}' for value in sorted(only))}."
+        )
+    return only.pop() if only else None
 
 
 def _common(side: str, shapes: list[Any]) -> Any:
-    """The shape that all members with a known shape share."""
+    """The shape that all members with a known shape share, an axis known if one member knows it."""
     known = [shape for shape in shapes if shape is not None]
+    common = known[0] if known else None
     for shape in known[1:]:
-        if shape != known[0]:
+        try:
+            common = _merged(common, shape)
+        except ValueError:
             raise InputError(
                 f"The teachers of an ensemble must have the same {side} shape."
                 f" Received: {known[0]} and {shape}."
-            )
-    return known[0] if known else None
+            ) from None
+    return common
+
+
+def _merged(a: Any, b: Any) -> Any:
+    """Two shapes, or structures of them, as one; None is what is not known.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return {name: _merged(shape, b[name]) for name, shape in a.items()}
+    if isinstance(a, list | tuple) and type(a) is type(b) and len(a) == len(b):
+        return type(a)(_merged(x, y) for x, y in zip(a, b, strict=True))
+    if a != b:
+        raise ValueError
+    return a

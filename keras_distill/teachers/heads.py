@@ -31,12 +31,52 @@ _FUSED = (
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
 )
+# Keras's functions of these names, in keras.activations and keras.ops. Any other is looked at with
+# the first batch.
 _KINDS = {
-    keras.activations.softmax: "softmax",
-    keras.activations.sigmoid: "sigmoid",
-    keras.activations.hard_sigmoid: "stuck",
+    "softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid": "stuck",
+    "sparse_sigmoid": "stuck",
+    "sparsemax": "stuck",
 }
-_OPS = {"Softmax": "softmax", "Sigmoid": "sigmoid", "HardSigmoid": "stuck"}
+_VALUES = {
+    "linear",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "glu",
+    "silu",
+    "swish",
+    "hard_silu",
+    "hard_swish",
+    "tanh",
+    "hard_tanh",
+    "tanh_shrink",
+    "hard_shrink",
+    "soft_shrink",
+    "softplus",
+    "sparse_plus",
+    "softsign",
+    "squareplus",
+    "threshold",
+    "mish",
+    "exponential",
+    "log_softmax",
+    "log_sigmoid",
+}
+_PROBABILITIES = ("softmax", "sigmoid", "stuck")
+_OPS = {
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "HardSigmoid": "stuck",
+    "SparseSigmoid": "stuck",
+    "Sparsemax": "stuck",
+}
 _LOGARITHMS = ("Log", "LogSoftmax", "LogSigmoid")
 
 
@@ -111,7 +151,7 @@ def _head_of(tensor: Any) -> Head:
             return Head("linear", name, certain=_has_no_activation(operation))
     parents = [_head_of(t) for t in operation._inbound_nodes[node].input_tensors]
     kinds = {parent.kind for parent in parents}
-    if kinds and kinds <= {"softmax", "sigmoid", "stuck"}:
+    if kinds and kinds <= set(_PROBABILITIES):
         return Head("stuck", name)
     return Head("unknown" if "unknown" in kinds else "linear", name)
 
@@ -123,12 +163,12 @@ def _activation_kind(operation: Any, rank: int) -> str | None:
     if isinstance(operation, keras.layers.Softmax):
         return "softmax" if operation.axis in (-1, rank - 1) else "stuck"
     if isinstance(operation, _FUSED):
-        activation = operation.activation
-        if activation is None or activation is keras.activations.linear:
-            return None
-        if _is_builtin(activation):
-            return _KINDS.get(activation, "linear")
-        return "unknown"
+        return _kind_of_function(operation.activation)
+    if isinstance(operation, keras.layers.SimpleRNN):
+        # Its loop lets no logits through.
+        return "stuck" if _kind_of_function(operation.activation) in _PROBABILITIES else None
+    if isinstance(operation, keras.layers.TimeDistributed | keras.layers.SpectralNormalization):
+        return _kind_of_wrapper(operation, rank)
     if isinstance(operation, keras.Layer):
         return None
     name = type(operation).__name__
@@ -137,6 +177,28 @@ def _activation_kind(operation: Any, rank: int) -> str | None:
     if name == "Softmax" and operation.axis not in (-1, rank - 1):
         return "stuck"
     return _OPS.get(name)
+
+
+def _kind_of_function(activation: Any) -> str | None:
+    """The kind that an activation function gives, None where it changes nothing."""
+    if activation is None or activation is keras.activations.linear:
+        return None
+    # A layer may stand here too, and has no such name.
+    name = getattr(activation, "__name__", "") if _is_builtin(activation) else ""
+    return _KINDS.get(name, "linear" if name in _VALUES else "unknown")
+
+
+def _kind_of_wrapper(wrapper: Any, rank: int) -> str:
+    """The kind of the wrapped layer; what is computed step by step loses its logits."""
+    inner = wrapper.layer
+    if isinstance(inner, keras.Model):
+        kind = keras.tree.flatten(find_heads(inner))[0].kind
+    else:
+        kind = _activation_kind(inner, rank)
+    if kind is None:
+        kind = "linear" if inner.weights and _is_builtin(inner) else "unknown"
+    stepwise = isinstance(wrapper, keras.layers.TimeDistributed)
+    return "stuck" if stepwise and kind in _PROBABILITIES else kind
 
 
 def _has_no_activation(layer: keras.Layer) -> bool:

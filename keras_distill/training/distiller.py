@@ -146,21 +146,26 @@ class Distiller(EntryPoints):
         Raises:
             InputError: If teacher and student do not fit.
         """
-        self._source = TeacherSource(teacher, teacher_preprocess)
+        source = TeacherSource(teacher, teacher_preprocess)
+        self._fit_teacher(source)
+        # Only now: a teacher that was refused leaves the Distiller as it was.
+        self._source = source
         self._looked = False
-        self._check_teacher()
         self.train_function = self.test_function = None
 
-    def _check_teacher(self) -> None:
+    def _fit_teacher(self, source: TeacherSource) -> None:
         """Checks what is known of teacher and student without data; makes missing projectors."""
-        if self._source.teacher is None:
+        if source.teacher is None:
             return
-        preparation.check_pair(self._source, self._reader, self.soft_terms)
-        for i, (teacher, student) in preparation.feature_shapes(
-            self._source.teacher, self._reader, self.soft_terms
-        ).items():
-            if self.soft_terms.projectors[i] is None:
-                projector = self.soft_terms.losses[i].projector(teacher, student)
+        preparation.check_pair(source, self._reader, self.soft_terms)
+        shapes = preparation.feature_shapes(source.teacher, self._reader, self.soft_terms)
+        made = {
+            i: (self.soft_terms.losses[i].projector(teacher, student), student)
+            for i, (teacher, student) in shapes.items()
+            if self.soft_terms.projectors[i] is None
+        }
+        with self.distribute_strategy.scope():
+            for i, (projector, student) in made.items():
                 self._set_projector(i, projector, student)
 
     def _set_projector(self, i: int, projector: keras.Layer | None, shape: Any = None) -> None:

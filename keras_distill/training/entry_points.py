@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_distill._checks import InputError
 from keras_distill._elements import Targets
 from keras_distill.teachers.heads import symbolic_outputs
 from keras_distill.training import hard_term, preparation, terms
@@ -30,6 +31,7 @@ class EntryPoints(keras.Model):
     _reader: StudentReader
     _source: TeacherSource
     _looked: bool
+    _evaluate_teacher: bool
     _class_weight: Any
 
     def fit(
@@ -70,6 +72,7 @@ class EntryPoints(keras.Model):
         Raises:
             InputError: If the data do not fit, before the first step where that can be known.
         """
+        self._check_validation(validation_data)
         self._prepare(x, y, batch_size, training=True)
         self._set_class_weight(class_weight)
         with readable_errors():
@@ -81,7 +84,7 @@ class EntryPoints(keras.Model):
                 verbose,
                 callbacks,
                 validation_split,
-                validation_data,
+                hard_term.pack_validation(validation_data),
                 # Keras warns of its own default for every data set.
                 shuffle and not isinstance(x, tf.data.Dataset),
                 sample_weight=hard_term.pack_weights(y, sample_weight),
@@ -137,6 +140,29 @@ class EntryPoints(keras.Model):
         with readable_errors():
             return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
+    def _check_validation(self, data: Any) -> None:
+        """Refuses validation data that leave no loss to compute, before an epoch is spent."""
+        if data is None:
+            return
+        listed = isinstance(data, list | tuple)
+        known = preparation.known_targets(data[0] if listed else data, data[1] if listed else None)
+        if known is None or known.labels is not None:
+            return
+        stored = known.teacher is not None and not self.soft_terms.layer_names("teacher")
+        if not stored and not self._evaluate_teacher:
+            raise InputError(
+                "`validation_data` must carry labels or stored soft targets: without them there is"
+                " no loss to compute. Received: neither. Add labels, or give the Distiller"
+                " evaluate_teacher=True."
+            )
+        terms.check_without_labels(self._alpha)
+
+    def _resolve_auto_jit_compile(self) -> bool:
+        """What Keras makes of jit_compile="auto": never XLA with a teacher it cannot compile."""
+        teacher = self._source.teacher
+        on_host = teacher is not None and teacher.on_host
+        return False if on_host else super()._resolve_auto_jit_compile()
+
     def _set_class_weight(self, class_weight: Any) -> None:
         if class_weight != self._class_weight:
             self._class_weight = None if class_weight is None else dict(class_weight)
@@ -148,9 +174,10 @@ class EntryPoints(keras.Model):
         preparation.check_examples(x, y, self._reader.input_shapes())
         peek = functools.cache(lambda: preparation.first_batch(x, y, batch_size))
         if not self.student.built:
-            self.student(peek()[0], training=False)
+            with self.distribute_strategy.scope():
+                self.student(peek()[0], training=False)
             self._reader = StudentReader(self.student, self.soft_terms.layer_names("student"))
-            self._check_teacher()
+            self._fit_teacher(self._source)
         self.built = True
         if training:
             self._check_data(preparation.known_targets(x, y), peek)

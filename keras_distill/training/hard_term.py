@@ -116,7 +116,8 @@ def pack_weights(y: Any, sample_weight: Any) -> Any:
         y: Labels or `Targets`.
         sample_weight: One array, or arrays in the structure of the labels.
     """
-    if sample_weight is None or not isinstance(y, Targets):
+    packed = isinstance(sample_weight, Targets)
+    if sample_weight is None or packed or not isinstance(y, Targets):
         return sample_weight
     given = keras.tree.flatten(sample_weight)
     labels = sample_weight
@@ -124,6 +125,14 @@ def pack_weights(y: Any, sample_weight: Any) -> Any:
         labels = keras.tree.map_structure(lambda _: given[0], y.labels)
     teacher = keras.tree.map_structure(lambda _: given[0], y.teacher)
     return Targets(labels, teacher, None if y.labelled is None else given[0])
+
+
+def pack_validation(data: Any) -> Any:
+    """`validation_data` as `fit` takes it, its sample weights packed as by `pack_weights`."""
+    if isinstance(data, list | tuple) and len(data) == 3:
+        x, y, sample_weight = data
+        return x, y, pack_weights(y, sample_weight)
+    return data
 
 
 def unpack(data: Any) -> tuple[Any, Targets, Any]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_distill._checks import InputError, bad, check_number
 from keras_distill._elements import Targets
 from keras_distill.losses import DistillationLoss, RegressionLoss
-from keras_distill.losses.base import Setting
+from keras_distill.losses.base import Setting, check_setting
 from keras_distill.targets import first_batch as first_element
 from keras_distill.teachers import Teacher
 from keras_distill.teachers.base import map_outputs, named
@@ -23,15 +23,12 @@ from keras_distill.training.student import StudentReader
 
 
 def check_alpha(alpha: Setting) -> Setting:
-    """Returns alpha if it is in 0..1: the number, or a schedule's value at step 0.
+    """Returns alpha if it is in 0..1: the number, or what is known of a schedule's values.
 
     Raises:
         InputError: If it is not.
     """
-    if callable(alpha):
-        check_number("alpha(0)", float(alpha(0)), at_least=0, at_most=1)
-        return alpha
-    return check_number("alpha", alpha, at_least=0, at_most=1)
+    return check_setting("alpha", alpha, at_least=0, at_most=1)
 
 
 def first_batch(x: Any, y: Any = None, batch_size: int | None = None) -> tuple[Any, Any]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_distill._checks import InputError, bad, check_number
+from keras_distill._checks import InputError, bad
 from keras_distill._elements import Targets
 from keras_distill.losses import SoftTargetLoss
+from keras_distill.losses.base import check_setting
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import terms
 
@@ -77,7 +78,7 @@ class TeacherSource:
         if jit_compile and self.teacher is not None and self.teacher.on_host:
             raise InputError(
                 f"`jit_compile` must be False with {type(self.teacher).__name__}, which XLA cannot"
-                " compile. Store its logits (SoftTargetStore), or leave jit_compile out."
+                " compile. Store its logits (SoftTargetStore), or set jit_compile = False."
             )
 
     def look(self, x: Any) -> Any:
@@ -164,6 +165,5 @@ def flatten_losses(losses: Any, weights: Any) -> tuple[list[Any], list[Any], lis
     if len(weights) != len(listed):
         raise bad("distillation_loss_weights", f"have one per loss ({len(listed)})", weights)
     for weight in weights:
-        if not callable(weight):
-            check_number("distillation_loss_weights", weight, at_least=0)
+        check_setting("distillation_loss_weights", weight, at_least=0)
     return listed, weights, [None] * len(listed)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_distill._checks import InputError
 from keras_distill._elements import Targets, TopK
 from keras_distill.losses import DistillationLoss, value_at
+from keras_distill.losses.base import known_differ
 from keras_distill.training.weights import align, mask_weights, reduce_values, weigh
 
 NOT_FINITE = "The logits of the teacher hold NaN or +infinity"
@@ -198,6 +199,9 @@ class SoftTerms:
             if self.projectors[i] is not None:
                 s = self.projectors[i](s)
             _refuse_by_name(loss, batch.sample_weight)
+            if loss.over_batch and mask is not None and len(mask.shape) > 1:
+                # Rows are examples here: a mask of positions empties them instead of weighing rows.
+                t, s, mask = _without_padding(t, mask), _without_padding(s, mask), None
             return _value(loss, t, s, mask, batch, step)
         if not isinstance(loss, DistillationLoss):
             return _scalar(loss, teacher.logits, student.logits, batch.sample_weight)
@@ -232,6 +236,16 @@ def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step:
         scaled = mask_weights(mask, tf.float32)
         weights = scaled if weights is None else scaled * align(weights, len(mask.shape))
     return loss.over_batch_value(teacher, student, batch.labels, sample_weight=weights, step=step)
+
+
+def _without_padding(features: Any, mask: Any) -> Any:
+    """Features `(B, L, ...)` with 0 where a mask `(B, L)` is false; others as they are."""
+    rank = len(mask.shape)
+    positions = tuple(features.shape)[:rank]
+    if len(positions) < rank or known_differ(positions[1:], tuple(mask.shape)[1:]):
+        return features
+    kept = align(tf.cast(mask, tf.bool), len(features.shape))
+    return tf.where(kept, features, tf.zeros((), features.dtype))
 
 
 def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> tf.Tensor:

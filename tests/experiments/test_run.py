@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,6 +199,23 @@ def test_unfinished_work_of_another_recipe_is_kept(tmp_path):
     with pytest.raises(InputError, match="unfinished run of another recipe"):
         run(recipes.from_scratch(SMALL), tmp_path / "small")
     assert (tmp_path / "small.unfinished" / "recipe.toml").exists()
+
+
+def test_unfinished_work_of_another_teacher_file_is_kept(finished, tmp_path):
+    class Stop(Reporter):
+        def stage(self, name, detail=""):
+            if name == "student":
+                raise KeyboardInterrupt
+
+    out, _ = finished
+    teacher = tmp_path / "teacher.keras"
+    recipe = recipes.from_scratch({**SMALL, "teacher.model": str(teacher)})
+    shutil.copyfile(out / "teacher.keras", teacher)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "small", reporter=Stop())
+    shutil.copyfile(out / "student.keras", teacher)
+    with pytest.raises(InputError, match="of another recipe, or of other model files"):
+        run(recipe, tmp_path / "small")
 
 
 def _start(out, recipe):

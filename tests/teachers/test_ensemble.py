@@ -44,6 +44,27 @@ def test_arithmetic_mean_of_extreme_logits_is_finite():
     np.testing.assert_allclose(softmax(ensemble.predict(X[:1]), -1), [[0.5, 0.5]], atol=1e-6)
 
 
+def test_geometric_mean_of_arithmetic_means_keeps_their_temperature():
+    parts = [
+        TeacherEnsemble([a, b], mean="arithmetic", temperature=2.5)
+        for a, b in (_members()[:2], _members()[1:])
+    ]
+    both = TeacherEnsemble([*parts, _members()[0]])
+    assert both.temperature == 2.5
+    hot = TeacherEnsemble(_members(), mean="arithmetic", temperature=4.0)
+    for mean, temperature in (("geometric", None), ("arithmetic", 4.0)):
+        with pytest.raises(InputError, match=r"must all be of one temperature. Received: 2.5, 4"):
+            TeacherEnsemble([parts[0], hot], mean=mean, temperature=temperature)
+    with pytest.raises(InputError, match="must all be of one temperature"):
+        TeacherEnsemble([hot], mean="arithmetic", temperature=1.0)
+
+
+def test_member_of_weight_0_may_rule_classes_out():
+    ruled_out = CallableTeacher(lambda x: np.full((4, 5), -np.inf, "float32"), name="none")
+    logits = TeacherEnsemble([_members()[0], ruled_out], [1, 0]).predict(X)
+    np.testing.assert_allclose(logits, LOGITS[0], rtol=1e-6)
+
+
 def test_weights_are_shares():
     expected = 0.25 * LOGITS[0] + 0.75 * LOGITS[1]
     np.testing.assert_allclose(
@@ -95,6 +116,18 @@ def test_members_of_other_shapes():
         InputError, match=r"same output shape. Received: \(None, 5\) and \(None, 4\)"
     ):
         TeacherEnsemble([*_members(), other])
+
+
+def test_members_may_know_different_axes():
+    def net(*shape):
+        x = keras.Input(shape)
+        return keras.Model(x, keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(x)))
+
+    ensemble = TeacherEnsemble([net(None, 8, 3), net(8, None, 3)])
+    assert ensemble.input_shapes == [(None, 8, 8, 3)]
+    assert ensemble.predict(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 5)
+    with pytest.raises(InputError, match="must have the same input shape"):
+        TeacherEnsemble([net(None, 8, 3), net(9, 9, 3)])
 
 
 def test_an_ensemble_has_no_layers():

@@ -53,6 +53,11 @@ UNDONE = {
         None,
     ),
     "nested": (_nested, "softmax", "inner_softmax"),
+    "function of keras.ops": (
+        lambda: _model(layers.Dense(4, activation=keras.ops.softmax, name="d")),
+        "softmax",
+        "d",
+    ),
 }
 
 
@@ -80,6 +85,15 @@ def test_head_is_taken_off_exactly(name, graph):
     assert np.abs(values).max() > 20
 
 
+def test_softmax_of_a_wrapped_layer():
+    wrapped = layers.SpectralNormalization(layers.Dense(4, "softmax"), name="w")
+    model = _model(wrapped)
+    head = find_heads(model)
+    assert head == Head("softmax", "w", certain=True)
+    kernel, bias = wrapped.layer.get_weights()
+    np.testing.assert_allclose(logits_of(model(X), head), X @ kernel + bias, rtol=1e-5, atol=1e-4)
+
+
 def test_softmax_of_a_conv_map():
     model = _model(layers.Conv2D(3, 1, activation="softmax", name="c"), shape=(4, 4, 2))
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
@@ -101,7 +115,26 @@ STUCK = {
         "end",
     ),
     "hard sigmoid": (lambda x: layers.Dense(4, "hard_sigmoid", name="end")(x), "end"),
+    "sparsemax": (lambda x: layers.Dense(4, "sparsemax", name="end")(x), "end"),
+    "sparsemax operation": (lambda x: keras.ops.sparsemax(layers.Dense(4)(x)), "sparsemax"),
+    "sparse sigmoid": (lambda x: layers.Dense(4, "sparse_sigmoid", name="end")(x), "end"),
     "arithmetic": (lambda x: layers.Dense(4, "softmax")(x) * 2.0, "multiply"),
+    "step by step": (
+        lambda x: layers.TimeDistributed(layers.Dense(4, "softmax"), name="end")(
+            layers.Reshape((2, 4))(x)
+        ),
+        "end",
+    ),
+    "model step by step": (
+        lambda x: layers.TimeDistributed(
+            _model(layers.Dense(4), layers.Softmax(), shape=(4,)), name="end"
+        )(layers.Reshape((2, 4))(x)),
+        "end",
+    ),
+    "recurrent": (
+        lambda x: layers.SimpleRNN(4, activation="softmax", name="end")(layers.Reshape((2, 4))(x)),
+        "end",
+    ),
 }
 
 
@@ -123,6 +156,10 @@ LINEAR = {
     "gate": lambda x: layers.Multiply()([layers.Dense(4)(x), layers.Dense(4, "sigmoid")(x)]),
     "log of softmax": lambda x: keras.ops.log_softmax(layers.Dense(4)(x)),
     "input": lambda x: layers.Dropout(0.5)(x),
+    "gelu": lambda x: layers.Dense(4, "gelu")(x),
+    "log-probabilities": lambda x: layers.Dense(4, "log_softmax")(x),
+    "step by step": lambda x: layers.TimeDistributed(layers.Dense(4))(layers.Reshape((2, 4))(x)),
+    "recurrent": lambda x: layers.SimpleRNN(4)(layers.Reshape((2, 4))(x)),
 }
 
 
@@ -148,6 +185,7 @@ def test_custom_code_is_unknown_and_its_values_tell():
     assert find_heads(lambda_model) == Head("unknown", "code")
     own = _model(layers.Dense(4, activation=tf.nn.softmax, name="own"))
     assert find_heads(own).kind == "unknown"
+    assert find_heads(_model(layers.Dense(4, activation=layers.Softmax()))).kind == "unknown"
     assert look_like_probabilities(own(X))
     assert not look_like_probabilities(X)
     assert not look_like_probabilities(tf.ones((4, 1)))

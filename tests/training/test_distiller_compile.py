@@ -1,5 +1,8 @@
 """What compile and fit promise for any Keras model holds for the Distiller."""
 
+import inspect
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -115,10 +118,45 @@ def test_sample_weight_of_positions_beside_arrays_of_targets():
     distiller = Distiller(None, student)
     distiller.compile(keras.optimizers.SGD(0.0), CE)
     targets = Targets(y, np.zeros((6, 5, 3), "float32"))
-    logs = distiller.fit(x, targets, sample_weight=w, verbose=0).history
+    logs = distiller.fit(
+        x, targets, sample_weight=w, validation_data=(x, targets, w), verbose=0
+    ).history
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(student(x)))
     each = -np.log(np.take_along_axis(probabilities, y[..., None], -1)[..., 0])
     assert logs["hard_loss"][0] == pytest.approx((w * each).mean(), rel=1e-5)
+    assert logs["val_hard_loss"][0] == pytest.approx((w * each).mean(), rel=1e-5)
+
+
+def test_without_a_soft_term_it_is_the_student_s_own_fit(mlp, data):
+    x, y = data
+    teacher = mlp(16, seed=1)
+
+    def trained(wrapped):
+        keras.utils.set_random_seed(0)
+        student = keras.Sequential(
+            [
+                keras.Input((8,)),
+                layers.Dense(6, "relu", kernel_regularizer="l2"),
+                layers.BatchNormalization(),
+                layers.Dropout(0.3, seed=3),
+                layers.Dense(3),
+            ]
+        )
+        model = Distiller(teacher, student, alpha=0.0) if wrapped else student
+        model.compile(keras.optimizers.Adam(0.01), CE, metrics=["accuracy"])
+        arguments = {"batch_size": 16, "epochs": 3, "shuffle": False, "verbose": 0}
+        history = model.fit(
+            x, y, sample_weight=np.linspace(0.5, 2, 40), validation_data=(x, y), **arguments
+        ).history
+        return history, student.get_weights()
+
+    own, own_weights = trained(wrapped=False)
+    ours, our_weights = trained(wrapped=True)
+    assert set(ours) - set(own) == {"hard_loss", "soft_loss", "val_hard_loss"}
+    for name, values in own.items():
+        np.testing.assert_allclose(ours[name], values, rtol=1e-5, err_msg=name)
+    for a, b in zip(own_weights, our_weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def _two_headed(seed):
@@ -300,6 +338,35 @@ def test_arguments_by_position_as_in_keras(mlp, data):
     history = distiller.fit(x, y, 10, 2, 0, None, 0.5, None, False, {0: 2.0}, np.ones(40))
     assert len(history.history["val_loss"]) == 2 and distiller.optimizer.iterations == 4
     assert len(distiller.evaluate(x, y, 10, 0, np.ones(40))) == 2
+
+
+def test_the_first_four_arguments_are_keras_s(mlp):
+    ours, theirs = (
+        list(inspect.signature(kind.__init__).parameters)[1:5]
+        for kind in (Distiller, keras.distillation.Distiller)
+    )
+    assert ours == theirs == ["teacher", "student", "distillation_losses", *ours[3:]]
+    losses = [LogitMatchingLoss(), LogitMatchingLoss()]
+    distiller = Distiller(mlp(16, seed=1), mlp(4), losses, [1.0, 0.5])
+    assert distiller.soft_terms.losses == losses and distiller.soft_terms.weights == [1.0, 0.5]
+    with pytest.raises(TypeError, match="positional"):
+        Distiller(mlp(16, seed=1), mlp(4), losses, [1.0, 0.5], 0.5)
+
+
+def test_xla_is_chosen_by_keras_only_where_it_can_compile_the_teacher(mlp, data, monkeypatch):
+    gpu = types.SimpleNamespace(device_type="GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *kind: [gpu])
+    on_host = Distiller(lambda x: np.zeros((len(x), 3), "float32"), mlp(4))
+    on_host.fit(*data, verbose=0)
+    assert not on_host.jit_compile
+    in_graph = Distiller(mlp(16, seed=1), mlp(4))
+    in_graph.fit(*data, verbose=0)
+    assert in_graph.jit_compile
+    in_graph.set_teacher(lambda x: np.zeros((len(x), 3), "float32"))
+    with pytest.raises(InputError, match="or set jit_compile = False"):
+        in_graph.fit(*data, verbose=0)
+    in_graph.jit_compile = False
+    in_graph.fit(*data, verbose=0)
 
 
 def test_fit_goes_on_after_fit(mlp, data):

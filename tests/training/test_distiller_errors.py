@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill import Distiller, InputError, LinearSchedule, Targets, TopK
+from keras_distill import CosineSchedule, Distiller, InputError, LinearSchedule, Targets, TopK
 from keras_distill.losses import (
     DecoupledLoss,
     HintLoss,
@@ -27,6 +27,25 @@ CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         (
             {"alpha": LinearSchedule(2.0, 0.0, 5)},
             r"`alpha\(0\)` must be in 0\.\.1\. Received: .*2\.0",
+        ),
+        (
+            {"alpha": LinearSchedule(0.9, 1.5, 5)},
+            r"`the last value of alpha` must be in 0\.\.1\. Received: .*1\.5",
+        ),
+        (
+            {"alpha": keras.optimizers.schedules.PolynomialDecay(0.5, 5, -0.5)},
+            r"`the last value of alpha` must be in 0\.\.1\. Received: .*-0\.5",
+        ),
+        (
+            {"temperature": CosineSchedule(4.0, 0.0, 5)},
+            r"`the last value of temperature` must be > 0\. Received: .*0\.0",
+        ),
+        (
+            {
+                "distillation_losses": SoftTargetLoss(),
+                "distillation_loss_weights": LinearSchedule(1.0, -1.0, 5),
+            },
+            r"`the last value of distillation_loss_weights` must be >= 0\. Received: .*-1\.0",
         ),
         ({"temperature": 0}, "`temperature` must be > 0. Received: temperature=0"),
         ({"temperature": -1}, "`temperature` must be > 0. Received: temperature=-1"),
@@ -157,6 +176,29 @@ def test_no_labels_with_alpha_below_one(mlp, batch):
     for alpha in (0.9, LinearSchedule(1.0, 0.5, 10)):
         with pytest.raises(InputError, match=r"`alpha` must be 1 where there are no labels"):
             Distiller(mlp(), mlp(), alpha=alpha).fit(x, verbose=0)
+
+
+@pytest.mark.parametrize("form", ["data set", "arrays"])
+def test_validation_data_without_any_loss(mlp, batch, form):
+    x, y, _ = batch
+    without = tf.data.Dataset.from_tensor_slices((x,)).batch(4) if form == "data set" else (x, None)
+    distiller = Distiller(mlp(16, seed=1), mlp(), alpha=1.0)
+    message = "`validation_data` must carry labels or stored soft targets"
+    with pytest.raises(InputError, match=message):
+        distiller.fit(x, y, validation_data=without, verbose=0)
+    assert not distiller.compiled
+    with_teacher = Distiller(mlp(16, seed=1), mlp(), alpha=1.0, evaluate_teacher=True)
+    history = with_teacher.fit(x, y, validation_data=without, verbose=0).history
+    assert history["val_loss"] == history["val_soft_loss"]
+    stored = (x, Targets(None, np.zeros((12, 3), "float32")))
+    assert "val_loss" in distiller.fit(x, y, validation_data=stored, verbose=0).history
+    with pytest.raises(InputError, match="`alpha` must be 1 where there are no labels"):
+        Distiller(mlp(16, seed=1), mlp()).fit(x, y, validation_data=stored, verbose=0)
+
+
+def test_a_schedule_that_ends_nowhere_is_checked_at_its_start():
+    assert SoftTargetLoss(keras.optimizers.schedules.ExponentialDecay(4.0, 10, 0.5))
+    assert SoftTargetLoss(lambda step: 8.0 - step)
 
 
 def test_a_compiled_student_without_hard_loss(mlp, batch):

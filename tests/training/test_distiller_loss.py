@@ -6,7 +6,14 @@ import pytest
 import tensorflow as tf
 from scipy.special import log_softmax, logsumexp, softmax
 
-from keras_distill import Distiller, InputError, LinearSchedule, Targets, TopK
+from keras_distill import (
+    CosineSchedule,
+    Distiller,
+    InputError,
+    LinearSchedule,
+    Targets,
+    TopK,
+)
 from keras_distill.losses import (
     DecoupledLoss,
     DISTLoss,
@@ -255,7 +262,7 @@ def test_schedules_follow_the_step_without_retracing(mlp, batch):
     t = teacher(x).numpy()
     alpha = LinearSchedule(1.0, 0.0, 4)
     temperature = keras.optimizers.schedules.PiecewiseConstantDecay([1], [8.0, 2.0])
-    weight = LinearSchedule(1.0, 3.0, 4)
+    weight = CosineSchedule(1.0, 3.0, 4)
     student = mlp()
     distiller = Distiller(None, student, SoftTargetLoss(temperature), [weight], alpha=alpha)
     distiller.compile(
@@ -274,7 +281,7 @@ def test_schedules_follow_the_step_without_retracing(mlp, batch):
     s = student(x).numpy()
     hard = cross_entropy(y, s).mean()
     for step in range(5):
-        soft = (1 + step / 2) * soft_target(t, s, 8.0 if step <= 1 else 2.0).mean()
+        soft = (2 - np.cos(np.pi * step / 4)) * soft_target(t, s, 8.0 if step <= 1 else 2.0).mean()
         assert history["soft_loss"][step] == pytest.approx(soft, rel=1e-4)
         a = 1 - step / 4
         assert history["loss"][step] == pytest.approx((1 - a) * hard + a * soft, rel=1e-4)

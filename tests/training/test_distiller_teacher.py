@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import CallableTeacher, Distiller, InputError, Targets, TeacherEnsemble
-from keras_distill.losses import LogitMatchingLoss, SoftTargetLoss
+from keras_distill.losses import LogitMatchingLoss
 
 layers = keras.layers
 CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -267,13 +267,30 @@ def test_another_teacher_later(mlp, batch, one_step):
         assert values[-1] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(InputError, match=r"same classes. Received: 4 of the teacher, 3 of the"):
         distiller.set_teacher(mlp(classes=4))
+    # The teacher that was refused is not there.
+    logs = distiller.train_on_batch(x, y, return_dict=True)
+    assert logs["soft_loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_soft_target_losses_see_the_same_teacher(mlp, batch, one_step):
-    """A teacher in float64 or of a .keras file is one like any other."""
+@pytest.mark.parametrize("kind", ["float64", ".keras", ".tflite", "folder"])
+def test_a_teacher_of_any_kind_teaches_the_same(mlp, batch, tmp_path, kind):
     x, y, _ = batch
     teacher = mlp(16, seed=1)
-    wide = CallableTeacher(lambda x: teacher(x).numpy().astype("float64"), output_shape=(3,))
-    one = one_step(Distiller(teacher, mlp(), SoftTargetLoss(2.0)), x, y)[0]
-    two = one_step(Distiller(wide, mlp(), SoftTargetLoss(2.0)), x, y)[0]
-    assert one == pytest.approx(two, rel=1e-6)
+    if kind == "float64":
+        other = CallableTeacher(lambda x: teacher(x).numpy().astype("float64"), output_shape=(3,))
+    elif kind == "folder":
+        other = TeacherEnsemble([teacher, teacher]).save(tmp_path / "ensemble")
+    else:
+        other = tmp_path / f"teacher{kind}"
+        if kind == ".keras":
+            teacher.save(other)
+        else:
+            teacher.export(other, format="litert", verbose=False)
+    histories = [
+        Distiller(one, mlp(), temperature=2.0)
+        .fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        .history
+        for one in (teacher, other)
+    ]
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-4, err_msg=name)
