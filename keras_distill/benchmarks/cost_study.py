@@ -20,7 +20,7 @@ PAIRS = (
     ("resnet:110", "resnet:8", 100, 0.35, 0.22),
     ("mlp:1200x1200", "mlp:800x800", 400, None, None),
 )
-EPOCHS, BUILDS, KILLS = 10, 3, 20
+EPOCHS, BUILDS, KILLS = 10, 7, 20
 
 
 class Piece(Record):
@@ -50,6 +50,12 @@ def pieces(data_dir: str | None = None) -> dict[str, Callable[[Path, Path], list
             _pair, teacher, student, rounds, alike, shipped, data_dir
         )
         for teacher, student, rounds, alike, shipped in PAIRS
+    }
+    found |= {
+        f"build from {teacher}".replace(":", "-"): functools.partial(
+            _build, teacher, student, data_dir
+        )
+        for teacher, student, *_ in PAIRS
     }
     return found | {
         "bytes": lambda scratch, results: cost_store.record_bytes(scratch),
@@ -114,11 +120,26 @@ def _pair(
         DATA,
         rounds=rounds,
         epochs=EPOCHS if alike else 0,
-        builds=BUILDS,
         data_dir=data_dir,
     )
     record.save(results / f"{teacher}-{student}-steps.json".replace(":", "-"), overwrite=True)
     return pair_figures(record, alike, shipped)
+
+
+def _build(
+    teacher: str, student: str, data_dir: str | None, scratch: Path, results: Path
+) -> list[CostFigure]:
+    record = cost(
+        teacher,
+        student,
+        DATA,
+        rounds=2,
+        builds=BUILDS,
+        settings=("onednn",),
+        ways=("store",),
+        data_dir=data_dir,
+    )
+    return pair_figures(record, None, None)
 
 
 def pair_figures(

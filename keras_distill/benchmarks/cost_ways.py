@@ -37,6 +37,8 @@ class Ways:
             self._x, self._y = data["x"], data["y"]
         self._data = tf.data.Dataset.from_tensor_slices((self._x, self._y))
         self._teacher = self._load_teacher()
+        # One reader for every build: like `predict`, it traces its graph the first time only.
+        self._reader = as_teacher(self._teacher)
         self._store: SoftTargetStore | None = None
         self._ready: dict[str, tuple[keras.Model, tf.data.Dataset]] = {}
         self._steps: dict[str, Callable[[], float]] = {}
@@ -58,7 +60,7 @@ class Ways:
         begun = time.perf_counter()
         # Logits of a deep net that was never trained can be beyond float16.
         store = SoftTargetStore.build(
-            self._teacher,
+            self._reader,
             self._data,
             path,
             batch_size=self._batch_size,
@@ -80,9 +82,8 @@ class Ways:
         if isinstance(teacher, keras.Model):
             teacher.predict(data, verbose=0)
         else:
-            reader = as_teacher(teacher)
             for x in data.as_numpy_iterator():
-                reader.predict(x)
+                self._reader.predict(x)
         return time.perf_counter() - begun
 
     def epoch(self, way: str) -> float:
