@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from keras_distill import _machine
 from keras_distill.benchmarks import cost_processes, cost_store
@@ -14,11 +15,31 @@ from keras_distill.records.base import Record
 from keras_distill.records.cost import CostFigure, CostRecord
 
 DATA = "tfds:cifar100"
-# (teacher, student, rounds, most for fit on both sides alike, most for fit as shipped)
+
+
+class Pair(NamedTuple):
+    """A teacher and a student, and what is asked of them.
+
+    Attributes:
+        teacher: A model spec.
+        student: Another.
+        rounds: Steps of each way.
+        alike: The most that a fit may cost relative to keras.distillation, settings alike; None:
+            no fit is timed.
+        shipped: The same, each as it is shipped.
+    """
+
+    teacher: str
+    student: str
+    rounds: int
+    alike: float | None = None
+    shipped: float | None = None
+
+
 PAIRS = (
-    ("resnet:56", "resnet:20", 100, 0.65, 0.42),
-    ("resnet:110", "resnet:8", 100, 0.35, 0.22),
-    ("mlp:1200x1200", "mlp:800x800", 400, None, None),
+    Pair("resnet:56", "resnet:20", 100, 0.65, 0.42),
+    Pair("resnet:110", "resnet:8", 100, 0.35, 0.22),
+    Pair("mlp:1200x1200", "mlp:800x800", 400),
 )
 EPOCHS, BUILDS, KILLS = 10, 7, 20
 
@@ -46,16 +67,12 @@ def pieces(data_dir: str | None = None) -> dict[str, Callable[[Path, Path], list
         data_dir: Folder of prepared TFDS data sets.
     """
     found = {
-        f"{teacher} to {student}".replace(":", "-"): functools.partial(
-            _pair, teacher, student, rounds, alike, shipped, data_dir
+        f"{part} {pair.teacher} {pair.student}".replace(":", "-"): functools.partial(
+            _pair, part, pair, data_dir
         )
-        for teacher, student, rounds, alike, shipped in PAIRS
-    }
-    found |= {
-        f"build from {teacher}".replace(":", "-"): functools.partial(
-            _build, teacher, student, data_dir
-        )
-        for teacher, student, *_ in PAIRS
+        for pair in PAIRS
+        for part in ("steps", "fit", "build")
+        if part != "fit" or pair.alike
     }
     return found | {
         "bytes": lambda scratch, results: cost_store.record_bytes(scratch),
@@ -105,41 +122,17 @@ def study(
 
 
 def _pair(
-    teacher: str,
-    student: str,
-    rounds: int,
-    alike: float | None,
-    shipped: float | None,
-    data_dir: str | None,
-    scratch: Path,
-    results: Path,
+    part: str, pair: Pair, data_dir: str | None, scratch: Path, results: Path
 ) -> list[CostFigure]:
-    record = cost(
-        teacher,
-        student,
-        DATA,
-        rounds=rounds,
-        epochs=EPOCHS if alike else 0,
-        data_dir=data_dir,
-    )
-    record.save(results / f"{teacher}-{student}-steps.json".replace(":", "-"), overwrite=True)
-    return pair_figures(record, alike, shipped)
-
-
-def _build(
-    teacher: str, student: str, data_dir: str | None, scratch: Path, results: Path
-) -> list[CostFigure]:
-    record = cost(
-        teacher,
-        student,
-        DATA,
-        rounds=2,
-        builds=BUILDS,
-        settings=("onednn",),
-        ways=("store",),
-        data_dir=data_dir,
-    )
-    return pair_figures(record, None, None)
+    settings = {
+        "steps": {"rounds": pair.rounds},
+        "fit": {"rounds": 2, "epochs": EPOCHS, "ways": ("store", "keras")},
+        "build": {"rounds": 2, "builds": BUILDS, "ways": ("store",), "settings": ("onednn",)},
+    }[part]
+    record = cost(pair.teacher, pair.student, DATA, data_dir=data_dir, **settings)
+    name = f"{part}-{pair.teacher}-{pair.student}-record.json".replace(":", "-")
+    record.save(results / name, overwrite=True)
+    return pair_figures(record, pair.alike, pair.shipped)
 
 
 def pair_figures(

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import models
+from keras_distill.data.batching import read_ahead
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import as_teacher
 from keras_distill.teachers.heads import find_heads
@@ -76,7 +77,7 @@ class Ways:
 
     def predict(self) -> float:
         """Seconds that `teacher.predict` takes on the same data, read in the same way."""
-        data = self._data.map(lambda x, y: x).batch(self._batch_size).prefetch(2)
+        data = read_ahead(self._data.map(lambda x, y: x).batch(self._batch_size))
         teacher = self._teacher
         begun = time.perf_counter()
         if isinstance(teacher, keras.Model):
@@ -121,7 +122,7 @@ class Ways:
                 self.build()
             return self._store.batches(self._data, self._batch_size, drop_remainder=True)
         data = self._data.shuffle(len(self._x), seed=0)
-        return data.batch(self._batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        return read_ahead(data.batch(self._batch_size, drop_remainder=True))
 
     def _trainer(self, way: str) -> keras.Model:
         student = self._load("student")

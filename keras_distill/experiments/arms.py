@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import data
+from keras_distill.data.batching import read_ahead
 from keras_distill.experiments import resumable
 from keras_distill.experiments.inputs import Inputs
 from keras_distill.experiments.resumable import Progress, Rounds
@@ -167,4 +168,4 @@ def _repeated(dataset: tf.data.Dataset, size: int, seed: int, first_step: int) -
     count = int(dataset.cardinality())
     passes, within = divmod(first_step * size, count)
     whole = data.batches(dataset, count, shuffle_seed=seed, epoch=passes, epochs=None)
-    return whole.unbatch().skip(within).batch(size, drop_remainder=True).prefetch(2)
+    return read_ahead(whole.unbatch().skip(within).batch(size, drop_remainder=True))

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_distill import _files, data, models
 from keras_distill.data import Splits
 from keras_distill.data.augment import Augmentation
+from keras_distill.data.batching import read_ahead
 from keras_distill.experiments import resumable
 from keras_distill.experiments.arms import compile_for
 from keras_distill.experiments.resumable import Progress, Rounds
@@ -126,7 +127,7 @@ def _batches(
         return (x if augment is None else augment.apply(x, index, number)), y
 
     stream = stream.enumerate().skip(epoch * rounds.steps)
-    return stream.map(finish, tf.data.AUTOTUNE).prefetch(2)
+    return read_ahead(stream.map(finish, tf.data.AUTOTUNE))
 
 
 def augmentation(settings: NetTraining, seed: int) -> Augmentation | None:

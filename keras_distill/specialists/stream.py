@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_distill import _checks
 from keras_distill.data.augment import Augmentation
+from keras_distill.data.batching import read_ahead
 from keras_distill.data.streams import labels_of, select
 from keras_distill.specialists._bins import check_class_sets
 from keras_distill.specialists.model import dustbin_correction
@@ -103,7 +104,7 @@ def specialist_stream(
         return x, tf.gather(positions, y)
 
     batches = mixed.batch(batch_size, drop_remainder=True).enumerate()
-    batches = batches.map(finish, tf.data.AUTOTUNE).prefetch(2)
+    batches = read_ahead(batches.map(finish, tf.data.AUTOTUNE))
     steps = math.ceil(int(inside.sum()) / share / batch_size)
     return Stream(batches, steps, correction)
 

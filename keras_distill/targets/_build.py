@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_distill import _files
 from keras_distill._checks import InputError
 from keras_distill.data.augment import Augmentation
+from keras_distill.data.batching import read_ahead
 from keras_distill.records.targets import TargetsManifest, TargetsShard
 from keras_distill.targets import _fidelity, _keys, _layout
 from keras_distill.targets._answers import Answers, outputs_of
@@ -75,14 +76,14 @@ def keyed_batches(
     keyed = _keys.as_written(lambda x, *_: (x, _keys.key(x)))
     data = dataset.skip(skip).map(keyed, num_parallel_calls=4)
     if augment is None:
-        return data.batch(batch_size).prefetch(2)
+        return read_ahead(data.batch(batch_size))
 
     @_keys.as_written
     def viewed(index: tf.Tensor, pair: tuple) -> tuple:
         x, key = pair
         return augment.apply(x, index, view), key
 
-    return data.enumerate(skip).batch(batch_size).map(viewed).prefetch(2)
+    return read_ahead(data.enumerate(skip).batch(batch_size).map(viewed))
 
 
 def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_distill._checks import InputError
 from keras_distill._elements import Targets
 from keras_distill.data.augment import Augmentation
-from keras_distill.data.batching import epoch_seed, shuffled
+from keras_distill.data.batching import epoch_seed, read_ahead, shuffled
 from keras_distill.records.targets import TargetsManifest
 from keras_distill.targets import _keys, _layout
 
@@ -166,7 +166,7 @@ class Reader:
         # Decoding alone is not worth another thread; augmenting is.
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
-        data = self._with_options(data, count).prefetch(tf.data.AUTOTUNE)
+        data = read_ahead(self._with_options(data, count))
         _LOOKS[data] = lambda: self._look(batch_size, finish)
         return data
 
