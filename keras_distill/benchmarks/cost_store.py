@@ -88,8 +88,8 @@ def read_path(
         **ratio._asdict(),
         target=">= 0.8",
         reached=ratio.value >= 0.8,
-        note=f"{rate:.0f} records a second from the store, {1e3 * np.median(starts):.0f} ms of a pass"
-        " to begin it; examples compared in an epoch before",
+        note=f"{rate:.0f} records a second from the store, {1e3 * np.median(starts):.0f} ms of a"
+        " pass to begin it; examples compared in an epoch before",
     )
 
 
