@@ -199,7 +199,8 @@ class SoftTerms:
             if self.projectors[i] is not None:
                 s = self.projectors[i](s)
             _refuse_by_name(loss, batch.sample_weight)
-            if loss.over_batch and mask is not None and len(mask.shape) > 1:
+            over_batch = isinstance(loss, DistillationLoss) and loss.over_batch
+            if over_batch and mask is not None and len(mask.shape) > 1:
                 # Rows are examples here: a mask of positions empties them instead of weighing rows.
                 t, s, mask = _without_padding(t, mask), _without_padding(s, mask), None
             return _value(loss, t, s, mask, batch, step)
