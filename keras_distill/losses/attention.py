@@ -30,6 +30,8 @@ class AttentionTransferLoss(FeatureLoss):
         1.0
     """
 
+    pools_positions = True
+
     def per_example(
         self, teacher: Any, student: Any, labels: Any = None, *, step: Any = None
     ) -> tf.Tensor:

@@ -52,10 +52,10 @@ _schedules = keras.optimizers.schedules
 
 
 def check_setting(name: str, setting: Setting, **bounds: float) -> Setting:
-    """Returns the setting if its number, or its schedule's first and last value, is within bounds.
+    """Returns the setting if its number, or what is known of its schedule, is within bounds.
 
-    The last value is known of the schedules of Keras and of this package that end; of any other
-    callable only the value at step 0 is checked.
+    The schedules of Keras and of this package that end are checked at their start, in between and
+    at their end; any other callable at step 0 only.
 
     Args:
         name: The argument's name.
@@ -71,24 +71,28 @@ def check_setting(name: str, setting: Setting, **bounds: float) -> Setting:
     """
     if not callable(setting):
         return check_number(name, setting, **bounds)
-    check_number(f"{name}(0)", float(setting(0)), **bounds)
-    if _ends(setting):
-        last = float(setting(_LAST_STEP))
-        check_number(f"the last value of {name}", last, **bounds)
+    for step in _telling_steps(setting):
+        which = f"the last value of {name}" if step == _LAST_STEP else f"{name}({step})"
+        check_number(which, float(setting(step)), **bounds)
     return setting
 
 
-def _ends(schedule: Any) -> bool:
-    """Whether the schedule stays at one value from some step on."""
-    if not isinstance(schedule, _schedules.LearningRateSchedule):
-        return False
+def _telling_steps(schedule: Any) -> list[int]:
+    """Steps that show the values a schedule takes: those of Keras and of this package are known."""
+    steps = [0]
+    if isinstance(schedule, _schedules.PiecewiseConstantDecay):
+        steps += [int(boundary) + 1 for boundary in schedule.boundaries]
+    if isinstance(schedule, _schedules.CosineDecay):
+        steps.append(int(schedule.warmup_steps))
     endless = (
         _schedules.ExponentialDecay,
         _schedules.InverseTimeDecay,
         _schedules.CosineDecayRestarts,
     )
-    ours_or_keras = type(schedule).__module__.partition(".")[0] in ("keras", "keras_distill")
-    return ours_or_keras and not isinstance(schedule, endless)
+    known = type(schedule).__module__.partition(".")[0] in ("keras", "keras_distill")
+    if known and not isinstance(schedule, endless):
+        steps.append(_LAST_STEP)
+    return steps
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):
@@ -103,6 +107,9 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         needs_labels: It reads the labels.
         accepts_topk: The teacher may be a `TopK`.
         compares_classes: It compares probabilities of classes: one logit leaves it nothing.
+        takes_ruled_out: A teacher's logit may be -inf, a class that is ruled out.
+        pools_positions: It has no value per position of features `(B, L, ...)`: padding must be
+            emptied before.
         teacher_layer_name: The teacher's layer to read, None for its logits.
         student_layer_name: The student's layer to read, None for its logits.
 
@@ -119,6 +126,8 @@ class DistillationLoss(keras.distillation.DistillationLoss):
     needs_labels = False
     accepts_topk = False
     compares_classes = False
+    takes_ruled_out = True
+    pools_positions = False
     teacher_layer_name: str | None = None
     student_layer_name: str | None = None
 
@@ -263,7 +272,9 @@ class DistillationLoss(keras.distillation.DistillationLoss):
                     type(outputs).__name__,
                     "Give a model with several outputs one loss per output name.",
                 )
-        self.validate_shapes(tuple(teacher_outputs.shape), tuple(student_outputs.shape))
+        shapes = [tf.TensorShape(v.shape) for v in (teacher_outputs, student_outputs)]
+        if all(shape.rank is not None for shape in shapes):
+            self.validate_shapes(*map(tuple, shapes))
 
     def validate_shapes(self, teacher: tuple, student: tuple) -> None:
         """Checks two shapes with None for what is not known; logits must agree in every axis.

@@ -163,8 +163,8 @@ def decoupled(
     Args:
         teacher: Logits `(..., N)`, N >= 2.
         student: Logits `(..., N)`.
-        labels: Class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id below 0 (unlabelled)
-            gives 0, since there is no target class.
+        labels: Class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id outside 0..N-1
+            (unlabelled, ignored) gives 0, since there is no target class.
         temperature: T > 0.
         target_weight: w_t.
         nontarget_weight: w_n.
@@ -179,8 +179,9 @@ def decoupled(
     """
     teacher, student = as_pair(teacher, student)
     ids = class_ids(labels, student)
-    labelled = ids >= 0
-    target = tf.maximum(ids, 0)[..., None]
+    classes = num_classes(student)
+    labelled = tf.logical_and(ids >= 0, ids < classes)
+    target = tf.clip_by_value(ids, 0, classes - 1)[..., None]
 
     def parts(logits):
         z = below_top(logits, temperature)

@@ -24,6 +24,8 @@ class LogitMatchingLoss(DistillationLoss):
 
     accepts_topk = True
 
+    takes_ruled_out = False
+
     def per_example(
         self, teacher: Any, student: Any, labels: Any = None, *, step: Any = None
     ) -> tf.Tensor:

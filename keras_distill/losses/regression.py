@@ -25,6 +25,8 @@ class RegressionLoss(DistillationLoss):
         2.5
     """
 
+    takes_ruled_out = False
+
     def __init__(self, loss: str = "mse", delta: float = 1.0) -> None:
         self.loss = check_choice("loss", loss, ("mse", "huber"))
         self.delta = check_number("delta", delta, above=0)

@@ -33,6 +33,7 @@ class RelationalLoss(FeatureLoss):
     """
 
     over_batch = True
+    pools_positions = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class SimilarityLoss(FeatureLoss):
     """
 
     over_batch = True
+    pools_positions = True
 
     def value_of_rows(
         self, teacher: Any, student: Any, keep: Any, labels: Any = None, *, step: Any = None

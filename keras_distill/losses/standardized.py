@@ -35,6 +35,7 @@ class StandardizedSoftTargetLoss(DistillationLoss):
 
     compares_classes = True
     accepts_topk = True
+    takes_ruled_out = False
 
     def __init__(self, temperature: Setting = 2.0) -> None:
         self.temperature = check_setting("temperature", temperature, above=0)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_distill._checks import bad
+from keras_distill._checks import InputError, bad
 from keras_distill._elements import Targets
 from keras_distill.losses import SoftTargetLoss, value_at
-from keras_distill.losses.base import PACKAGE, Setting
+from keras_distill.losses.base import PACKAGE, Setting, known_differ
 from keras_distill.metrics.training_agreement import Agreement
 from keras_distill.teachers import Teacher
 from keras_distill.training import config as configs
@@ -159,11 +159,15 @@ class Distiller(EntryPoints):
             return
         preparation.check_pair(source, self._reader, self.soft_terms)
         shapes = preparation.feature_shapes(source.teacher, self._reader, self.soft_terms)
-        made = {
-            i: (self.soft_terms.losses[i].projector(teacher, student), student)
-            for i, (teacher, student) in shapes.items()
-            if self.soft_terms.projectors[i] is None
-        }
+        made = {}
+        for i, (teacher, student) in shapes.items():
+            there = self.soft_terms.projectors[i]
+            if there is None:
+                made[i] = self.soft_terms.losses[i].projector(teacher, student), student
+            elif known_differ(there.compute_output_shape(student)[1:], teacher[1:]):
+                raise _other_features(self.soft_terms.losses[i], teacher)
+            if i in made and made[i][0] is not None and self.compiled and self.optimizer.built:
+                raise _other_features(self.soft_terms.losses[i], teacher)
         with self.distribute_strategy.scope():
             for i, (projector, student) in made.items():
                 self._set_projector(i, projector, student)
@@ -230,7 +234,10 @@ class Distiller(EntryPoints):
         step = tf.convert_to_tensor(self.optimizer.iterations)
         hard = soft = None
         if inputs is not None and self._compile_loss is not None:
-            hard = self._compile_loss(inputs.labels, outputs, inputs.weights)
+            hard_inputs = inputs
+            if hard_term.ignores_minus_one(self.loss):
+                hard_inputs = self._hard_inputs(targets, outputs, sample_weight, minus_one=False)
+            hard = self._compile_loss(hard_inputs.labels, outputs, hard_inputs.weights)
         if teacher is not None:
             batch = hard_term.soft_batch(inputs, sample_weight, self._reader.names)
             soft = _of_one_replica(self.soft_terms(teacher, student, batch, step))
@@ -239,16 +246,23 @@ class Distiller(EntryPoints):
             total += _of_one_replica(tf.reduce_sum(tf.cast(extra, total.dtype)))
         return _Step(total, hard, soft, outputs, inputs, teacher, student)
 
-    def _hard_inputs(self, targets: Targets, outputs: Any, sample_weight: Any) -> Any:
+    def _hard_inputs(
+        self, targets: Targets, outputs: Any, sample_weight: Any, *, minus_one: bool = True
+    ) -> Any:
         if targets.labels is None:
             return None
         return hard_term.hard_inputs(
-            targets.labels, outputs, sample_weight, targets.labelled, self._reader.names
+            targets.labels,
+            outputs,
+            sample_weight,
+            targets.labelled,
+            self._reader.names,
+            minus_one=minus_one,
         )
 
     def _logs(self, x: Any, step: _Step) -> dict[str, Any]:
         """Updates the metrics with a step; returns those that it has."""
-        size = tf.shape(keras.tree.flatten(x)[0])[0]
+        size = tf.shape(next(v for v in keras.tree.flatten(x) if v is not None))[0]
         total, hard, soft = (None if v is None else _on_all_replicas(v) for v in step[:3])
         self._loss_tracker.update_state(total, sample_weight=size)
         self.terms_tracker.update_state(hard, soft, size)
@@ -257,12 +271,22 @@ class Distiller(EntryPoints):
         if self._compile_metrics is not None and step.inputs is not None:
             hard_term.update_metrics(self._compile_metrics, step.outputs, step.inputs)
         absent = {HARD: hard, SOFT: soft, "agreement": step.teacher}
-        results = super().get_metrics_result()
+        results = self._results(with_labels=step.inputs is not None)
         return {k: v for k, v in results.items() if absent.get(k, total) is not None}
+
+    def _results(self, *, with_labels: bool) -> dict[str, Any]:
+        """The results of all metrics; of the compiled ones only where they saw labels."""
+        results = {}
+        for metric in self.metrics:
+            if metric is self._compile_metrics and not (with_labels and metric.built):
+                continue
+            result = metric.result()
+            results.update(result if isinstance(result, dict) else {metric.name: result})
+        return results
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The metrics so far, without those that no batch had."""
-        results = super().get_metrics_result()
+        results = keras.tree.map_structure(_as_number, self._results(with_labels=True))
         agreement = self.agreement_metric
         outside = agreement is not None and tf.executing_eagerly()
         if outside and float(tf.convert_to_tensor(agreement.count)) == 0:
@@ -307,6 +331,20 @@ class Distiller(EntryPoints):
         for i, projector in enumerate(projectors):
             distiller._set_projector(i, projector)
         return distiller
+
+
+def _other_features(loss: Any, shape: tuple) -> InputError:
+    """Returns the error for a teacher whose features need another projector than was trained."""
+    return InputError(
+        f"The teacher's layer {loss.teacher_layer_name!r} has features {shape}, which need another"
+        f" projector than {type(loss).__name__} has trained with. Make a new"
+        " Distiller(teacher, distiller.student, ...)."
+    )
+
+
+def _as_number(value: Any) -> Any:
+    """A Python number outside of a graph, as Keras logs them."""
+    return float(value) if tf.executing_eagerly() else value
 
 
 def _of_one_replica(value: tf.Tensor) -> tf.Tensor:

@@ -72,12 +72,17 @@ class EntryPoints(keras.Model):
         Raises:
             InputError: If the data do not fit, before the first step where that can be known.
         """
-        self._check_validation(validation_data)
-        self._prepare(x, y, batch_size, training=True)
+        if validation_data is not None:
+            val_x, val_y = preparation.parts(validation_data)
+            self._check_validation("validation_data", preparation.known_targets(val_x, val_y))
+        elif validation_split:
+            self._check_validation("validation_split", preparation.known_targets(x, y))
+        x = preparation.rewound(x)
+        self._prepare(x, y, batch_size, training=True, validation_data=validation_data)
         self._set_class_weight(class_weight)
         with readable_errors():
             return super().fit(
-                x,
+                preparation.for_keras(x),
                 y,
                 batch_size,
                 epochs,
@@ -113,10 +118,13 @@ class EntryPoints(keras.Model):
         Raises:
             InputError: If the data do not fit.
         """
+        x = preparation.rewound(x)
         self._prepare(x, y, batch_size, training=False)
         sample_weight = hard_term.pack_weights(y, sample_weight)
         with readable_errors():
-            return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
+            return super().evaluate(
+                preparation.for_keras(x), y, batch_size, verbose, sample_weight, **kwargs
+            )
 
     def train_on_batch(
         self,
@@ -140,20 +148,30 @@ class EntryPoints(keras.Model):
         with readable_errors():
             return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
-    def _check_validation(self, data: Any) -> None:
-        """Refuses validation data that leave no loss to compute, before an epoch is spent."""
-        if data is None:
-            return
-        listed = isinstance(data, list | tuple)
-        known = preparation.known_targets(data[0] if listed else data, data[1] if listed else None)
-        if known is None or known.labels is not None:
+    def _check_validation(self, name: str, known: Targets | None) -> None:
+        """Refuses validation data that leave no loss to compute, before an epoch is spent.
+
+        Args:
+            name: The argument of `fit` that they come from.
+            known: What is known of their y.
+        """
+        if known is None:
             return
         stored = known.teacher is not None and not self.soft_terms.layer_names("teacher")
-        if not stored and not self._evaluate_teacher:
+        if self._evaluate_teacher and not stored and self._source.teacher is None:
             raise InputError(
-                "`validation_data` must carry labels or stored soft targets: without them there is"
-                " no loss to compute. Received: neither. Add labels, or give the Distiller"
-                " evaluate_teacher=True."
+                f"`{name}` must carry soft targets, or the Distiller have a teacher, with"
+                " evaluate_teacher=True. Received: neither. Use set_teacher, or leave"
+                " evaluate_teacher out."
+            )
+        hard = known.labels is not None and not (self.compiled and self._compile_loss is None)
+        if hard:
+            return
+        if not stored and not self._evaluate_teacher:
+            what = "labels" if known.labels is None else "a hard loss, compile(loss=...),"
+            raise InputError(
+                f"`{name}` needs {what} or stored soft targets: without them there is no loss to"
+                " compute. Received: neither. Or give the Distiller evaluate_teacher=True."
             )
         terms.check_without_labels(self._alpha)
 
@@ -169,7 +187,15 @@ class EntryPoints(keras.Model):
             self.train_function = None
 
     @readable_errors()
-    def _prepare(self, x: Any, y: Any, batch_size: int | None, *, training: bool) -> None:
+    def _prepare(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        *,
+        training: bool,
+        validation_data: Any = None,
+    ) -> None:
         """Builds, checks and compiles what can be before the first step."""
         preparation.check_examples(x, y, self._reader.input_shapes())
         peek = functools.cache(lambda: preparation.first_batch(x, y, batch_size))
@@ -183,6 +209,8 @@ class EntryPoints(keras.Model):
             self._check_data(preparation.known_targets(x, y), peek)
         if not self.compiled:
             batch_x, batch_y = peek()
+            if terms.split(batch_y).labels is None and validation_data is not None:
+                _, batch_y = preparation.first_batch(*preparation.parts(validation_data))
             outputs = symbolic_outputs(self.student)
             if outputs is None:
                 outputs = self.student(batch_x, training=False)

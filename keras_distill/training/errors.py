@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_distill._checks import InputError
 from keras_distill.targets import WRONG_DATA
-from keras_distill.training.terms import NOT_FINITE
+from keras_distill.training.terms import NOT_FINITE, RULED_OUT
 
 # What the losses over the batch assert of the weights.
 _UNEQUAL = "relates the examples of a batch"
@@ -26,7 +26,7 @@ def readable_errors() -> Iterator[None]:
             raise InputError(from_host[1]) from error
         if NOT_FINITE in text:
             raise InputError(f"{NOT_FINITE}. Check the teacher, or the stored targets.") from error
-        for mark in (_UNEQUAL, WRONG_DATA):
+        for mark in (_UNEQUAL, WRONG_DATA, RULED_OUT):
             if mark in text:
                 line = next(part for part in text.splitlines() if mark in part)
                 words = line.partition("assertion failed:")[2].replace("] [", " ")

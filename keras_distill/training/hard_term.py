@@ -31,6 +31,8 @@ def hard_inputs(
     sample_weight: Any = None,
     labelled: Any = None,
     names: Sequence[str] | None = None,
+    *,
+    minus_one: bool = True,
 ) -> HardInputs:
     """Prepares labels and weights so that a position without a label weighs 0 and stays in B.
 
@@ -40,9 +42,10 @@ def hard_inputs(
         sample_weight: A tensor for all outputs, or a structure of them.
         labelled: bool `(B,)`, or None.
         names: Names of a list of outputs.
+        minus_one: Whether the class id -1 says that there is no label.
     """
     if not isinstance(outputs, dict | list | tuple):
-        safe, *rest = _of_one(_only(labels), outputs, _only(sample_weight), labelled)
+        safe, *rest = _of_one(_only(labels), outputs, _only(sample_weight), labelled, minus_one)
         nested = isinstance(labels, dict | list | tuple)
         return HardInputs(keras.tree.pack_sequence_as(labels, [safe]) if nested else safe, *rest)
     keys = list(outputs) if isinstance(outputs, dict) else list(range(len(outputs)))
@@ -52,7 +55,7 @@ def hard_inputs(
         label = _pick(labels, name, position)
         if label is not None:
             weight = _pick(sample_weight, name, position)
-            parts[key] = (name, *_of_one(label, outputs[key], weight, labelled))
+            parts[key] = (name, *_of_one(label, outputs[key], weight, labelled, minus_one))
     if isinstance(labels, dict):
         safe = {name: value for name, value, *_ in parts.values()}
     else:
@@ -61,8 +64,22 @@ def hard_inputs(
     return HardInputs(safe, *(_like_outputs(column, outputs) for column in columns))
 
 
-def _of_one(labels: Any, outputs: Any, sample_weight: Any, labelled: Any) -> tuple:
-    mask = weights.has_label(labels, outputs, labelled)
+def ignores_minus_one(losses: Any) -> bool:
+    """Whether the hard losses leave out the class id -1 themselves, and so its share of the mean.
+
+    Args:
+        losses: What `compile` was given.
+    """
+    sparse = [
+        loss
+        for loss in keras.tree.flatten(losses)
+        if isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    ]
+    return bool(sparse) and all(loss.get_config()["ignore_class"] == -1 for loss in sparse)
+
+
+def _of_one(labels: Any, outputs: Any, sample_weight: Any, labelled: Any, minus_one: bool) -> tuple:
+    mask = weights.has_label(labels, outputs, labelled, minus_one=minus_one)
     rank = weights.positions(outputs)
     return (
         weights.without_missing(labels, mask),

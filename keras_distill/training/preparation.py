@@ -1,6 +1,7 @@
 """What is looked at before the first step: the data's shapes, or its first batch."""
 
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -35,12 +36,11 @@ def first_batch(x: Any, y: Any = None, batch_size: int | None = None) -> tuple[A
     """The first batch `(x, y)` of anything `fit` takes, read without using it up.
 
     Args:
-        x: Arrays, a `tf.data.Dataset`, a `PyDataset` or another iterable that starts anew.
+        x: Arrays, a `tf.data.Dataset`, a `PyDataset`, a `Rewound` generator or another iterable
+            that starts anew.
         y: Labels or `Targets`, beside arrays.
         batch_size: Of arrays; 32 without.
 
-    Raises:
-        InputError: If x is a generator, which would lose its first batch.
     """
     if isinstance(x, tf.data.Dataset):
         element = first_element(x)
@@ -52,13 +52,50 @@ def first_batch(x: Any, y: Any = None, batch_size: int | None = None) -> tuple[A
     else:
         iterator = iter(x)
         if iterator is x:
-            raise InputError(
-                "A generator gives its first batch once only. Call compile(...) and build the"
-                " student first, or give a tf.data.Dataset."
-            )
+            raise bad("x", "be arrays, a data set, a PyDataset or a generator", x)
         element = next(iterator)
     batch_x, batch_y, _ = keras.utils.unpack_x_y_sample_weight(element)
-    return keras.tree.map_structure(tf.convert_to_tensor, batch_x), batch_y
+    as_tensor = lambda value: None if value is None else tf.convert_to_tensor(value)  # noqa: E731
+    return keras.tree.map_structure(as_tensor, batch_x, none_is_leaf=True), batch_y
+
+
+class Rewound:
+    """A generator whose first batch was read, and is still to come.
+
+    Attributes:
+        first: The first batch, as the generator gave it.
+    """
+
+    def __init__(self, generator: types.GeneratorType) -> None:
+        self.first = next(generator, None)
+        if self.first is None:
+            raise InputError("`x` is a generator that gives no batch.")
+        self._rest = generator
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.first])
+
+    def batches(self) -> types.GeneratorType:
+        """All batches, as a generator, which Keras takes."""
+        yield self.first
+        yield from self._rest
+
+
+def rewound(x: Any) -> Any:
+    """x, or a generator whose first batch may be looked at."""
+    return Rewound(x) if isinstance(x, types.GeneratorType) else x
+
+
+def for_keras(x: Any) -> Any:
+    """x as `keras.Model.fit` takes it."""
+    return x.batches() if isinstance(x, Rewound) else x
+
+
+def parts(data: Any) -> tuple[Any, Any]:
+    """(x, y) of `validation_data`: y is None beside a data set, and where there are no labels."""
+    if not isinstance(data, list | tuple):
+        return data, None
+    return keras.utils.unpack_x_y_sample_weight(tuple(data))[:2]
 
 
 def known_targets(x: Any, y: Any) -> Targets | None:
@@ -142,7 +179,10 @@ def _check_output(role: str, outputs: Any, name: str) -> None:
     if has == [""]:
         raise InputError(f"The {role} must have the output {name!r}. Received: one output only.")
     wanted = f"the output {name!r}" if name else "one output, as the other has"
-    raise InputError(f"The {role} must have {wanted}. Received: outputs {', '.join(has)}.")
+    raise InputError(
+        f"The {role} must have {wanted}. Received: outputs {', '.join(has)}. Outputs are matched by"
+        " name: name the layers at the end of teacher and student alike."
+    )
 
 
 def check_values_compared(soft: terms.SoftTerms, heads: Any, role: str) -> None:
@@ -209,7 +249,10 @@ def look(
         InputError: If they are not.
     """
     if source is not None and source.teacher is not None and source.teacher.uncertain:
-        check_shapes(soft, source.look(peek()[0]), reader.symbolic())
+        # A value to match may well look like a probability.
+        values_only = all(isinstance(loss, RegressionLoss) for loss in soft.losses)
+        logits = source.look(peek()[0], doubt=not values_only)
+        check_shapes(soft, logits, reader.symbolic())
     if not heads_known(reader.heads):
         outputs = reader.student(peek()[0], training=False)
         check_values("student", reader.heads, reader.view(outputs, {}).logits)
@@ -305,7 +348,9 @@ def weigh_classes(
         ids = weights.align(tf.cast(tf.round(tf.cast(safe, tf.float32)), tf.int32), rank)
     else:
         ids = tf.argmax(safe, axis=-1, output_type=tf.int32)
-    values = tf.gather(table, ids)
+    # An id that is no class, such as one the hard loss ignores, weighs 1.
+    known = tf.logical_and(ids >= 0, ids < len(table))
+    values = tf.where(known, tf.gather(table, tf.clip_by_value(ids, 0, len(table) - 1)), 1.0)
     if mask is not None:
         values = tf.where(mask, values, 1.0)
     return weights.weigh(values, sample_weight, rank)

@@ -81,9 +81,15 @@ class TeacherSource:
                 " compile. Store its logits (SoftTargetStore), or set jit_compile = False."
             )
 
-    def look(self, x: Any) -> Any:
-        """The live teacher's logits for the student's inputs, checked as `Teacher.look` does."""
-        return self.teacher.look(self._preprocessed(x))
+    def look(self, x: Any, *, doubt: bool = True) -> Any:
+        """The live teacher's logits for the student's inputs.
+
+        Args:
+            x: The student's inputs.
+            doubt: Whether to check that they are no probabilities, as `Teacher.look` does.
+        """
+        x = self._preprocessed(x)
+        return self.teacher.look(x) if doubt else self.teacher.logits(x)
 
     def _preprocessed(self, x: Any) -> Any:
         return x if self.preprocess is None else self.preprocess(x)

@@ -13,10 +13,10 @@ import tensorflow as tf
 from keras_distill._checks import InputError
 from keras_distill._elements import Targets, TopK
 from keras_distill.losses import DistillationLoss, value_at
-from keras_distill.losses.base import known_differ
 from keras_distill.training.weights import align, mask_weights, reduce_values, weigh
 
 NOT_FINITE = "The logits of the teacher hold NaN or +infinity"
+RULED_OUT = "needs finite values, and the teacher rules classes out with -infinity"
 
 
 class View(NamedTuple):
@@ -79,7 +79,10 @@ def mixed(hard: Any, soft: Any, alpha: Any) -> Any:
     fixed = not tf.is_tensor(alpha)
     if soft is None:
         if hard is None:
-            raise InputError("There is no loss to compute: neither labels nor soft targets.")
+            raise InputError(
+                "There is no loss to compute: no hard loss on labels, and no soft targets. Call"
+                " compile(loss=...), or give the Distiller evaluate_teacher=True."
+            )
         return hard
     if fixed and alpha == 1:
         return soft
@@ -177,7 +180,7 @@ class SoftTerms:
         Raises:
             InputError: If a loss cannot be computed from what is given.
         """
-        total = 0.0
+        values = []
         for i, loss in enumerate(self.losses):
             value = self._term(i, loss, teacher, student, batch, step)
             weight = value_at(self.weights[i], step)
@@ -185,8 +188,8 @@ class SoftTerms:
                 weight = tf.cast(weight, value.dtype)
             elif weight == 1:
                 weight = None
-            total += value if weight is None else weight * value
-        return total
+            values.append(value if weight is None else weight * value)
+        return _sum(values)
 
     def _term(
         self, i: int, loss: Any, teacher: View, student: View, batch: Batch, step: Any
@@ -199,10 +202,12 @@ class SoftTerms:
             if self.projectors[i] is not None:
                 s = self.projectors[i](s)
             _refuse_by_name(loss, batch.sample_weight)
-            over_batch = isinstance(loss, DistillationLoss) and loss.over_batch
-            if over_batch and mask is not None and len(mask.shape) > 1:
-                # Rows are examples here: a mask of positions empties them instead of weighing rows.
-                t, s, mask = _without_padding(t, mask), _without_padding(s, mask), None
+            pools = isinstance(loss, DistillationLoss) and loss.pools_positions
+            if pools and mask is not None and len(mask.shape) > 1:
+                # There is no value per position to weigh: what is padding is emptied instead.
+                own = getattr(t, "_keras_mask", None)
+                t = without_padding(t, mask if own is None else own)
+                s, mask = without_padding(s, mask), None
             return _value(loss, t, s, mask, batch, step)
         if not isinstance(loss, DistillationLoss):
             return _scalar(loss, teacher.logits, student.logits, batch.sample_weight)
@@ -214,7 +219,7 @@ class SoftTerms:
             )
             part = Batch(*(of_output(value, name) for value in batch))
             values.append(_value(loss, t, s, mask, part, step))
-        return sum(values[1:], values[0])
+        return _sum(values)
 
 
 def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step: Any) -> tf.Tensor:
@@ -224,6 +229,7 @@ def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step:
     if not isinstance(teacher, TopK) and teacher.shape.rank is None:
         teacher = tf.ensure_shape(teacher, student.shape)
     loss.validate_outputs(teacher, student)
+    teacher = _refuse_ruled_out(loss, teacher)
     weights = batch.sample_weight
     if loss.needs_labels:
         if batch.labels is None:
@@ -239,14 +245,36 @@ def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step:
     return loss.over_batch_value(teacher, student, batch.labels, sample_weight=weights, step=step)
 
 
-def _without_padding(features: Any, mask: Any) -> Any:
-    """Features `(B, L, ...)` with 0 where a mask `(B, L)` is false; others as they are."""
+def without_padding(features: Any, mask: Any) -> Any:
+    """Features `(B, L, ...)` with 0 where a mask `(B, L)` is false.
+
+    Features of other leading axes, which the mask cannot be about, stay as they are.
+    """
     rank = len(mask.shape)
-    positions = tuple(features.shape)[:rank]
-    if len(positions) < rank or known_differ(positions[1:], tuple(mask.shape)[1:]):
+    shape = tuple(features.shape)
+    if len(shape) <= rank or shape[1:rank] != tuple(mask.shape)[1:]:
         return features
-    kept = align(tf.cast(mask, tf.bool), len(features.shape))
+    kept = align(tf.cast(mask, tf.bool), len(shape))
     return tf.where(kept, features, tf.zeros((), features.dtype))
+
+
+def _sum(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Σ of scalars, in float64 where one is."""
+    wide = next((value.dtype for value in values if value.dtype == tf.float64), values[0].dtype)
+    return tf.add_n([tf.cast(value, wide) for value in values])
+
+
+def _refuse_ruled_out(loss: Any, teacher: Any) -> Any:
+    """The teacher's logits, asserted to have no -inf where a loss cannot take it."""
+    if loss.takes_ruled_out or isinstance(teacher, TopK):
+        return teacher
+    teacher = tf.convert_to_tensor(teacher)
+    if not teacher.dtype.is_floating:
+        return teacher
+    good = tf.reduce_all(teacher >= teacher.dtype.min)
+    words = f"{type(loss).__name__} {RULED_OUT}. Use SoftTargetLoss, or finite logits"
+    with tf.control_dependencies([tf.debugging.Assert(good, [words])]):
+        return tf.identity(teacher)
 
 
 def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> tf.Tensor:

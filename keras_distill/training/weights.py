@@ -30,20 +30,24 @@ def positions(outputs: Any) -> int:
     return max(len(outputs.shape) - 1, 1)
 
 
-def has_label(labels: Any, outputs: Any, labelled: Any = None) -> Any:
+def has_label(labels: Any, outputs: Any, labelled: Any = None, *, minus_one: bool = True) -> Any:
     """Which positions have a label.
 
     Args:
-        labels: The labels of one output. Class id -1 means that the position has none.
+        labels: The labels of one output. The class id -1, of a signed integer dtype, means that the
+            position has none.
         outputs: The student's output.
         labelled: bool `(B,)`, or None.
+        minus_one: Whether the class id -1 says so at all.
 
     Returns:
         bool, of the rank of `positions`; None where every position has a label.
     """
     rank = positions(outputs)
     mask = None
-    if is_sparse(labels, outputs) and not tf.as_dtype(labels.dtype).is_unsigned:
+    dtype = tf.as_dtype(labels.dtype)
+    signed = dtype.is_integer and not dtype.is_unsigned
+    if minus_one and signed and is_sparse(labels, outputs):
         mask = align(tf.not_equal(labels, tf.cast(-1, labels.dtype)), rank)
     if labelled is None:
         return mask
@@ -112,11 +116,17 @@ def reduce_values(
         values *= align(mask_weights(mask, values.dtype), rank)
     if sample_weight is not None:
         aligned = align(tf.cast(sample_weight, values.dtype), rank)
-        if len(aligned.shape) > rank:
+        if len(aligned.shape) > rank or not _broadcasts(aligned.shape, values.shape):
             raise InputError(
-                f"`sample_weight` must have at most {rank} axes here: {name} has a value per"
-                f" example of shape {tuple(values.shape)}. Received: sample_weight of shape"
+                f"`sample_weight` (class weights are one) must fit {name}, which has values of"
+                f" shape {tuple(values.shape)}. Received: weights of shape"
                 f" {tuple(sample_weight.shape)}."
             )
         values *= aligned
     return tf.reduce_mean(values)
+
+
+def _broadcasts(weights: Any, values: Any) -> bool:
+    """Whether weights of a rank broadcast to values of that rank, as far as is known."""
+    pairs = zip(tuple(weights), tuple(values), strict=True)
+    return all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)

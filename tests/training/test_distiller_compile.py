@@ -9,7 +9,13 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import Distiller, InputError, Targets
-from keras_distill.losses import LogitMatchingLoss, MultiLabelSoftLoss, RegressionLoss
+from keras_distill.losses import (
+    DecoupledLoss,
+    LogitMatchingLoss,
+    MultiLabelSoftLoss,
+    RegressionLoss,
+    SoftTargetLoss,
+)
 
 layers = keras.layers
 CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -302,7 +308,7 @@ def test_uncompiled_fit_of_several_outputs(data):
     assert {"a_loss", "b_loss"} <= set(history)
 
 
-@pytest.mark.parametrize("kind", ["data set", "PyDataset", "list of batches"])
+@pytest.mark.parametrize("kind", ["data set", "PyDataset", "generator", "iterator"])
 def test_uncompiled_fit_of_an_unbuilt_student(data, kind):
     x, y = data
 
@@ -313,9 +319,9 @@ def test_uncompiled_fit_of_an_unbuilt_student(data, kind):
         def __getitem__(self, i):
             return x[i * 20 : i * 20 + 20], y[i * 20 : i * 20 + 20]
 
-    class Batches:
-        def __iter__(self):
-            return iter([(x[:20], y[:20]), (x[20:], y[20:])])
+    def generator():
+        yield x[:20], y[:20]
+        yield x[20:], y[20:]
 
     keras.utils.set_random_seed(0)
     teacher = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
@@ -325,9 +331,11 @@ def test_uncompiled_fit_of_an_unbuilt_student(data, kind):
         distiller.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(20), verbose=0)
     elif kind == "PyDataset":
         distiller.fit(Sequence(), verbose=0)
+    elif kind == "generator":
+        distiller.fit(generator(), verbose=0)
     else:
-        with pytest.raises(InputError, match="A generator gives its first batch once only"):
-            distiller.fit(iter(Batches()), verbose=0)
+        with pytest.raises(InputError, match="`x` must be arrays, a data set, a PyDataset or a"):
+            distiller.fit(iter([(x, y)]), verbose=0)
         return
     assert student.built and distiller.optimizer.iterations.numpy() == 2
 
@@ -449,3 +457,103 @@ def test_a_student_of_several_inputs(data):
     distiller = Distiller(net(1), net(0))
     data_set = tf.data.Dataset.from_tensor_slices(({"u": x, "v": x}, y)).batch(8)
     assert distiller.fit(data_set, verbose=0).history["loss"][0] > 0
+
+
+def test_a_generator_under_a_teacher_that_must_be_seen(mlp, data):
+    x, y = data
+    seen = []
+
+    def batches():
+        for i in range(4):
+            seen.append(i)
+            yield x[i * 10 : i * 10 + 10], y[i * 10 : i * 10 + 10]
+
+    distiller = Distiller(lambda x: np.ones((len(x), 3), "float32"), mlp(4))
+    distiller.compile(keras.optimizers.SGD(0.0), CE)
+    history = distiller.fit(batches(), verbose=0).history
+    expected = distiller.evaluate(x, y, batch_size=10, verbose=0, return_dict=True)
+    assert seen == [0, 1, 2, 3]  # each batch once, the one that was looked at too
+    assert history["hard_loss"][0] == pytest.approx(expected["hard_loss"], rel=1e-5)
+    with pytest.raises(InputError, match="a generator that gives no batch"):
+        distiller.fit((batch for batch in ()), verbose=0)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_training_without_labels_beside_labelled_validation(mlp, data, stored):
+    x, y = data
+    teacher = mlp(16, seed=1)
+    unlabelled = Targets(None, teacher(x).numpy()) if stored else None
+    distiller = Distiller(None if stored else teacher, mlp(4), alpha=1.0)
+    distiller.compile("adam", CE, metrics=["accuracy"])
+    for _ in range(2):  # the second fit comes after an evaluation that saw labels
+        history = distiller.fit(x, unlabelled, validation_data=(x, y), verbose=0).history
+        assert set(history) == {"loss", "soft_loss", "val_loss", "val_hard_loss", "val_accuracy"}
+    uncompiled = Distiller(None if stored else teacher, mlp(4), alpha=1.0)
+    history = uncompiled.fit(x, unlabelled, validation_data=(x, y), verbose=0).history
+    assert uncompiled.loss.name == "sparse_categorical_crossentropy"
+    assert history["val_loss"] == history["val_hard_loss"]
+
+
+def test_a_hard_loss_that_ignores_minus_one_does_so_itself(mlp, data):
+    x, y = data
+    y = np.where(np.arange(40) % 2, y, -1)
+    ignoring = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    student = mlp(4)
+    student.compile(keras.optimizers.SGD(0.0), ignoring)
+    own = student.evaluate(x, y, verbose=0, batch_size=40)
+    distiller = Distiller(mlp(16, seed=1), student)
+    distiller.compile(keras.optimizers.SGD(0.0), ignoring)
+    ours = distiller.evaluate(x, y, verbose=0, batch_size=40, return_dict=True)
+    assert ours["hard_loss"] == pytest.approx(own, rel=1e-5)
+    distiller.compile(keras.optimizers.SGD(0.0), CE)
+    plain = distiller.evaluate(x, y, verbose=0, batch_size=40, return_dict=True)
+    assert plain["hard_loss"] == pytest.approx(own / 2, rel=1e-5)
+
+
+def test_classes_that_the_hard_loss_ignores_have_no_class_weight(mlp, data):
+    x, y = data
+    y = np.where(np.arange(40) % 2, y, 255)
+    ignoring = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    losses = [SoftTargetLoss(), DecoupledLoss()]
+    distiller = Distiller(mlp(16, seed=1), mlp(4), losses)
+    distiller.compile(keras.optimizers.SGD(0.0), ignoring)
+    kwargs = {"batch_size": 40, "verbose": 0}
+    once = distiller.fit(x, y, class_weight={0: 1.0}, **kwargs).history
+    twice = distiller.fit(x, y, class_weight={i: 2.0 for i in range(3)}, **kwargs).history
+    assert twice["hard_loss"][0] == pytest.approx(2 * once["hard_loss"][0], rel=1e-5)
+
+
+@pytest.mark.parametrize("case", ["truth values", "quantiles"])
+def test_labels_that_only_look_unlabelled(mlp, data, case):
+    x, _ = data
+    if case == "truth values":
+        y, loss, soft = x[:, 0] > 0, CE, None
+    else:
+        y, soft = np.where(x[:, :1] > 0, 1.0, -1.0).astype("float32"), RegressionLoss()
+
+        def loss(target, values):
+            share = tf.constant([0.1, 0.5, 0.9])
+            return tf.reduce_mean(
+                tf.maximum(share * (target - values), (share - 1) * (target - values)), -1
+            )
+
+    student = mlp(4)
+    student.compile(keras.optimizers.SGD(0.0), loss, metrics=["accuracy"])
+    own = student.evaluate(x, y, verbose=0, return_dict=True)
+    distiller = Distiller(mlp(16, seed=1), student, soft)
+    distiller.compile(keras.optimizers.SGD(0.0), loss, metrics=["accuracy"])
+    ours = distiller.evaluate(x, y, verbose=0, return_dict=True)
+    assert ours["hard_loss"] == pytest.approx(own["loss"], rel=1e-5)
+    assert ours["accuracy"] == pytest.approx(own["accuracy"])
+
+
+def test_an_optional_input_may_be_missing(data):
+    x, y = data
+
+    def net():
+        first, second = keras.Input((8,), optional=True), keras.Input((8,))
+        return keras.Model([first, second], layers.Dense(3)(second))
+
+    distiller = Distiller(net(), net())
+    history = distiller.fit([None, x], y, verbose=0).history
+    assert np.isfinite(history["loss"][0])

@@ -47,6 +47,18 @@ CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             },
             r"`the last value of distillation_loss_weights` must be >= 0\. Received: .*-1\.0",
         ),
+        (
+            {"alpha": keras.optimizers.schedules.PiecewiseConstantDecay([1, 2], [0.5, 1.5, 0.9])},
+            r"`alpha\(2\)` must be in 0\.\.1\. Received: .*1\.5",
+        ),
+        (
+            {
+                "alpha": keras.optimizers.schedules.CosineDecay(
+                    0.0, 10, alpha=0.1, warmup_target=1.5, warmup_steps=5
+                )
+            },
+            r"`alpha\(5\)` must be in 0\.\.1\. Received: .*1\.5",
+        ),
         ({"temperature": 0}, "`temperature` must be > 0. Received: temperature=0"),
         ({"temperature": -1}, "`temperature` must be > 0. Received: temperature=-1"),
         (
@@ -183,7 +195,7 @@ def test_validation_data_without_any_loss(mlp, batch, form):
     x, y, _ = batch
     without = tf.data.Dataset.from_tensor_slices((x,)).batch(4) if form == "data set" else (x, None)
     distiller = Distiller(mlp(16, seed=1), mlp(), alpha=1.0)
-    message = "`validation_data` must carry labels or stored soft targets"
+    message = "`validation_data` needs labels or stored soft targets"
     with pytest.raises(InputError, match=message):
         distiller.fit(x, y, validation_data=without, verbose=0)
     assert not distiller.compiled
@@ -194,6 +206,17 @@ def test_validation_data_without_any_loss(mlp, batch, form):
     assert "val_loss" in distiller.fit(x, y, validation_data=stored, verbose=0).history
     with pytest.raises(InputError, match="`alpha` must be 1 where there are no labels"):
         Distiller(mlp(16, seed=1), mlp()).fit(x, y, validation_data=stored, verbose=0)
+    with_teacher.fit(x, y, validation_data=(x,), verbose=0)
+    with pytest.raises(InputError, match="`validation_split` needs labels or stored soft targets"):
+        distiller.fit(x, validation_split=0.25, verbose=0)
+    without_loss = Distiller(mlp(16, seed=1), mlp(), alpha=1.0)
+    without_loss.compile("adam")
+    with pytest.raises(InputError, match=r"`validation_data` needs a hard loss, compile\(loss="):
+        without_loss.fit(x, validation_data=(x, y), verbose=0)
+    alone = Distiller(None, mlp(), evaluate_teacher=True)
+    targets = Targets(y, np.zeros((12, 3), "float32"))
+    with pytest.raises(InputError, match="`validation_data` must carry soft targets, or the"):
+        alone.fit(x, targets, validation_data=(x, y), verbose=0)
 
 
 def test_a_schedule_that_ends_nowhere_is_checked_at_its_start():

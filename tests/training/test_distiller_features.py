@@ -151,8 +151,8 @@ def test_stored_logits_and_live_features_go_together(batch, one_step):
     assert both["soft_loss"] == pytest.approx(only["soft_loss"] + hint, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", [SimilarityLoss, RelationalLoss])
-def test_padding_is_empty_in_losses_over_the_batch(one_step, kind):
+@pytest.mark.parametrize("kind", [SimilarityLoss, RelationalLoss, AttentionTransferLoss])
+def test_padding_is_empty_in_losses_that_pool_over_positions(one_step, kind):
     tokens = np.array([[3, 1, 2, 0], [4, 1, 0, 0], [1, 2, 3, 4], [2, 0, 0, 0]])
     y = np.array([0, 1, 2, 1])
 
@@ -175,6 +175,56 @@ def test_padding_is_empty_in_losses_over_the_batch(one_step, kind):
     logs, gradient = one_step(Distiller(teacher, student, loss), tokens, y)
     assert logs["soft_loss"] == pytest.approx(expected, rel=1e-5) and expected > 0
     assert all(np.isfinite(g).all() for g in gradient)
+
+
+def test_a_mask_of_positions_is_not_laid_over_pooled_features(one_step):
+    tokens = np.array([[3, 1, 2, 0], [4, 1, 0, 0], [1, 2, 3, 4], [2, 0, 0, 0]])
+
+    def net(seed):
+        keras.utils.set_random_seed(seed)
+        return keras.Sequential(
+            [
+                keras.Input((4,)),
+                layers.Embedding(5, 4, mask_zero=True, name="words"),
+                layers.GlobalAveragePooling1D(name="pool"),
+                layers.Dense(3),
+            ]
+        )
+
+    teacher, student = net(1), net(0)
+    t = teacher.get_layer("pool")(teacher.get_layer("words")(tokens)).numpy()
+    s = student.get_layer("words")(tokens).numpy() * (tokens > 0)[..., None]
+    loss = SimilarityLoss("pool", "words")
+    logs, _ = one_step(Distiller(teacher, student, loss), tokens, np.array([0, 1, 2, 1]))
+    assert logs["soft_loss"] == pytest.approx(float(loss.compute_loss(t, s)), rel=1e-5)
+
+
+@pytest.mark.parametrize("first", [6, 8])
+def test_another_teacher_of_other_features(batch, first):
+    x, y, _ = batch
+    distiller = Distiller(_teacher(first), _student(6), HintLoss("wide", "hidden"))
+    distiller.fit(x, y, verbose=0)
+    with pytest.raises(InputError, match="need another projector than HintLoss has trained with"):
+        distiller.set_teacher(_teacher(16))
+    distiller.fit(x, y, verbose=0)  # as before
+    distiller.set_teacher(_teacher(first))
+    distiller.fit(x, y, verbose=0)
+
+
+def test_weights_of_other_positions_than_the_features(one_step):
+    def net(seed):
+        keras.utils.set_random_seed(seed)
+        x = keras.Input((8, 8, 3))
+        small = layers.Conv2D(4, 3, strides=2, padding="same", name="small")(x)
+        return keras.Model(x, layers.Conv2D(3, 1)(layers.UpSampling2D()(small)))
+
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    y = np.random.default_rng(0).integers(0, 3, (2, 8, 8))
+    distiller = Distiller(net(1), net(0), HintLoss("small", "small"))
+    with pytest.raises(
+        InputError, match=r"must fit HintLoss, which has values of shape \(2, 4, 4\)"
+    ):
+        one_step(distiller, x, y, class_weight={0: 2.0})
 
 
 def test_sample_weight_reaches_features(batch, one_step):

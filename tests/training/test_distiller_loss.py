@@ -21,6 +21,7 @@ from keras_distill.losses import (
     MultiLabelSoftLoss,
     RegressionLoss,
     SoftTargetLoss,
+    StandardizedSoftTargetLoss,
 )
 
 layers = keras.layers
@@ -500,3 +501,49 @@ def test_extreme_logits(mlp, batch, one_step):
     for ours, expected in zip(gradient, linear_gradient(x, y, t, s, 0.9), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-3)
     assert logsumexp(s).max() > 100
+
+
+def test_stored_logits_in_double_precision_beside_other_losses(mlp, batch, one_step):
+    x, y, _ = batch
+    t = mlp(16, seed=1)(x).numpy()
+    losses = [SoftTargetLoss(), keras.distillation.LogitsDistillation(4.0, "mse")]
+    wide, single = (
+        one_step(Distiller(None, mlp(), losses), x, Targets(y, t.astype(kind)))[0]
+        for kind in ("float64", "float32")
+    )
+    assert wide == pytest.approx(single, rel=1e-5)
+
+
+def test_stored_logits_of_unknown_shape(mlp, batch):
+    x, y, _ = batch
+    teacher = mlp(16, seed=1)
+
+    def stored(x, y):
+        logits = tf.numpy_function(lambda x: teacher(x).numpy(), [x], tf.float32)
+        return x, Targets(y, logits)
+
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(12).map(stored)
+    distiller = Distiller(None, mlp())
+    distiller.compile(
+        keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    history = distiller.fit(data, verbose=0).history
+    expected = soft_target(teacher(x).numpy(), distiller.student(x).numpy()).mean()
+    assert history["soft_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss", [StandardizedSoftTargetLoss(), LogitMatchingLoss(), RegressionLoss()]
+)
+@pytest.mark.parametrize("eager", [True, False])
+def test_ruled_out_classes_where_a_loss_cannot_take_them(mlp, batch, one_step, loss, eager):
+    x, y, _ = batch
+    t = np.zeros((12, 3), "float32")
+    t[:, 0] = -np.inf
+    student = mlp()
+    before = student.get_weights()
+    message = f"^{type(loss).__name__} needs finite values, and the teacher rules classes out"
+    with pytest.raises(InputError, match=message):
+        one_step(Distiller(None, student, loss), x, Targets(y, t), eager=eager)
+    for a, b in zip(before, student.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

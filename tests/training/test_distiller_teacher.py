@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import CallableTeacher, Distiller, InputError, Targets, TeacherEnsemble
-from keras_distill.losses import LogitMatchingLoss
+from keras_distill.losses import LogitMatchingLoss, RegressionLoss
 
 layers = keras.layers
 CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -144,6 +144,14 @@ def test_what_a_function_does_wrong_is_said_in_its_words(mlp, batch):
     teacher = CallableTeacher(lambda x: x[:, :4], name="wide", output_shape=(3,))
     with pytest.raises(InputError, match=r"^Teacher 'wide' must give logits of shape \(None, 3\)"):
         Distiller(teacher, mlp()).fit(x, y, verbose=0)
+
+
+def test_values_to_match_may_look_like_probabilities(mlp, batch):
+    x, y, _ = batch
+    shares = lambda x: np.full((len(x), 3), 1 / 3, "float32")  # noqa: E731
+    Distiller(shares, mlp(), RegressionLoss(), alpha=1.0).fit(x, verbose=0)
+    with pytest.raises(InputError, match="look like probabilities, not logits"):
+        Distiller(shares, mlp()).fit(x, y, verbose=0)
 
 
 def test_xla_cannot_compile_a_function(mlp, batch):

@@ -69,11 +69,12 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
 plain.fit(data("live"), verbose=0)
 results["uncompiled"] = plain.loss.name
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    student = keras.Sequential([layers.Dense(4, name="hidden"), layers.Dense(3)])
-    unbuilt = kd.Distiller(net(16, 1), student, [SoftTargetLoss(), HintLoss("hidden", "hidden")])
+    unbuilt = kd.Distiller(net(16, 1), keras.Sequential([layers.Dense(4), layers.Dense(3)]))
+    late = kd.Distiller(None, net(4, 0), HintLoss("hidden", "hidden"))
 unbuilt.fit(data("live"), verbose=0)
+late.set_teacher(net(16, 1))
 results["mirrored"] = [isinstance(w.value, tf.distribute.DistributedValues)
-                       for w in [*student.weights, *unbuilt.projectors[0].weights]]
+                       for w in [*unbuilt.student.weights, *late.projectors[0].weights]]
 print("RESULT " + json.dumps(results))
 """
 
@@ -106,5 +107,5 @@ def test_two_replicas_equal_one_device(results, case):
 
 def test_uncompiled_fit_under_a_strategy(results):
     assert results["uncompiled"] == "sparse_categorical_crossentropy"
-    # What fit builds, the student and a projector, is a copy per replica too.
+    # A student that fit builds, and a projector for a later teacher, have a copy per replica too.
     assert len(results["mirrored"]) == 6 and all(results["mirrored"])

@@ -54,7 +54,9 @@ def test_mask_of_pooled_axes_is_left_out():
 
 
 def test_weights_for_axes_that_are_not_there():
-    with pytest.raises(InputError, match=r"at most 1 axes here: HintLoss has a value per example"):
+    with pytest.raises(
+        InputError, match=r"`sample_weight` .* must fit HintLoss, which has values of shape"
+    ):
         weights.reduce_values(tf.ones(2), np.ones((2, 3)), None, "HintLoss")
 
 
@@ -82,6 +84,10 @@ def test_missing_labels():
 def test_minus_one_is_a_value_where_labels_are_no_class_ids():
     assert weights.has_label(tf.constant([[-1.0], [2.0]]), tf.zeros((2, 1))) is None
     assert weights.has_label(tf.constant([[-1.0, 1.0]]), tf.zeros((1, 2))) is None
+    assert weights.has_label(tf.constant([-1.0, 1.0]), tf.zeros((2, 3))) is None
+    assert weights.has_label(tf.constant([True, False]), tf.zeros((2, 2))) is None
+    ids = tf.constant([-1, 1])
+    assert weights.has_label(ids, tf.zeros((2, 2)), minus_one=False) is None
 
 
 def test_missing_labels_hold_no_garbage():
