@@ -272,7 +272,9 @@ def _refuse_ruled_out(loss: Any, teacher: Any) -> Any:
     if not teacher.dtype.is_floating:
         return teacher
     good = tf.reduce_all(teacher >= teacher.dtype.min)
-    words = f"{type(loss).__name__} {RULED_OUT}. Use SoftTargetLoss, or finite logits"
+    words = f"{type(loss).__name__} {RULED_OUT}. Use SoftTargetLoss, or finite logits."
+    if tf.executing_eagerly() and not good:
+        raise InputError(words)
     with tf.control_dependencies([tf.debugging.Assert(good, [words])]):
         return tf.identity(teacher)
 
