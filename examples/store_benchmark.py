@@ -3,7 +3,7 @@
     python examples/store_benchmark.py --data-dir ~/tensorflow_datasets
 
 Every piece is saved as it comes; the same command goes on where it was interrupted. The table is
-printed as Markdown and kept as `table.md`. All pieces take about half an hour on two cores.
+printed as Markdown and kept as `table.md`. All pieces take about an hour and a half on two cores.
 CIFAR-100 must be prepared (`tfds build cifar100`).
 """
 
