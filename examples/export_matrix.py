@@ -87,6 +87,7 @@ def rows_of(network, result):
             yield (network, precision, f"{record.bytes:,}", figures, agreement, ops)
         else:
             reason = result.rejected.get(precision) or result.impossible[precision]
+            reason = reason.partition(" End of its log:")[0]
             yield (network, precision, state, "", "", reason)
 
 
