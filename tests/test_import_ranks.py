@@ -21,6 +21,7 @@ RANKS = {
             "_backend",
             "_machine",
             "_spec",
+            "_steps",
             "_user_code",
         ],
         0,

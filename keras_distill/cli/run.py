@@ -44,6 +44,9 @@ def command(
     learning_rate: float = typer.Option(None, help="At the start. [0.001]"),
     seeds: int = typer.Option(None, help="How many seeds: 0, 1, … [3]"),
     quantization: str = typer.Option(None, help="Precisions, by comma. [float32,int8]"),
+    compress: str = typer.Option(
+        None, help="Steps for the best student, by comma: prune:0.8,cluster:16,quantize. [none]"
+    ),
     name: str = typer.Option(None, help="Name of the run, and of its folder."),
     out: Path = typer.Option(None, help="The run's folder. [saved_models/NAME]"),
     scale: str = typer.Option("full", help="full, or smoke: two steps of everything."),
@@ -51,7 +54,7 @@ def command(
     overwrite: bool = typer.Option(False, help="Replace a run that stands there."),
     as_json: bool = typer.Option(False, "--json", help="Print the record and nothing else."),
 ) -> int:
-    """Train teacher and student, distil, export, benchmark, report.
+    """Train teacher and student, distil, export, compress if asked, benchmark, report.
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
@@ -74,6 +77,7 @@ def command(
         teacher__epochs=epochs if teacher_epochs is None else teacher_epochs,
         seeds=seeds,
         export__quantizations=None if quantization is None else quantization.split(","),
+        compress__steps=None if compress is None else compress.split(","),
     )
     if recipe is None and data is not None:
         chosen = recipes.from_scratch(overrides)
@@ -93,7 +97,8 @@ def command(
         print(record.model_dump_json(indent=2))
     else:
         _show(record, out)
-    return GATE_FAILED if record.exports.rejected else DONE
+    failed = record.compress is not None and record.compress.failed is not None
+    return GATE_FAILED if record.exports.rejected or failed else DONE
 
 
 def _show(record, out: Path) -> None:

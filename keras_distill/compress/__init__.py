@@ -5,6 +5,7 @@ Uses tensorflow-model-optimization on a tf_keras twin; importing this package im
 
 from keras_distill.compress._fit import Training
 from keras_distill.compress.bridge import to_keras, to_tf_keras
+from keras_distill.compress.checking import check_student
 from keras_distill.compress.clustering import cluster
 from keras_distill.compress.counts import count_weights
 from keras_distill.compress.fake_quant import FakeQuantModel
@@ -17,6 +18,7 @@ __all__ = [
     "FakeQuantModel",
     "Quantized",
     "Training",
+    "check_student",
     "cluster",
     "compress",
     "count_weights",

@@ -105,7 +105,8 @@ class Builder:
         self._entries = {entry["config"]["name"]: entry for entry in config["layers"]}
         for name, entry in self._entries.items():
             nested = isinstance(self._sources.get(name), keras.Model)
-            if not nested and entry["class_name"] != "InputLayer":
+            plain = entry["class_name"] == "InputLayer" or _layers.is_arithmetic(entry)
+            if not nested and not plain:
                 _layers.check_class(self._path + name, entry)
         return config
 
@@ -124,13 +125,22 @@ class Builder:
 
     def _apply(self, name: str, index: int, node: Any) -> bool:
         """Calls a layer once, if what it is called on is there; tells whether it was."""
-        arguments = self._arguments(name, node)
+        entry, calculation = self._entries[name], None
+        if _layers.is_arithmetic(entry):
+            arguments, calculation = _layers.arithmetic(
+                self._path + name, self._prefix + name, entry, node["args"]
+            )
+        else:
+            arguments = self._arguments(name, node)
         keys: list[tuple[str, int, int]] = []
         _map(arguments, keys.append)
         if any(key not in self._tensors for key in keys):
             return False
         inputs = _map(arguments, lambda key: self._tensors[key])
-        outputs = self._call(name, inputs, node["kwargs"].get("training"))
+        if calculation is not None:
+            outputs = calculation(inputs)
+        else:
+            outputs = self._call(name, inputs, node["kwargs"].get("training"))
         for i, tensor in enumerate(tf.nest.flatten(outputs)):
             self._tensors[name, index, i] = tensor
         return True

@@ -5,7 +5,7 @@ one value that changes nothing. A key nobody thought of is an error, because a d
 a silent difference.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +146,17 @@ INERT = (
 
 SUPPORTED = (*_CLASSES, *CONSTANT_LAYERS)
 
+# Arithmetic of a tensor t and a number n -> scale and offset of the Rescaling of t that does it,
+# for (t, n) and for (n, t). Of two tensors, the layer of the same name does it.
+_ARITHMETIC: dict[str, tuple[Callable[[float], tuple[float, float]] | None, ...]] = {
+    "Add": (lambda n: (1.0, n), lambda n: (1.0, n)),
+    "Subtract": (lambda n: (1.0, -n), lambda n: (-1.0, n)),
+    "Multiply": (lambda n: (n, 0.0), lambda n: (n, 0.0)),
+    "Divide": (lambda n: (1.0 / n, 0.0), None),
+    "TrueDivide": (lambda n: (1.0 / n, 0.0), None),
+}
+_MERGING = ("Add", "Subtract", "Multiply")
+
 _WHY_NOT = {
     "Lambda": "a Lambda holds Python code, which no config describes",
     "MultiHeadAttention": "attention is not supported by tensorflow-model-optimization",
@@ -167,16 +178,60 @@ def refusal(layer: str, why: str, remedy: str = "") -> InputError:
     return InputError(f"{text} {remedy}" if remedy else text)
 
 
+def _is_operation(entry: Mapping[str, Any]) -> bool:
+    parts = (entry.get("module") or "").split(".")
+    return parts[0] == "keras" and "ops" in parts
+
+
+def _no_layer(path: str, name: str) -> InputError:
+    return refusal(
+        path,
+        f"it is the operation keras.ops.{name}, not a layer",
+        "Use the layer that does the same (such as Add, Multiply, Rescaling).",
+    )
+
+
+def is_arithmetic(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is not a layer but arithmetic that `arithmetic` may know: `x + 3`."""
+    return _is_operation(entry) and entry["class_name"] in _ARITHMETIC
+
+
+def arithmetic(
+    path: str, name: str, entry: Mapping[str, Any], args: Sequence[Any]
+) -> tuple[Any, Any]:
+    """The tf_keras layer that does the arithmetic of an entry, and which arguments it takes.
+
+    Args:
+        path: The operation's name with those of the models around it, for errors.
+        name: Of the layer.
+        entry: The operation's entry in the model's config.
+        args: What it is called on, serialised: tensors and numbers.
+
+    Raises:
+        InputError: If it is not arithmetic of one tensor and a number, or a sum, difference or
+            product of two tensors.
+    """
+    kind = entry["class_name"]
+    places = [i for i, a in enumerate(args) if isinstance(a, int | float)]
+    tensors = [a for a in args if isinstance(a, Mapping) and a["class_name"] == "__keras_tensor__"]
+    known = len(tensors) == 1 or (len(tensors) == 2 and kind in _MERGING)
+    if not known or len(args) != 2 or len(places) + len(tensors) != 2:
+        raise _no_layer(path, kind)
+    if not places:
+        return tensors, getattr(tf_keras.layers, kind)(name=name)
+    number, of_number = args[places[0]], _ARITHMETIC[kind][1 - places[0]]
+    if of_number is None or (number == 0 and kind.endswith("Divide")):
+        raise _no_layer(path, kind)
+    scale, offset = of_number(float(number))
+    return tensors[0], tf_keras.layers.Rescaling(scale, offset, name=name)
+
+
 def check_class(path: str, entry: Mapping[str, Any]) -> None:
     """Refuses an entry that is no layer of Keras's that has a twin in tf_keras."""
     name, module = entry["class_name"], entry.get("module")
     if entry.get("registered_name") or module != "keras.layers":
-        if module and module.startswith("keras.") and "ops" in module.split("."):
-            raise refusal(
-                path,
-                f"it is the operation keras.ops.{name}, not a layer",
-                "Use the layer that does the same (such as Add, Multiply, Rescaling).",
-            )
+        if _is_operation(entry):
+            raise _no_layer(path, name)
         raise refusal(
             path,
             f"its class {name} is not one of keras.layers, so tf_keras cannot rebuild it",

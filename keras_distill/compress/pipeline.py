@@ -14,9 +14,10 @@ import numpy as np
 
 from keras_distill import _files, models
 from keras_distill._checks import GateError, InputError
+from keras_distill._steps import Step, parse_steps
 from keras_distill.compress._fit import Training
 from keras_distill.compress._kernels import PRUNED, kernels
-from keras_distill.compress._steps import Step, parse_steps
+from keras_distill.compress.checking import check_student
 from keras_distill.compress.clustering import cluster_logged
 from keras_distill.compress.counts import count_weights
 from keras_distill.compress.fake_quant import FakeQuantModel
@@ -96,11 +97,12 @@ def compress(
         >>> done.record.kernels[0].zeros
         16
     """
-    parsed = parse_steps(steps)
+    parsed = parse_steps(steps, sparse=sparse)
     options = dict(export or {})
     options["sparse"] = sparse
     if parsed[-1].kind == "quantize":
         check_export(options)
+    check_student(student, steps, skip=skip)
     work = _Work(out, overwrite=overwrite)
     settings = dataclasses.replace(Training(**training), state=None)
     work.open(_asked(student, parsed, skip, settings))

@@ -9,11 +9,10 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from keras_distill._checks import GateError, InputError, check_choice, check_number
+from keras_distill._steps import SCHEDULES
 from keras_distill.compress import bridge
 from keras_distill.compress._fit import Training, fit
 from keras_distill.compress._kernels import KERNELS, check_skip, kernel_of, kernels
-
-SCHEDULES = ("polynomial", "constant", "2:4")
 
 _RAMP = 0.6  # of all steps, in which a polynomial schedule reaches its end
 _UPDATES = 50  # of the masks in that time

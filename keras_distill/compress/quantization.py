@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill._checks import InputError
+from keras_distill._steps import sparse_int8
 from keras_distill.compress._fit import Training, fit, flat_inputs, input_names
 from keras_distill.compress._ranges import start_ranges
 from keras_distill.compress.fake_quant import FakeQuantModel, FakeQuantSource
@@ -101,11 +102,7 @@ def check_export(options: dict[str, Any]) -> None:
         InputError: If zeros are to be left out of it, or it is to be of another precision.
     """
     if options.get("sparse"):
-        raise InputError(
-            "`sparse` and int8 do not go together: a sparse int8 file does not load under the"
-            " default delegate (XNNPACK). Leave `sparse` out (gzip makes use of the zeros), or"
-            " leave the quantize step out and export float32 with sparse=True."
-        )
+        raise sparse_int8()
     if options.get("quantization", "int8") != "int8":
         raise InputError(
             "Quantisation-aware training is for int8."

@@ -1,8 +1,11 @@
 """The end of a run: everything judged on the test split, once, and written down."""
 
+from dataclasses import dataclass
+
 from keras_distill import _machine, metrics
 from keras_distill._stats import mean_interval, paired_difference
 from keras_distill.benchmarks import benchmark
+from keras_distill.experiments import compressing
 from keras_distill.experiments.arms import Arm, curve_of
 from keras_distill.experiments.folder import RunFolder
 from keras_distill.experiments.inputs import Inputs
@@ -12,6 +15,7 @@ from keras_distill.records.benchmark import BenchmarkRecord
 from keras_distill.records.export import ExportSet
 from keras_distill.records.run import (
     ArmResult,
+    CompressResult,
     DataFacts,
     IntervalRecord,
     RunRecord,
@@ -20,14 +24,36 @@ from keras_distill.records.run import (
 )
 
 
+@dataclass(frozen=True)
+class Made:
+    """What was made of the chosen student.
+
+    Attributes:
+        seed: The seed it was chosen by.
+        exports: Its files.
+        compressed: What came of compressing it; None where nobody asked.
+    """
+
+    seed: int
+    exports: ExportSet
+    compressed: CompressResult | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """All files, as paths in the run's folder."""
+        files = [export.file for export in self.exports.exports.values()]
+        if self.compressed is not None and self.compressed.record is not None:
+            files.append(f"{compressing.FOLDER}/{self.compressed.record.export.file}")
+        return files
+
+
 def judge(
     inputs: Inputs,
     taught: Taught,
     ways: list[Arm],
     done: dict[str, dict[int, Progress]],
     rounds: Rounds,
-    chosen: int,
-    exports: ExportSet,
+    made: Made,
     folder: RunFolder,
     scale: str,
 ) -> RunRecord:
@@ -39,8 +65,7 @@ def judge(
         ways: The arms, trained.
         done: The logs by arm and seed.
         rounds: How the students were trained.
-        chosen: The seed of the exported student.
-        exports: The files made of it.
+        made: What was made of the chosen student.
         folder: The run's folder.
         scale: `full` or `smoke`.
     """
@@ -57,9 +82,10 @@ def judge(
         teacher=_teacher(taught, inputs),
         arms=results,
         gain=IntervalRecord.of(paired_difference(by_name["distilled"], by_name["alone"])),
-        chosen_seed=chosen,
-        exports=exports,
-        benchmark=_benchmark(inputs, taught, exports, folder),
+        chosen_seed=made.seed,
+        exports=made.exports,
+        compress=made.compressed,
+        benchmark=_benchmark(inputs, taught, made, folder),
     )
 
 
@@ -118,13 +144,13 @@ def _teacher(taught: Taught, inputs: Inputs) -> TeacherFacts:
     )
 
 
-def _benchmark(
-    inputs: Inputs, taught: Taught, exports: ExportSet, folder: RunFolder
-) -> BenchmarkRecord:
+def _benchmark(inputs: Inputs, taught: Taught, made: Made, folder: RunFolder) -> BenchmarkRecord:
     """Teacher and files side by side; the teacher is measured as `.tflite` too."""
-    files = {e.file: folder.path / e.file for e in exports.exports.values()}
     return benchmark(
-        {"teacher": taught.path if taught.model is None else taught.model, **files},
+        {
+            "teacher": taught.path if taught.model is None else taught.model,
+            **{file: folder.path / file for file in made.files},
+        },
         inputs.splits,
         runs=inputs.recipe.benchmark.runs,
         in_keras=False,

@@ -6,7 +6,7 @@ import keras
 
 from keras_distill import _files, report
 from keras_distill._checks import check_choice
-from keras_distill.experiments import arms, outcome, teaching
+from keras_distill.experiments import arms, compressing, outcome, teaching
 from keras_distill.experiments.arms import Arm
 from keras_distill.experiments.folder import RunFolder
 from keras_distill.experiments.inputs import Inputs
@@ -31,8 +31,9 @@ def run(
 
     The teacher is trained (or loaded) and asked once for its logits. The student is trained alone
     and distilled from the same initial weights with the same number of steps, once per seed. The
-    distilled student with the best validation accuracy is exported and benchmarked against the
-    teacher. The test split is looked at once, when nothing is left to choose.
+    distilled student with the best validation accuracy is exported and, where the recipe asks for
+    it, compressed; the files are benchmarked against the teacher. The test split is looked at once,
+    when nothing is left to choose.
 
     Args:
         recipe: What to do.
@@ -45,7 +46,7 @@ def run(
 
     Returns:
         The record, which also stands in `out/record.json`. Files that failed their gate are in its
-        `exports.rejected`.
+        `exports.rejected`, a compression that did in `compress.failed`.
 
     Raises:
         InputError: If the recipe cannot be done as it stands.
@@ -57,6 +58,7 @@ def run(
     _files.check_output(out, overwrite=overwrite)
     inputs = Inputs.load(recipe, scale=scale, imports=imports)
     teaching.check_given(inputs)
+    compressing.check_wanted(inputs)
     # What cannot be done has been found by now: it leaves no folder behind.
     folder = RunFolder(out, recipe, scale=scale, overwrite=overwrite)
     try:
@@ -69,12 +71,14 @@ def run(
 def _smoke(recipe: Recipe) -> Recipe:
     """The recipe with one epoch of everything; the data are cut to two steps elsewhere."""
     short = {"epochs": 1}
+    compress = recipe.compress
     return recipe.model_copy(
         update={
             "training": recipe.training.model_copy(update=short),
             "teacher": recipe.teacher.model_copy(update=short),
             "seeds": recipe.seeds[:2],
             "export": recipe.export.model_copy(update={"max_drop": None}),
+            "compress": None if compress is None else compress.model_copy(update=short),
             "benchmark": recipe.benchmark.model_copy(update={"runs": 2}),
         }
     )
@@ -94,9 +98,11 @@ def _stages(inputs: Inputs, folder: RunFolder, scale: str, reporter: Reporter) -
     seed = _best_seed(done["distilled"])
     student = _keep_student(ways[-1], seed, folder)
     exports = _export(student, inputs, folder, reporter)
+    compressed = compressing.compress_chosen(student, seed, inputs, store, folder, reporter)
     # Nothing is chosen from here on: now the test split may be looked at.
     reporter.stage("benchmark", "teacher against student, on the test split")
-    record = outcome.judge(inputs, taught, ways, done, rounds, seed, exports, folder, scale)
+    made = outcome.Made(seed, exports, compressed)
+    record = outcome.judge(inputs, taught, ways, done, rounds, made, folder, scale)
     record.save(folder.path / "record.json", overwrite=True)
     _files.write_text(folder.path / "report.html", report.render(record), overwrite=True)
     folder.finish()

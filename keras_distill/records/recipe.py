@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from keras_distill import _files
 from keras_distill._checks import InputError, check_identifier
+from keras_distill._steps import parse_steps
 from keras_distill.records.base import Record
 from keras_distill.records.export import Precision
 
@@ -127,6 +129,51 @@ class ExportPart(Record):
         return value
 
 
+class CompressPart(Record):
+    """How the best distilled student is pruned, clustered and quantised, on the same soft targets.
+
+    Weight and temperature of the soft loss are those of the distillation; the file passes the gate
+    of the export's settings.
+
+    Attributes:
+        steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
+            more, in this order.
+        epochs: Of each step.
+        batch_size: Examples per training step; None: the student's.
+        optimizer: Adam, or SGD with Nesterov momentum 0.9.
+        learning_rate: At the start of each step.
+        schedule: `cosine` falls to 0 at the last step; `constant` stays.
+        skip: Names of layers that are neither pruned nor clustered.
+        sparse: Whether zeros are left out of a float32 file.
+
+    Example:
+        >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
+        Traceback (most recent call last):
+        keras_distill._checks.InputError: mine.toml: `steps` must come in the order prune, \
+cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8']. An earlier \
+step's win would be undone by one that comes after it.
+    """
+
+    steps: tuple[str, ...]
+    epochs: int = Field(10, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    skip: tuple[str, ...] = ()
+    sparse: bool = False
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _known_and_in_order(cls, value: Any) -> tuple[str, ...]:
+        return tuple(step.text for step in parse_steps(value))
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        parse_steps(self.steps, sparse=self.sparse)
+        return self
+
+
 class BenchmarkPart(Record):
     """How latency is measured: interleaved timed calls per file, after warm-up."""
 
@@ -135,6 +182,8 @@ class BenchmarkPart(Record):
 
 class Recipe(Record):
     """All of a run: data, teacher, student, how to train, over which seeds, what to export.
+
+    `compress` is there only if asked for.
 
     Example:
         >>> recipe = Recipe.parse(
@@ -153,6 +202,7 @@ class Recipe(Record):
     training: TrainingPart = TrainingPart()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
     export: ExportPart = ExportPart()
+    compress: CompressPart | None = None
     benchmark: BenchmarkPart = BenchmarkPart()
 
     @field_validator("name")

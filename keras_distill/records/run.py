@@ -5,6 +5,7 @@ import math
 from keras_distill._stats import Interval
 from keras_distill.records.base import Record
 from keras_distill.records.benchmark import BenchmarkRecord
+from keras_distill.records.compress import CompressRecord
 from keras_distill.records.export import ExportSet
 from keras_distill.records.recipe import Recipe
 
@@ -111,6 +112,18 @@ class TeacherFacts(Record):
     fingerprint: str
 
 
+class CompressResult(Record):
+    """What came of compressing the chosen student.
+
+    Attributes:
+        record: What was done, step by step, and the file; None if the gate was not passed.
+        failed: Why there is no file; None if there is one.
+    """
+
+    record: CompressRecord | None = None
+    failed: str | None = None
+
+
 class RunRecord(Record):
     """Everything that a run found. `report.html` shows these numbers and no others.
 
@@ -127,6 +140,7 @@ class RunRecord(Record):
         gain: Paired difference in test accuracy, distilled minus alone, over the seeds.
         chosen_seed: The distilled student that was exported: best validation accuracy.
         exports: The `.tflite` files, and the precisions that failed or cannot be.
+        compress: What came of compressing that student; None where the recipe does not ask for it.
         benchmark: Teacher against student, all as `.tflite`.
     """
 
@@ -142,6 +156,7 @@ class RunRecord(Record):
     gain: IntervalRecord
     chosen_seed: int
     exports: ExportSet
+    compress: CompressResult | None = None
     benchmark: BenchmarkRecord
 
     def arm(self, name: str) -> ArmResult:

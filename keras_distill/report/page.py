@@ -8,7 +8,7 @@ import tomli_w
 
 from keras_distill import _files
 from keras_distill.records.run import RunRecord
-from keras_distill.report import figures, summary
+from keras_distill.report import compression, figures, summary
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -39,6 +39,13 @@ def render(record: RunRecord) -> str:
             "intervals": figures.intervals(record),
             "sizes": figures.size_against_accuracy(rows),
         },
+        compression={
+            "header": compression.HEADER,
+            "rows": compression.table(record),
+            "note": compression.note(record),
+        },
+        files=summary.files(record),
+        missing=summary.missing(record),
         method=summary.method(record),
         recipe=tomli_w.dumps(record.recipe.model_dump(mode="json", exclude_none=True)),
     )

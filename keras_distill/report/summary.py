@@ -6,6 +6,8 @@ from rich import box
 from rich.table import Table
 
 from keras_distill.records.benchmark import EntryRecord
+from keras_distill.records.compress import CompressRecord
+from keras_distill.records.export import ExportRecord
 from keras_distill.records.run import IntervalRecord, RunRecord
 
 HEADER = (
@@ -79,12 +81,12 @@ def percent(interval: IntervalRecord | None) -> str:
 
 def rows(record: RunRecord) -> list[Row]:
     """Teacher, each way to train the student, each file of the exported student."""
-    files = [entry for entry in record.benchmark.entries if entry.runtime == "litert"]
+    entries = [entry for entry in record.benchmark.entries if entry.runtime == "litert"]
     teacher = Row(
         f"teacher {record.recipe.teacher.model}",
         record.teacher.test_accuracy,
-        files[0].size.parameters,
-        entry=files[0],
+        entries[0].size.parameters,
+        entry=entries[0],
         is_teacher=True,
     )
     student = record.recipe.student.model
@@ -93,15 +95,39 @@ def rows(record: RunRecord) -> list[Row]:
         for arm in record.arms
     ]
     exported = [
-        Row(f"file {_precision(e.name)}", e.quality.accuracy, e.size.parameters, entry=e)
-        for e in files[1:]
+        Row(f"file {precision_of(e.name)}", e.quality.accuracy, e.size.parameters, entry=e)
+        for e in entries[1:]
         if e.quality is not None
     ]
     return [teacher, *ways, *exported]
 
 
-def _precision(file: str) -> str:
-    return file.removeprefix("student-").removesuffix(".tflite")
+def precision_of(file: str) -> str:
+    """What a file is, by its path: `int8`, `compressed int8`."""
+    *folder, name = file.split("/")
+    return " ".join([*folder, name.removeprefix("student-").removesuffix(".tflite")])
+
+
+def files(record: RunRecord) -> list[tuple[str, ExportRecord]]:
+    """Every file of the run by its path in the run's folder, with its own record."""
+    found = [(export.file, export) for export in record.exports.exports.values()]
+    compressed = compressed_of(record)
+    if compressed is not None:
+        found.append((f"compressed/{compressed.export.file}", compressed.export))
+    return found
+
+
+def missing(record: RunRecord) -> dict[str, str]:
+    """What was asked for and is not there -> why."""
+    failed = {**record.exports.rejected, **record.exports.impossible}
+    if record.compress is not None and record.compress.failed is not None:
+        failed["compressed"] = record.compress.failed
+    return failed
+
+
+def compressed_of(record: RunRecord) -> CompressRecord | None:
+    """What compression did; None where it was not asked for, or failed."""
+    return None if record.compress is None else record.compress.record
 
 
 def table(record: RunRecord) -> Table:
@@ -134,8 +160,8 @@ def sentences(record: RunRecord) -> list[str]:
     smallest = min(rows(record)[1 + len(record.arms) :], key=lambda r: r.bytes, default=None)
     if smallest is not None:
         lines.append(_smallest(record, smallest))
-    failed = {**record.exports.rejected, **record.exports.impossible}
-    lines += [f"{precision} is not there: {why}" for precision, why in failed.items()]
+    lines += _compression_gain(record)
+    lines += [f"{what} is not there: {why}" for what, why in missing(record).items()]
     return lines
 
 
@@ -168,6 +194,26 @@ def _smallest(record: RunRecord, row: Row) -> str:
         f"{text}; latency {ratio.value:.2f} times the teacher's"
         f" ({ratio.low:.2f} to {ratio.high:.2f})."
     )
+
+
+def _compression_gain(record: RunRecord) -> list[str]:
+    """The compressed file beside the plain one of the same precision, else the float32 one."""
+    compressed = compressed_of(record)
+    if compressed is None:
+        return []
+    precision = precision_of(compressed.export.file)
+    by_title = {row.title: row for row in rows(record)}
+    mine = by_title[f"file compressed {precision}"]
+    plain = by_title.get(f"file {precision}") or by_title.get("file float32")
+    text = f"Compressed by {', '.join(step.step for step in compressed.steps)}:"
+    if plain is None or mine.entry is None or plain.entry is None:
+        return [f"{text} {compressed.export.gzip_bytes:,} bytes gzipped."]
+    ratio = mine.entry.size.gzip_bytes / plain.entry.size.gzip_bytes
+    points = 100 * (mine.accuracy - plain.accuracy)
+    return [
+        f"{text} gzipped, its {precision} file has {ratio:.2f} times the bytes of the plain"
+        f" {plain.title.removeprefix('file ')} file, at {points:+.1f} points of its accuracy."
+    ]
 
 
 def method(record: RunRecord) -> str:

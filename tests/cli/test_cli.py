@@ -74,6 +74,7 @@ def test_version(capsys):
         (["run", "--epochs", "0"], "training.epochs"),
         (["run", "--seeds", "0"], "seeds"),
         (["run", "--quantization", "int7"], "export.quantizations"),
+        (["run", "--compress", "quantize,prune"], "come in the order prune, cluster, quantize"),
         (["run", "--scale", "huge"], "`scale` must be one of full, smoke"),
         (["run", "--name", "../x"], "name"),
         (["report", "/nowhere"], "Cannot read"),

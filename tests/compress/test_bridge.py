@@ -128,6 +128,20 @@ def test_dicts_of_inputs_and_outputs_stay_dicts():
     assert set(twin(bridge.random_inputs(model))) == {"sum", "dense"}
 
 
+def test_arithmetic_becomes_layers():
+    a, b = keras.Input((4, 4, 3), name="a"), keras.Input((4, 4, 3), name="b")
+    gate = L.ReLU(6.0)(a + 3.0) * (1 / 6)
+    outputs = [gate * b, a + b, a - b, 1 - a, a - 2.5, 3 + a, 2 * a, a / 4, keras.ops.add(a, 1)]
+    twin = check(keras.Model([a, b], outputs))
+    kinds = [type(layer).__name__ for layer in twin.layers]
+    assert kinds.count("Rescaling") == 8
+    assert {"Add", "Subtract", "Multiply"} <= set(kinds)
+    inner = keras.Model(a, a + 1.0, name="inner")
+    nest = keras.Model(b, inner(2.0 * b))
+    check(nest)
+    assert difference(nest, to_tf_keras(nest, flat=True)) <= 1e-6
+
+
 def nested():
     i = keras.Input((8, 8, 4))
     stem = keras.Sequential([keras.Input((8, 8, 4)), L.Conv2D(4, 3, name="conv")], name="stem")
@@ -185,6 +199,16 @@ def with_ops():
     return keras.Model(i, keras.ops.relu(i) + 1)
 
 
+def with_division():
+    i = keras.Input((4,))
+    return keras.Model(i, 1.0 / i)
+
+
+def with_a_constant():
+    i = keras.Input((2,))
+    return keras.Model(i, i + np.float32([1, 2]))
+
+
 def with_attention():
     i = keras.Input((4, 3))
     return keras.Model(i, L.MultiHeadAttention(2, 2, name="mha")(i, i))
@@ -210,6 +234,8 @@ REFUSED = {
     "subclassed": (Subclassed, "subclassed model .Subclassed."),
     "lambda": (lambda: vector(L.Lambda(lambda x: x, name="code")), "'code'.*Lambda"),
     "ops": (with_ops, "keras.ops.Relu"),
+    "division by a tensor": (with_division, "keras.ops.TrueDivide"),
+    "sum with an array": (with_a_constant, "keras.ops.Add"),
     "attention": (with_attention, "'mha'.*attention"),
     "unknown class": (lambda: image(L.Resizing(4, 4, name="resize")), "'resize'.*Resizing"),
     "not built": (lambda: keras.Sequential([L.Dense(2)]), "no known input shape"),
@@ -278,24 +304,38 @@ def test_every_supported_class_exists_in_both():
         assert issubclass(getattr(tf_keras.layers, name), tf_keras.layers.Layer)
 
 
+# Every family, as `families()` writes it, and every option of each.
 SPECS = [
-    ("mlp:32x16?dropout=0.5", (8, 8)),
-    ("resnet:8", (16, 16, 3)),
+    ("mlp:300x300", (28, 28, 1)),
+    ("mlp:32x16?input_dropout=0.2&dropout=0.5&max_norm=3&weight_decay=0.001", (8, 8)),
     ("resnet:20", (16, 16, 3)),
-    ("wrn:10-1", (16, 16, 3)),
+    ("resnet:8x4?width=0.5&weight_decay=0.001", (16, 16)),
+    ("wrn:16-2", (16, 16, 3)),
+    ("wrn:10-1?dropout=0.3&weight_decay=0.001", (16, 16)),
     ("dscnn", (49, 10, 1)),
+    ("dscnn?width=0.125&blocks=2&stride=1&dropout=0.2&weight_decay=0.001", (28, 28)),
+    ("applications:MobileNetV3Small", (32, 32, 3)),
+    ("applications:MobileNetV3Large?minimalistic=1&dropout=0.1", (28, 28)),
+    ("applications:MobileNet?alpha=0.25", (32, 32, 3)),
 ]
 
 
+def test_every_family_of_specs_is_tried():
+    assert set(models.families()) <= {spec for spec, _ in SPECS}
+
+
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
-def test_our_own_models_cross_over(spec, shape):
-    check(models.build(spec, input_shape=shape, num_classes=5, seed=0))
+def test_every_model_spec_crosses_over(spec, shape):
+    rescale = ([0.1, 0.2, 0.3], [0.0, -1.0, 1.0]) if shape[-1] == 3 else (0.1, -1.0)
+    check(models.build(spec, input_shape=shape, num_classes=5, rescale=rescale, seed=0))
 
 
 APPLICATIONS = {
     "MobileNet": {"alpha": 0.25},
     "MobileNetV2": {"alpha": 0.35},
+    "MobileNetV3Large": {},
     "VGG16": {},
+    "VGG19": {},
     "ResNet50": {},
     "ResNet50V2": {},
     "DenseNet121": {},
@@ -305,6 +345,19 @@ APPLICATIONS = {
     "EfficientNetB0": {},
     "EfficientNetV2B0": {},
 }
+REFUSED_APPLICATIONS = {
+    "ConvNeXtTiny": {},
+    "InceptionResNetV2": {"input_shape": (75, 75, 3)},
+}
+
+
+def test_every_module_of_keras_applications_is_tried():
+    def module(name):
+        return getattr(keras.applications, name).__module__
+
+    functions = [n for n in dir(keras.applications) if n[0].isupper()]
+    tried = {module(name) for name in (*APPLICATIONS, *REFUSED_APPLICATIONS)}
+    assert {module(name) for name in functions} == tried
 
 
 @pytest.mark.parametrize(
@@ -316,9 +369,10 @@ def test_keras_applications_cross_over(name):
     check(getattr(keras.applications, name)(weights=None, classes=5, **options))
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny"])
+@pytest.mark.parametrize("name", REFUSED_APPLICATIONS)
 @pytest.mark.slow
 def test_keras_applications_of_other_layers_are_refused(name):
-    model = getattr(keras.applications, name)(weights=None, classes=5, input_shape=(32, 32, 3))
+    options = {"input_shape": (32, 32, 3), **REFUSED_APPLICATIONS[name]}
+    model = getattr(keras.applications, name)(weights=None, classes=5, **options)
     with pytest.raises(InputError, match="cannot be compressed"):
         to_tf_keras(model)

@@ -7,7 +7,6 @@ import pytest
 from keras_distill import GateError, InputError, models
 from keras_distill.compress import FakeQuantModel, compress, summary
 from keras_distill.compress._kernels import kernels
-from keras_distill.compress._steps import Step, parse_steps
 from keras_distill.compress.pipeline import _check_file
 from keras_distill.records.compress import CompressRecord
 
@@ -89,33 +88,3 @@ def test_a_file_that_lost_zeros_fails_the_gate(nets):
     student.get_layer("hidden").kernel.assign(np.zeros((192, 16)))
     with pytest.raises(GateError, match="has 0 zero weights, and the student had 3072"):
         _check_file(student, (), None)
-
-
-def test_steps_are_read():
-    assert Step.parse("prune") == Step("prune", "prune", sparsity=0.8, schedule="polynomial")
-    assert Step.parse("prune:2:4").schedule == "2:4"
-    assert Step.parse("prune:0.5:constant").schedule == "constant"
-    assert Step.parse("cluster").clusters == 16
-    assert [s.kind for s in parse_steps(["prune", "cluster:4", "quantize"])] == [
-        *("prune", "cluster", "quantize")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("steps", "message"),
-    [
-        ("prune:0.8", "be a list such as"),
-        ([], "be a list such as"),
-        (["distil"], "must be prune:SPARSITY"),
-        (["quantize:8"], "must be prune:SPARSITY"),
-        (["prune:"], "must be prune:SPARSITY"),
-        (["prune:1.5"], "must be > 0 and <= 0.999"),
-        (["prune:0.5:linear"], "have a schedule of polynomial, constant"),
-        (["cluster:1"], "must be a whole number >= 2"),
-        (["quantize", "prune"], "come in the order prune, cluster, quantize"),
-        (["prune", "prune"], "come in the order prune, cluster, quantize"),
-    ],
-)
-def test_bad_steps(steps, message):
-    with pytest.raises(InputError, match=message):
-        parse_steps(steps)

@@ -62,6 +62,21 @@ def test_pruned_and_clustered_stays_so_in_the_file_and_after_reload(nets, soft, 
     assert counted["DEPTHWISE_CONV_2D"].sparsity < 0.2
 
 
+def test_arithmetic_between_layers_is_quantised(soft, tmp_path):
+    """As MobileNetV3 has it: squeeze and excite by `relu6(x + 3) * (1 / 6)`, and a residual sum."""
+    keras.utils.set_random_seed(0)
+    i = keras.Input((8, 8, 3), name="image")
+    h = L.Conv2D(8, 3, padding="same", activation="hard_silu", name="conv")(i)
+    squeezed = L.Conv2D(8, 1, name="excite")(L.GlobalAveragePooling2D(keepdims=True)(h))
+    h = h + L.Multiply()([h, L.ReLU(6.0)(squeezed + 3.0) * (1 / 6)])
+    student = keras.Model(i, L.Dense(4, name="logits")(L.Flatten()(h)))
+    result = quantize_aware(trained(student, soft), soft, tmp_path / "int8.tflite", epochs=2)
+    assert result.export.gate.passed
+    x = soft[0]
+    same = LiteRTModel(tmp_path / "int8.tflite").predict(x).argmax(1)
+    assert (result.model.predict(x).argmax(1) == same).mean() > 0.95
+
+
 def test_without_preserve_zeros_are_lost(nets, soft):
     student = prune(nets[1](), soft, sparsity=0.7, epochs=1)
     kept = quantize_aware(student, soft, epochs=1, learning_rate=0.01).model

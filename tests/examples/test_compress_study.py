@@ -50,7 +50,7 @@ def test_one_seed_has_no_interval_and_no_loss_no_share(study):
 
 
 def test_every_arm_can_be_made(study):
-    from keras_distill.compress._steps import parse_steps
+    from keras_distill._steps import parse_steps
 
     for way, (_, steps) in study.WAYS.items():
         assert parse_steps(steps), way

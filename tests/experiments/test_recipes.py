@@ -71,6 +71,11 @@ def test_the_teacher_trains_like_the_student_but_for_its_own_settings():
         ('[export]\nquantizations = ["int7"]', "`export.quantizations.0` must be 'float32', "),
         ('[export]\nquantizations = ["int8", "int8"]', "one or more different precisions"),
         ("[export]\nquantizations = []", "one or more different precisions"),
+        ('[compress]\nsteps = ["melt"]', "`steps` must be prune:SPARSITY"),
+        ("[compress]\nepochs = 3", "`compress.steps` must be given"),
+        ('[compress]\nsteps = ["prune"]\nepoch = 3', "`compress.epoch` must be a known key"),
+        ('[compress]\nsteps = ["prune"]\nepochs = 0', "`compress.epochs` must be >= 1"),
+        ('[compress]\nsteps = ["quantize"]\nsparse = true', "sparse int8 file does not load"),
     ],
 )
 def test_wrong_files_are_one_line_that_names_file_and_key(tmp_path, text, message):
@@ -93,7 +98,12 @@ def test_missing_file_is_one_line():
         recipes.load("/nowhere/x.toml")
 
 
-def test_a_saved_recipe_reads_back_the_same(tmp_path):
-    recipe = recipes.load("mnist")
+@pytest.mark.parametrize("more", [{}, {"compress.steps": ["prune:0.8", "quantize"]}])
+def test_a_saved_recipe_reads_back_the_same(tmp_path, more):
+    recipe = recipes.load("mnist", more)
     path = recipe.save(tmp_path / "recipe.toml")
     assert Recipe.load(path) == recipe
+
+
+def test_nothing_is_compressed_unasked():
+    assert all(recipes.load(name).compress is None for name in recipes.builtin())

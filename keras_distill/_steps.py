@@ -1,12 +1,13 @@
-"""Steps of a pipeline, as text: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
+"""Steps of a compression, as text: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keras_distill import _spec
-from keras_distill._checks import bad
-from keras_distill.compress.pruning import SCHEDULES
+from keras_distill._checks import InputError, bad
+
+SCHEDULES = ("polynomial", "constant", "2:4")  # of pruning
 
 _ORDER = ("prune", "cluster", "quantize")
 
@@ -63,17 +64,22 @@ class Step:
         return cls(text, kind, sparsity=sparsity, schedule=schedule or SCHEDULES[0])
 
 
-def parse_steps(steps: Sequence[str]) -> tuple[Step, ...]:
+def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ...]:
     """Reads the steps of a pipeline.
 
+    Args:
+        steps: A list of steps.
+        sparse: Whether zeros are to be left out of the file.
+
     Raises:
-        InputError: If one is unknown, there are none, or their order would undo what was won.
+        InputError: If one is unknown, there are none, their order would undo what was won, or one
+            does not go with another or with `sparse`.
 
     Example:
         >>> [step.kind for step in parse_steps(["prune:0.8", "quantize"])]
         ['prune', 'quantize']
     """
-    if isinstance(steps, str) or not steps:
+    if not isinstance(steps, list | tuple) or not steps:
         raise bad("steps", 'be a list such as ["prune:0.8", "cluster:16", "quantize"]', steps)
     parsed = tuple(Step.parse(step) for step in steps)
     order = [_ORDER.index(step.kind) for step in parsed]
@@ -84,4 +90,20 @@ def parse_steps(steps: Sequence[str]) -> tuple[Step, ...]:
             list(steps),
             "An earlier step's win would be undone by one that comes after it.",
         )
+    kinds = {step.kind: step for step in parsed}
+    if "prune" in kinds and "cluster" in kinds and kinds["cluster"].clusters < 3:
+        raise bad(
+            "steps", "leave 3 values or more after pruning, for 0 is one of them", list(steps)
+        )
+    if sparse and "quantize" in kinds:
+        raise sparse_int8()
     return parsed
+
+
+def sparse_int8() -> InputError:
+    """Returns (does not raise) the error for zeros to be left out of an int8 file."""
+    return InputError(
+        "`sparse` and int8 do not go together: a sparse int8 file does not load under the default"
+        " delegate (XNNPACK). Leave `sparse` out (gzip makes use of the zeros), or leave the"
+        " quantize step out and export float32 with sparse=True."
+    )
