@@ -4,14 +4,17 @@
     python examples/compress_study.py --smoke                       # digits, minutes
 
 The student is distilled first; then each way starts from that student and trains for the same
-number of epochs, once on hard labels only and once on soft targets. Judged is the `.tflite` file,
-on the test split. Each cell is a record in the results; the same command goes on where the last
-one stopped.
+number of epochs, once on hard labels only and once on soft targets: the same examples in the same
+order, the same optimizer and rates. Beside them stand the student as it was, quantised without
+training, and trained on for as long without compression. Judged is the `.tflite` file, on the
+test split. Each cell is a record in the results; the same command goes on where the last one
+stopped. Settings are chosen with `--split validation`, which looks at no test data.
 """
 
 import argparse
 import gzip
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +32,12 @@ from keras_distill.records.compress import CompressCell
 
 ALPHA, TEMPERATURE = 0.9, 4.0
 BATCH = 128
+BASE = "float32"
+SHIFT = 100  # of the seed, so that a way does not see the orders of distilling again
 
 # Name of a way without "-hard" or "-soft" -> (title, steps).
 WAYS = {
+    "on": ("trained on, not compressed", []),
     "qat": ("QAT int8", ["quantize"]),
     "prune80": ("80 % pruned", ["prune:0.8"]),
     "prune90": ("90 % pruned", ["prune:0.9"]),
@@ -39,7 +45,7 @@ WAYS = {
     "cluster16": ("16 values", ["cluster:16"]),
     "pcqat": ("80 % pruned, 16 values, int8", ["prune:0.8", "cluster:16", "quantize"]),
 }
-ARMS = ("float32", "ptq-int8", *(f"{way}-{kind}" for way in WAYS for kind in ("hard", "soft")))
+ARMS = (BASE, "ptq-int8", *(f"{way}-{kind}" for way in WAYS for kind in ("hard", "soft")))
 
 
 @dataclass
@@ -53,21 +59,26 @@ class Study:
     student_epochs: int
     teacher_epochs: int
     learning_rate: float
+    split: str
     work: Path
     results: Path
 
     def __post_init__(self):
-        test = list(self.splits.test.batch(1000).as_numpy_iterator())
-        self.test = tuple(np.concatenate(column) for column in zip(*test, strict=True))
+        judged = list(getattr(self.splits, self.split).batch(1000).as_numpy_iterator())
+        self.judged = tuple(np.concatenate(column) for column in zip(*judged, strict=True))
         self.rescale = kd.data.statistics(self.splits.train)
-        self.work.mkdir(parents=True, exist_ok=True)
-        self.results.mkdir(parents=True, exist_ok=True)
+        self.teaching = self.work.parent / slug(
+            f"{self.splits.name}-{self.teacher}-{self.teacher_epochs}"
+        )
+        for folder in (self.work, self.teaching, self.results):
+            folder.mkdir(parents=True, exist_ok=True)
         self._keep_settings()
 
     def _keep_settings(self):
         """Cells of other settings in the same folder would be taken for these."""
         fields = ("student", "teacher", "epochs", "student_epochs", "teacher_epochs")
-        asked = {name: getattr(self, name) for name in (*fields, "learning_rate")}
+        fields += ("learning_rate", "split")
+        asked = {name: getattr(self, name) for name in fields}
         for folder in (self.work, self.results):
             kept = folder / "settings.json"
             if not kept.exists():
@@ -92,11 +103,13 @@ class Study:
             seed=seed,
         )
 
-    def trained(self, trainer, batches, epochs):
+    def trained(self, trainer, batches, epochs, learning_rate=1e-3):
         """The trainer after `epochs` of Adam, its rate falling to 0."""
-        rate = keras.optimizers.schedules.CosineDecay(1e-3, epochs * self.steps)
+        rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * self.steps)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        trainer.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+        trainer.compile(
+            keras.optimizers.Adam(rate), loss, metrics=["accuracy"], steps_per_execution=32
+        )
         trainer.fit(batches, epochs=epochs, steps_per_epoch=self.steps, verbose=2)
         return trainer
 
@@ -106,31 +119,40 @@ class Study:
             self.splits.train, BATCH, shuffle_seed=seed, epoch=epoch, epochs=None
         )
 
+    def softened(self, seed, epoch=0):
+        """The same batches in the same order with the teacher's soft targets, without end."""
+        batches = self.store().batches(self.splits.train, BATCH, seed=seed, first_epoch=epoch)
+        return batches.repeat()
+
+    def taught(self):
+        """The teacher, trained once for all students."""
+        saved = self.teaching / "teacher.keras"
+        if not saved.exists():
+            teacher = self.built(self.teacher, 1000)
+            self.trained(teacher, self.labelled(1000), self.teacher_epochs)
+            with _files.atomic_path(saved) as temporary:
+                teacher.save(temporary)
+        return kd.models.load(saved)
+
     def store(self):
         """The teacher's soft targets, made once."""
-        path = self.work / "targets"
-        if not path.exists():
-            saved = self.work / "teacher.keras"
-            if not saved.exists():
-                teacher = self.trained(
-                    self.built(self.teacher, 1000), self.labelled(1000), self.teacher_epochs
-                )
-                with _files.atomic_path(saved) as temporary:
-                    teacher.save(temporary)
-            return kd.SoftTargetStore.build(kd.models.load(saved), self.splits.train, path)
-        return kd.SoftTargetStore.open(path)
+        path = self.teaching / "targets"
+        if path.exists():
+            return kd.SoftTargetStore.open(path)
+        return kd.SoftTargetStore.build(self.taught(), self.splits.train, path)
+
+    def distiller(self, student):
+        """The student, ready to be trained on soft targets."""
+        return kd.Distiller(None, student, alpha=ALPHA, temperature=TEMPERATURE)
 
     def base(self, seed):
         """The distilled student that every way starts from, made once per seed."""
         path = self.work / f"student-{seed}.keras"
         if not path.exists():
-            batches = self.store().batches(self.splits.train, BATCH, seed=seed)
-            distiller = kd.Distiller(
-                None, self.built(self.student, seed), alpha=ALPHA, temperature=TEMPERATURE
-            )
-            self.trained(distiller, batches, self.student_epochs)
+            student = self.built(self.student, seed)
+            self.trained(self.distiller(student), self.softened(seed), self.student_epochs)
             with _files.atomic_path(path) as temporary:
-                distiller.student.save(temporary)
+                student.save(temporary)
         return kd.models.load(path)
 
     def file(self, arm, seed):
@@ -144,30 +166,46 @@ class Study:
         student, path = self.base(seed), self.file(arm, seed)
         if path.exists():
             return 0.0
-        if arm in ("float32", "ptq-int8"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        way, _, kind = arm.rpartition("-")
+        if way not in WAYS:
+            precision = arm.removeprefix("ptq-")
+            calibration = None if precision == BASE else self.splits
             kd.export_tflite(
-                student, path, quantization=arm.removeprefix("ptq-"), calibration=self.splits
+                student, path, quantization=precision, calibration=calibration, data=self.splits
             )
             return 0.0
-        way, _, kind = arm.rpartition("-")
+        if way == "on":
+            return self.train_on(student, kind, seed, path)
+        return self.compressed(student, way, kind, seed, path.parent)
+
+    def train_on(self, student, kind, seed, path):
+        """What as many epochs more do without compression: the control; returns its seconds."""
+        started = time.monotonic()
+        batches = (self.labelled if kind == "hard" else self.softened)(seed + SHIFT)
+        trainer = student if kind == "hard" else self.distiller(student)
+        self.trained(trainer, batches, self.epochs, self.learning_rate)
+        seconds = time.monotonic() - started
+        kd.export_tflite(student, path, data=self.splits)
+        return seconds
+
+    def compressed(self, student, way, kind, seed, folder):
+        """Compresses into the folder; returns the seconds of all training."""
 
         def batches(epoch):
-            if kind == "hard":
-                return self.labelled(seed, epoch)
-            return self.store().batches(self.splits.train, BATCH, seed=seed, first_epoch=epoch)
+            return (self.labelled if kind == "hard" else self.softened)(seed + SHIFT, epoch)
 
         done = compress(
             student,
             batches,
             WAYS[way][1],
-            path.parent,
+            folder,
             alpha=ALPHA if kind == "soft" else 0.0,
             temperature=TEMPERATURE,
             epochs=self.epochs,
             steps_per_epoch=self.steps,
             learning_rate=self.learning_rate,
-            validation_data=self.splits.validation.batch(BATCH),
+            export={"data": self.splits},
             overwrite=True,
         )
         return sum(step.seconds for step in done.record.steps)
@@ -179,7 +217,7 @@ class Study:
             return CompressCell.load(path)
         seconds = self.make(arm, seed)
         file = self.file(arm, seed)
-        x, y = self.test
+        x, y = self.judged
         counted = [k for k in count_weights(file) if k.op != "DEPTHWISE_CONV_2D"]
         content = file.read_bytes()
         cell = CompressCell(
@@ -200,8 +238,13 @@ class Study:
     def latencies(self, arms, seed):
         """Median milliseconds of a call by arm, all files in turn."""
         files = {arm: self.file(arm, seed) for arm in arms}
-        timings = measure_latency(files, self.test[0][:64], runs=100)
+        timings = measure_latency(files, self.judged[0][:64], runs=100)
         return {arm: timing.records[0].median_ms for arm, timing in timings.items()}
+
+
+def slug(text):
+    """The text as part of a path."""
+    return "".join(c if c.isalnum() else "-" for c in text)
 
 
 def interval(values, scale=1.0, digits=2):
@@ -212,13 +255,23 @@ def interval(values, scale=1.0, digits=2):
     return f"{found.value:.{digits}f} ± {found.high - found.value:.{digits}f}"
 
 
+def gain(soft, hard):
+    """Soft minus hard in points, paired by seed, with its 95 % interval, as text."""
+    found = _stats.paired_difference([100 * v for v in soft], [100 * v for v in hard])
+    ends = f" ({found.low:+.2f} to {found.high:+.2f})" if np.isfinite(found.high) else ""
+    return f"{found.value:+.2f}{ends}"
+
+
 def share(base, hard, soft):
     """The share of the loss (base - hard) that soft targets win back, as text."""
-    if np.mean(base) <= np.mean(hard):
+    loss = np.subtract(base, hard)
+    if loss.mean() <= 0:
         return "nothing was lost"
-    found = _stats.share_kept(hard, base, soft)
-    if not np.isfinite(found.high):
+    found = _stats.ratio_of_means(np.subtract(soft, hard), loss)
+    if np.isnan(found.low):
         return f"{found.value:.0%}"
+    if np.isinf(found.low):
+        return f"{found.value:.0%} (any: the loss may be none)"
     return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"
 
 
@@ -229,9 +282,9 @@ def table(cells, latency):
         by_arm.setdefault(cell.arm, []).append(cell)
     accuracies = {arm: [c.accuracy for c in found] for arm, found in by_arm.items()}
     lines = [
-        "| way | accuracy, % | won back of the loss | zeros | values per channel"
-        " | bytes | gzipped | latency, ms |",
-        "|---|---|---|---|---|---|---|---|",
+        "| way | accuracy, % | lost to float32, points | soft minus hard, points"
+        " | won back of the loss | zeros | values per channel | bytes | gzipped | latency, ms |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm, found in by_arm.items():
         way, _, kind = arm.rpartition("-")
@@ -240,12 +293,15 @@ def table(cells, latency):
             if way in WAYS
             else arm
         )
-        won = ""
+        base, own = accuracies[BASE], accuracies[arm]
+        lost, won, back = "", "", ""
+        if arm != BASE and len(own) == len(base):
+            lost = interval(np.subtract(base, own), 100)
         hard = accuracies.get(f"{way}-hard", [])
-        if kind == "soft" and len(hard) == len(found) == len(accuracies["float32"]):
-            won = share(accuracies["float32"], hard, accuracies[arm])
+        if kind == "soft" and len(hard) == len(own) == len(base):
+            won, back = gain(own, hard), share(base, hard, own)
         lines.append(
-            f"| {title} | {interval(accuracies[arm], 100)} | {won}"
+            f"| {title} | {interval(own, 100)} | {lost} | {won} | {back}"
             f" | {np.mean([c.sparsity for c in found]):.1%}"
             f" | {max(c.values_per_channel for c in found)}"
             f" | {np.mean([c.bytes for c in found]):,.0f}"
@@ -256,12 +312,16 @@ def table(cells, latency):
 
 def heading(study, seeds, machine):
     """What the table shows, in words."""
+    x, y = study.judged
+    teacher = metrics.accuracy(study.taught().predict(x, batch_size=1000, verbose=0), y)
     return f"""# Compression of `{study.student}` on {study.splits.name}
 
-Distilled from `{study.teacher}` for {study.student_epochs} epochs, then compressed, {study.epochs}
-epochs per step; alpha {ALPHA:g} (soft) or 0 (hard), T = {TEMPERATURE:g}. Accuracy of the `.tflite`
-file on the test split, mean over {seeds} seeds with its 95 % t interval; the share won back is
-(soft - hard) / (float32 - hard), with a bootstrap interval over the seeds. Latency: median of a
+Distilled from `{study.teacher}` ({teacher:.2%}) for {study.student_epochs} epochs on all
+{int(study.splits.train.cardinality()):,} labels, then compressed, {study.epochs} epochs per step
+at a learning rate of {study.learning_rate:g}; alpha {ALPHA:g} (soft) or 0 (hard), T =
+{TEMPERATURE:g}. Accuracy of the `.tflite` file on the {study.split} split, mean over {seeds} seeds
+with its 95 % t interval; losses and gains are paired by seed. The share won back is
+(soft - hard) / (float32 - hard), with Fieller's 95 % interval over the seeds. Latency: median of a
 call at batch 1, one thread, all files in turn, of seed 0. Machine: {machine}.
 """
 
@@ -277,6 +337,7 @@ def main():
     parser.add_argument("--student-epochs", type=int, default=20)
     parser.add_argument("--teacher-epochs", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--arms", default=",".join(ARMS), help="which, by comma")
     parser.add_argument("--work", type=Path, default=Path("saved_models/compress_study"))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results/compress")
@@ -285,17 +346,18 @@ def main():
     if given.smoke:
         given.data, given.student, given.teacher, given.seeds = "digits", "mlp:8", "mlp:32", 1
         given.epochs = given.student_epochs = given.teacher_epochs = 1
-    name = "".join(c if c.isalnum() else "-" for c in f"{given.data}-{given.student}")
+    name = slug(f"{given.data}-{given.student}")
     study = Study(
         kd.data.load(given.data, data_dir=given.data_dir),
-        given.student,
-        given.teacher,
-        given.epochs,
-        given.student_epochs,
-        given.teacher_epochs,
-        given.learning_rate,
-        given.work / name,
-        given.results / name,
+        student=given.student,
+        teacher=given.teacher,
+        epochs=given.epochs,
+        student_epochs=given.student_epochs,
+        teacher_epochs=given.teacher_epochs,
+        learning_rate=given.learning_rate,
+        split=given.split,
+        work=given.work / name,
+        results=given.results / name,
     )
     arms = given.arms.split(",")
     cells = [study.cell(arm, seed) for seed in range(given.seeds) for arm in arms]

@@ -146,3 +146,42 @@ def share_kept(
     tail = 100 * (1 - confidence) / 2
     low, high = np.nanpercentile(shares, [tail, 100 - tail])
     return Interval(value, float(low), float(high), int(base.size))
+
+
+def ratio_of_means(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
+    """mean(a) / mean(b) over pairs, with Fieller's interval, which is right for few pairs.
+
+    The interval holds every ratio r at which the mean of a - r·b does not differ from 0 in a paired
+    t test. Where mean(b) itself does not differ from 0 the ratio can be anything: the ends are
+    infinite. Source: Fieller 1954, Journal of the Royal Statistical Society B 16.
+
+    Args:
+        a: `(n,)` observations.
+        b: `(n,)` observations, paired with `a`.
+        confidence: Coverage of the interval.
+
+    Raises:
+        InputError: If the lengths differ or are 0, or the mean of `b` is 0.
+
+    Example:
+        >>> r = ratio_of_means([1.0, 1.2, 0.9], [2.0, 2.1, 2.2])
+        >>> round(r.value, 2), round(r.low, 2), round(r.high, 2)
+        (0.49, 0.3, 0.72)
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0 or b.mean() == 0:
+        raise InputError(f"Ratios need pairs, and a mean of b that is not 0. Received: {a}, {b}")
+    value, n = float(a.mean() / b.mean()), int(a.size)
+    if n == 1:
+        return Interval(value, float("nan"), float("nan"), 1)
+    factor = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2 / n
+    (s_aa, s_ab), (_, s_bb) = factor * np.cov(a, b)
+    # r is within where top - 2·middle·r + bottom·r² <= 0.
+    top = a.mean() ** 2 - s_aa
+    middle = a.mean() * b.mean() - s_ab
+    bottom = b.mean() ** 2 - s_bb
+    if bottom <= 0:
+        return Interval(value, float("-inf"), float("inf"), n)
+    root = np.sqrt(max(0.0, middle**2 - top * bottom))
+    low, high = (middle - root) / bottom, (middle + root) / bottom
+    return Interval(value, float(low), float(high), n)

@@ -75,3 +75,32 @@ def test_share_kept_is_a_ratio_of_means_with_its_spread():
 def test_share_kept_needs_a_gain():
     with pytest.raises(InputError, match="no gain"):
         _stats.share_kept([1.0], [1.0], [2.0])
+
+
+def test_the_ends_of_a_ratio_of_means_are_where_the_paired_t_test_just_rejects():
+    rng = np.random.default_rng(0)
+    b = rng.normal(2, 0.3, 5)
+    a = 0.6 * b + rng.normal(0, 0.2, 5)
+    got = _stats.ratio_of_means(a, b)
+    assert got.low < got.value == pytest.approx(a.mean() / b.mean()) < got.high
+    for end in (got.low, got.high):
+        assert stats.ttest_1samp(a - end * b, 0).pvalue == pytest.approx(0.05)
+
+
+def test_a_ratio_of_means_covers_the_truth_as_often_as_it_says_with_three_pairs():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(2000):
+        b = rng.normal(1, 0.2, 3)
+        got = _stats.ratio_of_means(0.5 * b + rng.normal(0, 0.1, 3), b)
+        covered += got.low <= 0.5 <= got.high
+    assert 1870 <= covered <= 1930
+
+
+def test_a_ratio_to_what_may_be_nothing_can_be_anything():
+    got = _stats.ratio_of_means([1.0, 2.0, 3.0], [1.0, -1.0, 0.5])
+    assert (got.low, got.high) == (-math.inf, math.inf)
+    assert math.isnan(_stats.ratio_of_means([1.0], [2.0]).low)
+    for a, b in [([1.0], [0.0]), ([], []), ([1.0], [1.0, 2.0])]:
+        with pytest.raises(InputError, match="Ratios need pairs"):
+            _stats.ratio_of_means(a, b)

@@ -322,10 +322,8 @@ def _optimizer(training: Training, steps: int) -> Any:
 
 
 def _steps_per_execution(steps: int, callbacks: Sequence[Any]) -> int:
-    """The largest divisor up to 32; 1 beside callbacks, which may want every batch."""
-    if callbacks:
-        return 1
-    return max(n for n in range(1, _STEPS_PER_EXECUTION + 1) if steps % n == 0)
+    """32, the last of an epoch is shorter; 1 beside callbacks, which may want every batch."""
+    return 1 if callbacks else min(steps, _STEPS_PER_EXECUTION)
 
 
 def fit(
