@@ -31,7 +31,7 @@ from keras_distill.compress import compress, count_weights
 from keras_distill.records.compress import CompressCell
 
 ALPHA, TEMPERATURE = 0.9, 4.0
-BATCH = 128
+BATCH = 100
 BASE = "float32"
 SHIFT = 100  # of the seed, so that a way does not see the orders of distilling again
 
@@ -107,8 +107,9 @@ class Study:
         """The trainer after `epochs` of Adam, its rate falling to 0."""
         rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * self.steps)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        together = max(n for n in range(1, 33) if self.steps % n == 0)
         trainer.compile(
-            keras.optimizers.Adam(rate), loss, metrics=["accuracy"], steps_per_execution=32
+            keras.optimizers.Adam(rate), loss, metrics=["accuracy"], steps_per_execution=together
         )
         trainer.fit(batches, epochs=epochs, steps_per_epoch=self.steps, verbose=2)
         return trainer
