@@ -96,7 +96,7 @@ class Builder:
         tensors = tf.nest.flatten(inputs)
         if len(keys) != len(tensors):
             raise refusal(self._path[:-1], "it is not called with all of its inputs")
-        self._tensors.update(zip(keys, tensors, strict=True))
+        self._tensors = dict(zip(keys, tensors, strict=True))  # a second call shares the layers
         return self._run(config)
 
     def _config(self) -> dict[str, Any]:
@@ -121,7 +121,14 @@ class Builder:
             if len(waiting) == len(pending):
                 raise InputError(f"Model {self._model.name!r}: its layers form no graph.")
             pending = waiting
-        return _map_keys(config["output_layers"], lambda key: self._tensors[key])
+        return _map_keys(config["output_layers"], self._output)
+
+    def _output(self, key: tuple[str, int, int]) -> Any:
+        name, index, place = key
+        layer = self._sources.get(name)
+        if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
+            index -= 1  # a functional model is born with a call, which is counted here alone
+        return self._tensors[name, index, place]
 
     def _apply(self, name: str, index: int, node: Any) -> bool:
         """Calls a layer once, if what it is called on is there; tells whether it was."""
@@ -138,7 +145,7 @@ class Builder:
             return False
         inputs = _map(arguments, lambda key: self._tensors[key])
         if calculation is not None:
-            outputs = calculation(inputs)
+            outputs = self._layers.setdefault(name, calculation)(inputs)
         else:
             outputs = self._call(name, inputs, node["kwargs"].get("training"))
         for i, tensor in enumerate(tf.nest.flatten(outputs)):
@@ -161,9 +168,12 @@ class Builder:
         if training is not None and not inert:
             raise refusal(path, f"it is called with training={training}")
         if inert:
-            return tf_keras.layers.Activation("linear", name=self._prefix + name)(inputs)
+            identity = tf_keras.layers.Activation("linear", name=self._prefix + name)
+            return self._layers.setdefault(name, identity)(inputs)
         if nested and self._flat:
-            return self._nested(layer, path, name).inline(inputs)
+            if name not in self._layers:
+                self._layers[name] = self._nested(layer, path, name)
+            return self._layers[name].inline(inputs)
         if name not in self._layers:
             if nested:
                 self._layers[name] = self._nested(layer, path, name).build()
