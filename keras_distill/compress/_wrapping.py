@@ -33,6 +33,9 @@ _CLUSTERED = 256
 # Activations for which tfmot's own setting of an Activation layer is right.
 _ACTIVATIONS = ("relu", "swish", "gelu", "relu6", "linear", "softmax", "sigmoid", "tanh")
 
+# Those that it takes as a part of a layer.
+_INSIDE = ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh")
+
 _FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
@@ -113,6 +116,7 @@ def _config(layer: Any, supports: Any) -> Any:
     if kind == "Activation" and layer.activation.__name__ not in _ACTIVATIONS:
         return configs.Default8BitOutputQuantizeConfig()
     if supports(layer):
+        _check_activation(layer)
         return None
     if layer.weights:
         raise refusal(
@@ -121,6 +125,18 @@ def _config(layer: Any, supports: Any) -> Any:
             "Export the student with quantization='int8' instead, or 'dynamic'.",
         )
     return configs.Default8BitOutputQuantizeConfig()
+
+
+def _check_activation(layer: Any) -> None:
+    """Refuses a layer that ends in an activation which tfmot knows only as a layer of its own."""
+    if type(layer).__name__ not in _FOLDED or layer.activation.__name__ in _INSIDE:
+        return
+    raise refusal(
+        layer.name,
+        f"its activation {layer.activation.__name__!r} cannot be trained in fake quantisation as"
+        " a part of it",
+        "Make it an Activation layer of its own, right behind.",
+    )
 
 
 def _is_folded(layer: Any) -> bool:

@@ -66,7 +66,7 @@ def test_arithmetic_between_layers_is_quantised(soft, tmp_path):
     """As MobileNetV3 has it: squeeze and excite by `relu6(x + 3) * (1 / 6)`, and a residual sum."""
     keras.utils.set_random_seed(0)
     i = keras.Input((8, 8, 3), name="image")
-    h = L.Conv2D(8, 3, padding="same", activation="hard_silu", name="conv")(i)
+    h = L.Activation("hard_silu")(L.Conv2D(8, 3, padding="same", name="conv")(i))
     squeezed = L.Conv2D(8, 1, name="excite")(L.GlobalAveragePooling2D(keepdims=True)(h))
     h = h + L.Multiply()([h, L.ReLU(6.0)(squeezed + 3.0) * (1 / 6)])
     student = keras.Model(i, L.Dense(4, name="logits")(L.Flatten()(h)))
