@@ -26,7 +26,7 @@ def check_student(student: keras.Model, steps: Sequence[str], *, skip: Sequence[
             quantisation.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(2)])
+        >>> model = keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(2, name="gru")])
         >>> check_student(model, ["quantize"])
         Traceback (most recent call last):
         keras_distill._checks.InputError: Layer 'gru' cannot be compressed: a GRU layer cannot be \
