@@ -1,6 +1,7 @@
 """The end of a run: everything judged on the test split, once, and written down."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from keras_distill import _machine, metrics
 from keras_distill._stats import mean_interval, paired_difference
@@ -145,8 +146,11 @@ def _teacher(taught: Taught, inputs: Inputs) -> TeacherFacts:
 
 
 def _benchmark(inputs: Inputs, taught: Taught, made: Made, folder: RunFolder) -> BenchmarkRecord:
-    """Teacher and files side by side; the teacher is measured as `.tflite` too."""
-    return benchmark(
+    """Teacher and files side by side; the teacher is measured as `.tflite` too.
+
+    Files are recorded by name: the folder is still to be moved into its place.
+    """
+    measured = benchmark(
         {
             "teacher": taught.path if taught.model is None else taught.model,
             **{file: folder.path / file for file in made.files},
@@ -155,3 +159,8 @@ def _benchmark(inputs: Inputs, taught: Taught, made: Made, folder: RunFolder) ->
         runs=inputs.recipe.benchmark.runs,
         in_keras=False,
     )
+    entries = (
+        entry.model_copy(update={"file": None if entry.file is None else Path(entry.file).name})
+        for entry in measured.entries
+    )
+    return measured.model_copy(update={"entries": tuple(entries)})

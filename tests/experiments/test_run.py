@@ -68,6 +68,9 @@ def finished(tmp_path_factory):
 def test_the_record_on_disk_is_the_one_returned(finished):
     out, record = finished
     assert RunRecord.load(out / "record.json") == record
+    measured = [entry.file for entry in record.benchmark.entries if entry.file]
+    assert measured and all((out / file).is_file() for file in measured)
+    assert str(out.parent) not in (out / "record.json").read_text()
 
 
 def test_distilled_and_alone_start_alike_and_take_as_many_steps(finished):
