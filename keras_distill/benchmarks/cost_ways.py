@@ -1,5 +1,6 @@
 """The ways to train one student, set up to be timed step by step in one process."""
 
+import functools
 import shutil
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import tensorflow as tf
 from keras_distill import models
 from keras_distill.data.batching import read_ahead
 from keras_distill.targets import SoftTargetStore
-from keras_distill.teachers import as_teacher
+from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.teachers.heads import find_heads
 from keras_distill.training.distiller import Distiller
 
@@ -38,11 +39,14 @@ class Ways:
             self._x, self._y = data["x"], data["y"]
         self._data = tf.data.Dataset.from_tensor_slices((self._x, self._y))
         self._teacher = self._load_teacher()
-        # One reader for every build: like `predict`, it traces its graph the first time only.
-        self._reader = as_teacher(self._teacher)
         self._store: SoftTargetStore | None = None
         self._ready: dict[str, tuple[keras.Model, tf.data.Dataset]] = {}
         self._steps: dict[str, Callable[[], float]] = {}
+
+    @functools.cached_property
+    def _reader(self) -> Teacher:
+        """One for every build: like `predict`, it traces its graph the first time only."""
+        return as_teacher(self._teacher)
 
     def _load_teacher(self) -> Any:
         path = self._folder / "teacher.tflite"
