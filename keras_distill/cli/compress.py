@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from keras_distill._checks import InputError
+from keras_distill._steps import parse_steps
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
 
 
@@ -32,7 +33,7 @@ def command(
     optimizer: str = typer.Option("adam", help="adam or sgd."),
     skip: str = typer.Option(None, help="Layers to leave dense, by comma."),
     sparse: bool = typer.Option(False, help="Leave zeros out of the float32 file."),
-    max_drop: float = typer.Option(None, help="The most accuracy points the file may lose."),
+    max_drop: float = typer.Option(None, help="The most points that conversion may lose."),
     seed: int = typer.Option(0, help="Of the order of the examples."),
     imports: list[str] = typer.Option([], "--import", help="Module that registers layers."),
     overwrite: bool = typer.Option(False, help="Replace a folder that stands there."),
@@ -48,8 +49,14 @@ def command(
     from keras_distill import models
     from keras_distill.compress import compress
 
+    parse_steps(steps.split(","), sparse=sparse)
     if targets is not None and teacher is not None:
         raise InputError("Give `--targets` or `--teacher`, not both.")
+    if alpha > 0 and targets is None and teacher is None:
+        raise InputError(
+            f"`--alpha` above 0 needs soft targets. Received: --alpha {alpha:g} and neither"
+            " --targets nor --teacher. Give one of them, or --alpha 0 for hard labels alone."
+        )
     model = models.load(student, imports=tuple(imports))
     splits = sources.load(data, data_dir=data_dir)
 

@@ -227,7 +227,7 @@ class _Work:
         record.save(self.path / "compress.json", overwrite=True)
         for path in self.path.iterdir():
             if path.name not in results:
-                path.unlink()
+                _files.remove(path)
         with _files.atomic_path(self.out, overwrite=self._overwrite) as temporary:
             os.rename(self.path, temporary)
         return self.out

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill import _files
-from keras_distill._checks import GateError
+from keras_distill._checks import GateError, InputError
 from keras_distill.experiments.folder import RunFolder
 from keras_distill.experiments.inputs import Inputs
 from keras_distill.experiments.progress import Reporter
@@ -74,7 +74,8 @@ def compress_chosen(
     if not out.exists():
         try:
             _compress(student, seed, inputs, store, out)
-        except GateError as error:
+        except (GateError, InputError) as error:
+            # What was trained before is not lost to a file that cannot be made.
             return CompressResult(failed=str(error))
     with _files.atomic_path(folder.path / FOLDER) as temporary:
         shutil.copytree(out, temporary)

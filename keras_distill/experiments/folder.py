@@ -84,6 +84,8 @@ class RunFolder:
         """Removes the working state and moves the folder into place; returns where it stands."""
         shutil.rmtree(self.work, ignore_errors=True)
         (self.path / "state.json").unlink()
+        for path in self.path.glob(".*"):
+            _files.remove(path)  # what a killed session was writing
         with _files.atomic_path(self.out, overwrite=self._overwrite) as temporary:
             os.rename(self.path, temporary)
         return self.out

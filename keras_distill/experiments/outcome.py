@@ -159,8 +159,9 @@ def _benchmark(inputs: Inputs, taught: Taught, made: Made, folder: RunFolder) ->
         runs=inputs.recipe.benchmark.runs,
         in_keras=False,
     )
-    entries = (
-        entry.model_copy(update={"file": None if entry.file is None else Path(entry.file).name})
-        for entry in measured.entries
-    )
+
+    def here(file: str | None) -> str | None:
+        return None if file is None else Path(file).relative_to(folder.path).as_posix()
+
+    entries = (e.model_copy(update={"file": here(e.file)}) for e in measured.entries)
     return measured.model_copy(update={"entries": tuple(entries)})

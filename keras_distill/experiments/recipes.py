@@ -85,5 +85,9 @@ def _parse(values: dict[str, Any], overrides: dict[str, Any], *, source: str) ->
         table = values
         for name in tables:
             table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise InputError(
+                    f"{source}: `{name}` must be a table, [{name}]. Received: {table!r}"
+                )
         table[last] = value
     return Recipe.parse(values, source=source)

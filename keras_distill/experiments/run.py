@@ -78,7 +78,9 @@ def _smoke(recipe: Recipe) -> Recipe:
             "teacher": recipe.teacher.model_copy(update=short),
             "seeds": recipe.seeds[:2],
             "export": recipe.export.model_copy(update={"max_drop": None}),
-            "compress": None if compress is None else compress.model_copy(update=short),
+            "compress": None
+            if compress is None
+            else compress.model_copy(update={**short, "batch_size": None}),
             "benchmark": recipe.benchmark.model_copy(update={"runs": 2}),
         }
     )

@@ -114,7 +114,8 @@ class ExportPart(Record):
     Attributes:
         quantizations: The precisions.
         calibration_samples: Training images that int8 calibration sees.
-        max_drop: The most accuracy on validation data a file may lose, in points.
+        max_drop: The most accuracy on validation data that a file may lose to the model it is
+            converted from, in points.
     """
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
@@ -133,7 +134,7 @@ class CompressPart(Record):
     """How the best distilled student is pruned, clustered and quantised, on the same soft targets.
 
     Weight and temperature of the soft loss are those of the distillation; the file passes the gate
-    of the export's settings.
+    of the export's settings, which compares it with the compressed model that it is converted from.
 
     Attributes:
         steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or

@@ -34,14 +34,15 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
     for step in compressed.steps:
         after = _share(step.logs["val_accuracy"][-1])
         title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
-        weights = _weights(step.kernels)
+        # Quantising leaves the kernels it started from: what became of them stands in the file.
+        weights = ("", "") if step.step == "quantize" else _weights(step.kernels)
         lines.append((title, str(step.epochs), accuracy, after, *weights, "", ""))
         accuracy = after
-    found = compressed.export.gate.outputs[0].accuracy
-    after = "" if found is None else _share(found)
-    weights = _weights(compressed.kernels)
+    gate = compressed.export.gate.outputs[0]
+    before, after = ("" if v is None else _share(v) for v in (gate.accuracy_keras, gate.accuracy))
     title = f"file {precision_of(compressed.export.file)}"
-    lines.append((title, "", accuracy, after, *weights, *_sizes(compressed.export)))
+    weights = _in_file(compressed.kernels)
+    lines.append((title, "", before, after, *weights, *_sizes(compressed.export)))
     return lines
 
 
@@ -55,8 +56,8 @@ def note(record: RunRecord) -> str:
         f"Accuracy on {record.data.validation} validation examples, of the file on"
         f" {compressed.export.gate.samples} of them. Every step trains on the run's stored soft"
         f" targets, from a learning rate of {record.recipe.compress.learning_rate:g}. Zeros and"
-        " values are counted in the kernels of the model, in the last line in the file itself;"
-        " values: the most that one kernel has."
+        " values are counted in the kernels of the model, the most values that one kernel has; in"
+        " the last line in the file itself, the most that one output channel has."
         f"{plain if 'float32' in record.exports.exports else ''}"
     )
 
@@ -69,10 +70,16 @@ def _sizes(export: ExportRecord | None) -> tuple[str, str]:
     return ("", "") if export is None else (f"{export.bytes:,}", f"{export.gzip_bytes:,}")
 
 
-def _weights(kernels: Sequence[KernelState] | Sequence[KernelCount]) -> tuple[str, str]:
+def _weights(kernels: Sequence[KernelState]) -> tuple[str, str]:
+    return _zeros(kernels), f"{max((kernel.values for kernel in kernels), default=0):,}"
+
+
+def _in_file(kernels: Sequence[KernelCount]) -> tuple[str, str]:
+    """The same of a file: by channel, and without depthwise kernels, which no step touches."""
+    kept = [kernel for kernel in kernels if kernel.op != "DEPTHWISE_CONV_2D"]
+    return _zeros(kept), f"{max((kernel.values_per_channel for kernel in kept), default=0):,}"
+
+
+def _zeros(kernels: Sequence[KernelState] | Sequence[KernelCount]) -> str:
     size = sum(kernel.size for kernel in kernels)
-    zeros = sum(kernel.zeros for kernel in kernels)
-    return (
-        f"{100 * zeros / max(1, size):.1f} %",
-        f"{max((kernel.values for kernel in kernels), default=0):,}",
-    )
+    return f"{100 * sum(kernel.zeros for kernel in kernels) / max(1, size):.1f} %"

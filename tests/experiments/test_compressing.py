@@ -98,6 +98,8 @@ def test_its_file_is_judged_beside_the_others(finished):
     x, y = next(iter(data.load("digits").test.batch(500)))
     logits = LiteRTModel(out / "compressed" / "student-int8.tflite").predict(x.numpy())
     assert np.mean(logits.argmax(1) == y) == pytest.approx(entry.quality.accuracy)
+    assert entry.file == "compressed/student-int8.tflite"
+    assert entry.size.bytes == (out / entry.file).stat().st_size
     assert entry.size.gzip_bytes < record.benchmark.entry("student-int8.tflite").size.gzip_bytes
 
 
@@ -108,7 +110,9 @@ def test_the_page_shows_every_step(finished):
     assert [row[0] for row in rows] == [
         *("distilled student", "prune:0.8", "cluster:16", "quantize (PCQAT)", "file int8"),
     ]
-    assert all(before[3] == after[2] for before, after in itertools.pairwise(rows))
+    assert all(before[3] == after[2] for before, after in itertools.pairwise(rows[:-1]))
+    # Quantising is seen in the file: fewer values than the float kernels, still the zeros.
+    assert rows[-2][4:6] == ("", "") and int(rows[-1][5]) <= 16 and float(rows[-1][4][:-2]) >= 79
     assert len({len(row) for row in rows} | {len(compression.HEADER)}) == 1
     for row in rows:
         for cell in row:

@@ -107,3 +107,9 @@ def test_a_saved_recipe_reads_back_the_same(tmp_path, more):
 
 def test_nothing_is_compressed_unasked():
     assert all(recipes.load(name).compress is None for name in recipes.builtin())
+
+
+def test_a_value_where_a_table_belongs():
+    values = {"data.source": "digits", "teacher.model": "mlp:8", "student.model": "mlp:4"}
+    with pytest.raises(InputError, match=r"`compress` must be a table, \[compress\]. Received:"):
+        recipes.from_scratch({**values, "compress": ["prune"], "compress.epochs": 2})
