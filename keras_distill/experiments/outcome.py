@@ -1,5 +1,6 @@
 """The end of a run: everything judged on the test split, once, and written down."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def _benchmark(inputs: Inputs, taught: Taught, made: Made, folder: RunFolder) ->
     )
 
     def here(file: str | None) -> str | None:
-        return None if file is None else Path(file).relative_to(folder.path).as_posix()
+        return None if file is None else Path(os.path.relpath(file, folder.path)).as_posix()
 
     entries = (e.model_copy(update={"file": here(e.file)}) for e in measured.entries)
     return measured.model_copy(update={"entries": tuple(entries)})
