@@ -48,6 +48,7 @@ def command(
     from keras_distill import data as sources
     from keras_distill import models
     from keras_distill.compress import compress
+    from keras_distill.targets import SoftTargetStore
 
     parse_steps(steps.split(","), sparse=sparse)
     if targets is not None and teacher is not None:
@@ -60,14 +61,14 @@ def command(
     model = models.load(student, imports=tuple(imports))
     splits = sources.load(data, data_dir=data_dir)
 
+    store = None if targets is None else SoftTargetStore.open(targets)
+
     def stream(epoch: int) -> Any:
-        if targets is None:
+        if store is None:
             return sources.batches(
                 splits.train, batch_size, shuffle_seed=seed, epoch=epoch, epochs=None
             )
-        from keras_distill.targets import SoftTargetStore
-
-        return SoftTargetStore.open(targets).batches(
+        return store.batches(
             splits.train, batch_size, seed=seed, first_epoch=epoch, temperature=temperature
         )
 
