@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill._checks import InputError
-from keras_distill.records.recipe import Recipe, read_toml
+from keras_distill.records.recipe import Recipe
+from keras_distill.records.toml import read_toml
 
 _FOLDER = Path(__file__).with_name("recipes")
 

@@ -1,24 +1,15 @@
 """The recipe: everything a run needs to know, as a TOML file."""
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tomli_w
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from keras_distill import _files
-from keras_distill._checks import InputError, check_identifier
+from keras_distill._checks import check_identifier
 from keras_distill._steps import parse_steps
 from keras_distill.records.base import Record
 from keras_distill.records.export import Precision
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from keras_distill.records.toml import TomlRecord
 
 
 class DataPart(Record):
@@ -181,7 +172,7 @@ class BenchmarkPart(Record):
     runs: int = Field(50, ge=2)
 
 
-class Recipe(Record):
+class Recipe(TomlRecord):
     """All of a run: data, teacher, student, how to train, over which seeds, what to export.
 
     `compress` is there only if asked for.
@@ -232,31 +223,3 @@ class Recipe(Record):
         """How the teacher is trained: its own settings where it has them, else the student's."""
         own = self.teacher.model_dump(exclude={"model"}, exclude_none=True)
         return self.training.model_copy(update=own)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "Recipe":
-        """Reads a recipe from a TOML file.
-
-        Raises:
-            InputError: If the file cannot be read, is not TOML, or a key is unknown or wrong.
-        """
-        return cls.parse(read_toml(path), source=str(path))
-
-    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Writes the recipe as TOML, atomically; returns the path."""
-        text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-        return _files.write_text(path, text, overwrite=overwrite)
-
-
-def read_toml(path: str | os.PathLike) -> dict[str, Any]:
-    """The values of a TOML file.
-
-    Raises:
-        InputError: If the file cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}.") from error

@@ -1,16 +1,12 @@
 """What is kept of specialists: how to train them, what their folder holds, what they are worth."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Literal
 
-import tomli_w
 from pydantic import Field
 
-from keras_distill import _files
 from keras_distill.records.base import Record
-from keras_distill.records.recipe import read_toml
 from keras_distill.records.run import IntervalRecord
+from keras_distill.records.toml import TomlRecord
 
 FORMAT = "keras-distill specialists"
 
@@ -43,7 +39,7 @@ class SpecialistTraining(Record):
     flip: bool = False
 
 
-class SpecialistsRecipe(Record):
+class SpecialistsRecipe(TomlRecord):
     """A generalist, and the specialists to be added to it.
 
     Attributes:
@@ -75,20 +71,6 @@ class SpecialistsRecipe(Record):
     training: SpecialistTraining = SpecialistTraining()
     seed: int = Field(0, ge=0)
     cluster_seed: int = Field(0, ge=0)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "SpecialistsRecipe":
-        """Reads a recipe from a TOML file.
-
-        Raises:
-            InputError: If the file cannot be read, is not TOML, or a key is unknown or wrong.
-        """
-        return cls.parse(read_toml(path), source=str(path))
-
-    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Writes the recipe as TOML, atomically; returns the path."""
-        text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-        return _files.write_text(path, text, overwrite=overwrite)
 
 
 class SpecialistResult(Record):

@@ -1,18 +1,18 @@
 """A study of specialists: what to do, and what it found."""
 
-import os
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from keras_distill.records.base import Record
-from keras_distill.records.recipe import TrainingPart, read_toml
+from keras_distill.records.recipe import TrainingPart
 from keras_distill.records.run import IntervalRecord
 from keras_distill.records.specialists import (
     SpecialistsRecipe,
     SpecialistsReport,
     SpecialistTraining,
 )
+from keras_distill.records.toml import TomlRecord
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -51,7 +51,7 @@ class BackPart(Record):
     seeds: _Count = 1
 
 
-class SpecialistsStudy(Record):
+class SpecialistsStudy(TomlRecord):
     """Everything to be compared: one generalist, and what can be made of it.
 
     Attributes:
@@ -84,15 +84,6 @@ class SpecialistsStudy(Record):
     seeds: _Count = 3
     members: int = Field(3, ge=0)
     back: BackPart = BackPart()
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "SpecialistsStudy":
-        """Reads a study from a TOML file.
-
-        Raises:
-            InputError: If the file cannot be read, is not TOML, or a key is unknown or wrong.
-        """
-        return cls.parse(read_toml(path), source=str(path))
 
     def recipe(self, generalist: str, seed: int) -> SpecialistsRecipe:
         """The recipe of one seed's specialists.

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_distill._checks import InputError, bad
 from keras_distill.records.targets import TargetsOutput, TargetsTeacher
 from keras_distill.teachers import as_teacher
+from keras_distill.teachers.heads import look_like_probabilities
 
 # The logarithm of the smallest normal float32, 2^-126: what a probability of 0 becomes.
 LOG_OF_ZERO = float(np.log(np.finfo(np.float32).tiny))
@@ -45,14 +46,6 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
             " Logits need no from_probabilities."
         )
     return np.log(np.maximum(p, np.finfo(np.float32).tiny))
-
-
-def look_like_probabilities(values: np.ndarray) -> bool:
-    """Whether every row is >= 0 and sums to 1, in a batch of 2 or more rows."""
-    rows = values.reshape(-1, values.shape[-1])
-    if len(rows) < 2 or rows.shape[1] < 2:
-        return False
-    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1.0, atol=1e-3))
 
 
 class Answers:
@@ -139,7 +132,7 @@ class Answers:
         values = np.asarray(values, np.float32)
         if self._from_probabilities:
             return log_probabilities(values, first)
-        if not self._warned and look_like_probabilities(values):
+        if not self._warned and len(values) > 1 and look_like_probabilities(values):
             self._warned = True
             warnings.warn(
                 "The teacher's answers look like probabilities: every row is >= 0 and sums to 1."

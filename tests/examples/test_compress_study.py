@@ -1,21 +1,13 @@
 """The table of the compression study: shares and intervals from the cells."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from keras_distill.records.compress import CompressCell
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "compress_study.py"
-
 
 @pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("compress_study", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def study(load_example):
+    return load_example("compress_study")
 
 
 def cell(arm, seed, accuracy):

@@ -1,22 +1,15 @@
 """The matrix of exports: one small network of it, and the wording of its rows."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 
 from keras_distill.records.export import ExportSet
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "export_matrix.py"
-
 
 @pytest.fixture(scope="module")
-def matrix():
-    spec = importlib.util.spec_from_file_location("export_matrix", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def matrix(load_example):
+    return load_example("export_matrix")
 
 
 def test_the_networks_of_the_table(matrix):

@@ -3,7 +3,6 @@
 If an assertion on the peer fails, Keras has changed: measure again, and correct the README's table.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,11 +15,8 @@ CHANGED = "keras.distillation no longer behaves as recorded for 3.15.1: correct 
 
 
 @pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("keras_distillation_compared", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def example(load_example):
+    return load_example("keras_distillation_compared")
 
 
 def test_default_divergence(example):
