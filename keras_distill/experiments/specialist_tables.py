@@ -135,13 +135,13 @@ class Tables:
             ("mean", "arithmetic mean in place of KL", self._each(answers, mean=True)),
             ("all", "all specialists have a say", self._each(answers, everywhere=True)),
             ("hard", "without the generalist's soft targets", self._variant("hard", self.sets)),
+            ("soft", "with the generalist's soft targets", self._variant("soft", self.sets)),
             ("random", "random class sets", randomised),
             ("back", f"distilled back into {self.study.model}", self._one_net("back")),
             ("self", f"control: generalist into {self.study.model}", self._one_net("self")),
         ]
-        base = accuracy(generalist, self.labels)
         return tuple(
-            judge(name, title, scores, self.labels, self.sets, base)
+            judge(name, title, scores, self.labels, self.sets, generalist)
             for name, title, scores in found
             if scores
         )

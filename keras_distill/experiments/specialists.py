@@ -26,6 +26,7 @@ from keras_distill.specialists.training import jobs_for, logits_on
 from keras_distill.teachers import as_teacher
 
 _NET = "keras_distill.experiments.specialist_nets:net_job"
+_SOFT_ALPHA = 0.5  # of the ablation with soft targets, where the study's specialists have none
 
 
 class SpecialistsRun:
@@ -171,11 +172,11 @@ class SpecialistsRun:
         return jobs_for(self.generalist, recipe, sets, self.models, prefix=f"{prefix}-s{seed}")
 
     def _ablations(self, sets: ClassSets) -> list[Job]:
-        """Specialists without the generalist's soft targets, and on random class sets."""
+        """Specialists on random class sets; without the generalist's soft targets, or with."""
         jobs = self._specialists(random_sets(sets, seed=0), 0, "random")
         if self.study.specialist.alpha > 0:
-            jobs += self._specialists(sets, 0, "hard", alpha=0.0)
-        return jobs
+            return jobs + self._specialists(sets, 0, "hard", alpha=0.0)
+        return jobs + self._specialists(sets, 0, "soft", alpha=_SOFT_ALPHA)
 
     def _longer(self, seed: int, steps: int) -> Job:
         """The generalist trained on as its specialists are: same optimizer, rate and steps."""

@@ -139,7 +139,10 @@ class SystemResult(Record):
             among those classes (Table 3 of the paper).
         within: The same set by set: examples of each set, answer chosen within it; mean over all
             pairs of an example and a set that covers it.
-        relative: Change of top-1 against the generalist, relative to it, with its interval.
+        relative: Change of top-1 against the generalist, relative to it, its interval over the
+            seeds of training; None where the generalist has no example right.
+        gain: Change of top-1 against the generalist, share of the test split, mean of the seeds;
+            its interval is over the examples, the pairs of right and wrong answers.
     """
 
     name: str
@@ -147,7 +150,8 @@ class SystemResult(Record):
     accuracy: tuple[float, ...]
     conditional: tuple[float, ...]
     within: tuple[float, ...]
-    relative: IntervalRecord
+    relative: IntervalRecord | None
+    gain: IntervalRecord
 
 
 class CoverageRow(Record):

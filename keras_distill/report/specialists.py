@@ -81,7 +81,8 @@ def _row(system: SystemResult) -> dict[str, str]:
         "conditional": _mean(system.conditional),
         "within": _mean(system.within),
         "seeds": str(len(system.accuracy)),
-        "relative": _interval(system.relative) if changed else "",
+        "relative": _interval(system.relative) if changed and system.relative else "",
+        "gain": _interval(system.gain) if changed else "",
     }
 
 

@@ -132,7 +132,7 @@ def judge(
     scores: Sequence[np.ndarray],
     labels: np.ndarray,
     class_sets: ClassSets,
-    baseline: float,
+    generalist: np.ndarray,
 ) -> SystemResult:
     """A row of Table 3.
 
@@ -142,17 +142,21 @@ def judge(
         scores: `(n, N)` per seed.
         labels: int `(n,)`.
         class_sets: The sets.
-        baseline: The generalist's top-1, 0..1.
+        generalist: `(n, N)`: the generalist's scores, to which all are compared.
     """
+    before = generalist.argmax(axis=1) == labels
+    after = np.mean([s.argmax(axis=1) == labels for s in scores], axis=0)
     tops = [accuracy(s, labels) for s in scores]
-    relative = mean_interval([(top - baseline) / baseline for top in tops])
+    baseline = float(before.mean())
+    relative = mean_interval([(top - baseline) / baseline for top in tops]) if baseline else None
     return SystemResult(
         name=name,
         title=title,
         accuracy=tuple(tops),
         conditional=tuple(conditional_accuracy(s, labels, class_sets) for s in scores),
         within=tuple(within_accuracy(s, labels, class_sets) for s in scores),
-        relative=IntervalRecord.of(relative),
+        relative=None if relative is None else IntervalRecord.of(relative),
+        gain=IntervalRecord.of(mean_interval(after - before)),
     )
 
 

@@ -16,7 +16,6 @@ from keras_distill.records.specialists import SpecialistsRecipe, SpecialistsRepo
 from keras_distill.specialists.ensemble import SpecialistEnsemble
 from keras_distill.specialists.evaluation import (
     Answers,
-    accuracy,
     class_rows,
     coverage_rows,
     judge,
@@ -89,15 +88,14 @@ def report_on(
     labels, sets = labels_of(examples), first.class_sets
     answers = [Answers.of(ensemble, examples) for ensemble in ensembles]
     generalist, together = answers[0].generalist, [a.combined() for a in answers]
-    base = accuracy(generalist, labels)
     title = f"generalist + {len(sets)} specialists"
     systems = [
-        judge("generalist", "generalist", [generalist], labels, sets, base),
-        judge("specialists", title, together, labels, sets, base),
+        judge("generalist", "generalist", [generalist], labels, sets, generalist),
+        judge("specialists", title, together, labels, sets, generalist),
     ]
     for net in nets:
         scores = logits_on(as_teacher(models.load(net, imports=imports)), examples)
-        systems.append(judge(Path(net).stem, Path(net).name, [scores], labels, sets, base))
+        systems.append(judge(Path(net).stem, Path(net).name, [scores], labels, sets, generalist))
     return SpecialistsReport(
         source=recipe.source,
         examples=len(labels),

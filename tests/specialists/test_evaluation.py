@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_distill.specialists import ClassSets, arithmetic_mean, combine
 from keras_distill.specialists.evaluation import (
@@ -29,9 +30,19 @@ def test_accuracies_by_hand():
 
 
 def test_table_3_row():
-    row = judge("both", "both", [SCORES, EYE[LABELS]], LABELS, SETS, baseline=0.4)
+    generalist = EYE[[0, 0, 0, 3, 0, 0]]  # two of six right, and both are right in SCORES
+    row = judge("both", "both", [SCORES, EYE[LABELS]], LABELS, SETS, generalist)
     assert row.accuracy == (0.5, 1.0)
-    assert row.relative.value == pytest.approx((0.25 + 1.5) / 2) and row.relative.n == 2
+    assert row.relative.value == pytest.approx((0.5 + 2) / 2) and row.relative.n == 2
+    # Example by example, the mean of both seeds gains 0, 1, 0.5, 0, 0.5, 0.5.
+    assert row.gain.value == pytest.approx(2.5 / 6) and row.gain.n == 6
+    half = stats.t.ppf(0.975, 5) * np.std([0, 1, 0.5, 0, 0.5, 0.5], ddof=1) / 6**0.5
+    assert row.gain.high - row.gain.value == pytest.approx(half)
+
+
+def test_no_relative_change_where_the_generalist_has_nothing_right():
+    row = judge("one", "one", [SCORES], LABELS, SETS, EYE[(LABELS + 1) % 5])
+    assert row.relative is None and row.gain.value == 0.5
 
 
 def test_table_4_rows():
