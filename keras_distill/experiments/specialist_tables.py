@@ -1,6 +1,7 @@
 """The tables of a study of specialists, from the nets that stand in its working folder."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ class Tables:
         Raises:
             InputError: If the generalist or its specialists are not trained.
         """
-        answers = [a for s in range(self.study.seeds) if (a := self._answers("specialist", s))]
+        seeds = range(self.study.seeds)
+        answers = [found for seed in seeds if (found := self._answers("specialist", seed))]
         if not answers:
             raise InputError("No specialists are trained yet: nothing to judge.")
         generalist = self.logits("generalist")
@@ -91,13 +93,19 @@ class Tables:
             versions=_machine.versions(),
         )
 
-    def logits(self, name: str) -> np.ndarray:
-        """A net's logits on the split, float32 `(n, N)`; kept as long as the net stays the same."""
+    def logits(self, name: str, split: str | None = None) -> np.ndarray:
+        """A net's logits on a split, float32 `(n, N)`; kept as long as the net stays the same.
+
+        Args:
+            name: Of the net.
+            split: `test` or `validation`; None: the one that is judged on.
+        """
+        split = split or self.split
         file = self.work / "models" / f"{name}.keras"
-        kept = self.work / "logits" / f"{name}-{_files.sha256(file)[:16]}-{self.split}.npy"
+        kept = self.work / "logits" / f"{name}-{_files.sha256(file)[:16]}-{split}.npy"
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
-            values = logits_on(as_teacher(models.load(file)), self.examples)
+            values = logits_on(as_teacher(models.load(file)), getattr(self.splits, split))
             with _files.atomic_path(kept) as temporary:
                 np.save(temporary, values)
         return np.load(kept, allow_pickle=False)
@@ -106,15 +114,17 @@ class Tables:
         names = (path.stem for path in sorted((self.work / "models").glob("*.keras")))
         return [name for name in names if re.fullmatch(pattern, name)]
 
-    def _answers(self, prefix: str, seed: int, sets: ClassSets | None = None) -> Answers | None:
+    def _answers(
+        self, prefix: str, seed: int, sets: ClassSets | None = None, split: str | None = None
+    ) -> Answers | None:
         sets = self.sets if sets is None else sets
         names = [f"{prefix}-s{seed}-{m:02d}" for m in range(len(sets))]
         if any(not (self.work / "models" / f"{name}.keras").exists() for name in names):
             return None
         jobs = [JobRecord.load(self.work / "jobs" / name / "job.json") for name in names]
         return Answers(
-            self.logits("generalist"),
-            tuple(self.logits(name) for name in names),
+            self.logits("generalist", split),
+            tuple(self.logits(name, split) for name in names),
             sets,
             self.study.top,
             tuple(job.result["correction"] for job in jobs),
@@ -123,17 +133,24 @@ class Tables:
     def _systems(
         self, generalist: np.ndarray, answers: list[Answers], together: list[np.ndarray]
     ) -> tuple[SystemResult, ...]:
-        count = len(self.sets)
-        uncorrected = self._each(answers, corrected=False)
+        count, top = len(self.sets), self.study.top
+        best = [replace(a, top=1).combined() for a in answers] if top != 1 else []
+        everywhere = [replace(a, top=None).combined() for a in answers] if top else []
+        uncorrected = [a.combined(corrected=False) for a in answers]
+        mean = [a.combined(mean=True) for a in answers]
         randomised = self._variant("random", random_sets(self.sets, seed=0))
+        many = [Answers.merged(answers).combined()] if len(answers) > 1 else []
         found = [
             ("generalist", f"generalist, {self.study.model}", [generalist]),
             ("specialists", f"generalist + {count} specialists", together),
             ("longer", "generalist trained on, same steps", self._nets(r"longer-s\d+")),
             ("plain", *self._plain_ensemble(generalist)),
+            ("best", "specialists of the best class alone (the paper's)", best),
+            ("all", "all specialists have a say", everywhere),
+            ("many", f"specialists of all seeds, {count * len(answers)}", many),
+            ("calibrated", "all parts calibrated on validation data", self._calibrated()),
             ("uncorrected", "without the dustbin's correction", uncorrected),
-            ("mean", "arithmetic mean in place of KL", self._each(answers, mean=True)),
-            ("all", "all specialists have a say", self._each(answers, everywhere=True)),
+            ("mean", "arithmetic mean in place of KL", mean),
             ("hard", "without the generalist's soft targets", self._variant("hard", self.sets)),
             ("soft", "with the generalist's soft targets", self._variant("soft", self.sets)),
             ("random", "random class sets", randomised),
@@ -152,8 +169,17 @@ class Tables:
     def _one_net(self, name: str) -> list[np.ndarray]:
         return self._nets(rf"{name}-s\d+")
 
-    def _each(self, answers: list[Answers], **how) -> list[np.ndarray]:
-        return [answer.combined(**how) for answer in answers]
+    def _calibrated(self) -> list[np.ndarray]:
+        labels = labels_of(self.splits.validation)
+        pairs = [
+            [self._answers("specialist", seed, split=split) for split in (self.split, "validation")]
+            for seed in range(self.study.seeds)
+        ]
+        return [
+            answers.calibrated(held_out, labels).combined()
+            for answers, held_out in pairs
+            if answers and held_out
+        ]
 
     def _variant(self, prefix: str, sets: ClassSets) -> list[np.ndarray]:
         answers = self._answers(prefix, 0, sets)

@@ -6,6 +6,7 @@ Importing this package imports no TensorFlow, so that a `.tflite` file can be ju
 from keras_distill.metrics.quality import (
     accuracy,
     agreement,
+    calibration_temperature,
     expected_calibration_error,
     negative_log_likelihood,
     top_k_accuracy,
@@ -14,6 +15,7 @@ from keras_distill.metrics.quality import (
 __all__ = [
     "accuracy",
     "agreement",
+    "calibration_temperature",
     "expected_calibration_error",
     "negative_log_likelihood",
     "top_k_accuracy",

@@ -4,9 +4,11 @@ Logits are `(..., N)`, labels class ids `(...)`; leading axes count alike, label
 Everything is computed in float64 and comes back as a Python float.
 """
 
+import math
 from typing import Any
 
 import numpy as np
+from scipy import optimize
 
 from keras_distill._checks import InputError, check_count
 
@@ -125,6 +127,33 @@ def expected_calibration_error(logits: Any, labels: Any, bins: int = 15) -> floa
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(index, right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def calibration_temperature(logits: Any, labels: Any) -> float:
+    """The T > 0 at which `softmax(logits / T)` gives the labels the smallest mean -log p.
+
+    Above 1 the logits are too sure of themselves. The largest logit stays the largest. Looked for
+    in 0.01..100. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599), section 4.2.
+
+    Args:
+        logits: `(..., N)`, of examples that the network was not trained on.
+        labels: Class ids `(...)`; -1 is left out.
+
+    Raises:
+        InputError: If shapes do not fit, there is no example, or a logit is NaN.
+
+    Example:
+        >>> z = [[3.0, 0.0]] * 4  # 95 % sure, and right in 3 of 4
+        >>> round(calibration_temperature(z, [0, 0, 0, 1]), 2), round(3 / math.log(3), 2)
+        (2.73, 2.73)
+    """
+    logits, labels = _checked(logits, labels)
+    found = optimize.minimize_scalar(
+        lambda log_t: negative_log_likelihood(logits / math.exp(log_t), labels),
+        bounds=(math.log(0.01), math.log(100)),
+        method="bounded",
+    )
+    return math.exp(found.x)
 
 
 def _checked(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:

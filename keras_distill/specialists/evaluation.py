@@ -5,13 +5,14 @@ questions are asked of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._stats import mean_interval
+from keras_distill.metrics import calibration_temperature
 from keras_distill.records.run import IntervalRecord
 from keras_distill.records.specialists import ClassRow, CoverageRow, SystemResult
 from keras_distill.specialists.clustering import ClassSets
@@ -49,19 +50,46 @@ class Answers:
             tuple(value or 0.0 for value in ensemble.corrections),
         )
 
-    def combined(
-        self, *, mean: bool = False, corrected: bool = True, everywhere: bool = False
-    ) -> np.ndarray:
+    @classmethod
+    def merged(cls, seeds: Sequence["Answers"]) -> "Answers":
+        """The specialists of all seeds beside one generalist."""
+        first = seeds[0]
+        return cls(
+            first.generalist,
+            tuple(part for answers in seeds for part in answers.specialists),
+            ClassSets(first.class_sets.sets * len(seeds), first.class_sets.num_classes),
+            first.top,
+            tuple(value for answers in seeds for value in answers.corrections),
+        )
+
+    def calibrated(self, held_out: "Answers", labels: np.ndarray) -> "Answers":
+        """Every part's logits over its calibration temperature; see `metrics`.
+
+        Args:
+            held_out: What the same parts say of examples that they were not trained on.
+            labels: int `(n,)` of these examples.
+        """
+        sets = self.class_sets
+        parts = []
+        for logits, seen, ids in zip(
+            self.specialists, held_out.specialists, sets.sets, strict=True
+        ):
+            bins = np.full(sets.num_classes, len(ids))
+            bins[ids] = np.arange(len(ids))
+            parts.append(logits / calibration_temperature(seen, bins[labels]))
+        generalist = self.generalist / calibration_temperature(held_out.generalist, labels)
+        return replace(self, generalist=generalist, specialists=tuple(parts))
+
+    def combined(self, *, mean: bool = False, corrected: bool = True) -> np.ndarray:
         """Probabilities `(n, N)` of generalist and specialists together.
 
         Args:
             mean: The arithmetic mean in place of `combine`, for comparison.
             corrected: False takes the correction for oversampling off the dustbins.
-            everywhere: Whether all specialists have a say on every example, whatever `top` says.
         """
         generalist = softmax(self.generalist)
         active = np.ones((len(generalist), len(self.specialists)), bool)
-        if self.top is not None and not everywhere:
+        if self.top is not None:
             active = active_by_top(generalist, self.class_sets.sets, self.top)
         parts = []
         for number, logits in enumerate(self.specialists):

@@ -40,10 +40,11 @@ def test_a_study_from_the_first_piece_to_the_page(tmp_path):
     record = run.tables("validation")
     systems = {system.name: system for system in record.report.systems}
     assert list(systems) == [
-        "generalist", "specialists", "longer", "plain", "uncorrected", "mean", "all", "hard",
-        "random", "back", "self",
+        "generalist", "specialists", "longer", "plain", "all", "many", "calibrated",
+        "uncorrected", "mean", "hard", "random", "back", "self",
     ]  # fmt: skip
-    assert [len(systems[n].accuracy) for n in ("generalist", "specialists", "longer")] == [1, 2, 2]
+    seeds = {name: len(system.accuracy) for name, system in systems.items()}
+    assert [seeds[n] for n in ("generalist", "specialists", "longer", "many")] == [1, 2, 2, 1]
     assert systems["generalist"].relative.value == 0
     assert sum(row.examples for row in record.report.coverage) == record.report.examples == 130
     assert len(record.report.classes) == 10 and len(record.report.images) == 10
@@ -58,7 +59,7 @@ def test_a_study_from_the_first_piece_to_the_page(tmp_path):
     html = page.render(record)
     assert html.count("data:image/png") == sum(map(len, record.report.class_sets))
     assert not re.search(r"""(src|href)=["'](?!data:)""", html) and "<script" not in html
-    assert "validation split" in html and len(page.lines(record.report)) == 12
+    assert "validation split" in html and len(page.lines(record.report)) == 14
 
     ended.clear()
     again = SpecialistsRun(

@@ -75,6 +75,22 @@ class TestCalibration:
         assert metrics.expected_calibration_error([[1e4, 0.0]] * 3, [0, 0, 0]) == 0.0
 
 
+class TestCalibrationTemperature:
+    @pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+    def test_finds_what_the_logits_were_divided_by(self, temperature):
+        logits = 2 * RNG.normal(size=(20_000, 3))
+        labels = (logits + RNG.gumbel(size=logits.shape)).argmax(1)
+        found = metrics.calibration_temperature(logits * temperature, labels)
+        assert found == pytest.approx(temperature, rel=0.05)
+
+    def test_is_the_best_of_a_grid(self):
+        found = metrics.calibration_temperature(LOGITS, LABELS)
+        best = metrics.negative_log_likelihood(LOGITS / found, LABELS)
+        for temperature in np.geomspace(0.01, 100, 200):
+            other = metrics.negative_log_likelihood(LOGITS / temperature, LABELS)
+            assert best <= other + 1e-9
+
+
 @pytest.mark.parametrize(
     "metric",
     [
@@ -82,6 +98,7 @@ class TestCalibration:
         metrics.top_k_accuracy,
         metrics.negative_log_likelihood,
         metrics.expected_calibration_error,
+        metrics.calibration_temperature,
     ],
 )
 class TestInput:

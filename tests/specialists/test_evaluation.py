@@ -77,3 +77,23 @@ def test_answers_combine_as_asked():
     np.testing.assert_allclose(
         answers.combined(corrected=False), combine(probs[0], lowered, SETS.sets)
     )
+    np.testing.assert_allclose(
+        Answers.merged([answers, answers]).combined(),
+        combine(probs[0], probs[1] * 2, SETS.sets * 2),
+    )
+
+
+def test_calibrated_answers_undo_what_was_overdone():
+    """Logits that tell the true odds, times 3, times 2: divided by 3 and 2 again."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(20_000, 5))
+    labels = np.array([rng.choice(5, p=p) for p in softmax(true)])
+    parts = []
+    for ids in SETS.sets:
+        rest = np.log(np.exp(np.delete(true, ids, axis=1)).sum(axis=1, keepdims=True))
+        parts.append(np.hstack([true[:, ids], rest]))
+    right = Answers(true, tuple(parts), SETS, top=None)
+    overdone = Answers(3 * true, tuple(2 * part for part in parts), SETS, top=None)
+    mended = overdone.calibrated(overdone, labels)
+    np.testing.assert_allclose(mended.combined(), right.combined(), atol=0.02)
+    assert np.abs(overdone.combined() - right.combined()).max() > 0.3
