@@ -27,7 +27,7 @@ def train(
     top: int = typer.Option(None, help="Specialists of the generalist's TOP classes answer. [1]"),
     epochs: int = typer.Option(None, help="Passes over a specialist's own examples. [4]"),
     learning_rate: float = typer.Option(None, help="Of Adam, at the start. [0.001]"),
-    alpha: float = typer.Option(None, help="Weight of the generalist's soft targets. [0.5]"),
+    alpha: float = typer.Option(None, help="Weight of the generalist's soft targets. [0]"),
     temperature: float = typer.Option(None, help="Of these soft targets. [2]"),
     crop: int = typer.Option(None, help="Pixels by which training images move. [0]"),
     flip: bool = typer.Option(None, help="Mirror half of the training images."),

@@ -33,7 +33,7 @@ class SpecialistTraining(Record):
     batch_size: _Count = 128
     learning_rate: float = Field(1e-3, gt=0)
     share: float = Field(0.5, gt=0, lt=1)
-    alpha: float = Field(0.5, ge=0, le=1)
+    alpha: float = Field(0.0, ge=0, le=1)
     temperature: float = Field(2.0, gt=0)
     crop: int = Field(0, ge=0)
     flip: bool = False

@@ -19,7 +19,7 @@ STUDY = SpecialistsStudy.parse(
         "seeds": 2,
         "members": 1,
         "generalist": {"training": {"epochs": 2, "learning_rate": 0.005}},
-        "specialist": {"epochs": 1, "batch_size": 64},
+        "specialist": {"epochs": 1, "batch_size": 64, "alpha": 0.5},
         "back": {"net": {"training": {"epochs": 2}, "crop": 1}, "views": 2},
     },
     source="test",
