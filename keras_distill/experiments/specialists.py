@@ -105,6 +105,7 @@ class SpecialistsRun:
             _files.sha256(self.generalist),
             study.clusters,
             study.size,
+            study.even,
             study.cluster_temperature,
         ]
         key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
@@ -113,7 +114,7 @@ class SpecialistsRun:
         if not path.exists():
             logits = logits_on(as_teacher(models.load(self.generalist)), splits.validation)
             probs = softmax(logits / study.cluster_temperature)
-            found = confusable_sets(probs, study.clusters, size=study.size, seed=0)
+            found = confusable_sets(probs, study.clusters, size=study.size, even=study.even, seed=0)
             _files.write_json(path, found.lists())
         return ClassSets(tuple(json.loads(path.read_text())), splits.num_classes)
 

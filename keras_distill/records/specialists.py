@@ -48,6 +48,7 @@ class SpecialistsRecipe(TomlRecord):
         data_dir: Folder of prepared TFDS data sets.
         clusters: How many class sets.
         size: Classes per set; None: the clusters as they are.
+        even: Whether sets of `size` share the classes out evenly.
         cluster_temperature: At which the predictions are softened that are clustered.
         top: Specialists answer for an image if they cover one of the generalist's `top` best
             classes (n of the paper); None: all always.
@@ -66,6 +67,7 @@ class SpecialistsRecipe(TomlRecord):
     data_dir: str | None = None
     clusters: _Count = 10
     size: int | None = Field(None, ge=2)
+    even: bool = False
     cluster_temperature: float = Field(1.0, gt=0)
     top: int | None = Field(1, ge=1)
     training: SpecialistTraining = SpecialistTraining()

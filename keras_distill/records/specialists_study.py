@@ -63,6 +63,7 @@ class SpecialistsStudy(TomlRecord):
         generalist: How the generalist and the members are trained.
         clusters: How many class sets.
         size: Classes per set; None: the clusters as they are.
+        even: See `SpecialistsRecipe`.
         cluster_temperature: See `SpecialistsRecipe`.
         top: See `SpecialistsRecipe`.
         specialist: How each specialist is trained.
@@ -78,6 +79,7 @@ class SpecialistsStudy(TomlRecord):
     generalist: NetTraining = NetTraining()
     clusters: _Count = 10
     size: int | None = Field(None, ge=2)
+    even: bool = False
     cluster_temperature: float = Field(1.0, gt=0)
     top: int | None = Field(1, ge=1)
     specialist: SpecialistTraining = SpecialistTraining()
@@ -98,6 +100,7 @@ class SpecialistsStudy(TomlRecord):
             data_dir=self.data_dir,
             clusters=self.clusters,
             size=self.size,
+            even=self.even,
             cluster_temperature=self.cluster_temperature,
             top=self.top,
             training=self.specialist,

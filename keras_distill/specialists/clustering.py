@@ -1,9 +1,11 @@
 """Which classes a specialist shall tell apart: those that the generalist confuses."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import optimize, sparse
 
 from keras_distill import _checks
 from keras_distill._checks import InputError, bad
@@ -72,7 +74,7 @@ def confusion_covariance(probs: Any) -> np.ndarray:
 
 
 def confusable_sets(
-    probs: Any, clusters: int, *, size: int | None = None, seed: int = 0
+    probs: Any, clusters: int, *, size: int | None = None, even: bool = False, seed: int = 0
 ) -> ClassSets:
     """Clusters classes by the columns of the covariance of a generalist's predictions.
 
@@ -89,6 +91,9 @@ def confusable_sets(
         size: Classes per set, in 2..N-1: those nearest to the cluster's centre, so that sets may
             overlap and classes may be left alone. None: the clusters themselves; a cluster of
             one class is left alone, for there is nothing to tell it apart from.
+        even: Whether sets of `size` share the classes out evenly: each class is in K·size/N of
+            them, rounded down or up, and the squared distances to the centres come to the least
+            sum. A class that fewer specialists cover than its rivals loses by it in `combine`.
         seed: Of K-means.
 
     Returns:
@@ -104,6 +109,9 @@ def confusable_sets(
         >>> sets = confusable_sets(probs / probs.sum(axis=1, keepdims=True), 2)
         >>> sorted(ids.tolist() for ids in sets.sets)
         [[0, 1, 2], [3, 4, 5]]
+        >>> pairs = confusable_sets(probs / probs.sum(axis=1, keepdims=True), 3, size=4, even=True)
+        >>> pairs.coverage
+        array([2, 2, 2, 2, 2, 2])
     """
     from sklearn.cluster import MiniBatchKMeans
 
@@ -113,13 +121,17 @@ def confusable_sets(
         raise bad("clusters", f"be at most the number of classes, {classes}", clusters)
     if size is not None and not 2 <= _checks.check_count("size", size) < classes:
         raise bad("size", f"be in 2..{classes - 1}", size)
+    if even and size is None:
+        raise bad("even", "stand beside a `size`, which says how large the sets shall be", even)
     columns = _directions(covariance)
     kmeans = MiniBatchKMeans(clusters, random_state=seed, n_init=10, batch_size=max(classes, 256))
     labels = kmeans.fit(columns).labels_
+    distances = np.linalg.norm(columns[:, None] - kmeans.cluster_centers_[None], axis=2)
     if size is None:
         groups = [np.flatnonzero(labels == k) for k in range(clusters)]
+    elif even:
+        groups = _shared_out(distances[:, np.unique(labels)] ** 2, size)
     else:
-        distances = np.linalg.norm(columns[:, None] - kmeans.cluster_centers_[None], axis=2)
         nearest = np.argsort(distances, axis=0, kind="stable")[:size]
         groups = [np.sort(nearest[:, k]) for k in np.unique(labels)]
     different = {tuple(ids.tolist()): ids for ids in groups if 2 <= len(ids) < classes}
@@ -129,6 +141,32 @@ def confusable_sets(
             " number of clusters, or give a `size`."
         )
     return ClassSets(tuple(different.values()), classes)
+
+
+def _shared_out(costs: np.ndarray, size: int) -> list[np.ndarray]:
+    """Sets of `size` classes; each class is in an even number of them, at the least cost.
+
+    A transport problem: its linear programme has its optimum at whole numbers.
+
+    Args:
+        costs: `(N, K)` of a class in a set.
+        size: Classes per set.
+    """
+    classes, clusters = costs.shape
+    in_set = sparse.kron(np.ones((1, classes)), sparse.identity(clusters))
+    of_class = sparse.kron(sparse.identity(classes), np.ones((1, clusters)))
+    mean = clusters * size / classes
+    found = optimize.linprog(
+        costs.ravel(),
+        A_ub=sparse.vstack([of_class, -of_class]),
+        b_ub=np.repeat([math.ceil(mean), -math.floor(mean)], classes),
+        A_eq=in_set,
+        b_eq=np.full(clusters, size),
+        bounds=(0, 1),
+        method="highs-ds",
+    )
+    chosen = found.x.reshape(classes, clusters) > 0.5
+    return [np.flatnonzero(column) for column in chosen.T]
 
 
 def _directions(covariance: np.ndarray) -> np.ndarray:

@@ -248,7 +248,9 @@ def train(
     parts = work / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     probs = _predictions(generalist, splits.validation, recipe.cluster_temperature)
-    class_sets = confusable_sets(probs, recipe.clusters, size=recipe.size, seed=recipe.cluster_seed)
+    class_sets = confusable_sets(
+        probs, recipe.clusters, size=recipe.size, even=recipe.even, seed=recipe.cluster_seed
+    )
     jobs = jobs_for(recipe.generalist, recipe, class_sets, parts, imports=imports)
     records = _jobs.run(jobs, work / "jobs", backend=backend, workers=workers, report=report)
     if failed := _jobs.failures(records):

@@ -84,6 +84,13 @@ def test_distill_then_evaluate(folder, capsys):
             ],
             "`clusters` must be at most the number of classes, 10",
         ),
+        (
+            [
+                "train", "--generalist", "{place}/generalist.keras", "--data", "digits",
+                "--clusters", "3", "--even", "-o", "{place}/x",
+            ],
+            "`even` must stand beside a `size`",
+        ),
         (["train", "--generalist", "g", "--data", "d", "--alpha", "2", "-o", "x"], "alpha"),
         (["evaluate", "{place}"], "holds no trained specialists"),
         (["evaluate", "{place}/out", "-o", "{place}/x.json", "--split", "all"], "test, validation"),

@@ -1,9 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 
 from keras_distill._checks import InputError
 from keras_distill.specialists.clustering import (
     ClassSets,
+    _shared_out,
     confusable_sets,
     confusion_covariance,
     random_sets,
@@ -68,6 +71,32 @@ def test_with_a_size_all_sets_have_it_and_may_overlap():
     assert sets.coverage.max() >= 2
 
 
+@pytest.mark.parametrize(("clusters", "size"), [(3, 3), (3, 4), (3, 6), (2, 3), (5, 7)])
+def test_even_sets_share_the_classes_out(clusters, size):
+    sets = confusable_sets(confused(GROUPS), clusters, size=size, even=True)
+    assert [len(ids) for ids in sets.sets] == [size] * clusters
+    mean = clusters * size / 9
+    assert set(sets.coverage) <= {int(np.floor(mean)), int(np.ceil(mean))}
+
+
+def test_even_sets_are_the_clusters_where_these_are_of_one_size():
+    groups = [[0, 5, 7], [1, 2, 8], [3, 4, 6]]
+    sets = confusable_sets(confused(groups), 3, size=3, even=True)
+    assert sorted(sets.lists()) == groups
+
+
+def test_even_sets_cost_the_least():
+    """Beside all ways to put six classes into two sets of three."""
+    costs = np.random.default_rng(0).random((6, 2))
+    first, second = _shared_out(costs, 3)
+    assert sorted([*first, *second]) == list(range(6))
+    least = min(
+        costs[list(ids), 0].sum() + np.delete(costs[:, 1], ids).sum()
+        for ids in itertools.combinations(range(6), 3)
+    )
+    assert costs[first, 0].sum() + costs[second, 1].sum() == pytest.approx(least)
+
+
 def test_the_same_seed_gives_the_same_sets():
     probs = confused(GROUPS, examples=30)
     one, two = (confusable_sets(probs, 3, seed=4).lists() for _ in range(2))
@@ -90,6 +119,7 @@ def test_random_sets_keep_sizes_and_overlaps():
         ({"clusters": 10}, "at most the number of classes, 9"),
         ({"clusters": 3, "size": 1}, r"`size` must be in 2\.\.8"),
         ({"clusters": 3, "size": 9}, r"`size` must be in 2\.\.8"),
+        ({"clusters": 3, "even": True}, "`even` must stand beside a `size`"),
         ({"clusters": 1}, "No cluster of 1"),
     ],
 )
