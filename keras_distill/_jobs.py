@@ -369,10 +369,11 @@ def _execute(place: Path) -> dict[str, Any]:
     try:
         function = getattr(importlib.import_module(module), name)
         result = json.loads(json.dumps(function(**task["arguments"]), allow_nan=False))
-    except Exception as error:
-        traceback.print_exc()
-        line = " ".join(str(error).split())
+    except (Exception, SystemExit) as error:
         known = isinstance(error, InputError)
+        if not known:
+            traceback.print_exc()
+        line = " ".join(str(error).split())
         return {"error": line if known else f"{type(error).__name__}: {line}"}
     return {"result": result}
 

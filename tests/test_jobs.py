@@ -49,6 +49,9 @@ def die_once(mark):
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
 
+def quit():
+    raise SystemExit(4)
+
 def leave():
     os._exit(3)
 
@@ -164,6 +167,18 @@ def test_a_killed_job_is_tried_again_then_reported(backend, work, tmp_path, requ
     assert (fine.status, fine.result) == ("done", {"double": 8})
     if backend == "processes":
         assert "the log ends: about to die" in always.error
+
+
+def test_a_job_that_exits_does_not_end_the_others(work, tmp_path, capsys):
+    jobs = [
+        Job("exits", f"{work}:quit"),
+        Job("refuses", f"{work}:refuse", {"number": 1}),
+        Job("fine", f"{work}:double", {"number": 2}),
+    ]
+    exits, refuses, fine = run(jobs, tmp_path / "out")
+    assert (exits.status, exits.error) == ("failed", "SystemExit: 4")
+    assert refuses.error == "number 1 is not wanted" and fine.status == "done"
+    assert "InputError" not in capsys.readouterr().err  # a user's mistake has no traceback
 
 
 def test_leaving_without_an_answer_is_a_failure(work, tmp_path):

@@ -110,6 +110,8 @@ def evaluate(
     from keras_distill.specialists import judging
 
     output = output or folders[0] / "evaluation.json"
+    if output.suffix != ".json":
+        raise InputError(f"--output must end in .json; the page goes beside it. Received: {output}")
     html = output.with_suffix(".html")
     for path in (output, html):
         _files.check_output(path, overwrite=overwrite)
@@ -161,6 +163,8 @@ def distill(
     if out.suffix != ".keras":
         raise InputError(f"--out must end in .keras. Received: {out}")
     recipe = judging.recipe_of(folder, source=data, data_dir=data_dir)
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} holds no specialists: it has no {MANIFEST}.")
     training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     net = NetTraining.parse(
         {"training": training, "crop": crop, "flip": flip}, source="the options"
@@ -198,8 +202,8 @@ def _recipe(path: Path | None, options: dict, training: dict):
     given = {key: value for key, value in options.items() if value is not None}
     trained = {key: value for key, value in training.items() if value is not None}
     values = {**values, **given}
-    if trained:
-        values["training"] = {**values.get("training", {}), **trained}
+    if trained and isinstance(values.setdefault("training", {}), dict):
+        values["training"] = {**values["training"], **trained}
     for key, option in (("generalist", "--generalist FILE.keras"), ("source", "--data SOURCE")):
         if key not in values:
             raise InputError(f"`{key}` is missing: give {option}, or a recipe that names it.")

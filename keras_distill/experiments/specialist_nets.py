@@ -69,7 +69,6 @@ def net_job(
     asked_for = [source, start, net, seed, steps, teacher, back, checksums]
     key = hashlib.sha256(json.dumps(asked_for).encode()).hexdigest()[:12]
     work = Path(out).with_name(f"{Path(out).stem}-{key}.unfinished")
-    work.mkdir(parents=True, exist_ok=True)
     splits = splits_of(source, data_dir)
     settings = NetTraining(**net)
     model = models.build(
@@ -81,7 +80,8 @@ def net_job(
     )
     rounds = _rounds(settings, splits, steps)
     store = None
-    trainer = keras.Model(model.input, model.output)
+    # Lists, for a Sequential model out of a file has no `input`.
+    trainer = keras.Model(model.inputs[0], model.outputs[0])
     if teacher is not None:
         asked = BackPart(**(back or {}))
         store = _ask(_load(teacher), splits, asked, work / "targets")

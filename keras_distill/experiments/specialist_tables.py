@@ -1,6 +1,6 @@
 """The tables of a study of specialists, from the nets that stand in its working folder."""
 
-import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from keras_distill.teachers import as_teacher
 
 
 class Tables:
-    """Judges whatever nets are there; a net runs once on a split, its logits are kept.
+    """Judges the nets of a study that are there; each runs once on a split, its logits are kept.
 
     Args:
         study: The study.
@@ -74,6 +74,7 @@ class Tables:
             split=self.split,
             report=SpecialistsReport(
                 source=self.study.source,
+                split=self.split,
                 examples=len(self.labels),
                 class_sets=tuple(tuple(ids) for ids in self.sets.lists()),
                 left_alone=tuple(self.sets.left_alone.tolist()),
@@ -110,10 +111,6 @@ class Tables:
                 np.save(temporary, values)
         return np.load(kept, allow_pickle=False)
 
-    def _there(self, pattern: str) -> list[str]:
-        names = (path.stem for path in sorted((self.work / "models").glob("*.keras")))
-        return [name for name in names if re.fullmatch(pattern, name)]
-
     def _answers(
         self, prefix: str, seed: int, sets: ClassSets | None = None, split: str | None = None
     ) -> Answers | None:
@@ -122,6 +119,9 @@ class Tables:
         if any(not (self.work / "models" / f"{name}.keras").exists() for name in names):
             return None
         jobs = [JobRecord.load(self.work / "jobs" / name / "job.json") for name in names]
+        # Left from other settings of the study, a net may tell other classes apart.
+        if [job.result["class_ids"] for job in jobs] != sets.lists():
+            return None
         return Answers(
             self.logits("generalist", split),
             tuple(self.logits(name, split) for name in names),
@@ -133,7 +133,7 @@ class Tables:
     def _systems(
         self, generalist: np.ndarray, answers: list[Answers], together: list[np.ndarray]
     ) -> tuple[SystemResult, ...]:
-        count, top = len(self.sets), self.study.top
+        count, top, seeds = len(self.sets), self.study.top, range(self.study.seeds)
         best = [replace(a, top=1).combined() for a in answers] if top != 1 else []
         everywhere = [replace(a, top=None).combined() for a in answers] if top else []
         uncorrected = [a.combined(corrected=False) for a in answers]
@@ -143,7 +143,11 @@ class Tables:
         found = [
             ("generalist", f"generalist, {self.study.model}", [generalist]),
             ("specialists", f"generalist + {count} specialists", together),
-            ("longer", "generalist trained on, same steps", self._nets(r"longer-s\d+")),
+            (
+                "longer",
+                "generalist trained on, same steps",
+                self._nets(f"longer-s{s}" for s in seeds),
+            ),
             ("plain", *self._plain_ensemble(generalist)),
             ("best", "specialists of the best class alone (the paper's)", best),
             ("all", "all specialists have a say", everywhere),
@@ -163,11 +167,13 @@ class Tables:
             if scores
         )
 
-    def _nets(self, pattern: str) -> list[np.ndarray]:
-        return [self.logits(name) for name in self._there(pattern)]
+    def _nets(self, names: Iterable[str]) -> list[np.ndarray]:
+        there = self.work / "models"
+        return [self.logits(name) for name in names if (there / f"{name}.keras").exists()]
 
     def _one_net(self, name: str) -> list[np.ndarray]:
-        return self._nets(rf"{name}-s\d+")
+        seeds = range(min(self.study.back.seeds, self.study.seeds))
+        return self._nets(f"{name}-s{seed}" for seed in seeds)
 
     def _calibrated(self) -> list[np.ndarray]:
         labels = labels_of(self.splits.validation)
@@ -186,7 +192,7 @@ class Tables:
         return [] if answers is None else [answers.combined()]
 
     def _plain_ensemble(self, generalist: np.ndarray) -> tuple[str, list[np.ndarray]]:
-        members = self._nets(r"member-\d+")
+        members = self._nets(f"member-{i}" for i in range(1, self.study.members + 1))
         title = f"plain ensemble of {len(members) + 1} nets"
         return title, [np.mean([generalist, *members], axis=0)] if members else []
 
@@ -194,11 +200,13 @@ class Tables:
         self, generalist: np.ndarray, together: list[np.ndarray], nets: list[np.ndarray]
     ) -> IntervalRecord | None:
         base = accuracy(generalist, self.labels)
-        best = [accuracy(scores, self.labels) for scores in together[: len(nets)]]
-        if not nets or np.mean(best) <= base:
+        # The control has a net of every seed, specialists may have failed in one.
+        count = min(len(together), len(nets))
+        best = [accuracy(scores, self.labels) for scores in together[:count]]
+        if not count or np.mean(best) <= base:
             return None
-        reached = [accuracy(scores, self.labels) for scores in nets]
-        return IntervalRecord.of(share_kept([base] * len(nets), best, reached))
+        reached = [accuracy(scores, self.labels) for scores in nets[:count]]
+        return IntervalRecord.of(share_kept([base] * count, best, reached))
 
     def _specialist_steps(self) -> int:
         jobs = (self.work / "jobs").glob("specialist-s0-*/job.json")

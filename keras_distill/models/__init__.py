@@ -1,6 +1,6 @@
 """Plain Keras models named by spec strings: raw values in, logits out."""
 
-from keras_distill.models._build import KerasFile, build, families, parse
+from keras_distill.models._build import KerasFile, build, check_fits, families, parse, seeded
 from keras_distill.models._load import load
 
-__all__ = ["KerasFile", "build", "families", "load", "parse"]
+__all__ = ["KerasFile", "build", "check_fits", "families", "load", "parse", "seeded"]

@@ -83,7 +83,7 @@ def parse(spec: str | os.PathLike, *, name: str = "model") -> Family | KerasFile
 
 
 @contextlib.contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
+def seeded(seed: int | None) -> Iterator[None]:
     """Makes initial weights and dropout seeds a function of `seed`, and leaves no trace.
 
     Keras draws the seed of every initialiser and of every dropout layer that was given none from
@@ -163,18 +163,33 @@ def build(
     if seed is not None:
         check_count("seed", seed, at_least=0)
     if isinstance(family, KerasFile):
-        return _fitting(load(family.path, imports=imports), family.path, shape, num_classes)
+        model = load(family.path, imports=imports)
+        check_fits(model, family.path, shape, num_classes)
+        return model
     own = family.own_rescale(shape)
     scale, offset = own or _check_rescale((1.0, 0.0) if rescale is None else rescale, shape[-1])
-    with _seeded(seed):
+    with seeded(seed):
         inputs = keras.Input(shape, name="x")
         x = keras.layers.Rescaling(scale, offset, name="normalization")(inputs)
         outputs = family.logits(family.features(x), num_classes)
         return keras.Model(inputs, outputs, name=_model_name(spec))
 
 
-def _fitting(model: keras.Model, path: Path, shape: tuple, num_classes: int) -> keras.Model:
-    """Returns `model` if it takes one input of that shape and gives that many outputs."""
+def check_fits(
+    model: keras.Model, path: Path, input_shape: Sequence[int], num_classes: int
+) -> None:
+    """Refuses a model of other data.
+
+    Args:
+        model: Any model with a graph.
+        path: Its file, for the error.
+        input_shape: Shape of one example, without the batch.
+        num_classes: How many logits it must give.
+
+    Raises:
+        InputError: If it does not take one input of that shape and give that many outputs.
+    """
+    shape = tuple(input_shape)
     got, given = model.input_shape, model.output_shape
     one = isinstance(got, tuple) and isinstance(given, tuple) and len(given) == 2
     if not one or len(got) != len(shape) + 1 or given[1] != num_classes:
@@ -186,7 +201,6 @@ def _fitting(model: keras.Model, path: Path, shape: tuple, num_classes: int) -> 
             f"{path}: must take {shape} and give {num_classes} logits, as the data need. It takes"
             f" {got} and gives {given} (the first number is the batch)."
         )
-    return model
 
 
 def _model_name(spec: str) -> str:

@@ -131,37 +131,37 @@ class EnsembleManifest(Record):
 
 
 class SystemResult(Record):
-    """How good a system is on the test split; one entry per seed.
+    """How good a system is on the split that is judged; one entry per seed.
 
     Attributes:
         name: Short name.
         title: For people.
-        accuracy: Top-1, share of the test split, 0..1.
+        accuracy: Top-1, share of the split, 0..1.
         conditional: Top-1 on the examples of classes that specialists cover, the answer chosen
-            among those classes (Table 3 of the paper).
+            among those classes (Table 3 of the paper); None where there is no such example.
         within: The same set by set: examples of each set, answer chosen within it; mean over all
-            pairs of an example and a set that covers it.
+            pairs of an example and a set that covers it; None likewise.
         relative: Change of top-1 against the generalist, relative to it, its interval over the
             seeds of training; None where the generalist has no example right.
-        gain: Change of top-1 against the generalist, share of the test split, mean of the seeds;
+        gain: Change of top-1 against the generalist, share of the split, mean of the seeds;
             its interval is over the examples, the pairs of right and wrong answers.
     """
 
     name: str
     title: str
     accuracy: tuple[float, ...]
-    conditional: tuple[float, ...]
-    within: tuple[float, ...]
+    conditional: tuple[float | None, ...]
+    within: tuple[float | None, ...]
     relative: IntervalRecord | None
     gain: IntervalRecord
 
 
 class CoverageRow(Record):
-    """Table 4: test examples whose class is covered by so many specialists, over all seeds.
+    """Table 4: examples whose class is covered by so many specialists, over all seeds.
 
     Attributes:
         specialists: How many cover the class.
-        examples: Test examples of such classes.
+        examples: Examples of such classes.
         generalist: Right answers of the generalist, share of these examples.
         ensemble: Right answers with the specialists, mean over the seeds.
         change: (ensemble - generalist) / generalist; None where the generalist has none right.
@@ -181,7 +181,7 @@ class ClassRow(Record):
         class_id: Its number.
         name: Its name.
         sets: The specialists that cover it.
-        generalist: Its test accuracy by the generalist.
+        generalist: Share of its examples that the generalist has right.
         ensemble: With the specialists, mean over the seeds.
     """
 
@@ -197,7 +197,8 @@ class SpecialistsReport(Record):
 
     Attributes:
         source: The data spec.
-        examples: Test examples.
+        split: What was judged: `test`, or `validation`, by which the sets are chosen.
+        examples: Examples of the split.
         class_sets: The sets.
         left_alone: Classes that no specialist covers.
         systems: Table 3: the first is the generalist.
@@ -207,6 +208,7 @@ class SpecialistsReport(Record):
     """
 
     source: str
+    split: Literal["test", "validation"] = "test"
     examples: int
     class_sets: tuple[tuple[int, ...], ...]
     left_alone: tuple[int, ...]

@@ -36,6 +36,7 @@ def render(record: SpecialistsReport | StudyRecord) -> str:
     return environment.get_template("specialists.html").render(
         report=report,
         study=study,
+        split=report.split if study is None else study.split,
         kept=[] if study is None else _kept(study),
         systems=[_row(system) for system in report.systems],
         clusters=[[(i, names.get(i, str(i))) for i in ids] for ids in report.class_sets],
@@ -86,7 +87,9 @@ def _row(system: SystemResult) -> dict[str, str]:
     }
 
 
-def _mean(values: tuple[float, ...]) -> str:
+def _mean(values: tuple[float | None, ...]) -> str:
+    if None in values:
+        return ""
     interval = mean_interval([100 * value for value in values])
     if interval.n == 1:
         return f"{interval.value:.2f}"

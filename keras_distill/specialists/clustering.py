@@ -17,7 +17,7 @@ class ClassSets:
     """The class sets of a group of specialists.
 
     Attributes:
-        sets: M arrays of class ids, ascending; sets may overlap.
+        sets: M arrays of class ids, in the order of a specialist's logits; sets may overlap.
         num_classes: N.
     """
 

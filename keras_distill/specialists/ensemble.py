@@ -79,6 +79,10 @@ class SpecialistEnsemble(Teacher):
             raise bad("top", f"be at most the number of classes, {class_sets.num_classes}", top)
         self.tol = check_tol(tol)
         self.corrections = list(corrections or [None] * len(self.specialists))
+        if len(self.corrections) != len(self.specialists):
+            raise bad(
+                "corrections", f"have one entry per specialist ({len(specialists)})", corrections
+            )
         self.name = f"generalist and {len(self.specialists)} specialists"
         self.output_shapes = (None, class_sets.num_classes)
         self.input_shapes = self.generalist.input_shapes
@@ -131,9 +135,6 @@ class SpecialistEnsemble(Teacher):
     def predict(self, x: Any) -> np.ndarray:
         """log q of a NumPy batch, float32 `(B, N)`."""
         return self._function(tf.nest.map_structure(tf.convert_to_tensor, x)).numpy()
-
-    def check_values(self, logits: Any) -> None:
-        """Nothing to refuse: `outputs` gives logarithms of probabilities, made here."""
 
     def fingerprint(self) -> str | None:
         """SHA-256 of all parts' fingerprints, the sets and the settings; None if one has none."""

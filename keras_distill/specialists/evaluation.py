@@ -113,13 +113,18 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((scores.argmax(axis=1) == labels).mean())
 
 
-def conditional_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets) -> float:
+def conditional_accuracy(
+    scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets
+) -> float | None:
     """Accuracy on the examples of covered classes, the answer chosen among these classes.
 
     Args:
         scores: `(n, N)` probabilities or logits.
         labels: int `(n,)`.
         class_sets: The sets; their union is what is covered.
+
+    Returns:
+        In 0..1; None where no example is of a covered class.
 
     Example:
         >>> scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
@@ -129,10 +134,10 @@ def conditional_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: Cla
     covered = np.flatnonzero(class_sets.coverage)
     rows = np.isin(labels, covered)
     answers = covered[scores[rows][:, covered].argmax(axis=1)]
-    return float((answers == labels[rows]).mean())
+    return float((answers == labels[rows]).mean()) if rows.any() else None
 
 
-def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets) -> float:
+def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets) -> float | None:
     """Accuracy inside the sets: of each set's examples, the answer chosen within the set.
 
     The mean over all pairs of an example and a set that holds its class.
@@ -141,6 +146,9 @@ def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSet
         scores: `(n, N)` probabilities or logits.
         labels: int `(n,)`.
         class_sets: The sets.
+
+    Returns:
+        In 0..1; None where no example is of a covered class.
 
     Example:
         >>> scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
@@ -151,7 +159,8 @@ def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSet
     for ids in class_sets.sets:
         rows = np.isin(labels, ids)
         right.append(ids[scores[rows][:, ids].argmax(axis=1)] == labels[rows])
-    return float(np.concatenate(right).mean())
+    pairs = np.concatenate(right)
+    return float(pairs.mean()) if pairs.size else None
 
 
 def judge(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._checks import InputError
+from keras_distill._checks import InputError, bad
 from keras_distill.specialists import _solver
 from keras_distill.specialists._bins import Bins, check_class_sets
 
@@ -19,25 +19,35 @@ def combine(
     *,
     tol: float,
 ) -> tf.Tensor:
-    """See `inference.combine`. Shapes are checked when the graph is built, values are not."""
+    """See `inference.combine`. Shapes are checked when the graph is built, values are not.
+
+    Raises:
+        InputError: If a shape does not fit, or `active` is not bool.
+    """
     given = tf.convert_to_tensor(generalist_probs)
     bins = Bins.of(class_sets, given.shape[-1])
     specialists = _check_shapes(specialist_probs, bins)
     generalist = _normalised(given)
     if active is None:
-        active = tf.ones([tf.shape(given)[0], len(specialists)], tf.float64)
-    active = tf.cast(active, tf.float64)
+        active = tf.ones([tf.shape(given)[0], len(specialists)], tf.bool)
+    active = _check_active(tf.convert_to_tensor(active), given.shape[0], len(specialists))
     outside = tf.constant(bins.outside)
     known, problem = _state(generalist, specialists, active, bins)
     q = _solve(generalist, problem, outside, bins, tol)
     probs = _spread(q, known, problem[0], bins)
     probs /= tf.reduce_sum(probs, axis=1, keepdims=True)
-    return tf.cast(probs, given.dtype)
+    return tf.cast(probs, given.dtype if given.dtype.is_floating else tf.float64)
 
 
 def active_by_top(generalist_probs: tf.Tensor, class_sets: Sequence[Any], n: int) -> tf.Tensor:
-    """See `inference.active_by_top`."""
+    """See `inference.active_by_top`.
+
+    Raises:
+        InputError: If n is more than the number of classes.
+    """
     classes = generalist_probs.shape[-1]
+    if n > classes:
+        raise bad("n", f"be at most the number of classes, {classes}", n)
     sets = check_class_sets(class_sets, classes)
     inside = np.zeros((classes, len(sets)), bool)
     for m, ids in enumerate(sets):
@@ -54,6 +64,15 @@ def _check_shapes(specialists: Sequence[Any], bins: Bins) -> list[tf.Tensor]:
             f"`specialist_probs` must have {wanted} columns (|S|+1 each). Received: {widths}"
         )
     return [_normalised(tf.convert_to_tensor(probs)) for probs in specialists]
+
+
+def _check_active(active: tf.Tensor, rows: int | None, count: int) -> tf.Tensor:
+    if active.dtype != tf.bool or not active.shape.is_compatible_with((rows, count)):
+        raise InputError(
+            f"`active` must be bool of shape ({rows or 'B'}, {count})."
+            f" Received: {active.dtype.name} {active.shape}"
+        )
+    return tf.cast(active, tf.float64)
 
 
 def _normalised(probs: tf.Tensor) -> tf.Tensor:

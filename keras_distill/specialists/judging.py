@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import data, models
-from keras_distill._checks import InputError, check_choice
+from keras_distill._checks import InputError, bad, check_choice
 from keras_distill.data import Splits
 from keras_distill.data.streams import labels_of
 from keras_distill.records.specialists import SpecialistsRecipe, SpecialistsReport
-from keras_distill.specialists.ensemble import SpecialistEnsemble
+from keras_distill.specialists.ensemble import GENERALIST, SpecialistEnsemble
 from keras_distill.specialists.evaluation import (
     Answers,
     class_rows,
@@ -70,7 +70,8 @@ def report_on(
         imports: Modules that register custom layers.
 
     Raises:
-        InputError: If a folder is none, or they differ in generalist or class sets.
+        InputError: If a folder is none, they differ in generalist or class sets, one is given
+            twice, or a net is of other data.
     """
     check_choice("split", split, ("test", "validation"))
     recipe = recipe_of(folders[0], source=source, data_dir=data_dir)
@@ -83,7 +84,18 @@ def report_on(
                 f"{folder} must have the generalist and the class sets of {folders[0]}: folders are"
                 " seeds of one training."
             )
+    if len({ensemble.fingerprint() for ensemble in ensembles}) < len(ensembles):
+        raise bad("folders", "be different trainings", [str(folder) for folder in folders])
     splits = data.load(recipe.source, data_dir=recipe.data_dir)
+    shape, classes = splits.input_shape, splits.num_classes
+    models.check_fits(first.generalist.model, Path(folders[0]) / GENERALIST, shape, classes)
+    judged = [
+        (
+            Path(net),
+            models.build(Path(net), input_shape=shape, num_classes=classes, imports=imports),
+        )
+        for net in nets
+    ]
     examples = getattr(splits, split)
     labels, sets = labels_of(examples), first.class_sets
     answers = [Answers.of(ensemble, examples) for ensemble in ensembles]
@@ -93,11 +105,12 @@ def report_on(
         judge("generalist", "generalist", [generalist], labels, sets, generalist),
         judge("specialists", title, together, labels, sets, generalist),
     ]
-    for net in nets:
-        scores = logits_on(as_teacher(models.load(net, imports=imports)), examples)
-        systems.append(judge(Path(net).stem, Path(net).name, [scores], labels, sets, generalist))
+    for path, net in judged:
+        scores = logits_on(as_teacher(net), examples)
+        systems.append(judge(path.stem, path.name, [scores], labels, sets, generalist))
     return SpecialistsReport(
         source=recipe.source,
+        split=split,
         examples=len(labels),
         class_sets=tuple(tuple(ids) for ids in sets.lists()),
         left_alone=tuple(sets.left_alone.tolist()),

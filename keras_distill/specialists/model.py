@@ -14,8 +14,7 @@ from keras_distill.specialists._bins import check_class_sets
 from keras_distill.teachers import Teacher, as_teacher
 
 HEAD = "logits"
-# What may stand behind the head: its softmax, which a specialist does without.
-_SOFTMAX = (keras.layers.Softmax, keras.layers.Activation)
+_AT_THE_END = (keras.activations.linear, keras.activations.softmax)
 
 
 def build_specialist(
@@ -45,7 +44,7 @@ def build_specialist(
         >>> build_specialist(generalist, [1, 3]).output_shape
         (None, 3)
     """
-    head = _find_head(generalist)
+    head = find_head(generalist)
     (ids,) = check_class_sets([class_ids], head.units)
     copy = keras.models.clone_model(generalist)
     copy.set_weights(generalist.get_weights())
@@ -63,7 +62,19 @@ def build_specialist(
     return specialist
 
 
-def _find_head(generalist: keras.Model) -> keras.layers.Dense:
+def find_head(generalist: keras.Model) -> keras.layers.Dense:
+    """The Dense layer whose rows become a specialist's.
+
+    Args:
+        generalist: See `build_specialist`.
+
+    Raises:
+        InputError: If it is no built functional or Sequential model that ends in such a layer.
+
+    Example:
+        >>> find_head(keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="d")])).name
+        'd'
+    """
     if not isinstance(generalist, keras.Function | keras.Sequential) or not generalist.built:
         raise InputError(
             "`generalist` must be a built functional or Sequential model, so that its body can be"
@@ -71,17 +82,25 @@ def _find_head(generalist: keras.Model) -> keras.layers.Dense:
         )
     outputs = keras.tree.flatten(generalist.outputs)
     layer, node = outputs[0]._keras_history[0], outputs[0]._keras_history[1]
-    if isinstance(layer, _SOFTMAX):
+    allowed = _AT_THE_END
+    if _is_left_off(layer):
         layer = layer._inbound_nodes[node].input_tensors[0]._keras_history[0]
-    activation = getattr(layer, "activation", None)
-    linear = activation in (keras.activations.linear, keras.activations.softmax)
-    if len(outputs) != 1 or not isinstance(layer, keras.layers.Dense) or not linear:
+        allowed = (keras.activations.linear,)
+    fits = isinstance(layer, keras.layers.Dense) and layer.activation in allowed
+    if len(outputs) != 1 or not fits:
         raise InputError(
             "`generalist` must end in one Dense layer, without activation or with softmax; its rows"
             f" become the specialist's. Received: a model that ends in {layer.name!r}"
             f" ({type(layer).__name__})"
         )
     return layer
+
+
+def _is_left_off(layer: keras.Layer) -> bool:
+    """Whether it is the softmax of the head, or casts its logits; a specialist does without."""
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation in _AT_THE_END
+    return isinstance(layer, keras.layers.Softmax)
 
 
 def dustbin_correction(labels: Any, class_ids: Sequence[int], share: float = 0.5) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import _checks
+from keras_distill._checks import bad
 from keras_distill.data.augment import Augmentation
 from keras_distill.data.batching import read_ahead
 from keras_distill.data.streams import labels_of, select
@@ -60,7 +61,8 @@ def specialist_stream(
         labels: int `(n,)`, the labels of `train` where they are at hand; None: read from it.
 
     Raises:
-        InputError: If S is not a set of classes, or the data lack examples of S or of the rest.
+        InputError: If S is not a set of classes, the data lack examples of S or of the rest, or
+            some of them are unlabelled.
 
     Example:
         >>> examples = np.zeros((40, 1)), np.arange(40) % 4
@@ -75,6 +77,14 @@ def specialist_stream(
     (ids,) = check_class_sets([class_ids], num_classes)
     _checks.check_count("batch_size", batch_size)
     labels = labels_of(train) if labels is None else np.asarray(labels)
+    strange = labels[(labels < 0) | (labels >= num_classes)]
+    if strange.size:
+        raise bad(
+            "labels",
+            f"be class ids in 0..{num_classes - 1}",
+            np.unique(strange).tolist(),
+            "Leave unlabelled examples (-1) out.",
+        )
     correction = dustbin_correction(labels, ids, share)
     inside = np.isin(labels, ids)
     indexed = train.enumerate()

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import _files, _jobs, data, models
-from keras_distill._checks import GateError
+from keras_distill._checks import GateError, bad
 from keras_distill._jobs import Job
 from keras_distill.data import Splits
 from keras_distill.data.augment import Augmentation
@@ -25,7 +25,12 @@ from keras_distill.records.specialists import (
 )
 from keras_distill.specialists.clustering import ClassSets, confusable_sets
 from keras_distill.specialists.ensemble import GENERALIST, SpecialistEnsemble, write_manifest
-from keras_distill.specialists.model import BinnedTeacher, add_to_dustbin, build_specialist
+from keras_distill.specialists.model import (
+    BinnedTeacher,
+    add_to_dustbin,
+    build_specialist,
+    find_head,
+)
 from keras_distill.specialists.stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller
@@ -53,7 +58,7 @@ def train_specialist(
         class_ids: S.
         training: How; None: the defaults.
         num_classes: N.
-        seed: Of the order of the data.
+        seed: Of the order of the data, and of the generalist's dropout masks.
         labels: int `(n,)`: the labels of `train` where they are at hand.
 
     Returns:
@@ -85,7 +90,8 @@ def train_specialist(
         augment=augment,
         labels=labels,
     )
-    specialist = build_specialist(generalist, class_ids, correction=stream.correction)
+    with models.seeded(seed):
+        specialist = build_specialist(generalist, class_ids, correction=stream.correction)
     # Of the same layers, so that the specialist itself stays without optimizer.
     trainer = keras.Model(specialist.input, specialist.output)
     if training.alpha > 0:
@@ -242,11 +248,10 @@ def train(
         GateError: If a specialist could not be trained. The others are kept.
     """
     out = _files.check_output(out, overwrite=overwrite)
-    generalist = models.load(recipe.generalist, imports=imports)
     splits, _ = _cached_splits(recipe.source, recipe.data_dir)
+    generalist = _checked_generalist(recipe, splits, imports)
     work = out.with_name(out.name + ".unfinished")
     parts = work / "parts"
-    parts.mkdir(parents=True, exist_ok=True)
     probs = _predictions(generalist, splits.validation, recipe.cluster_temperature)
     class_sets = confusable_sets(
         probs, recipe.clusters, size=recipe.size, even=recipe.even, seed=recipe.cluster_seed
@@ -266,9 +271,24 @@ def train(
         for file in files:
             shutil.copyfile(parts / file.name, file)
         write_manifest(folder, files, class_sets, recipe.top, corrections)
-        recipe.save(folder / "recipe.toml")
+        # TOML has no None; where all classes count, all specialists answer too.
+        top = splits.num_classes if recipe.top is None else recipe.top
+        recipe.model_copy(update={"top": top}).save(folder / "recipe.toml")
     shutil.rmtree(work)
     return SpecialistEnsemble.load(out, imports=imports)
+
+
+def _checked_generalist(
+    recipe: SpecialistsRecipe, splits: Splits, imports: Sequence[str]
+) -> keras.Model:
+    """The generalist, if it fits the data and the recipe: a mistake shows before any training."""
+    path, classes = Path(recipe.generalist), splits.num_classes
+    generalist = models.load(path, imports=imports)
+    find_head(generalist)
+    models.check_fits(generalist, path, splits.input_shape, classes)
+    if recipe.top is not None and recipe.top > classes:
+        raise bad("top", f"be at most the number of classes, {classes}", recipe.top)
+    return generalist
 
 
 def _predictions(

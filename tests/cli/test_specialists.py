@@ -1,6 +1,7 @@
 """`keras-distill specialists` on digits: train, evaluate, distil back."""
 
 import json
+import shutil
 
 import keras
 import pytest
@@ -26,6 +27,19 @@ def folder(tmp_path_factory):
     model.save(place / "generalist.keras")
     assert main(_train(place)) == 0
     return place
+
+
+@pytest.fixture(scope="module")
+def wrong_inputs(folder):
+    """Files that do not fit, beside those that do."""
+    for name, units, head in [("five", 5, "linear"), ("relu", 10, "relu")]:
+        layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Activation(head)]
+        keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(folder / f"{name}.keras")
+    (folder / "flat.toml").write_text('generalist = "a.keras"\nsource = "digits"\ntraining = 3\n')
+    shutil.copytree(folder / "out", folder / "damaged")
+    (folder / "damaged" / "ensemble.json").write_text('{"format": ')
+    shutil.copytree(folder / "out", folder / "cut")
+    (folder / "cut" / "ensemble.json").unlink()
 
 
 def _train(place, *more):
@@ -67,7 +81,22 @@ def test_distill_then_evaluate(folder, capsys):
     capsys.readouterr()
     argv = ["specialists", "evaluate", ensemble, "--overwrite", "--split", "validation", "--json"]
     assert main(argv) == 0
-    assert json.loads(capsys.readouterr().out)["examples"] == 130
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["examples"] == 130 and shown["split"] == "validation"
+    html = (folder / "out" / "evaluation.html").read_text()
+    assert "130 examples of the validation split" in html and "class sets and settings" in html
+
+
+def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
+    net = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    )
+    net.save(folder / "sequential.keras")
+    out, back = str(folder / "of-sequential"), str(folder / "one-again.keras")
+    more = ["--generalist", str(folder / "sequential.keras"), "--epochs", "1", "-o", out]
+    assert main(_train(folder, *more)) == 0
+    assert main(["specialists", "distill", out, "-o", back, "--epochs", "1"]) == 0
+    assert models.load(back).output_shape == (None, 10)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +121,49 @@ def test_distill_then_evaluate(folder, capsys):
             "`even` must stand beside a `size`",
         ),
         (["train", "--generalist", "g", "--data", "d", "--alpha", "2", "-o", "x"], "alpha"),
+        (
+            ["train", "--generalist", "{place}/five.keras", "--data", "digits", "-o", "{place}/x"],
+            "must take (8, 8, 1) and give 10 logits",
+        ),
+        (
+            ["train", "--generalist", "{place}/relu.keras", "--data", "digits", "-o", "{place}/x"],
+            "must end in one Dense layer",
+        ),
+        (
+            [
+                "train", "--generalist", "{place}/generalist.keras", "--data", "digits",
+                "--top", "11", "-o", "{place}/x",
+            ],
+            "`top` must be at most the number of classes, 10",
+        ),
+        (
+            [
+                "train", "--generalist", "{place}/generalist.keras", "--data", "digits",
+                "--backend", "nobody", "--clusters", "2", "-o", "{place}/x",
+            ],
+            "`backend` must be one of",
+        ),
+        (["train", "{place}/flat.toml", "--epochs", "1", "-o", "{place}/x"], "`training` must"),
+        (["evaluate", "{place}/out", "-o", "{place}/x.html"], "must end in .json"),
+        (
+            ["evaluate", "{place}/out", "{place}/out", "-o", "{place}/x.json"],
+            "must be different trainings",
+        ),
+        (
+            ["evaluate", "{place}/out", "--net", "{place}/five.keras", "-o", "{place}/x.json"],
+            "must take (8, 8, 1) and give 10 logits",
+        ),
+        (
+            ["evaluate", "{place}/out", "--data", "mnist1d", "-o", "{place}/x.json"],
+            "must take (40,) and give 10 logits",
+        ),
+        (["evaluate", "{place}/damaged", "-o", "{place}/x.json"], "ensemble.json"),
+        (["distill", "{place}/damaged", "-o", "{place}/x.keras"], "ensemble.json"),
+        (["distill", "{place}/cut", "-o", "{place}/x.keras"], "it has no ensemble.json"),
+        (
+            ["distill", "{place}/out", "--student", "nothing", "-o", "{place}/x.keras"],
+            "no model 'nothing'",
+        ),
         (["evaluate", "{place}"], "holds no trained specialists"),
         (["evaluate", "{place}/out", "-o", "{place}/x.json", "--split", "all"], "test, validation"),
         (["distill", "{place}", "-o", "{place}/x.keras"], "holds no trained specialists"),
@@ -100,9 +172,13 @@ def test_distill_then_evaluate(folder, capsys):
         (["sing"], "No such command"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_line_and_exit_2(folder, capsys, argv, message):
+def test_a_mistake_is_one_line_and_exit_2_and_leaves_nothing(
+    folder, wrong_inputs, capsys, argv, message
+):
+    before = set(folder.rglob("*"))
     argv = [part.format(place=folder) for part in argv]
     assert main(["specialists", *argv]) == 2
+    assert set(folder.rglob("*")) == before
     shown = capsys.readouterr()
     assert message in shown.err and shown.out == ""
     assert shown.err.count("\n") == 1

@@ -6,9 +6,11 @@ import pytest
 
 from keras_distill._checks import GateError, InputError
 from keras_distill.experiments import specialist_nets
+from keras_distill.experiments.specialist_tables import Tables
 from keras_distill.experiments.specialists import SpecialistsRun
 from keras_distill.records.specialists_study import SpecialistsStudy, StudyRecord
 from keras_distill.report import specialists as page
+from keras_distill.specialists import random_sets
 
 STUDY = SpecialistsStudy.parse(
     {
@@ -60,6 +62,15 @@ def test_a_study_from_the_first_piece_to_the_page(tmp_path):
     assert html.count("data:image/png") == sum(map(len, record.report.class_sets))
     assert not re.search(r"""(src|href)=["'](?!data:)""", html) and "<script" not in html
     assert "validation split" in html and len(page.lines(record.report)) == 14
+
+    # What other settings left in the folder is not taken for what these ask for.
+    fewer = STUDY.model_copy(update={"members": 0, "seeds": 1})
+    run = SpecialistsRun(fewer, tmp_path / "work", tmp_path / "fewer", backend="in-turn")
+    left = {s.name: len(s.accuracy) for s in run.tables("validation").report.systems}
+    assert "plain" not in left and left["specialists"] == left["longer"] == 1
+    renamed = random_sets(run.class_sets(), seed=5)
+    with pytest.raises(InputError, match="No specialists"):
+        Tables(STUDY, tmp_path / "work", renamed, "validation").record({})
 
     ended.clear()
     again = SpecialistsRun(

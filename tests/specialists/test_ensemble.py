@@ -183,6 +183,8 @@ def test_parts_that_do_not_fit_are_named(parts):
         SpecialistEnsemble(generalist, specialists, ClassSets(SETS.sets, 11))
     with pytest.raises(InputError, match="`top`"):
         SpecialistEnsemble(generalist, specialists, SETS, top=11)
+    with pytest.raises(InputError, match="`corrections` must have one entry per specialist"):
+        SpecialistEnsemble(generalist, specialists, SETS, corrections=[1.0])
     with pytest.raises(InputError, match="ClassSets"):
         SpecialistEnsemble(CallableTeacher(lambda x: x), specialists, SETS.lists())
     with pytest.raises(InputError, match="Only Keras models"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from keras_distill.records.specialists import SystemResult
 from keras_distill.specialists import ClassSets, arithmetic_mean, combine
 from keras_distill.specialists.evaluation import (
     Answers,
@@ -97,3 +98,10 @@ def test_calibrated_answers_undo_what_was_overdone():
     mended = overdone.calibrated(overdone, labels)
     np.testing.assert_allclose(mended.combined(), right.combined(), atol=0.02)
     assert np.abs(overdone.combined() - right.combined()).max() > 0.3
+
+
+def test_where_no_example_is_covered_there_is_no_conditional_accuracy():
+    labels = np.array([3, 4])
+    row = judge("one", "one", [EYE[[3, 4]]], labels, SETS, EYE[[3, 3]])
+    assert row.conditional == (None,) and row.within == (None,)
+    assert SystemResult.parse(row.model_dump_json(), source="test") == row

@@ -242,6 +242,22 @@ def test_no_specialists_in_tensorflow():
     np.testing.assert_allclose(combine(generalist, [], []), generalist)
 
 
+@pytest.mark.parametrize(
+    "active", [np.ones((1, 2), bool), np.ones((4, 3), bool), np.full((4, 2), 0.5)]
+)
+def test_tensorflow_refuses_an_active_that_does_not_fit(active):
+    generalist, half = tf.fill([4, 3], tf.constant(1 / 3, tf.float64)), np.full((4, 2), 0.5)
+    with pytest.raises(InputError, match=r"`active` must be bool of shape \(4, 2\)"):
+        combine(generalist, [half, half], [[0], [1]], active)
+
+
+def test_whole_numbers_are_combined_in_float64():
+    specialist = np.array([[0.5, 0.5]])
+    for one in (np.array([[1, 0, 0]]), tf.constant([[1, 0, 0]])):
+        q = combine(one, [specialist], [[0]])
+        np.testing.assert_allclose(q, [[0.75, 0.125, 0.125]], atol=1e-6)
+
+
 def test_active_by_top_n():
     probs = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]])
     sets = [[0], [1, 2], [3]]
@@ -294,5 +310,7 @@ def test_bad_input_is_named(change, message):
 def test_active_by_top_refuses_more_than_there_are():
     with pytest.raises(InputError, match="`n` must"):
         active_by_top(np.ones((1, 3)) / 3, [[0]], 4)
+    with pytest.raises(InputError, match="`n` must"):
+        active_by_top(tf.ones((1, 3)) / 3, [[0]], 4)
     with pytest.raises(InputError, match="`n` must"):
         active_by_top(np.ones((1, 3)) / 3, [[0]], 0)

@@ -43,6 +43,9 @@ def randomised(model):
         lambda: keras.Sequential(
             [keras.Input((4,)), keras.layers.Dense(5), keras.layers.Activation("softmax")]
         ),
+        lambda: keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(5), keras.layers.Activation("linear")]
+        ),
     ],
 )
 def test_class_logits_are_the_generalists(make):
@@ -77,6 +80,18 @@ def test_correction_is_taken_off_and_added_again():
         (
             lambda: keras.Sequential(
                 [keras.Input((4,)), keras.layers.Dense(5), keras.layers.Dropout(0.1)]
+            ),
+            "end in one Dense",
+        ),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((4,)), keras.layers.Dense(5), keras.layers.Activation("sigmoid")]
+            ),
+            "end in one Dense",
+        ),
+        (
+            lambda: keras.Sequential(
+                [keras.Input((4,)), keras.layers.Dense(5, "softmax"), keras.layers.Softmax()]
             ),
             "end in one Dense",
         ),

@@ -70,3 +70,10 @@ def test_data_without_s_are_refused():
         specialist_stream(train(), [4], num_classes=6)
     with pytest.raises(InputError, match="different class ids"):
         specialist_stream(train(), [9], num_classes=4)
+
+
+def test_unlabelled_examples_are_refused():
+    labels = np.where(np.arange(200) % 7 == 0, -1, LABELS)
+    data = tf.data.Dataset.from_tensor_slices((X, labels))
+    with pytest.raises(InputError, match=r"`labels` must be class ids in 0..3.*\[-1\].*unlabelled"):
+        specialist_stream(data, [2], num_classes=4)

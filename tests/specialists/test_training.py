@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_distill import _jobs, models
 from keras_distill._checks import GateError, InputError
@@ -133,3 +134,25 @@ def test_another_generalist_makes_other_jobs(generalist_file, tmp_path):
     )
     assert len({one, two, three}) == 3
     assert isinstance(module.jobs_for(generalist_file, asked, sets, tmp_path)[0], _jobs.Job)
+
+
+def test_the_seed_makes_the_dropout_masks_too():
+    inputs = keras.Input((2,))
+    x = keras.layers.Dropout(0.5)(keras.layers.Dense(8, "relu")(inputs))
+    generalist = keras.Model(inputs, keras.layers.Dense(4)(x))
+    x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((x, np.arange(64) % 4))
+    settings = SpecialistTraining(epochs=2, batch_size=16)
+    one, again = (
+        train_specialist(generalist, data, [0, 3], settings, num_classes=4, seed=1)[0]
+        for _ in range(2)
+    )
+    for a, b in zip(one.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_recipe_in_which_all_have_a_say_is_kept_as_such(generalist_file, tmp_path):
+    """TOML has no None, and a `top` that is left out means 1."""
+    ensemble = train(recipe(generalist_file, clusters=2, top=None), tmp_path / "out")
+    kept = SpecialistsRecipe.load(tmp_path / "out" / "recipe.toml")
+    assert ensemble.top is None and kept.top == 10
