@@ -41,13 +41,20 @@ class Tables:
         work: Its working folder.
         class_sets: Its clusters.
         split: `test` or `validation`.
+        even_sets: Those of the ablation with even sets; None: there is none.
     """
 
     def __init__(
-        self, study: SpecialistsStudy, work: Path, class_sets: ClassSets, split: str
+        self,
+        study: SpecialistsStudy,
+        work: Path,
+        class_sets: ClassSets,
+        split: str,
+        even_sets: ClassSets | None = None,
     ) -> None:
         self.split = check_choice("split", split, ("test", "validation"))
-        self.study, self.work, self.sets = study, work, class_sets
+        self.study, self.work = study, work
+        self.sets, self.even_sets = class_sets, even_sets
         self.splits = splits_of(study.source, study.data_dir)
         self.examples = getattr(self.splits, split)
         self.labels = labels_of(self.examples)
@@ -138,6 +145,7 @@ class Tables:
         everywhere = [replace(a, top=None).combined() for a in answers] if top else []
         uncorrected = [a.combined(corrected=False) for a in answers]
         mean = [a.combined(mean=True) for a in answers]
+        even = self._variant("even", self.even_sets) if self.even_sets else []
         randomised = self._variant("random", random_sets(self.sets, seed=0))
         many = [Answers.merged(answers).combined()] if len(answers) > 1 else []
         found = [
@@ -158,6 +166,7 @@ class Tables:
             ("hard", "without the generalist's soft targets", self._variant("hard", self.sets)),
             ("soft", "with the generalist's soft targets", self._variant("soft", self.sets)),
             ("random", "random class sets", randomised),
+            ("even", "class sets that share the classes out evenly", even),
             ("back", f"distilled back into {self.study.model}", self._one_net("back")),
             ("self", f"control: generalist into {self.study.model}", self._one_net("self")),
         ]

@@ -100,12 +100,20 @@ class SpecialistsRun:
 
         They are written down, so that a study goes on with the sets that it began with.
         """
+        return self._class_sets(self.study.even)
+
+    def even_sets(self) -> ClassSets | None:
+        """Clusters that share the classes out evenly; None where `class_sets` are no others."""
+        study = self.study
+        return None if study.size is None or study.even else self._class_sets(even=True)
+
+    def _class_sets(self, even: bool) -> ClassSets:
         study = self.study
         how = [
             _files.sha256(self.generalist),
             study.clusters,
             study.size,
-            study.even,
+            even,
             study.cluster_temperature,
         ]
         key = hashlib.sha256(json.dumps(how).encode()).hexdigest()[:16]
@@ -114,7 +122,7 @@ class SpecialistsRun:
         if not path.exists():
             logits = logits_on(as_teacher(models.load(self.generalist)), splits.validation)
             probs = softmax(logits / study.cluster_temperature)
-            found = confusable_sets(probs, study.clusters, size=study.size, even=study.even, seed=0)
+            found = confusable_sets(probs, study.clusters, size=study.size, even=even, seed=0)
             _files.write_json(path, found.lists())
         return ClassSets(tuple(json.loads(path.read_text())), splits.num_classes)
 
@@ -127,7 +135,8 @@ class SpecialistsRun:
         Raises:
             InputError: If the generalist or its specialists are not trained.
         """
-        record = Tables(self.study, self.work, self.class_sets(), split).record(self.seconds)
+        tables = Tables(self.study, self.work, self.class_sets(), split, self.even_sets())
+        record = tables.record(self.seconds)
         name = "study.json" if split == "test" else f"study-{split}.json"
         self.results.mkdir(parents=True, exist_ok=True)
         record.save(self.results / name, overwrite=True)
@@ -173,8 +182,10 @@ class SpecialistsRun:
         return jobs_for(self.generalist, recipe, sets, self.models, prefix=f"{prefix}-s{seed}")
 
     def _ablations(self, sets: ClassSets) -> list[Job]:
-        """Specialists on random class sets; without the generalist's soft targets, or with."""
+        """Specialists on other class sets; without the generalist's soft targets, or with."""
         jobs = self._specialists(random_sets(sets, seed=0), 0, "random")
+        if even := self.even_sets():
+            jobs += self._specialists(even, 0, "even")
         if self.study.specialist.alpha > 0:
             return jobs + self._specialists(sets, 0, "hard", alpha=0.0)
         return jobs + self._specialists(sets, 0, "soft", alpha=_SOFT_ALPHA)
