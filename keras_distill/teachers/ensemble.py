@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_distill._checks import InputError, bad, check_choice, check_number
 from keras_distill._files import atomic_path, write_json
+from keras_distill.records.specialists import FORMAT as SPECIALISTS
 from keras_distill.teachers.base import Teacher, map_outputs
 from keras_distill.teachers.keras_teacher import KerasTeacher
 
@@ -125,6 +126,12 @@ class TeacherEnsemble(Teacher):
         path = Path(folder) / SETTINGS
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
+            if settings.get("format") == SPECIALISTS:
+                raise InputError(
+                    f"{folder} holds a generalist with specialists. Open it with"
+                    " `specialists.SpecialistEnsemble.load`, or distil it with `keras-distill"
+                    " specialists distill`."
+                )
             count = settings.pop("members")
             members = [Path(folder) / f"member-{i}.keras" for i in range(count)]
             return cls(members, **settings)

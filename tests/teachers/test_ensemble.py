@@ -156,3 +156,9 @@ def test_what_cannot_be_saved_or_loaded(tmp_path):
     (tmp_path / "ensemble.json").write_text('{"members": 1, "weights": null, "other": 2}')
     with pytest.raises(InputError, match=r"ensemble.json: no ensemble that `save` wrote"):
         TeacherEnsemble.load(tmp_path)
+
+
+def test_a_folder_of_specialists_is_told_from_an_ensemble(tmp_path):
+    (tmp_path / "ensemble.json").write_text('{"format": "keras-distill specialists"}')
+    with pytest.raises(InputError, match=r"Open it with `specialists.SpecialistEnsemble.load`"):
+        as_teacher(tmp_path)
