@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import shutil
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from keras_distill.experiments.arms import compile_for
 from keras_distill.experiments.resumable import Progress, Rounds
 from keras_distill.records.specialists_study import BackPart, NetResult, NetTraining
 from keras_distill.specialists import SpecialistEnsemble
+from keras_distill.specialists.training import cached_splits
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller
@@ -27,10 +27,9 @@ from keras_distill.training import Distiller
 _EVALUATION_BATCH = 256
 
 
-@lru_cache(maxsize=1)
 def splits_of(source: str, data_dir: str | None) -> Splits:
-    """The data set; jobs that run in turn share it."""
-    return data.load(source, data_dir=data_dir)
+    """The data set; jobs that run in turn share it with the specialists' jobs."""
+    return cached_splits(source, data_dir)[0]
 
 
 def net_job(

@@ -128,7 +128,7 @@ def train_specialist(
 
 
 @functools.lru_cache(maxsize=1)
-def _cached_splits(source: str, data_dir: str | None) -> tuple[Splits, np.ndarray]:
+def cached_splits(source: str, data_dir: str | None) -> tuple[Splits, np.ndarray]:
     """Splits and training labels: jobs that run in turn share them."""
     splits = data.load(source, data_dir=data_dir)
     return splits, labels_of(splits.train)
@@ -163,7 +163,7 @@ def specialist_job(
         A `SpecialistResult` as plain values.
     """
     del generalist_sha256
-    splits, labels = _cached_splits(source, data_dir)
+    splits, labels = cached_splits(source, data_dir)
     specialist, result = train_specialist(
         models.load(generalist, imports=imports),
         splits.train,
@@ -248,7 +248,7 @@ def train(
         GateError: If a specialist could not be trained. The others are kept.
     """
     out = _files.check_output(out, overwrite=overwrite)
-    splits, _ = _cached_splits(recipe.source, recipe.data_dir)
+    splits, _ = cached_splits(recipe.source, recipe.data_dir)
     generalist = _checked_generalist(recipe, splits, imports)
     work = out.with_name(out.name + ".unfinished")
     parts = work / "parts"
