@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_distill import _files, _machine
+from keras_distill._internal import _files, _machine
 from keras_distill.specialists import combine, objective, solve
-from keras_distill.specialists.references import gradient_descent, lbfgs
+from keras_distill.specialists._references import gradient_descent, lbfgs
 
 MARKS = (50, 90, 99, 99.9, 100)
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)

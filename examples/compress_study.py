@@ -5,7 +5,7 @@
 
 The student is distilled first; then each way starts from that student and trains for the same
 number of epochs, once on hard labels only and once on soft targets: the same examples in the same
-order, the same optimizer and rates. Beside them stand the student as it was, quantised without
+order, the same optimizer and rates. Beside them stand the student as it was, quantized without
 training, and trained on for as long without compression. Judged is the `.tflite` file, on the
 test split. Each cell is a record in the results; the same command goes on where the last one
 stopped. Settings are chosen with `--split validation`, which looks at no test data.
@@ -24,11 +24,12 @@ import keras_distill as kd  # before TensorFlow, so that oneDNN is on
 import keras
 import numpy as np
 
-from keras_distill import _files, _machine, _stats, metrics
-from keras_distill._litert import LiteRTModel
+from keras_distill import metrics
+from keras_distill._internal import _files, _machine, _stats
 from keras_distill.benchmarks import measure_latency
 from keras_distill.compress import compress, count_weights
-from keras_distill.records.compress import CompressCell
+from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.records._compress import CompressCell
 
 ALPHA, TEMPERATURE = 0.9, 4.0
 BATCH = 100
@@ -94,7 +95,7 @@ class Study:
         return -(-int(self.splits.train.cardinality()) // BATCH)
 
     def built(self, spec, seed):
-        """A new network for the data, its normalisation that of the data."""
+        """A new network for the data, its normalization that of the data."""
         return kd.models.build(
             spec,
             input_shape=self.splits.input_shape,
@@ -114,7 +115,7 @@ class Study:
         trainer.fit(batches, epochs=epochs, steps_per_epoch=self.steps, verbose=2)
         return trainer
 
-    def labelled(self, seed, epoch=0):
+    def labeled(self, seed, epoch=0):
         """Batches of (x, y) without end."""
         return kd.data.batches(
             self.splits.train, BATCH, shuffle_seed=seed, epoch=epoch, epochs=None
@@ -130,7 +131,7 @@ class Study:
         saved = self.teaching / "teacher.keras"
         if not saved.exists():
             teacher = self.built(self.teacher, 1000)
-            self.trained(teacher, self.labelled(1000), self.teacher_epochs)
+            self.trained(teacher, self.labeled(1000), self.teacher_epochs)
             with _files.atomic_path(saved) as temporary:
                 teacher.save(temporary)
         return kd.models.load(saved)
@@ -156,21 +157,21 @@ class Study:
                 student.save(temporary)
         return kd.models.load(path)
 
-    def file(self, arm, seed):
+    def file(self, variant, seed):
         """Where the .tflite file of a cell stands."""
-        folder = self.work / f"{arm}-{seed}"
-        quantized = arm.startswith(("qat", "pcqat", "ptq"))
+        folder = self.work / f"{variant}-{seed}"
+        quantized = variant.startswith(("qat", "pcqat", "ptq"))
         return folder / f"student-{'int8' if quantized else 'float32'}.tflite"
 
-    def make(self, arm, seed):
+    def make(self, variant, seed):
         """Trains and exports one cell; returns the seconds its training took."""
-        student, path = self.base(seed), self.file(arm, seed)
+        student, path = self.base(seed), self.file(variant, seed)
         if path.exists():
             return 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
-        way, _, kind = arm.rpartition("-")
+        way, _, kind = variant.rpartition("-")
         if way not in WAYS:
-            precision = arm.removeprefix("ptq-")
+            precision = variant.removeprefix("ptq-")
             calibration = None if precision == BASE else self.splits
             kd.export_tflite(
                 student, path, quantization=precision, calibration=calibration, data=self.splits
@@ -183,7 +184,7 @@ class Study:
     def train_on(self, student, kind, seed, path):
         """What as many epochs more do without compression: the control; returns its seconds."""
         started = time.monotonic()
-        batches = (self.labelled if kind == "hard" else self.softened)(seed + SHIFT)
+        batches = (self.labeled if kind == "hard" else self.softened)(seed + SHIFT)
         trainer = student if kind == "hard" else self.distiller(student)
         self.trained(trainer, batches, self.epochs, self.learning_rate)
         seconds = time.monotonic() - started
@@ -194,7 +195,7 @@ class Study:
         """Compresses into the folder; returns the seconds of all training."""
 
         def batches(epoch):
-            return (self.labelled if kind == "hard" else self.softened)(seed + SHIFT, epoch)
+            return (self.labeled if kind == "hard" else self.softened)(seed + SHIFT, epoch)
 
         done = compress(
             student,
@@ -211,19 +212,19 @@ class Study:
         )
         return sum(step.seconds for step in done.record.steps)
 
-    def cell(self, arm, seed):
+    def cell(self, variant, seed):
         """The record of one cell, made if it is not there."""
-        path = self.results / f"{arm}-{seed}.json"
+        path = self.results / f"{variant}-{seed}.json"
         if path.exists():
             return CompressCell.load(path)
-        seconds = self.make(arm, seed)
-        file = self.file(arm, seed)
+        seconds = self.make(variant, seed)
+        file = self.file(variant, seed)
         x, y = self.judged
         counted = [k for k in count_weights(file) if k.op != "DEPTHWISE_CONV_2D"]
         content = file.read_bytes()
         cell = CompressCell(
             student=self.student,
-            arm=arm,
+            variant=variant,
             seed=seed,
             accuracy=metrics.accuracy(LiteRTModel(file, threads=2).predict(x), y),
             bytes=len(content),
@@ -233,14 +234,14 @@ class Study:
             seconds=seconds,
         )
         cell.save(path)
-        print(f"{arm:16} seed {seed}: {cell.accuracy:.2%}, {cell.gzip_bytes} bytes gzipped")
+        print(f"{variant:16} seed {seed}: {cell.accuracy:.2%}, {cell.gzip_bytes} bytes gzipped")
         return cell
 
-    def latencies(self, arms, seed):
-        """Median milliseconds of a call by arm, all files in turn."""
-        files = {arm: self.file(arm, seed) for arm in arms}
+    def latencies(self, variants, seed):
+        """Median milliseconds of a call by variant, all files in turn."""
+        files = {variant: self.file(variant, seed) for variant in variants}
         timings = measure_latency(files, self.judged[0][:64], runs=100)
-        return {arm: timing.records[0].median_ms for arm, timing in timings.items()}
+        return {variant: timing.records[0].median_ms for variant, timing in timings.items()}
 
 
 def slug(text):
@@ -280,23 +281,23 @@ def table(cells, latency):
     """The study as Markdown."""
     by_arm = {}
     for cell in sorted(cells, key=lambda c: c.seed):
-        by_arm.setdefault(cell.arm, []).append(cell)
-    accuracies = {arm: [c.accuracy for c in found] for arm, found in by_arm.items()}
+        by_arm.setdefault(cell.variant, []).append(cell)
+    accuracies = {variant: [c.accuracy for c in found] for variant, found in by_arm.items()}
     lines = [
         "| way | accuracy, % | lost to float32, points | soft minus hard, points"
         " | won back of the loss | zeros | values per channel | bytes | gzipped | latency, ms |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for arm, found in by_arm.items():
-        way, _, kind = arm.rpartition("-")
+    for variant, found in by_arm.items():
+        way, _, kind = variant.rpartition("-")
         title = (
             WAYS[way][0] + (", hard labels" if kind == "hard" else ", soft targets")
             if way in WAYS
-            else arm
+            else variant
         )
-        base, own = accuracies[BASE], accuracies[arm]
+        base, own = accuracies[BASE], accuracies[variant]
         lost, won, back = "", "", ""
-        if arm != BASE and len(own) == len(base):
+        if variant != BASE and len(own) == len(base):
             lost = interval(np.subtract(base, own), 100)
         hard = accuracies.get(f"{way}-hard", [])
         if kind == "soft" and len(hard) == len(own) == len(base):
@@ -306,7 +307,7 @@ def table(cells, latency):
             f" | {np.mean([c.sparsity for c in found]):.1%}"
             f" | {max(c.values_per_channel for c in found)}"
             f" | {np.mean([c.bytes for c in found]):,.0f}"
-            f" | {np.mean([c.gzip_bytes for c in found]):,.0f} | {latency[arm]:.3f} |"
+            f" | {np.mean([c.gzip_bytes for c in found]):,.0f} | {latency[variant]:.3f} |"
         )
     return "\n".join(lines)
 
@@ -339,7 +340,7 @@ def main():
     parser.add_argument("--teacher-epochs", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--split", default="test", choices=("validation", "test"))
-    parser.add_argument("--arms", default=",".join(ARMS), help="which, by comma")
+    parser.add_argument("--variants", default=",".join(ARMS), help="which, by comma")
     parser.add_argument("--work", type=Path, default=Path("saved_models/compress_study"))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results/compress")
     parser.add_argument("--smoke", action="store_true", help="digits, 1 seed, 1 epoch of each")
@@ -360,9 +361,9 @@ def main():
         work=given.work / name,
         results=given.results / name,
     )
-    arms = given.arms.split(",")
-    cells = [study.cell(arm, seed) for seed in range(given.seeds) for arm in arms]
-    latency = study.latencies(arms, 0)
+    variants = given.variants.split(",")
+    cells = [study.cell(variant, seed) for seed in range(given.seeds) for variant in variants]
+    latency = study.latencies(variants, 0)
     text = heading(study, given.seeds, _machine.describe()) + "\n" + table(cells, latency) + "\n"
     _files.write_text(study.results / "table.md", text, overwrite=True)
     print(text)

@@ -17,9 +17,10 @@ import keras_distill  # before TensorFlow, so that oneDNN is on
 import keras
 import numpy as np
 
-from keras_distill import _files, export, models
+from keras_distill import export, models
+from keras_distill._internal import _files
 
-IMAGE, GREY, TOKENS, SEQUENCE = (32, 32, 3), (28, 28, 1), (32,), (49, 10)
+IMAGE, GRAY, TOKENS, SEQUENCE = (32, 32, 3), (28, 28, 1), (32,), (49, 10)
 VOCABULARY, CLASSES = 200, 10
 
 
@@ -29,7 +30,7 @@ def built(spec, shape, rescale=(1 / 255, 0.0)):
 
 
 def settled(network, rows):
-    """Batch normalisation as it is after training: its statistics are those of the rows."""
+    """Batch normalization as it is after training: its statistics are those of the rows."""
     layers = [*network._flatten_layers()]
     for layer in layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -62,13 +63,13 @@ def networks():
     """Name -> (how it is built, rows to calibrate and judge on)."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (100, *IMAGE)).astype("uint8")
-    grey = random.integers(0, 256, (100, *GREY)).astype("uint8")
+    gray = random.integers(0, 256, (100, *GRAY)).astype("uint8")
     tokens = random.integers(0, VOCABULARY, (100, *TOKENS)).astype("int32")
     frames = random.standard_normal((100, *SEQUENCE)).astype("float32")
     return {
         "ResNet-20": (lambda: built("resnet:20", IMAGE), pixels),
         "DS-CNN": (lambda: built("dscnn", (*SEQUENCE, 1), None), frames[..., None]),
-        "MLP 784": (lambda: built("mlp:800x800", GREY), grey),
+        "MLP 784": (lambda: built("mlp:800x800", GRAY), gray),
         "MobileNetV3Small": (lambda: built("applications:MobileNetV3Small", IMAGE), pixels),
         "transformer": (transformer, tokens),
         "LSTM": (lstm, frames),
@@ -80,7 +81,7 @@ def rows_of(network, result):
     for precision, state in result.summary().items():
         if state == "made":
             record = result.exports[precision]
-            worst = max(record.gate.outputs, key=lambda output: output.relative_difference)
+            worst = max(record.verification.outputs, key=lambda output: output.relative_difference)
             ops = ", ".join(f"{name} {count}" for name, count in record.ops.items())
             figures = f"{worst.max_difference:.2g} ({worst.relative_difference:.2%})"
             agreement = f"{worst.agreement:.0%}"

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._stats import mean_interval
+from keras_distill._internal._stats import mean_interval
 
 layers = keras.layers
 peer = keras.distillation
@@ -167,13 +167,13 @@ def zero_weights():
     return tuple(first_loss(d, x, y, sample_weight=np.zeros(32, "float32")) for d in both)
 
 
-def regularisation():
+def regularization():
     """What an L2 penalty of the student, truly added once, adds to the loss: found / true."""
     x, y = batch()
     plain = pair(net(16, seed=1), net)
-    penalised = pair(net(16, seed=1), lambda: net(kernel_regularizer=keras.regularizers.L2(1.0)))
+    penalized = pair(net(16, seed=1), lambda: net(kernel_regularizer=keras.regularizers.L2(1.0)))
     true = float((net().get_weights()[0] ** 2).sum())
-    pairs = zip(plain, penalised, strict=True)
+    pairs = zip(plain, penalized, strict=True)
     return tuple((first_loss(b, x, y) - first_loss(a, x, y)) / true for a, b in pairs)
 
 
@@ -353,7 +353,7 @@ def schedules():
     return tuple(outcome(lambda make=make: _loss_of(make(), x, y)) for make in makers)
 
 
-def unlabelled_rows():
+def unlabeled_rows():
     """A batch in which half of the labels are -1 (none)."""
     x, y = batch()
     y = np.where(np.arange(32) % 2 == 0, y, -1)
@@ -420,7 +420,7 @@ TABLE = (
     ("student passes per step with a loss on features", student_passes),
     ("change of BatchNorm's moving mean by `evaluate`", moving_statistics),
     ("loss when every sample weight is 0", zero_weights),
-    ("share of an L2 penalty that reaches the loss", regularisation),
+    ("share of an L2 penalty that reaches the loss", regularization),
     ("change of the loss by padded tokens", padding),
     ("effect of doubling `loss_weights` on the hard loss", loss_weights),
     ("metrics by output name", dict_metrics),
@@ -432,7 +432,7 @@ TABLE = (
     ("loss on features of a nested layer", features_of_nested_layers),
     ("loss under a list of teachers", several_teachers),
     ("loss with a schedule of alpha", schedules),
-    ("loss with unlabelled rows in the batch", unlabelled_rows),
+    ("loss with unlabeled rows in the batch", unlabeled_rows),
 )
 
 

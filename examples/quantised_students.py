@@ -1,8 +1,8 @@
-"""What quantising costs a distilled student, and what it costs the same student trained alone.
+"""What quantizing costs a distilled student, and what it costs the same student trained alone.
 
-    python examples/quantised_students.py --data digits --labels 100 --seeds 5
+    python examples/quantized_students.py --data digits --labels 100 --seeds 5
 
-Both start from the same weights and take the same number of steps; the one alone sees the labelled
+Both start from the same weights and take the same number of steps; the one alone sees the labeled
 examples, the distilled one all of them through the teacher's logits. Each is exported in every
 precision asked for and judged on the test split; a drop is accuracy of the Keras model less
 accuracy of its file, in points. Differences are paired by seed, with a 95 % t interval.
@@ -18,7 +18,8 @@ import keras_distill as kd  # before TensorFlow, so that oneDNN is on
 # isort: split
 import keras
 
-from keras_distill import _files, _stats, data, export, models
+from keras_distill import data, export, models
+from keras_distill._internal import _files, _stats
 
 ALL = 10**9  # rows: the whole split
 
@@ -42,13 +43,13 @@ def students(asked, teacher, splits, seed):
     train = splits.train
     if asked.labels is not None:
         train = data.keep_labels(train, asked.labels, seed=seed)
-    labelled = train.filter(lambda x, y: y >= 0).cache()
+    labeled = train.filter(lambda x, y: y >= 0).cache()
     count = asked.labels or splits.sizes["train"]
-    labelled = labelled.apply(lambda ds: ds.shuffle(count, seed).repeat().batch(asked.batch_size))
+    labeled = labeled.apply(lambda ds: ds.shuffle(count, seed).repeat().batch(asked.batch_size))
     steps = asked.epochs * -(-splits.sizes["train"] // asked.batch_size)
     alone = fresh(asked.student, splits, seed)
     start = alone.get_weights()
-    alone.fit(labelled, steps_per_epoch=steps, epochs=1, verbose=0)
+    alone.fit(labeled, steps_per_epoch=steps, epochs=1, verbose=0)
     student = fresh(asked.student, splits, seed)
     student.set_weights(start)
     everything = data.batches(
@@ -70,28 +71,28 @@ def judged(student, asked, splits):
             quantizations=asked.precisions,
             calibration=splits.train,
             data=splits.test,
-            gate_samples=ALL,
+            verification_samples=ALL,
             limits=anything,
         )
     found = {}
     for precision, record in result.exports.items():
-        figures = record.gate.outputs[0]
+        figures = record.verification.outputs[0]
         drop = 100 * (figures.accuracy_keras - figures.accuracy)
         found[precision] = (100 * figures.accuracy_keras, drop, 100 * figures.agreement)
     return found
 
 
 def table(asked, found):
-    """Markdown: a row per precision and arm, and the paired difference of the drops."""
+    """Markdown: a row per precision and variant, and the paired difference of the drops."""
     lines = ["| precision | student | accuracy % | drop, points | agreement % |"]
     lines.append("|---|---|---:|---:|---:|")
     for precision in asked.precisions:
         drops = {}
-        for arm in ("alone", "distilled"):
-            columns = list(zip(*(seed[arm][precision] for seed in found), strict=True))
-            drops[arm] = columns[1]
+        for variant in ("alone", "distilled"):
+            columns = list(zip(*(seed[variant][precision] for seed in found), strict=True))
+            drops[variant] = columns[1]
             cells = " | ".join(interval(_stats.mean_interval(column)) for column in columns)
-            lines.append(f"| {precision} | {arm} | {cells} |")
+            lines.append(f"| {precision} | {variant} | {cells} |")
         gap = _stats.paired_difference(drops["distilled"], drops["alone"])
         lines.append(f"| {precision} | distilled - alone | | {interval(gap)} | |")
     return "\n".join(lines) + "\n"
@@ -127,8 +128,10 @@ def main():
     teacher.fit(train, verbose=0)
     found = []
     for seed in range(asked.seeds):
-        arms = students(asked, teacher, splits, seed)
-        found.append({arm: judged(student, asked, splits) for arm, student in arms.items()})
+        variants = students(asked, teacher, splits, seed)
+        found.append(
+            {variant: judged(student, asked, splits) for variant, student in variants.items()}
+        )
         print(f"seed {seed}: {found[-1]}", flush=True)
     text = table(asked, found)
     print(text, end="")

@@ -9,9 +9,9 @@ chosen, `--split validation` judges on validation data; without it the test spli
 import argparse
 from pathlib import Path
 
-from keras_distill.experiments.specialists import SpecialistsRun
-from keras_distill.records.specialists_study import SpecialistsStudy
-from keras_distill.report import specialists as page
+from keras_distill.records._specialists_study import SpecialistsStudy
+from keras_distill.report import _specialists as page
+from keras_distill.runs._specialists import SpecialistsRun
 
 arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 arguments.add_argument("study", type=Path, help="the study, a .toml file")

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is switched on)
-from keras_distill.benchmarks.cost_study import pieces, study
+from keras_distill.benchmarks._cost_study import pieces, study
 
 
 def main() -> None:

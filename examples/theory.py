@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras_distill.losses import functional
 
 CLASSES, ROWS = 10, 200
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
+BLUE, ORANGE, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#777777"
 
 
 def gradient(loss, teacher, student, *settings):
@@ -49,9 +49,9 @@ def softening(axes):
         print(f"  T = {temperature:2}:  " + "  ".join(f"{p:.3f}" for p in q))
         bars.append(q)
     places = np.arange(len(temperatures))
-    for i, (logit, colour) in enumerate(zip(("8", "2", "0.5"), (BLUE, ORANGE, GREEN), strict=True)):
+    for i, (logit, color) in enumerate(zip(("8", "2", "0.5"), (BLUE, ORANGE, GREEN), strict=True)):
         heights = np.array(bars)[:, i]
-        drawn = axes.bar(places + 0.29 * (i - 1), heights, 0.27, color=colour, label=logit)
+        drawn = axes.bar(places + 0.29 * (i - 1), heights, 0.27, color=color, label=logit)
         axes.bar_label(drawn, [f"{p:.3f}"[1:] for p in heights], fontsize=7)
     axes.set_xticks(places, [f"{t}" for t in temperatures])
     axes.set(xlabel="temperature T", ylabel="probability", title="Softening of [8, 2, 0.5]")
@@ -72,7 +72,7 @@ def uniformity(axes):
         print(f"  T = {t:5}:  {np.interp(t, temperatures, gaps):.2e}")
     first_order = np.abs(z).max(axis=1).mean() / CLASSES / temperatures
     axes.loglog(temperatures, gaps, color=BLUE, label="max |q - 1/N|")
-    axes.loglog(temperatures, first_order, "--", color=GREY, label="max |z| / (N T)")
+    axes.loglog(temperatures, first_order, "--", color=GRAY, label="max |z| / (N T)")
     axes.set(xlabel="temperature T", title="Uniform as T grows", ylim=(gaps.min() / 2, 2))
     axes.legend(frameon=False)
 
@@ -90,13 +90,13 @@ def same_gradient(axes):
     print(f"  CE - KL, T² times the entropy         {(ce - kl).mean():.3f}")
     way = np.linspace(-0.5, 1.5, 81)
     points = [(1 - w) * other + w * teacher for w in way]
-    for loss, label, colour in (
+    for loss, label, color in (
         (functional.soft_cross_entropy, "cross-entropy", ORANGE),
         (functional.soft_target, "KL divergence", BLUE),
     ):
         values = [loss(teacher, s, 4.0).numpy().mean() for s in points]
-        axes.plot(way, values, color=colour, label=label)
-    axes.axvline(1, color=GREY, linewidth=0.8)
+        axes.plot(way, values, color=color, label=label)
+    axes.axvline(1, color=GRAY, linewidth=0.8)
     axes.set(
         xlabel="share of the teacher in the student's logits",
         ylabel="T² · loss, T = 4",
@@ -123,7 +123,7 @@ def logit_matching_limit(axes):
     low, middle, high = np.percentile(ratios, [5, 50, 95], axis=1)
     axes.fill_between(temperatures, low, high, color=BLUE, alpha=0.2, label="90 % of the rows")
     axes.semilogx(temperatures, middle, color=BLUE, label="median")
-    axes.axhline(1, color=GREY, linewidth=0.8)
+    axes.axhline(1, color=GRAY, linewidth=0.8)
     axes.set(
         xlabel="temperature T",
         ylabel="ratio of gradients",

@@ -6,43 +6,43 @@ use. Import it before TensorFlow, so that oneDNN can be switched on (`_backend.p
 
 import importlib
 
-from keras_distill import _backend
+from keras_distill._internal import _backend
 
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _PUBLIC = {
-    "Targets": "_elements",
-    "TopK": "_elements",
+    "Targets": "_internal._elements",
+    "TopK": "_internal._elements",
     "export_tflite": "export",
     "ExportRecord": "records",
-    "InputError": "_checks",
-    "GateError": "_checks",
-    "MissingExtraError": "_checks",
-    "SoftTargetStore": "targets.store",
-    "Augmentation": "data.augment",
-    "Distiller": "training.distiller",
-    "load": "training.saving",
-    "LinearSchedule": "training.schedules",
-    "CosineSchedule": "training.schedules",
-    "StudentCheckpoint": "training.callbacks",
-    "TeacherEnsemble": "teachers.ensemble",
-    "CallableTeacher": "teachers.callable_teacher",
-    "TFLiteTeacher": "teachers.tflite",
-    "SpecialistEnsemble": "specialists.ensemble",
-    "DistillationLoss": "losses.base",
-    "SoftTargetLoss": "losses.soft_target",
-    "LogitMatchingLoss": "losses.logit_matching",
-    "DecoupledLoss": "losses.decoupled",
-    "DISTLoss": "losses.dist",
-    "StandardizedSoftTargetLoss": "losses.standardized",
-    "HintLoss": "losses.hint",
-    "AttentionTransferLoss": "losses.attention",
-    "SimilarityLoss": "losses.similarity",
-    "RelationalLoss": "losses.relational",
-    "MultiLabelSoftLoss": "losses.multi_label",
-    "RegressionLoss": "losses.regression",
-    "Agreement": "metrics.training_agreement",
+    "InputError": "_internal",
+    "VerificationError": "_internal",
+    "MissingExtraError": "_internal",
+    "SoftTargetStore": "targets",
+    "Augmentation": "data",
+    "Distiller": "training",
+    "load": "training",
+    "LinearSchedule": "training",
+    "CosineSchedule": "training",
+    "StudentCheckpoint": "training",
+    "TeacherEnsemble": "teachers",
+    "CallableTeacher": "teachers",
+    "TFLiteTeacher": "teachers",
+    "SpecialistEnsemble": "specialists",
+    "DistillationLoss": "losses",
+    "SoftTargetLoss": "losses",
+    "LogitMatchingLoss": "losses",
+    "DecoupledLoss": "losses",
+    "DISTLoss": "losses",
+    "StandardizedSoftTargetLoss": "losses",
+    "HintLoss": "losses",
+    "AttentionTransferLoss": "losses",
+    "SimilarityLoss": "losses",
+    "RelationalLoss": "losses",
+    "MultiLabelSoftLoss": "losses",
+    "RegressionLoss": "losses",
+    "Agreement": "metrics._training_agreement",
 }
 
 # Folders with functions of their own: `keras_distill.data.load("digits")`.

@@ -8,35 +8,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "keras_distill"
 
 RANKS = {
-    **dict.fromkeys(
-        [
-            "records",
-            "_checks",
-            "_files",
-            "_stats",
-            "_jobs",
-            "_litert",
-            "_isolated",
-            "_elements",
-            "_backend",
-            "_machine",
-            "_spec",
-            "_steps",
-            "_user_code",
-        ],
-        0,
-    ),
-    **dict.fromkeys(["data", "models", "losses", "metrics"], 1),
-    "teachers": 2,
-    "targets": 3,
-    "training": 4,
-    "export": 5,
-    "compress": 6,
-    "specialists": 6,
-    "benchmarks": 7,
-    "report": 7,
-    "experiments": 8,
-    "cli": 9,
+    "_internal": 0,
+    "records": 1,
+    **dict.fromkeys(["litert", "work", "data", "models", "losses", "metrics"], 2),
+    "teachers": 3,
+    "targets": 4,
+    "training": 5,
+    "export": 6,
+    "compress": 7,
+    "specialists": 7,
+    "benchmarks": 8,
+    "report": 8,
+    "runs": 9,
+    "cli": 10,
 }
 
 
@@ -72,9 +56,7 @@ def test_imports_only_lower_ranks(path):
         if other not in RANKS:  # a public name of the package itself, such as __version__
             assert other == "__version__", f"{path}:{line}: imports {name} through the package"
             continue
-        # Rank 0 is a pool of leaves: its members may use each other (records use _files).
-        both_leaves = RANKS[own] == RANKS[other] == 0
-        assert RANKS[other] < RANKS[own] or both_leaves, (
+        assert RANKS[other] < RANKS[own], (
             f"{path}:{line}: {own} (rank {RANKS[own]}) imports {other} (rank {RANKS[other]})"
         )
 
@@ -87,4 +69,4 @@ def test_the_test_sees_a_violation(tmp_path):
 
 def test_every_rank_exists():
     units = {_unit(p) for p in MODULES}
-    assert set(RANKS) - units <= {"_jobs", "_litert", "compress", "specialists"} - units
+    assert set(RANKS) == units

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_distill import _isolated, _machine
-from keras_distill._checks import GateError, InputError, check_choice
-from keras_distill.benchmarks._graph import read_graph
-from keras_distill.benchmarks.latency import Timing, check_settings, measure_latency
-from keras_distill.benchmarks.quality import measure_quality
-from keras_distill.benchmarks.size import file_bytes, measure_size
+from keras_distill._internal import InputError, VerificationError, _machine, check_choice
+from keras_distill.benchmarks._latency import Timing, check_settings, measure_latency
+from keras_distill.benchmarks._quality import measure_quality
+from keras_distill.benchmarks._size import file_bytes, measure_size
 from keras_distill.export import (
     InputInfo,
     KerasSource,
@@ -25,12 +23,9 @@ from keras_distill.export import (
     resolve,
     take,
 )
-from keras_distill.records.benchmark import (
-    BenchmarkRecord,
-    EntryRecord,
-    QualityRecord,
-    SizeRecord,
-)
+from keras_distill.litert import _isolated
+from keras_distill.litert._graph import read_graph
+from keras_distill.records._benchmark import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
 AS_TFLITE = " as .tflite"
 _SPLITS = ("train", "validation", "test")
@@ -76,7 +71,7 @@ def benchmark(
     Args:
         models: `.keras` and `.tflite` files, SavedModel folders, Keras models: a list, or a dict
             that gives them names.
-        data: Labelled rows for the quality: a data spec, the `Splits` of `data.load`, a
+        data: Labeled rows for the quality: a data spec, the `Splits` of `data.load`, a
             `tf.data.Dataset` of (x, y), or (x, y). None: latency on made-up rows, no quality.
         split: Which split of a spec.
         samples: The most rows to judge quality by, evenly spaced; None: all.
@@ -148,7 +143,7 @@ def _subjects(
                 warnings.simplefilter("ignore")  # that random rows judged the conversion
                 export_tflite(source, file)
             converted = _Subject(name + AS_TFLITE, file, None, source.inputs)
-        except (GateError, InputError) as error:
+        except (VerificationError, InputError) as error:
             if not isinstance(source, KerasSource):
                 raise
             notes, converted = (f"no float32 .tflite: {error}",), None
@@ -169,7 +164,7 @@ def _of_file(name: str, path: Path) -> _Subject:
     """
     probe = _isolated.probe(path)
     inputs, outputs = probe.inputs, probe.outputs
-    # A quantised input takes real values.
+    # A quantized input takes real values.
     infos = tuple(InputInfo(i.name, i.shape, "float32" if i.scale else i.dtype) for i in inputs)
     first = inputs[0]
     narrow = first.dtype == "int8" and first.scale is not None and 255 * first.scale < _NARROW
@@ -179,7 +174,7 @@ def _of_file(name: str, path: Path) -> _Subject:
         path,
         infos,
         shift_pixels=narrow and len(inputs) == 1,
-        # In TFLite every quantised softmax has this scale, and hardly anything else has.
+        # In TFLite every quantized softmax has this scale, and hardly anything else has.
         probabilities=True if outputs[0].scale == 1 / 256 else None,
     )
 

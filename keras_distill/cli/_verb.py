@@ -12,10 +12,9 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from keras_distill import _backend
-from keras_distill._checks import GateError, InputError, MissingExtraError
+from keras_distill._internal import InputError, MissingExtraError, VerificationError, _backend
 
-DONE, GATE_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PACKAGE = Path(__file__).parents[1]
 _INTERRUPTED = "interrupted; long work goes on where it stopped when the command is given again."
 
@@ -73,7 +72,7 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
         prog: The name that help and usage show.
 
     Returns:
-        0 done, 1 a gate failed, 2 bad input (one line on stderr), 130 interrupted. With
+        0 done, 1 a verification failed, 2 bad input (one line on stderr), 130 interrupted. With
         KERAS_DISTILL_TRACEBACK=1 an unexpected error shows its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow at import
@@ -91,8 +90,8 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
         return _fail(f"{message}. See: {prog} --help", BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(_INTERRUPTED, INTERRUPTED)
-    except GateError as error:
-        return _fail(_line(error), GATE_FAILED)
+    except VerificationError as error:
+        return _fail(_line(error), VERIFICATION_FAILED)
     except (InputError, MissingExtraError) as error:
         return _fail(_line(error), BAD_INPUT)
     except BrokenPipeError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.cli._verb import uses_tensorflow, verb_main
 
 
@@ -43,8 +43,8 @@ def command(
     Models take turns call by call, so that a noisy machine is fair to all. A Keras model is
     measured in Keras and as the float32 .tflite file it converts to.
     """
-    from keras_distill import _files
-    from keras_distill.benchmarks import benchmark, figure, tables
+    from keras_distill._internal import _files
+    from keras_distill.benchmarks import _tables, benchmark, figure
 
     if plot is not None and data is None:
         raise InputError("`--plot` shows accuracy, so it needs `--data`.")
@@ -67,7 +67,7 @@ def command(
             in_keras=in_keras,
         )
     if markdown is not None:
-        _files.write_text(markdown, tables.markdown(record), overwrite=overwrite)
+        _files.write_text(markdown, _tables.markdown(record), overwrite=overwrite)
     if plot is not None:
         drawn = io.BytesIO()
         figure(record).savefig(drawn, format=plot.suffix[1:], dpi=150)
@@ -82,20 +82,20 @@ def _show(record) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from keras_distill.benchmarks import tables
+    from keras_distill.benchmarks import _tables
 
     console = Console()
-    for title, columns, rows in tables.sections(record):
+    for title, columns, rows in _tables.sections(record):
         table = Table(title=title, box=None, title_justify="left", title_style="bold")
         for column in columns:
-            text = column in tables.TEXT_COLUMNS
+            text = column in _tables.TEXT_COLUMNS
             table.add_column(
                 column, justify="left" if text else "right", overflow="fold" if text else "ellipsis"
             )
         for row in rows:
             table.add_row(*row)
         console.print(table)
-    for line in tables.notes(record):
+    for line in _tables.notes(record):
         console.print(line, style="dim", highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""`keras-distill compress STUDENT --steps … -o OUT`: prune, cluster, quantise while distilling."""
+"""`keras-distill compress STUDENT --steps … -o OUT`: prune, cluster, quantize while distilling."""
 
 import sys
 import warnings
@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from keras_distill._checks import InputError
-from keras_distill._steps import parse_steps
+from keras_distill._internal import InputError
+from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
 
 
@@ -39,7 +39,7 @@ def command(
     overwrite: bool = typer.Option(False, help="Replace a folder that stands there."),
     as_json: bool = typer.Option(False, "--json", help="Print the record and nothing else."),
 ) -> int:
-    """Prune, cluster and quantise a student while it is distilled; write the verified file.
+    """Prune, cluster and quantize a student while it is distilled; write the verified file.
 
     OUT gets student.keras, the .tflite file with its record, compress.json, and after a quantize
     step fake_quant/, the model to go on training from. An interrupted command goes on where it

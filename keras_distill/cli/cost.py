@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.cli._verb import uses_tensorflow, verb_main
 
 
@@ -31,9 +31,9 @@ def command(
 
     oneDNN as TensorFlow has it and as keras_distill sets it are two processes that take turns.
     """
-    from keras_distill import _files
-    from keras_distill.benchmarks.cost import cost
-    from keras_distill.benchmarks.cost_worker import SETTINGS
+    from keras_distill._internal import _files
+    from keras_distill.benchmarks._cost import cost
+    from keras_distill.benchmarks._cost_worker import SETTINGS
 
     if setting not in (*SETTINGS, "both"):
         raise InputError(f"`--setting` must be both, {' or '.join(SETTINGS)}. Received: {setting}")
@@ -85,7 +85,7 @@ def _show(record: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from keras_distill.benchmarks.cost_tables import sections
+    from keras_distill.benchmarks._cost_tables import sections
 
     console = Console()
     for title, columns, rows in sections(record):

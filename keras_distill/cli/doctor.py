@@ -8,7 +8,7 @@ import platform
 
 import typer
 
-from keras_distill.cli._verb import DONE, GATE_FAILED, uses_tensorflow, verb_main
+from keras_distill.cli._verb import DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 _PACKAGES = [
     "keras-distill",
@@ -25,7 +25,7 @@ _PACKAGES = [
 
 # extra -> (module, what it adds)
 _EXTRAS = {
-    "mnist1d": ("mnist1d", "the data source mnist1d, with unlimited unlabelled examples"),
+    "mnist1d": ("mnist1d", "the data source mnist1d, with unlimited unlabeled examples"),
     "ray": ("ray", "independent jobs (seeds, sweeps, specialists) on a Ray cluster"),
     "dev": ("pytest", "the tests, ruff and the notebook runner"),
 }
@@ -73,7 +73,7 @@ def command(
     Exit code 1 if a package that keras-distill needs is missing.
     """
     facts = examine()
-    code = DONE if all(facts["packages"].values()) else GATE_FAILED
+    code = DONE if all(facts["packages"].values()) else VERIFICATION_FAILED
     if as_json:
         print(json.dumps(facts, indent=2))
         return code

@@ -6,8 +6,8 @@ from typing import Any
 
 import typer
 
-from keras_distill._checks import InputError
-from keras_distill.cli._verb import BAD_INPUT, DONE, GATE_FAILED, uses_tensorflow, verb_main
+from keras_distill._internal import InputError
+from keras_distill.cli._verb import BAD_INPUT, DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 _ALL = "all"
 
@@ -32,7 +32,7 @@ def command(
     data: str = typer.Option(
         None, help="Data set whose validation rows judge the file. [as --calibration]"
     ),
-    gate_samples: int = typer.Option(1000, help="The most rows to judge by."),
+    verification_samples: int = typer.Option(1000, help="The most rows to judge by."),
     max_drop: float = typer.Option(None, help="The most accuracy points the file may lose."),
     limit: float = typer.Option(
         None, help="How far outputs may be from Keras's, as a share of their range."
@@ -43,15 +43,15 @@ def command(
     io: str = typer.Option("integer", help="What an integer file takes: integer or float32."),
     sparse: bool = typer.Option(False, help="Leave zeros out of a float32 or float16 file."),
     imports: list[str] = typer.Option([], "--import", help="Module that registers layers."),
-    keep_failed: bool = typer.Option(False, help="Keep a file that fails the gate."),
+    keep_failed: bool = typer.Option(False, help="Keep a file that fails verification."),
     timeout: float = typer.Option(900.0, help="Seconds that one conversion may take."),
     overwrite: bool = typer.Option(False, help="Replace files that stand there."),
     as_json: bool = typer.Option(False, "--json", help="Print the record and nothing else."),
 ) -> int:
     """Convert, run, compare with the model, and only then write the file and its record.
 
-    Exit code 1: a file fails the gate. 2: bad input, or a precision named here that this model
-    cannot be had in; with `all` such precisions are told and do not count.
+    Exit code 1: a file fails verification. 2: bad input, or a precision named here that this
+    model does not support; with `all` such precisions are reported and do not count.
     """
     from keras_distill.export import QUANTIZATIONS, export_all, export_tflite
 
@@ -60,7 +60,7 @@ def command(
         "calibration": calibration,
         "calibration_samples": calibration_samples,
         "data": data or calibration,
-        "gate_samples": gate_samples,
+        "verification_samples": verification_samples,
         "max_drop": max_drop,
         "limits": None if limit is None else dict.fromkeys(names, limit),
         "data_dir": data_dir,
@@ -83,7 +83,7 @@ def command(
         result = export_all(model, out, quantizations=names, stem=model.stem, **options)
     _show(result.exports, result.rejected, result.impossible, result, as_json)
     if result.rejected:
-        return GATE_FAILED
+        return VERIFICATION_FAILED
     named = quantization != _ALL
     return BAD_INPUT if (result.impossible and named) or not result.exports else DONE
 
@@ -101,22 +101,24 @@ def _show(exports: dict, rejected: dict, impossible: dict, record: Any, as_json:
         name = title == "file"
         table.add_column(title, justify="left" if name else "right", no_wrap=not name)
     for made in exports.values():
-        table.add_row(made.file, f"{made.bytes:,}", f"{made.gzip_bytes:,}", *_figures(made.gate))
+        table.add_row(
+            made.file, f"{made.bytes:,}", f"{made.gzip_bytes:,}", *_figures(made.verification)
+        )
     if exports:
         console.print(table)
-        gate = next(iter(exports.values())).gate
-        console.print(f"Judged on {gate.samples} rows: {gate.source}.", style="dim")
+        verification = next(iter(exports.values())).verification
+        console.print(f"Judged on {verification.samples} rows: {verification.source}.", style="dim")
     for text in dict.fromkeys(text for made in exports.values() for text in made.warnings):
         console.print(f"Note: {text}.", highlight=False)
     for name, reason in rejected.items():
-        console.print(f"[red]{name} fails the gate:[/red] {reason}.", highlight=False)
+        console.print(f"[red]{name} fails verification:[/red] {reason}.", highlight=False)
     for name, reason in impossible.items():
         console.print(f"[yellow]{name} cannot be had:[/yellow] {reason}.", highlight=False)
 
 
-def _figures(gate: Any) -> tuple[str, ...]:
+def _figures(verification: Any) -> tuple[str, ...]:
     """The worst of the outputs, as table cells."""
-    worst = max(gate.outputs, key=lambda output: output.relative_difference)
+    worst = max(verification.outputs, key=lambda output: output.relative_difference)
     shares = (worst.agreement, worst.accuracy, worst.accuracy_keras)
     return (
         f"{worst.max_difference:.2g} ({worst.relative_difference:.2%})",

@@ -11,9 +11,9 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print JSON and nothing else."),
 ) -> None:
     """List the built-in recipes; --json prints them with every setting."""
-    from keras_distill.experiments import recipes
+    from keras_distill.runs import _recipes
 
-    found = {name: recipes.load(name) for name in recipes.builtin()}
+    found = {name: _recipes.load(name) for name in _recipes.builtin()}
     if as_json:
         print(json.dumps({name: r.model_dump(mode="json") for name, r in found.items()}, indent=2))
         return

@@ -5,8 +5,8 @@ from typing import Any
 
 import typer
 
-from keras_distill._checks import InputError
-from keras_distill.cli._verb import DONE, GATE_FAILED, uses_tensorflow, verb_main
+from keras_distill._internal import InputError
+from keras_distill.cli._verb import DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 
 def _number(option: str, text: str | None) -> int | float | None:
@@ -58,8 +58,9 @@ def command(
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from keras_distill.experiments import progress, recipes
-    from keras_distill.experiments.run import run
+    from keras_distill._internal import _progress
+    from keras_distill.runs import _recipes
+    from keras_distill.runs._run import run
 
     overrides = _overrides(
         name=name,
@@ -80,11 +81,11 @@ def command(
         compress__steps=None if compress is None else compress.split(","),
     )
     if recipe is None and data is not None:
-        chosen = recipes.from_scratch(overrides)
+        chosen = _recipes.from_scratch(overrides)
     else:
-        chosen = recipes.load(recipe or recipes.DEFAULT, overrides)
+        chosen = _recipes.load(recipe or _recipes.DEFAULT, overrides)
     out = out or Path("saved_models") / chosen.name
-    with progress.TerminalReporter() as reporter:
+    with _progress.TerminalReporter() as reporter:
         record = run(
             chosen,
             out,
@@ -98,18 +99,18 @@ def command(
     else:
         _show(record, out)
     failed = record.compress is not None and record.compress.failed is not None
-    return GATE_FAILED if record.exports.rejected or failed else DONE
+    return VERIFICATION_FAILED if record.exports.rejected or failed else DONE
 
 
 def _show(record, out: Path) -> None:
     from rich.console import Console
 
-    from keras_distill.report import summary
+    from keras_distill.report import _summary
 
     console = Console()
-    console.print(summary.table(record))
-    console.print(summary.note(record), style="dim", highlight=False)
-    for line in summary.sentences(record):
+    console.print(_summary.table(record))
+    console.print(_summary.note(record), style="dim", highlight=False)
+    for line in _summary.sentences(record):
         console.print(line, highlight=False)
     console.print(f"Everything is in {out}: open {out / 'report.html'}.", highlight=False)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.cli._verb import execute, uses_tensorflow
 
 _DATA = typer.Option(None, help="Data set: digits, tfds:cifar100, images:DIR, …")
@@ -44,7 +44,7 @@ def train(
 
     An interrupted training goes on where it stopped when the same command is given again.
     """
-    from keras_distill.specialists import training
+    from keras_distill.specialists import _training
 
     asked = _recipe(
         recipe,
@@ -72,7 +72,7 @@ def train(
         state = "done before" if kept else f"{job.status}, {job.seconds:.0f} s"
         print(f"{job.name}: {state}", file=sys.stderr)
 
-    ensemble = training.train(
+    ensemble = _training.train(
         asked,
         out,
         backend=backend,
@@ -105,9 +105,9 @@ def evaluate(
     as_json: bool = _JSON,
 ) -> None:
     """Judge generalist against generalist + specialists; write a record and a page."""
-    from keras_distill import _files
-    from keras_distill.report import specialists as page
-    from keras_distill.specialists import judging
+    from keras_distill._internal import _files
+    from keras_distill.report import _specialists as page
+    from keras_distill.specialists import _judging
 
     output = output or folders[0] / "evaluation.json"
     if output.suffix != ".json":
@@ -115,7 +115,7 @@ def evaluate(
     html = output.with_suffix(".html")
     for path in (output, html):
         _files.check_output(path, overwrite=overwrite)
-    record = judging.report_on(
+    record = _judging.report_on(
         folders, source=data, data_dir=data_dir, split=split, nets=net, imports=imports
     )
     record.save(output, overwrite=overwrite)
@@ -153,21 +153,21 @@ def distill(
 
     An interrupted training goes on where it stopped when the same command is given again.
     """
-    from keras_distill import _files
-    from keras_distill.experiments.specialist_nets import net_job
-    from keras_distill.records.specialists_study import BackPart, NetResult, NetTraining
-    from keras_distill.specialists import judging
-    from keras_distill.specialists.ensemble import GENERALIST, MANIFEST
+    from keras_distill._internal import _files
+    from keras_distill.records._specialists_study import BackPart, NetResult, NetTraining
+    from keras_distill.runs._specialist_nets import net_job
+    from keras_distill.specialists import _judging
+    from keras_distill.specialists._ensemble import GENERALIZT, MANIFEST
 
     _files.check_output(out, overwrite=overwrite)
     if out.suffix != ".keras":
         raise InputError(f"--out must end in .keras. Received: {out}")
-    recipe = judging.recipe_of(folder, source=data, data_dir=data_dir)
+    recipe = _judging.recipe_of(folder, source=data, data_dir=data_dir)
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} holds no specialists: it has no {MANIFEST}.")
-    training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    _training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     net = NetTraining.parse(
-        {"training": training, "crop": crop, "flip": flip}, source="the options"
+        {"training": _training, "crop": crop, "flip": flip}, source="the options"
     )
     back = BackPart.parse(
         {"net": net, "alpha": alpha, "temperature": temperature, "views": views},
@@ -176,7 +176,7 @@ def distill(
     result = net_job(
         source=recipe.source,
         data_dir=recipe.data_dir,
-        start=student or str(folder / GENERALIST),
+        start=student or str(folder / GENERALIZT),
         net=net.model_dump(mode="json"),
         seed=seed,
         out=str(out),
@@ -195,8 +195,8 @@ def distill(
 
 def _recipe(path: Path | None, options: dict, training: dict):
     """The recipe file with the options given put over it, or the options alone."""
-    from keras_distill.records.specialists import SpecialistsRecipe
-    from keras_distill.records.toml import read_toml
+    from keras_distill.records._specialists import SpecialistsRecipe
+    from keras_distill.records._toml import read_toml
 
     values = {} if path is None else read_toml(path)
     given = {key: value for key, value in options.items() if value is not None}

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from keras_distill._checks import InputError, check_choice
+from keras_distill._internal import InputError, check_choice
 from keras_distill.cli._verb import execute, uses_tensorflow
 
 _DATA = typer.Option(..., help="Data set: digits, tfds:mnist, images:DIR, …")

@@ -12,10 +12,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_distill import _files
-from keras_distill._checks import InputError, bad, check_choice, check_count, check_number
+from keras_distill._internal import InputError, _files, bad, check_choice, check_count, check_number
 from keras_distill.compress._objective import Objective
-from keras_distill.data import batching
+from keras_distill.data import _batching
 
 _STEPS_PER_EXECUTION = 32
 
@@ -98,7 +97,7 @@ class Training:
             return data(0)
         if isinstance(data, tf.data.Dataset):
             return data
-        return batching.batches(_rows(name, data), self.batch_size)
+        return _batching.batches(_rows(name, data), self.batch_size)
 
     def stream(self, data: Any, first_epoch: int) -> tf.data.Dataset:
         """`data` as batches to train on; arrays in an order that seed and epoch alone decide."""
@@ -106,7 +105,7 @@ class Training:
             return data(first_epoch)
         if isinstance(data, tf.data.Dataset):
             return data
-        return batching.batches(
+        return _batching.batches(
             _rows("data", data),
             self.batch_size,
             shuffle_seed=self.seed,

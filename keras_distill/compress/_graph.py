@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.compress import _layers
 from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
 
@@ -273,7 +273,7 @@ def _tensor_of(name: str) -> dict[str, Any]:
 
 
 def _map(arguments: Any, function: Callable[[Any], Any]) -> Any:
-    """Applies `function` to the key of every tensor in the serialised arguments of a call."""
+    """Applies `function` to the key of every tensor in the serialized arguments of a call."""
     if isinstance(arguments, Mapping):
         if arguments.get("class_name") == "__keras_tensor__":
             return function(tuple(arguments["config"]["keras_history"]))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_distill._checks import bad
-from keras_distill.compress.bridge import walk
+from keras_distill._internal import bad
+from keras_distill.compress._bridge import walk
 
 # tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are left
 # alone: they are small, and losing any of their few weights costs more than it saves.

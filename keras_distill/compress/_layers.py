@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tf_keras
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.compress._activations import ACTIVATIONS
 
 _REGULARIZERS = ("L1", "L2", "L1L2")
@@ -205,7 +205,7 @@ def arithmetic(
         path: The operation's name with those of the models around it, for errors.
         name: Of the layer.
         entry: The operation's entry in the model's config.
-        args: What it is called on, serialised: tensors and numbers.
+        args: What it is called on, serialized: tensors and numbers.
 
     Raises:
         InputError: If it is not arithmetic of one tensor and a number, or a sum, difference or

@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill._elements import Targets
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import Targets
 from keras_distill.losses import SoftTargetLoss, value_at
-from keras_distill.losses.base import Setting
-from keras_distill.teachers.base import map_outputs
-from keras_distill.teachers.heads import Head
-from keras_distill.training import preparation, terms
-from keras_distill.training.default_loss import check_from_logits
-from keras_distill.training.hard_term import HardInputs, hard_inputs, soft_batch
-from keras_distill.training.source import TeacherSource, flatten_losses
-from keras_distill.training.student import StudentReader, mask_of
-from keras_distill.training.weights import align, is_sparse
+from keras_distill.losses._base import Setting
+from keras_distill.teachers._base import map_outputs
+from keras_distill.teachers._heads import Head
+from keras_distill.training import _preparation, _terms
+from keras_distill.training._default_loss import check_from_logits
+from keras_distill.training._hard_term import HardInputs, hard_inputs, soft_batch
+from keras_distill.training._source import TeacherSource, flatten_losses
+from keras_distill.training._student import StudentReader, mask_of
+from keras_distill.training._weights import align, is_sparse
 
 _HEADS = {"softmax": keras.activations.softmax, "sigmoid": keras.activations.sigmoid}
 
@@ -70,8 +70,8 @@ class Objective:
         if distillation_losses is None:
             distillation_losses = SoftTargetLoss(temperature)
         losses = flatten_losses(distillation_losses, distillation_loss_weights)
-        self.alpha = preparation.check_alpha(alpha)
-        self._soft = terms.SoftTerms(*losses)
+        self.alpha = _preparation.check_alpha(alpha)
+        self._soft = _terms.SoftTerms(*losses)
         if self._soft.layer_names("teacher") or self._soft.layer_names("student"):
             raise InputError(
                 "Compression trains on logits only: a loss that reads inner layers needs the"
@@ -108,7 +108,7 @@ class Objective:
         return [kind if kind in _HEADS else None for kind in found]
 
     def _head(self, name: str) -> Head:
-        return terms.of_output(self._reader.heads, name)
+        return _terms.of_output(self._reader.heads, name)
 
     @property
     def _list_names(self) -> list[str] | None:
@@ -124,7 +124,7 @@ class Objective:
         Raises:
             InputError: If labels or soft targets are missing or fit no loss.
         """
-        targets = terms.split(y)
+        targets = _terms.split(y)
         if not self._hard_only and targets.teacher is None and self._source.teacher is None:
             raise InputError(
                 "`teacher` must be given where the data carry no keras_distill.Targets. Received:"
@@ -134,12 +134,12 @@ class Objective:
             raise InputError(f"`alpha` must be 1 without labels. Received: alpha={self.alpha}")
         outputs = self._by_name(logits)
         if not self._hard_only:
-            preparation.check_shapes(self._soft, targets.teacher, outputs)
+            _preparation.check_shapes(self._soft, targets.teacher, outputs)
         if targets.labels is None:
             return
         chosen = self._given_loss
         if chosen is None:
-            chosen = preparation.default_losses(y, outputs, self._reader, self._soft)
+            chosen = _preparation.default_losses(y, outputs, self._reader, self._soft)
         else:
             check_from_logits(chosen, self._reader.heads)
         by_name = chosen if isinstance(chosen, Mapping) else {self.names[0]: chosen}
@@ -156,20 +156,20 @@ class Objective:
             step: The optimizer's step, for schedules; None in evaluation, which never runs a live
                 teacher.
         """
-        targets = terms.split(y)
+        targets = _terms.split(y)
         by_name = self._by_name(logits)
         hard_term, inputs = self._hard_term(targets, by_name, sample_weight)
         soft_term = None
         if not self._hard_only and (step is not None or targets.teacher is not None):
             view = self._source.view(x, targets, ())
             soft_term = self._soft(
-                view._replace(logits=terms.check_finite(view.logits)),
-                terms.View(by_name, mask=map_outputs(mask_of, by_name)),
+                view._replace(logits=_terms.check_finite(view.logits)),
+                _terms.View(by_name, mask=map_outputs(mask_of, by_name)),
                 soft_batch(inputs, sample_weight, self._list_names),
                 0 if step is None else step,
             )
         alpha = value_at(self.alpha, 0 if step is None else step)
-        total = terms.mixed(hard_term, soft_term, alpha)
+        total = _terms.mixed(hard_term, soft_term, alpha)
         return Parts(total, hard_term, soft_term, self._correct(inputs, by_name))
 
     def _by_name(self, logits: Any) -> Any:
@@ -181,13 +181,13 @@ class Objective:
             return None, None
         outputs = self._with_heads(by_name)
         inputs = hard_inputs(
-            targets.labels, outputs, sample_weight, targets.labelled, self._list_names
+            targets.labels, outputs, sample_weight, targets.labeled, self._list_names
         )
         values = [
             loss(
-                terms.of_output(inputs.labels, name),
-                terms.of_output(outputs, name),
-                terms.of_output(inputs.weights, name),
+                _terms.of_output(inputs.labels, name),
+                _terms.of_output(outputs, name),
+                _terms.of_output(inputs.weights, name),
             )
             for name, loss in self._hard.items()
         ]
@@ -207,11 +207,11 @@ class Objective:
             return {}
         found = {}
         for name in self._hard:
-            labels, logits = terms.of_output(inputs.labels, name), terms.of_output(by_name, name)
+            labels, logits = _terms.of_output(inputs.labels, name), _terms.of_output(by_name, name)
             classes = _classes(labels, logits)
             if classes is not None:
                 same = tf.equal(tf.cast(classes, tf.int64), tf.argmax(logits, -1))
-                present = terms.of_output(inputs.present, name)
+                present = _terms.of_output(inputs.present, name)
                 found[name] = tf.cast(same, tf.float32), present
         return found
 

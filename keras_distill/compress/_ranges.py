@@ -1,4 +1,4 @@
-"""Starts the ranges of fake quantisation at those of the data.
+"""Starts the ranges of fake quantization at those of the data.
 
 tfmot starts every activation at -6..6 and moves it by a thousandth of the way per step, and never
 lets the input's range shrink: a short training would never see the real ranges.

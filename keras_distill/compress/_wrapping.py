@@ -1,4 +1,4 @@
-"""Which layers get which fake quantisation, so that the int8 converter finds a range everywhere."""
+"""Which layers get which fake quantization, so that the int8 converter finds a range everywhere."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ def is_clustered(kernel: np.ndarray) -> bool:
 class _Registry(registry.Default8BitQuantizeRegistry):
     """tfmot's settings; a pruned or clustered kernel gets the one that keeps it so.
 
-    tfmot's own preserving registries share one quantiser among all layers, and the first layer
+    tfmot's own preserving registries share one quantizer among all layers, and the first layer
     without zeros switches the keeping of zeros off for the rest; here each layer has its own.
     """
 
@@ -86,14 +86,14 @@ class _Scheme(quantize_scheme.QuantizeScheme):
 
 
 def quantized(twin: Any, *, preserve: bool) -> Any:
-    """A flat twin wrapped in fake quantisation; the twin must not be used afterwards.
+    """A flat twin wrapped in fake quantization; the twin must not be used afterwards.
 
     Args:
         twin: From `bridge.to_logits`, its separable convolutions split.
         preserve: Whether zeros and clusters of its kernels are kept.
 
     Raises:
-        InputError: If a layer cannot be trained in fake quantisation.
+        InputError: If a layer cannot be trained in fake quantization.
     """
     supports = registry.Default8BitQuantizeRegistry().supports
 
@@ -110,7 +110,7 @@ def _config(layer: Any, supports: Any) -> Any:
     """The setting for a layer; None leaves it to tfmot."""
     name, kind = layer.name, type(layer).__name__
     if len(layer.inbound_nodes) > 1:
-        raise refusal(name, "it is shared, and fake quantisation knows one range per layer")
+        raise refusal(name, "it is shared, and fake quantization knows one range per layer")
     if kind == "BatchNormalization":
         return None if _is_folded(layer) else configs.Default8BitOutputQuantizeConfig()
     if kind == "Activation" and layer.activation.__name__ not in _ACTIVATIONS:
@@ -121,7 +121,7 @@ def _config(layer: Any, supports: Any) -> Any:
     if layer.weights:
         raise refusal(
             name,
-            f"a {kind} layer cannot be trained in fake quantisation",
+            f"a {kind} layer cannot be trained in fake quantization",
             "Export the student with quantization='int8' instead, or 'dynamic'.",
         )
     return configs.Default8BitOutputQuantizeConfig()
@@ -133,7 +133,7 @@ def _check_activation(layer: Any) -> None:
         return
     raise refusal(
         layer.name,
-        f"its activation {layer.activation.__name__!r} cannot be trained in fake quantisation as"
+        f"its activation {layer.activation.__name__!r} cannot be trained in fake quantization as"
         " a part of it",
         "Make it an Activation layer of its own, right behind.",
     )

@@ -4,20 +4,20 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from keras_distill._checks import InputError, check_count
-from keras_distill._spec import Spec
-from keras_distill.data import digits, idx, images, mnist1d, npz, python, tfds
-from keras_distill.data.splits import Splits, check_validation
+from keras_distill._internal import InputError, check_count
+from keras_distill._internal._spec import Spec
+from keras_distill.data import _digits, _idx, _images, _mnist1d, _npz, _python, _tfds
+from keras_distill.data._splits import Splits, check_validation
 
 # kind -> (loader, how it is written, what it is)
 _SOURCES: dict[str, tuple[Callable[..., Splits], str, str]] = {
-    "digits": (digits.load, "digits", "1,797 real handwritten digits, 8x8; bundled"),
-    "mnist1d": (mnist1d.load, "mnist1d", "generated signals of 40 samples (extra mnist1d)"),
-    "tfds": (tfds.load, "tfds:NAME", "prepared by TensorFlow Datasets (--data-dir)"),
-    "idx": (idx.load, "idx:DIR", "IDX files, plain or gzipped, as MNIST ships"),
-    "npz": (npz.load, "npz:FILE", "x_train, y_train and so on in a NumPy archive"),
-    "images": (images.load, "images:DIR", "PNG and JPEG files, a folder per class"),
-    "py": (python.load, "py:package.module:function", "a function of your own"),
+    "digits": (_digits.load, "digits", "1,797 real handwritten digits, 8x8; bundled"),
+    "mnist1d": (_mnist1d.load, "mnist1d", "generated signals of 40 samples (extra mnist1d)"),
+    "tfds": (_tfds.load, "tfds:NAME", "prepared by TensorFlow Datasets (--data-dir)"),
+    "idx": (_idx.load, "idx:DIR", "IDX files, plain or gzipped, as MNIST ships"),
+    "npz": (_npz.load, "npz:FILE", "x_train, y_train and so on in a NumPy archive"),
+    "images": (_images.load, "images:DIR", "PNG and JPEG files, a folder per class"),
+    "py": (_python.load, "py:package.module:function", "a function of your own"),
 }
 
 
@@ -40,7 +40,7 @@ def load(
 ) -> Splits:
     """Loads the data set that a spec string names.
 
-    x is raw, as the files hold it (uint8 images stay uint8): normalisation is the first layer of
+    x is raw, as the files hold it (uint8 images stay uint8): normalization is the first layer of
     every model. Splits that the source lacks are held out of train, stratified by class: 20 % for
     test (always the same examples), then 10 % of the rest for validation.
 

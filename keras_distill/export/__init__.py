@@ -2,11 +2,11 @@
 
 from keras_distill.export._calibration import random_samples
 from keras_distill.export._export import export_all, export_tflite, record_path
-from keras_distill.export._gate import LIMITS, class_ids
-from keras_distill.export.options import QUANTIZATIONS, ExportOptions
-from keras_distill.export.resolve import resolve
-from keras_distill.export.samples import Samples, take
-from keras_distill.export.sources import InputInfo, KerasSource
+from keras_distill.export._options import QUANTIZATIONS, ExportOptions
+from keras_distill.export._resolve import resolve
+from keras_distill.export._samples import Samples, take
+from keras_distill.export._sources import InputInfo, KerasSource
+from keras_distill.export._verification import LIMITS, class_ids
 
 __all__ = [
     "LIMITS",

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_distill._checks import InputError
-from keras_distill.export.samples import Samples
-from keras_distill.export.sources import InputInfo
+from keras_distill._internal import InputError
+from keras_distill.export._samples import Samples
+from keras_distill.export._sources import InputInfo
 
 FEWEST, ENOUGH = 2, 50  # rows: fewer is an error, fewer is a warning
 _FAR = 10  # expected ranges away: wrong units, too
@@ -122,7 +122,7 @@ def _check_range(a: np.ndarray, model: keras.Model) -> list[str]:
             f" Rescaling layer turns into its own range. Received: {a.min():g}..{a.max():g}."
             " They look scaled already; give the values before scaling."
         )
-    # A layer that standardises is made for a few deviations more on either side.
+    # A layer that standardizes is made for a few deviations more on either side.
     if a.min() < low - _FAR * expected or a.max() > high + _FAR * expected:
         return [
             f"calibration spans {a.min():g}..{a.max():g}, far outside {low:g}..{high:g}, for which"

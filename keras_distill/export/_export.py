@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill import _files, _isolated
-from keras_distill._checks import GateError, InputError, bad, check_identifier
-from keras_distill._litert import custom_ops
-from keras_distill.export import _gate, _metadata
+from keras_distill._internal import InputError, VerificationError, _files, bad, check_identifier
+from keras_distill.export import _metadata, _verification
+from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export._process import Converted, run_converter
 from keras_distill.export._record import make_record, preprocessing, raw_ranges
+from keras_distill.export._resolve import resolve
 from keras_distill.export._work import Work, prepare
-from keras_distill.export.options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
-from keras_distill.export.resolve import resolve
-from keras_distill.records.export import ExportRecord, ExportSet, GateRecord
+from keras_distill.litert import _isolated
+from keras_distill.litert._interpreter import custom_ops
+from keras_distill.records._export import ExportRecord, ExportSet, VerificationRecord
 
 
 def export_tflite(
@@ -46,7 +46,7 @@ def export_tflite(
         calibration: Typical rows that int8 and int16x8 ranges are measured on.
         batch_size: Rows per call; None leaves it open.
         max_drop: The most accuracy points that the file may lose against the model on `data`.
-        data: Labelled rows that the gate judges by.
+        data: Labeled rows that the verification judges by.
         overwrite: Whether existing files may be replaced.
         **options: Further fields of `ExportOptions`, which also says what forms the rows may have.
 
@@ -55,14 +55,14 @@ def export_tflite(
 
     Raises:
         InputError: If an argument does not fit, or this model cannot be had in this precision.
-        GateError: If the file is not near enough to the model; it is not kept, unless
+        VerificationError: If the file is not near enough to the model; it is not kept, unless
             `keep_failed`.
 
     Example:
         >>> import keras, tempfile, pathlib
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> record = export_tflite(model, pathlib.Path(tempfile.mkdtemp()) / "tiny.tflite")
-        >>> record.ops, record.gate.passed
+        >>> record.ops, record.verification.passed
         ({'FULLY_CONNECTED': 1}, True)
     """
     path = Path(path)
@@ -78,7 +78,7 @@ def export_tflite(
     if quantization in result.impossible:
         raise InputError(f"{path.name} cannot be made: {result.impossible[quantization]}.")
     if quantization in result.rejected:
-        raise GateError(f"{path.name} fails the gate: {result.rejected[quantization]}.")
+        raise VerificationError(f"{path.name} fails verification: {result.rejected[quantization]}.")
     return result.exports[quantization]
 
 
@@ -92,7 +92,7 @@ def export_all(
 ) -> ExportSet:
     """Writes one `.tflite` file per precision from a single SavedModel.
 
-    A precision that this model cannot be had in, or that fails the gate, does not stop the
+    A precision that this model cannot be had in, or that fails verification, does not stop the
     others.
 
     Args:
@@ -173,21 +173,21 @@ def _deliver(
             impossible[name] = made.error
             continue
         try:
-            probe, gate = _verify(work, name, made.path)
+            probe, verification = _verify(work, name, made.path)
         except InputError as error:
             rejected[name] = str(error).replace(str(made.path), path.name)
             continue
-        record = make_record(work, name, path, made, probe, gate)
-        if not gate.passed:
-            rejected[name] = "; ".join(gate.failures)
-        if gate.passed or work.options.keep_failed:
+        record = make_record(work, name, path, made, probe, verification)
+        if not verification.passed:
+            rejected[name] = "; ".join(verification.failures)
+        if verification.passed or work.options.keep_failed:
             _write(path, made.path, record, work.options.overwrite)
-        if gate.passed:
+        if verification.passed:
             exports[name] = record
     return ExportSet(exports=exports, rejected=rejected, impossible=impossible)
 
 
-def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, GateRecord]:
+def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, VerificationRecord]:
     """Runs the file in a child process, adds its metadata, and compares what it then computes.
 
     Raises:
@@ -213,7 +213,7 @@ def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, GateRec
         raise InputError(
             f"{file}: has the outputs {sorted(produced)}, not {sorted(work.reference)}"
         )
-    gate = _gate.judge(
+    verification = _verification.judge(
         work.reference,
         produced,
         quantization=name,
@@ -222,7 +222,7 @@ def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, GateRec
         limit=(work.options.limits or {}).get(name),
         source=work.judged_on.source,
     )
-    return probe, gate
+    return probe, verification
 
 
 def _write(path: Path, file: Path, record: ExportRecord, overwrite: bool) -> None:

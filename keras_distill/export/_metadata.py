@@ -15,7 +15,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_distill._litert import TensorSpec
+from keras_distill.litert._interpreter import TensorSpec
 
 LABELS = "labels.txt"
 _NAME = b"TFLITE_METADATA"
@@ -23,7 +23,7 @@ _IDENTIFIER = b"M001"
 _AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 _NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
 _IMAGE = 2  # ContentProperties.ImageProperties
-_COLOURS = {3: 1, 1: 2}  # channels -> ColorSpaceType RGB, GRAYSCALE
+_COLORS = {3: 1, 1: 2}  # channels -> ColorSpaceType RGB, GRAYSCALE
 _PARSER = "1.0.0"
 
 
@@ -62,8 +62,8 @@ def attach(
     model.metadata = [*(model.metadata or []), entry]
     out = flatbuffers.Builder(1024)
     out.Finish(model.Pack(out), file_identifier=b"TFL3")
-    labelled = any(_is_labelled(spec, class_names) for spec in outputs)
-    path.write_bytes(bytes(out.Output()) + (_label_archive(class_names) if labelled else b""))
+    labeled = any(_is_labeled(spec, class_names) for spec in outputs)
+    path.write_bytes(bytes(out.Output()) + (_label_archive(class_names) if labeled else b""))
 
 
 def _unpacked(content: bytes) -> schema.ModelT:
@@ -96,7 +96,7 @@ def _in_graph_order(
     )
 
 
-def _is_labelled(spec: TensorSpec, class_names: Sequence[str]) -> bool:
+def _is_labeled(spec: TensorSpec, class_names: Sequence[str]) -> bool:
     return bool(class_names) and bool(spec.shape) and spec.shape[-1] == len(class_names)
 
 
@@ -152,8 +152,8 @@ class _Builder:
                 self._offset(1, self._floats([limits[0]])),
             )
             fields.append(self._offset(5, stats))
-        if len(spec.shape) == 4 and spec.shape[-1] in _COLOURS:
-            image = self._table(2, self._byte(0, _COLOURS[spec.shape[-1]]))
+        if len(spec.shape) == 4 and spec.shape[-1] in _COLORS:
+            image = self._table(2, self._byte(0, _COLORS[spec.shape[-1]]))
             content = self._table(3, self._byte(0, _IMAGE), self._offset(1, image))
             fields.append(self._offset(3, content))
         return self._table(7, *fields)
@@ -161,7 +161,7 @@ class _Builder:
     def output(self, spec: TensorSpec, class_names: Sequence[str]) -> int:
         """TensorMetadata of an output, with the label file if it has as many entries."""
         fields = [self._offset(0, self._b.CreateString(spec.name))]
-        if _is_labelled(spec, class_names):
+        if _is_labeled(spec, class_names):
             name = self._b.CreateString(LABELS)
             file = self._table(5, self._offset(0, name), self._byte(2, _AXIS_LABELS))
             fields.append(self._offset(6, self._vector([file])))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_distill._isolated import environment
-from keras_distill.export.options import NEED_CALIBRATION
+from keras_distill.export._options import NEED_CALIBRATION
+from keras_distill.litert._isolated import environment
 
 _POLL_SECONDS = 0.05
 
@@ -120,7 +120,7 @@ def explain(name: str, error: str, batch_size: int | None) -> str:
         )
     kernels = sorted(set(re.findall(r"not yet supported for op: '(\w+)'", error)))
     if kernels:
-        why = {"NEG": " (layer normalisation)", "HARD_SWISH": " (try ReLU6 in its place)"}
+        why = {"NEG": " (layer normalization)", "HARD_SWISH": " (try ReLU6 in its place)"}
         named = ", ".join(kernel + why.get(kernel, "") for kernel in kernels)
         return f"int16x8 has no kernel for {named}: use int8, dynamic or float16"
     if name == "int16x8" and "min/max" in error:

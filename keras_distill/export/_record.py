@@ -5,25 +5,30 @@ from pathlib import Path
 
 import keras
 
-from keras_distill import _files, _machine
-from keras_distill._isolated import Probe
+from keras_distill._internal import _files, _machine
 from keras_distill.export import _calibration
+from keras_distill.export._options import NEED_CALIBRATION
 from keras_distill.export._process import Converted
+from keras_distill.export._sources import KerasSource, Source
 from keras_distill.export._work import Work
-from keras_distill.export.options import NEED_CALIBRATION
-from keras_distill.export.sources import KerasSource, Source
-from keras_distill.records.export import (
+from keras_distill.litert._isolated import Probe
+from keras_distill.records._export import (
     CalibrationRecord,
     ExportRecipe,
     ExportRecord,
-    GateRecord,
     ModelRecord,
     TensorRecord,
+    VerificationRecord,
 )
 
 
 def make_record(
-    work: Work, name: str, path: Path, made: Converted, probe: Probe, gate: GateRecord
+    work: Work,
+    name: str,
+    path: Path,
+    made: Converted,
+    probe: Probe,
+    verification: VerificationRecord,
 ) -> ExportRecord:
     """The record of the file `made`, which is to stand at `path`."""
     content = made.path.read_bytes()
@@ -37,7 +42,7 @@ def make_record(
         outputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.outputs),
         model=_model(work.source),
         recipe=_recipe(work, name),
-        gate=gate,
+        verification=verification,
         class_names=work.class_names,
         preprocessing=preprocessing(work.source),
         warnings=work.said,

@@ -1,15 +1,15 @@
-"""What is done once for all precisions: rows for calibration and gate, Keras's own outputs."""
+"""What all precisions share: rows for calibration and verification, Keras's own outputs."""
 
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_distill._checks import InputError
-from keras_distill.export import _calibration, _gate
-from keras_distill.export.options import ExportOptions
-from keras_distill.export.samples import Samples, take
-from keras_distill.export.sources import KerasSource, Source
+from keras_distill._internal import InputError
+from keras_distill.export import _calibration, _verification
+from keras_distill.export._options import ExportOptions
+from keras_distill.export._samples import Samples, take
+from keras_distill.export._sources import KerasSource, Source
 
 _RANDOM_SAMPLES = 64
 
@@ -21,7 +21,7 @@ class Work(NamedTuple):
         source: The model.
         options: The settings.
         calibration: Rows to measure ranges on, if given.
-        judged_on: Rows the gate compares on.
+        judged_on: Rows the verification compares on.
         reference: The model's outputs on them.
         classes: Class ids of these rows by output, where there are any.
         said: Warnings given.
@@ -46,7 +46,7 @@ class Work(NamedTuple):
 
 
 def prepare(source: Source, o: ExportOptions, integer: bool) -> Work:
-    """Gathers the rows and runs the model on those of the gate.
+    """Gathers the rows and runs the model on those of the verification.
 
     Args:
         source: The model.
@@ -69,12 +69,12 @@ def prepare(source: Source, o: ExportOptions, integer: bool) -> Work:
         judged_on = calibration._replace(y=None, source="calibration")
     else:
         judged_on = _calibration.random_samples(model, source.inputs, _RANDOM_SAMPLES)
-        said.append("no data given: the gate compared outputs on random rows")
+        said.append("no data given: the verification compared outputs on random rows")
     reference = source.predict(judged_on.x)
     for name, values in reference.items():
         if not np.isfinite(values).all():
             raise InputError(f"Model {source.name!r} itself gives NaN or infinity ({name!r}).")
-    classes = _gate.labelled_classes(judged_on.y, reference)
+    classes = _verification.labeled_classes(judged_on.y, reference)
     if o.max_drop is not None and not classes:
         raise InputError("`max_drop` needs `data` with class labels: (x, y).")
     for text in said:
@@ -97,5 +97,10 @@ def _take_calibration(source: Source, o: ExportOptions) -> Samples | None:
 
 def _take_data(source: Source, o: ExportOptions) -> Samples:
     return take(
-        "data", o.data, source.inputs, o.gate_samples, splits=("validation",), data_dir=o.data_dir
+        "data",
+        o.data,
+        source.inputs,
+        o.verification_samples,
+        splits=("validation",),
+        data_dir=o.data_dir,
     )

@@ -1,18 +1,18 @@
 """Distillation losses: pure functions in `functional`, classes that carry their settings."""
 
 from keras_distill.losses import functional
-from keras_distill.losses.attention import AttentionTransferLoss
-from keras_distill.losses.base import DistillationLoss, value_at
-from keras_distill.losses.decoupled import DecoupledLoss
-from keras_distill.losses.dist import DISTLoss
-from keras_distill.losses.hint import HintLoss
-from keras_distill.losses.logit_matching import LogitMatchingLoss
-from keras_distill.losses.multi_label import MultiLabelSoftLoss
-from keras_distill.losses.regression import RegressionLoss
-from keras_distill.losses.relational import RelationalLoss
-from keras_distill.losses.similarity import SimilarityLoss
-from keras_distill.losses.soft_target import SoftTargetLoss
-from keras_distill.losses.standardized import StandardizedSoftTargetLoss
+from keras_distill.losses._attention import AttentionTransferLoss
+from keras_distill.losses._base import DistillationLoss, value_at
+from keras_distill.losses._decoupled import DecoupledLoss
+from keras_distill.losses._dist import DISTLoss
+from keras_distill.losses._hint import HintLoss
+from keras_distill.losses._logit_matching import LogitMatchingLoss
+from keras_distill.losses._multi_label import MultiLabelSoftLoss
+from keras_distill.losses._regression import RegressionLoss
+from keras_distill.losses._relational import RelationalLoss
+from keras_distill.losses._similarity import SimilarityLoss
+from keras_distill.losses._soft_target import SoftTargetLoss
+from keras_distill.losses._standardized import StandardizedSoftTargetLoss
 
 __all__ = [
     "AttentionTransferLoss",

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._checks import InputError, bad
+from keras_distill._internal import InputError, bad
 from keras_distill.losses._logspace import as_float
 
 _RULE = (

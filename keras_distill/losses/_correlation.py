@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_distill.losses._logspace import as_pair, num_classes, number, rescaled, softened
 
-# The share of a row's square sum that is added to that of its centred values, so that the gradient
+# The share of a row's square sum that is added to that of its centered values, so that the gradient
 # at a constant row is finite: far below what values that differ give. _TINY serves rows of zeros.
 _FLAT = 1e-12
 _TINY = 1e-30
@@ -58,12 +58,12 @@ def dist(
 def _row_distances(a: tf.Tensor, b: tf.Tensor, keep: tf.Tensor | None = None) -> tf.Tensor:
     """1 - Pearson's correlation of each row of `a` with that of `b`, over the columns kept."""
     keep = tf.ones(tf.shape(a)[1:], a.dtype) if keep is None else keep
-    (a, norm_a, flat_a), (b, norm_b, flat_b) = (_centred(x, keep) for x in (a, b))
+    (a, norm_a, flat_a), (b, norm_b, flat_b) = (_centered(x, keep) for x in (a, b))
     distance = 1 - tf.reduce_sum(a * b, axis=1) / (norm_a * norm_b)
     return tf.where(flat_a & flat_b, tf.zeros_like(distance), distance)
 
 
-def _centred(x: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _centered(x: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Rows less their mean, their norms, and whether each is constant but for rounding."""
     x *= keep
     small = _FLAT * tf.stop_gradient(tf.reduce_sum(tf.square(x), axis=1)) + _TINY

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from keras_distill._checks import InputError, bad
-from keras_distill.losses.base import DistillationLoss
+from keras_distill._internal import InputError, bad
+from keras_distill.losses._base import DistillationLoss
 
 
 class FeatureLoss(DistillationLoss):

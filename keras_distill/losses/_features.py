@@ -151,7 +151,7 @@ def relational(
 
 
 def _geometry(features: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gram matrix of the centred rows, distances, and 1/distance (0 for equal rows), float64."""
+    """Gram matrix of the centered rows, distances, and 1/distance (0 for equal rows), float64."""
     keep = tf.cast(keep, tf.float64)[:, None]
     x = tf.cast(_by_example(features / _size(features)), tf.float64)
     x -= tf.math.divide_no_nan(tf.reduce_sum(x * keep, axis=0), tf.reduce_sum(keep))
@@ -175,7 +175,7 @@ def _mean_distance_one(geometry: tuple, pairs: tf.Tensor) -> tf.Tensor:
 
 
 def _cosines(geometry: tuple, dtype: tf.DType) -> tf.Tensor:
-    """cos of the angle at j between i and k, `(j, i, k)`, from products of centred rows."""
+    """cos of the angle at j between i and k, `(j, i, k)`, from products of centered rows."""
     gram, _, inverse = geometry
     corner = tf.linalg.diag_part(gram)[:, None, None]
     dots = gram[None, :, :] - gram[:, :, None] - gram[:, None, :] + corner

@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._checks import bad
-from keras_distill._elements import TopK
+from keras_distill._internal import bad
+from keras_distill._internal._elements import TopK
 
 # Added to the standard deviation that logits are divided by (Sun et al. 2024).
 STANDARD_EPSILON = 1e-7

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._elements import TopK
+from keras_distill._internal._elements import TopK
 from keras_distill.losses._logspace import (
     STANDARD_EPSILON,
     as_float,
@@ -111,7 +111,7 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
 
 
 def standardized(teacher: TopK, classes: int) -> TopK:
-    """The `TopK` of the standardised logits, exactly: a `TopK` holds their mean and variance.
+    """The `TopK` of the standardized logits, exactly: a `TopK` holds their mean and variance.
 
     Its mass at T = 1 and 4 would be that at two other temperatures of the teacher: left out.
 

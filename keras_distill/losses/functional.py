@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._checks import bad
-from keras_distill._elements import TopK
+from keras_distill._internal import bad
+from keras_distill._internal._elements import TopK
 from keras_distill.losses import _topk
 from keras_distill.losses._correlation import dist
 from keras_distill.losses._features import (
@@ -164,7 +164,7 @@ def decoupled(
         teacher: Logits `(..., N)`, N >= 2.
         student: Logits `(..., N)`.
         labels: Class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id outside 0..N-1
-            (unlabelled, ignored) gives 0, since there is no target class.
+            (unlabeled, ignored) gives 0, since there is no target class.
         temperature: T > 0.
         target_weight: w_t.
         nontarget_weight: w_n.
@@ -180,7 +180,7 @@ def decoupled(
     teacher, student = as_pair(teacher, student)
     ids = class_ids(labels, student)
     classes = num_classes(student)
-    labelled = tf.logical_and(ids >= 0, ids < classes)
+    labeled = tf.logical_and(ids >= 0, ids < classes)
     target = tf.clip_by_value(ids, 0, classes - 1)[..., None]
 
     def parts(logits):
@@ -195,7 +195,7 @@ def decoupled(
     tckd = expected(tf.exp(p), p - q)
     nckd = expected(tf.exp(p_others), p_others - q_others)
     value = number(target_weight, p.dtype) * tckd + number(nontarget_weight, p.dtype) * nckd
-    return rescaled(tf.where(labelled, value, tf.zeros_like(value)), temperature)
+    return rescaled(tf.where(labeled, value, tf.zeros_like(value)), temperature)
 
 
 def class_ids(labels: Any, student: tf.Tensor) -> tf.Tensor:
@@ -241,7 +241,7 @@ def standardized(logits: Any, classes: int | None = None) -> Any:
         classes: N, needed by a `TopK`.
 
     Returns:
-        `(..., N)`, or the `TopK` of the standardised logits.
+        `(..., N)`, or the `TopK` of the standardized logits.
 
     Example:
         >>> standardized([1.0, 2.0, 3.0]).numpy().round(3).tolist()
@@ -250,11 +250,11 @@ def standardized(logits: Any, classes: int | None = None) -> Any:
     if isinstance(logits, TopK):
         return _topk.standardized(logits, classes)
     logits = as_float(logits)
-    centred = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
-    squares = tf.reduce_sum(tf.square(centred), axis=-1, keepdims=True)
+    centered = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
+    squares = tf.reduce_sum(tf.square(centered), axis=-1, keepdims=True)
     some = squares > 0
     deviation = tf.sqrt(tf.where(some, squares, 1) / (num_classes(logits) - 1))
-    return centred / (STANDARD_EPSILON + tf.where(some, deviation, 0))
+    return centered / (STANDARD_EPSILON + tf.where(some, deviation, 0))
 
 
 def multi_label_soft(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.Tensor:

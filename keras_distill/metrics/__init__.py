@@ -3,7 +3,7 @@
 Importing this package imports no TensorFlow, so that a `.tflite` file can be judged without it.
 """
 
-from keras_distill.metrics.quality import (
+from keras_distill.metrics._quality import (
     accuracy,
     agreement,
     calibration_temperature,

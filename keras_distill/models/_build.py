@@ -10,15 +10,15 @@ from typing import Any
 
 import keras
 
-from keras_distill._checks import InputError, bad, check_count, is_number
-from keras_distill._spec import Spec
+from keras_distill._internal import InputError, bad, check_count, is_number
+from keras_distill._internal._spec import Spec
+from keras_distill.models._applications import Application
+from keras_distill.models._dscnn import DSCNN
 from keras_distill.models._family import Family
 from keras_distill.models._load import load
-from keras_distill.models.applications import Application
-from keras_distill.models.dscnn import DSCNN
-from keras_distill.models.mlp import MLP
-from keras_distill.models.resnet import ResNet
-from keras_distill.models.wrn import WRN
+from keras_distill.models._mlp import MLP
+from keras_distill.models._resnet import ResNet
+from keras_distill.models._wrn import WRN
 
 # kind -> (family, how it is written, what it is)
 _FAMILIES: dict[str, tuple[type[Family], str, str]] = {
@@ -86,7 +86,7 @@ def parse(spec: str | os.PathLike, *, name: str = "model") -> Family | KerasFile
 def seeded(seed: int | None) -> Iterator[None]:
     """Makes initial weights and dropout seeds a function of `seed`, and leaves no trace.
 
-    Keras draws the seed of every initialiser and of every dropout layer that was given none from
+    Keras draws the seed of every initializer and of every dropout layer that was given none from
     Python's `random`.
     """
     if seed is None:

@@ -4,8 +4,8 @@ import abc
 
 import keras
 
-from keras_distill._checks import InputError
-from keras_distill._spec import Spec
+from keras_distill._internal import InputError
+from keras_distill._internal._spec import Spec
 
 
 class Family(abc.ABC):
@@ -25,7 +25,7 @@ class Family(abc.ABC):
         """Applies the net up to its last hidden representation, `(batch, features)`.
 
         Args:
-            x: Normalised input, `(batch, *input_shape)`.
+            x: Normalized input, `(batch, *input_shape)`.
 
         Raises:
             InputError: If the net cannot take that shape.
@@ -67,7 +67,7 @@ def regularizer(weight_decay: float) -> keras.Regularizer | None:
 
 
 def batch_norm(name: str) -> keras.layers.Layer:
-    """Batch normalisation with the settings common for CIFAR nets."""
+    """Batch normalization with the settings common for CIFAR nets."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
 
 
@@ -79,7 +79,7 @@ def conv(
     weight_decay: float = 0.0,
     name: str,
 ) -> keras.layers.Layer:
-    """A convolution without bias, padded to keep the size, He-initialised."""
+    """A convolution without bias, padded to keep the size, He-initialized."""
     return keras.layers.Conv2D(
         filters,
         kernel,

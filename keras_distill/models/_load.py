@@ -9,8 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_distill import _files, _user_code
-from keras_distill._checks import InputError, bad
+from keras_distill._internal import InputError, _files, _user_code, bad
 
 _CONFIG = "config.json"
 _MAX_CONFIG = 256 << 20
@@ -91,7 +90,7 @@ def _config(path: Path) -> Any:
 
 
 def _objects(config: Any) -> Iterator[dict]:
-    """Every serialised object in a config, at whatever depth."""
+    """Every serialized object in a config, at whatever depth."""
     stack = [config]
     while stack:
         value = stack.pop()

@@ -1,5 +1,5 @@
 """Records as one self-contained HTML page; needs no TensorFlow."""
 
-from keras_distill.report.page import render, write
+from keras_distill.report._page import render, write
 
 __all__ = ["render", "write"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill._checks import InputError, bad
+from keras_distill._internal import InputError, bad
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,8 @@ def _newton_step(
     binned = q @ outside.T
     known_error, dustbin_error = problem.known - q * z, problem.dustbin - w * binned
     mean_error = np.abs(known_error).sum(axis=1) + np.abs(dustbin_error).sum(axis=1)
-    centre = NEWTON_CENTRING * mean_error[:, None] / (q.shape[1] + w.shape[1])
-    known_error, dustbin_error = (known_error + centre) / z, (dustbin_error + centre) / w
+    center = NEWTON_CENTRING * mean_error[:, None] / (q.shape[1] + w.shape[1])
+    known_error, dustbin_error = (known_error + center) / z, (dustbin_error + center) / w
     hessian = (outside * (q / z)[:, None, :]) @ outside.T
     diagonal = np.arange(w.shape[1])
     hessian[:, diagonal, diagonal] += binned / w

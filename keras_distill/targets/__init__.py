@@ -2,6 +2,6 @@
 
 from keras_distill.targets._keys import WRONG_DATA
 from keras_distill.targets._read import first_batch
-from keras_distill.targets.store import SoftTargetStore
+from keras_distill.targets._store import SoftTargetStore
 
 __all__ = ["WRONG_DATA", "SoftTargetStore", "first_batch"]

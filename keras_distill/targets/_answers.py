@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._checks import InputError, bad
-from keras_distill.records.targets import TargetsOutput, TargetsTeacher
+from keras_distill._internal import InputError, bad
+from keras_distill.records._targets import TargetsOutput, TargetsTeacher
 from keras_distill.teachers import as_teacher
-from keras_distill.teachers.heads import look_like_probabilities
+from keras_distill.teachers._heads import look_like_probabilities
 
 # The logarithm of the smallest normal float32, 2^-126: what a probability of 0 becomes.
 LOG_OF_ZERO = float(np.log(np.finfo(np.float32).tiny))
@@ -19,7 +19,7 @@ _CHUNK = 1 << 22
 
 
 def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
-    """log p, good as logits at any temperature: softmax(log p / T) is p^(1/T), normalised.
+    """log p, good as logits at any temperature: softmax(log p / T) is p^(1/T), normalized.
 
     A probability of 0 counts as 2^-126 (log: -87.3): as unlikely as float32 can say. It keeps the
     logits finite, so that every loss can take them.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
-from keras_distill._elements import TopK
+from keras_distill._internal._elements import TopK
 from keras_distill.losses.functional import topk_log_probabilities
-from keras_distill.records.targets import TargetsOutput, TopKError
+from keras_distill.records._targets import TargetsOutput, TopKError
 from keras_distill.targets._layout import decode_array, encode
 
 TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_distill.records.targets import TargetsInfo, TargetsManifest
+from keras_distill.records._targets import TargetsInfo, TargetsManifest
 from keras_distill.targets import _fidelity, _layout
 
 

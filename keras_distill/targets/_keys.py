@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 
 KEY_BYTES = 8
 # The chunk in which keys and records are read where single elements are wanted.
@@ -65,7 +65,7 @@ def x_spec(dataset: Any, name: str = "dataset") -> Any:
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise InputError(
             f"`{name}` must give (x, y) or (x, y, sample_weight). Received: {spec}."
-            " Give unlabelled examples the label -1."
+            " Give unlabeled examples the label -1."
         )
     if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
         raise InputError(f"`{name}` must be finite. Take repeat() out, or add take(n).")

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill._elements import TopK
-from keras_distill.records.targets import TargetsOutput
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import TopK
+from keras_distill.records._targets import TargetsOutput
 
 # Logits whose moments are computed at once, so that memory does not grow with the batch.
 _CHUNK = 1 << 20

@@ -6,11 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill._elements import Targets
-from keras_distill.data.augment import Augmentation
-from keras_distill.data.batching import epoch_seed, read_ahead, shuffled
-from keras_distill.records.targets import TargetsManifest
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import Targets
+from keras_distill.data._augment import Augmentation
+from keras_distill.data._batching import epoch_seed, read_ahead, shuffled
+from keras_distill.records._targets import TargetsManifest
 from keras_distill.targets import _keys, _layout
 
 _SHUFFLE_BYTES = 1 << 29
@@ -49,7 +49,7 @@ class State:
         self._set(_CHECKED, 1)
 
 
-def labelled(labels: Any) -> tf.Tensor:
+def labeled(labels: Any) -> tf.Tensor:
     """Which examples have a label: all but those with the sparse class label -1.
 
     Args:
@@ -130,7 +130,7 @@ class Reader:
         x, labels, *weight = element
         if self._augment:
             x = self._augment.apply(x, index, view)
-        return (x, Targets(labels, teacher, labelled(labels)), *weight)
+        return (x, Targets(labels, teacher, labeled(labels)), *weight)
 
     def batches(
         self, batch_size: int, shuffle: int, seed: int, drop_remainder: bool

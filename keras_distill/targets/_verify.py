@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill import _files
-from keras_distill._checks import GateError
-from keras_distill._elements import TopK
-from keras_distill.data.augment import Augmentation
-from keras_distill.records.targets import TargetsManifest
+from keras_distill._internal import VerificationError, _files
+from keras_distill._internal._elements import TopK
+from keras_distill.data._augment import Augmentation
+from keras_distill.records._targets import TargetsManifest
 from keras_distill.targets import _keys, _layout
 from keras_distill.targets._answers import Answers
 from keras_distill.targets._build import keyed_batches, padded
@@ -51,7 +50,7 @@ def verify(
 ) -> dict[str, str]:
     """See `SoftTargetStore.verify`."""
     if damage := wrong_bytes(path, manifest):
-        raise GateError(" ".join(damage))
+        raise VerificationError(" ".join(damage))
     size = sum(shard.bytes for shard in manifest.shards + manifest.keys)
     found = {"files": f"{len(manifest.shards + manifest.keys)} files, {size} bytes: as written"}
     if dataset is not None:
@@ -67,7 +66,7 @@ def verify(
 def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset) -> str:
     inputs = _keys.describe(_keys.x_spec(dataset))
     if inputs != manifest.inputs:
-        raise GateError(
+        raise VerificationError(
             f"The data have x {', '.join(inputs)}; the store was built from"
             f" {', '.join(manifest.inputs)}."
         )
@@ -78,12 +77,14 @@ def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset
         there = stored[first : first + len(part)]
         wrong = np.flatnonzero(there != part[: len(there)])
         if len(wrong):
-            raise GateError(f"Example {first + int(wrong[0])} is not the one stored at this index.")
+            raise VerificationError(
+                f"Example {first + int(wrong[0])} is not the one stored at this index."
+            )
         first += len(part)
         if first > len(stored):
-            raise GateError(f"The data have more examples than the {len(stored)} stored.")
+            raise VerificationError(f"The data have more examples than the {len(stored)} stored.")
     if first < len(stored):
-        raise GateError(f"The data have {first} examples; {len(stored)} are stored.")
+        raise VerificationError(f"The data have {first} examples; {len(stored)} are stored.")
     return f"{first} examples: the same, in the same order"
 
 
@@ -92,7 +93,7 @@ def _verify_teacher(manifest: TargetsManifest, answers: Answers) -> str:
     if stored.fingerprint is None or given.fingerprint is None:
         return "no fingerprint to compare"
     if stored.fingerprint != given.fingerprint:
-        raise GateError(
+        raise VerificationError(
             f"The store was built from another teacher: {stored.name!r},"
             f" {stored.fingerprint[:12]}…, not {given.name!r}, {given.fingerprint[:12]}…."
         )
@@ -115,17 +116,19 @@ def _verify_answers(
     worst = 0.0
     for output, was in zip(manifest.outputs, stored, strict=True):
         if output.name not in values:
-            raise GateError(f"The teacher has no output {output.name!r}.")
+            raise VerificationError(f"The teacher has no output {output.name!r}.")
         now = values[output.name]
         if now.shape[1:] != output.shape:
-            raise GateError(f"The teacher gives logits {now.shape[1:]}; {output.shape} are stored.")
+            raise VerificationError(
+                f"The teacher gives logits {now.shape[1:]}; {output.shape} are stored."
+            )
         if isinstance(was, TopK):
             now = np.take_along_axis(now, was.indices, axis=-1)
             was = was.logits
         worst = max(worst, float(_gap(now, was)))
     rounding = 2.0**-10 if any(o.dtype == "float16" for o in manifest.outputs) else 1e-5
     if worst > rounding + _NOISE:
-        raise GateError(
+        raise VerificationError(
             f"The teacher answers the first batch differently: by up to {worst:.2g} of the largest"
             " logit."
         )

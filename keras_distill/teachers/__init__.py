@@ -1,11 +1,11 @@
 """Anything that yields logits: Keras models, ensembles, .tflite files, functions."""
 
-from keras_distill.teachers.base import Teacher
-from keras_distill.teachers.callable_teacher import CallableTeacher
-from keras_distill.teachers.ensemble import TeacherEnsemble
-from keras_distill.teachers.keras_teacher import KerasTeacher
-from keras_distill.teachers.source import as_teacher
-from keras_distill.teachers.tflite import TFLiteTeacher
+from keras_distill.teachers._base import Teacher
+from keras_distill.teachers._callable_teacher import CallableTeacher
+from keras_distill.teachers._ensemble import TeacherEnsemble
+from keras_distill.teachers._keras_teacher import KerasTeacher
+from keras_distill.teachers._source import as_teacher
+from keras_distill.teachers._tflite import TFLiteTeacher
 
 __all__ = [
     "CallableTeacher",

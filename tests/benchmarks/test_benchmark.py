@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
-from keras_distill.benchmarks import benchmark, figure, tables
-from keras_distill.records.benchmark import BenchmarkRecord
+from keras_distill._internal import InputError
+from keras_distill.benchmarks import _tables, benchmark, figure
+from keras_distill.records._benchmark import BenchmarkRecord
 
 layers = keras.layers
 FILES = Path(__file__).parents[1] / "golden/tflite"
@@ -66,7 +66,7 @@ def test_record_round_trip(record, tmp_path):
 
 
 def test_markdown(record):
-    text = tables.markdown(record)
+    text = _tables.markdown(record)
     assert "| 3 | int8.tflite | litert | int8 |" in text
     assert "| 1 | 100.00% | – | – |" in text  # no top-5 of three classes, no agreement with itself
     for title in ("Models", "Size", "Quality", "Latency"):
@@ -93,7 +93,7 @@ def test_without_data(tmp_path):
     record = benchmark({"a": FILES / "float.tflite", "b": FILES / "float.tflite"}, runs=2)
     assert [e.name for e in record.entries] == ["a", "b"] and record.data is None
     assert all(e.quality is None for e in record.entries)
-    assert "Quality" not in tables.markdown(record)
+    assert "Quality" not in _tables.markdown(record)
     with pytest.raises(InputError, match="benchmark with `data`"):
         figure(record)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill._elements import TopK
-from keras_distill.benchmarks import cost_processes, cost_store, cost_study, cost_tables
-from keras_distill.benchmarks.cost import _step_ratios, cost, ratio_of_totals
-from keras_distill.benchmarks.cost_ways import Ways
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import TopK
+from keras_distill.benchmarks import _cost_processes, _cost_store, _cost_study, _cost_tables
+from keras_distill.benchmarks._cost import _step_ratios, cost, ratio_of_totals
+from keras_distill.benchmarks._cost_ways import Ways
 from keras_distill.cli import main
-from keras_distill.records.cost import CostFigure, CostRecord, CostSteps
+from keras_distill.records._cost import CostFigure, CostRecord, CostSteps
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +43,19 @@ def test_every_way_is_measured_in_its_turn(record):
 
 def test_the_record_goes_round_and_into_tables(record, tmp_path):
     assert CostRecord.load(record.save(tmp_path / "r.json")) == record
-    titles = [title for title, _, _ in cost_tables.sections(record)]
+    titles = [title for title, _, _ in _cost_tables.sections(record)]
     assert titles[0] == "One step of mlp:4 taught by mlp:8, batch 32"
     assert len(titles) == 3
-    for _, columns, rows in cost_tables.sections(record):
+    for _, columns, rows in _cost_tables.sections(record):
         assert all(len(row) == len(columns) for row in rows)
 
 
 def test_pairs_of_models_are_judged_by_their_targets(record):
-    figures = cost_study.pair_figures(record, alike=1e9, shipped=1e9)
+    figures = _cost_study.pair_figures(record, alike=1e9, shipped=1e9)
     by = {figure.name.partition(", ")[2]: figure for figure in figures}
     assert by["fit of 2 epochs, build included: store / keras, onednn"].reached is True
     assert by["step: store / plain, onednn"].target.startswith("median <= 1.02")
-    text = cost_tables.markdown(figures, "this machine")
+    text = _cost_tables.markdown(figures, "this machine")
     assert text.count("\n| mlp:8 -> mlp:4") == len(figures)
 
 
@@ -126,7 +126,8 @@ def test_a_child_that_fails_says_why():
 def test_the_command_prints_and_keeps_the_record(record, capsys, tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(
-        "keras_distill.benchmarks.cost.cost", lambda *models, **given: asked.update(given) or record
+        "keras_distill.benchmarks._cost.cost",
+        lambda *models, **given: asked.update(given) or record,
     )
     argv = ["cost", "mlp:8", "mlp:4", "--data", "digits", "--rounds", "4", "--setting", "onednn"]
     argv += ["-o", str(tmp_path / "cost.json")]
@@ -142,13 +143,13 @@ def test_the_command_prints_and_keeps_the_record(record, capsys, tmp_path, monke
 
 
 def test_builds_killed_at_random_moments_go_on_to_the_same_bytes(tmp_path):
-    found = cost_processes.killed_builds(tmp_path, 3, examples=3000)
+    found = _cost_processes.killed_builds(tmp_path, 3, examples=3000)
     assert found.killed == found.same == 3
 
 
 @pytest.mark.slow
 def test_twenty_builds_killed_at_random_moments(tmp_path):
-    found = cost_processes.killed_builds(tmp_path, 20, seed=1)
+    found = _cost_processes.killed_builds(tmp_path, 20, seed=1)
     assert found.killed == found.same == 20
     assert found.resumed > 5
 
@@ -156,17 +157,17 @@ def test_twenty_builds_killed_at_random_moments(tmp_path):
 @pytest.mark.slow
 def test_the_writer_needs_no_more_memory_for_ten_times_the_records(tmp_path):
     small, large = (
-        cost_processes.writer_memory(tmp_path / str(count), count) for count in (4_000, 40_000)
+        _cost_processes.writer_memory(tmp_path / str(count), count) for count in (4_000, 40_000)
     )
     assert large < 1.05 * small
 
 
 def test_records_on_disk_are_their_payload(tmp_path):
-    assert [figure.value for figure in cost_store.record_bytes(tmp_path)] == [1.0] * 4
+    assert [figure.value for figure in _cost_store.record_bytes(tmp_path)] == [1.0] * 4
 
 
 def test_the_figure_of_reading_is_a_share(tmp_path):
-    figure = cost_store.read_path(tmp_path, examples=500, classes=20, epochs=3)
+    figure = _cost_store.read_path(tmp_path, examples=500, classes=20, epochs=3)
     assert figure.value > 0 and figure.n == 3
 
 
@@ -178,7 +179,7 @@ def test_losses_of_topk_by_the_chain_rule():
         np.array([[0, 1]]), logits[:, :2], np.array([rest.mean()]), np.array([rest.var()]),
         np.array(masses),
     )  # fmt: skip
-    one, own, bins = cost_store._losses(logits, kept, 4.0)
+    one, own, bins = _cost_store._losses(logits, kept, 4.0)
     p = np.exp(logits[0] / 4) / np.exp(logits[0] / 4).sum()
     spread = np.array([*p[:2], *[p[2:].sum() / 3] * 3])
     assert own == pytest.approx((p * np.log(p / spread)).sum(), abs=1e-7)
@@ -187,7 +188,7 @@ def test_losses_of_topk_by_the_chain_rule():
 
 @pytest.mark.slow
 def test_the_same_student_comes_from_the_store_and_from_online(tmp_path):
-    found = cost_store.same_student(tmp_path, seeds=range(2), epochs=2, views=2)
+    found = _cost_store.same_student(tmp_path, seeds=range(2), epochs=2, views=2)
     np.testing.assert_allclose(found.stored, found.online, rtol=1e-3)
     assert abs(found.figures[0].value) <= 0.5
 
@@ -196,7 +197,7 @@ def test_the_same_student_comes_from_the_store_and_from_online(tmp_path):
 def test_the_same_student_is_judged_by_the_spread_of_seeds(stored, reached):
     online = [90.5, 91.5, 94.0]
     curves = {"online": [[2.0, 1.0]] * 3, "stored": [[2.0, 1.1]] * 3}
-    accuracy, loss = cost_store._same_figures(curves, {"online": online, "stored": stored})
+    accuracy, loss = _cost_store._same_figures(curves, {"online": online, "stored": stored})
     assert accuracy.value == pytest.approx(np.mean(stored) - 92)
     assert accuracy.reached is reached
     assert loss.value == pytest.approx(0.1)
@@ -213,10 +214,10 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
         return run
 
     monkeypatch.setattr(
-        cost_study, "pieces", lambda data_dir: {name: piece(name) for name in ("one", "two")}
+        _cost_study, "pieces", lambda data_dir: {name: piece(name) for name in ("one", "two")}
     )
-    cost_study.study(tmp_path, only=["one"], report=lambda text: None)
-    text = cost_study.study(tmp_path, report=lambda text: None)
+    _cost_study.study(tmp_path, only=["one"], report=lambda text: None)
+    text = _cost_study.study(tmp_path, report=lambda text: None)
     assert ran == ["one", "two"]
     assert "| one | 1.000 |" in text and "| two | 1.000 |" in text
     assert (tmp_path / "table.md").read_text() == text

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
-from keras_distill.benchmarks import latency, measure_latency, measure_size
+from keras_distill._internal import InputError
+from keras_distill.benchmarks import _latency, measure_latency, measure_size
 
 FILES = Path(__file__).parents[1] / "golden/tflite"
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
@@ -62,7 +62,7 @@ def test_models_take_turns():
             calls.append((self.name, count))
             return [1.0] * count
 
-    found = latency._rounds({"a": Subject("a"), "b": Subject("b")}, runs=3)
+    found = _latency._rounds({"a": Subject("a"), "b": Subject("b")}, runs=3)
     assert calls[2:] == [("a", 1), ("b", 1)] * 3  # after the warm-up of each
     assert found == {"a": [1.0] * 3, "b": [1.0] * 3}
 

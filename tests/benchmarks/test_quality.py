@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.benchmarks import measure_quality
-from keras_distill.benchmarks.quality import as_logits
+from keras_distill.benchmarks._quality import as_logits
 
 LOGITS = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0], [1.0, 0.0, 0.0]])
 LABELS = np.array([0, 1, 2, 1])
@@ -35,7 +35,7 @@ def test_probabilities_give_what_their_logits_give():
     assert a.accuracy == b.accuracy
 
 
-def test_quantised_probabilities_are_known_as_such():
+def test_quantized_probabilities_are_known_as_such():
     q = np.round(_softmax(LOGITS) * 256) / 256
     assert measure_quality(q, LABELS).negative_log_likelihood == pytest.approx(
         measure_quality(LOGITS, LABELS).negative_log_likelihood, abs=0.01

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_distill.cli import main
-from keras_distill.records.benchmark import BenchmarkRecord
+from keras_distill.records._benchmark import BenchmarkRecord
 
 FILES = Path(__file__).parents[1] / "golden/tflite"
 FLOAT, INT8 = str(FILES / "float.tflite"), str(FILES / "int8.tflite")

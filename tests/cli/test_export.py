@@ -6,7 +6,7 @@ import pytest
 
 from keras_distill import export
 from keras_distill.cli import main
-from keras_distill.records.export import ExportRecord, ExportSet
+from keras_distill.records._export import ExportRecord, ExportSet
 
 layers = keras.layers
 
@@ -37,15 +37,17 @@ def test_int8_from_a_data_spec(net, tmp_path, capsys):
     assert shown == ExportRecord.load(tmp_path / "net.tflite.json")
     assert shown.recipe.calibration.source == "digits, train"
     assert shown.recipe.calibration.samples == 200
-    assert shown.gate.source == "digits, validation" and shown.gate.max_drop == 50
+    assert shown.verification.source == "digits, validation" and shown.verification.max_drop == 50
     assert shown.class_names == tuple("0123456789")
 
 
-def test_a_failed_gate_is_exit_code_1_and_leaves_nothing(net, tmp_path, capsys):
+def test_a_failed_verification_is_exit_code_1_and_leaves_nothing(net, tmp_path, capsys):
     argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "-q", "weight-only-int4"]
     assert main([*argv, "--limit", "1e-6"]) == 1
     told = capsys.readouterr()
-    assert told.err.startswith("keras-distill: net.tflite fails the gate: output 'logits' differs")
+    assert told.err.startswith(
+        "keras-distill: net.tflite fails verification: output 'logits' differs"
+    )
     assert told.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -58,7 +60,7 @@ def result_is(monkeypatch):
     def stand_in(made=(), rejected=(), impossible=()):
         def export_all(model, folder, **options):
             given.update(options, folder=folder)
-            gate = {
+            verification = {
                 "passed": True,
                 "failures": [],
                 "samples": 3,
@@ -66,9 +68,15 @@ def result_is(monkeypatch):
                 "max_drop": None,
             }
             output = {"name": "y", "max_difference": 0.1, "relative_difference": 0.02}
-            gate["outputs"] = [output | {"noise": 0.1, "limit": 0.5, "agreement": 0.99}]
+            verification["outputs"] = [output | {"noise": 0.1, "limit": 0.5, "agreement": 0.99}]
             record = {"file": "f.tflite", "bytes": 1234, "gzip_bytes": 1000, "sha256": "0" * 64}
-            record |= {"ops": {}, "inputs": [], "outputs": [], "gate": gate, "seconds": 1}
+            record |= {
+                "ops": {},
+                "inputs": [],
+                "outputs": [],
+                "verification": verification,
+                "seconds": 1,
+            }
             record |= {"versions": {}, "created": "now", "model": {"name": "net"}}
             recipe = {"io": "integer", "batch_size": 1, "sparse": False}
             exports = {name: record | {"recipe": recipe | {"quantization": name}} for name in made}
@@ -101,7 +109,7 @@ def test_exit_code_of_several(net, tmp_path, capsys, result_is, asked, found, co
     assert main(argv) == code
     shown = capsys.readouterr().out
     for name in found.get("rejected", ()):
-        assert f"{name} fails the gate: too far." in shown
+        assert f"{name} fails verification: too far." in shown
     for name in found.get("impossible", ()):
         assert f"{name} cannot be had: no kernel." in shown
     if "made" in found:
@@ -112,9 +120,9 @@ def test_options_reach_the_exporter(net, tmp_path, result_is):
     given = result_is(made=["float32"])
     argv = ["export", str(net), "-o", str(tmp_path), "-q", "all", "--calibration", "digits"]
     argv += ["--dynamic-batch", "--io", "float32", "--limit", "0.4", "--keep-failed"]
-    assert main([*argv, "--timeout", "9", "--gate-samples", "7"]) == 0
+    assert main([*argv, "--timeout", "9", "--verification-samples", "7"]) == 0
     assert given["batch_size"] is None and given["io"] == "float32" and given["keep_failed"]
-    assert given["timeout"] == 9 and given["gate_samples"] == 7
+    assert given["timeout"] == 9 and given["verification_samples"] == 7
     assert given["data"] == given["calibration"] == "digits"
     assert given["limits"] == dict.fromkeys(export.QUANTIZATIONS, 0.4)
     assert given["stem"] == "net"
@@ -126,7 +134,7 @@ def test_options_reach_the_exporter(net, tmp_path, result_is):
         (["-q", "int9"], "`quantization` must be one of float32, float16"),
         (["-q", "int8"], "int8 needs `calibration` (--calibration)"),
         (["-q", "float32,int8", "--calibration", "digits"], "must be a folder for several"),
-        (["--max-drop", "1"], "`max_drop` needs labelled rows: pass `data` (--data)"),
+        (["--max-drop", "1"], "`max_drop` needs labeled rows: pass `data` (--data)"),
         (["--data", "nothing"], "nothing"),
         (["--batch-size", "0"], "`batch_size` must be a whole number >= 1"),
         (["--batch-size", "x"], "Invalid value for '--batch-size'"),

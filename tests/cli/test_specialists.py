@@ -8,8 +8,8 @@ import pytest
 
 from keras_distill import data, models
 from keras_distill.cli import main
-from keras_distill.records.specialists import SpecialistsReport
-from keras_distill.records.specialists_study import NetResult
+from keras_distill.records._specialists import SpecialistsReport
+from keras_distill.records._specialists_study import NetResult
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from keras_distill import InputError, models
-from keras_distill._checks import GateError
-from keras_distill.compress import bridge, to_keras, to_tf_keras
+from keras_distill._internal import VerificationError
+from keras_distill.compress import _bridge, to_keras, to_tf_keras
 from keras_distill.compress._layers import SUPPORTED
 
 L = keras.layers
 
 
 def difference(model, twin):
-    x = bridge.random_inputs(model, rows=3)
-    return bridge.largest_difference(model(x, training=False), twin(x, training=False))
+    x = _bridge.random_inputs(model, rows=3)
+    return _bridge.largest_difference(model(x, training=False), twin(x, training=False))
 
 
 def check(model, tolerance=1e-6):
@@ -125,13 +125,23 @@ def test_dicts_of_inputs_and_outputs_stay_dicts():
     a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
     model = keras.Model({"a": a, "b": b}, {"sum": L.Add()([a, b]), "dense": L.Dense(2)(a)})
     twin = check(model)
-    assert set(twin(bridge.random_inputs(model))) == {"sum", "dense"}
+    assert set(twin(_bridge.random_inputs(model))) == {"sum", "dense"}
 
 
 def test_arithmetic_becomes_layers():
     a, b = keras.Input((4, 4, 3), name="a"), keras.Input((4, 4, 3), name="b")
     gate = L.ReLU(6.0)(a + 3.0) * (1 / 6)
-    outputs = [gate * b, a + b, a - b, 1 - a, a - 2.5, 3 + a, 2 * a, a / 4, keras.ops.add(a, 1)]
+    outputs = [
+        gate * b,
+        a + b,
+        a - b,
+        1 - a,
+        a - 2.5,
+        3 + a,
+        2 * a,
+        a / 4,
+        keras.ops.add(a, 1),
+    ]
     twin = check(keras.Model([a, b], outputs))
     kinds = [type(layer).__name__ for layer in twin.layers]
     assert kinds.count("Rescaling") == 8
@@ -168,8 +178,8 @@ def test_a_nested_model_may_come_last_and_may_be_called_twice():
 
 def test_heads_are_taken_off_for_training():
     model = nested()
-    twin = bridge.to_logits(model, {"head": "softmax"})
-    x = bridge.random_inputs(model)
+    twin = _bridge.to_logits(model, {"head": "softmax"})
+    x = _bridge.random_inputs(model)
     np.testing.assert_allclose(keras.ops.softmax(twin(x)), model(x), atol=1e-6)
     assert (np.abs(np.asarray(twin(x)).sum(-1) - 1) > 1e-3).any()
     back = to_keras(twin, like=model)
@@ -287,8 +297,8 @@ def test_a_model_of_something_else_is_refused():
 
 
 def test_a_twin_that_computes_something_else_is_refused(monkeypatch):
-    monkeypatch.setattr(bridge, "largest_difference", lambda a, b: 0.5)
-    with pytest.raises(GateError, match="computes something else"):
+    monkeypatch.setattr(_bridge, "largest_difference", lambda a, b: 0.5)
+    with pytest.raises(VerificationError, match="computes something else"):
         to_tf_keras(vector(L.Dense(2)))
 
 

@@ -49,6 +49,6 @@ def test_what_cannot_be_compressed_is_refused(build, steps, skip, message):
 def test_a_pipeline_asks_before_its_first_step(soft, tmp_path):
     trained = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda e, logs: trained.append(e))
-    with pytest.raises(InputError, match="GRU layer cannot be trained in fake quantisation"):
+    with pytest.raises(InputError, match="GRU layer cannot be trained in fake quantization"):
         compress(recurrent(), soft, ["prune", "quantize"], tmp_path / "out", callbacks=[watch])
     assert trained == [] and list(tmp_path.iterdir()) == []

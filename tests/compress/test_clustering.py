@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill import GateError, InputError
+from keras_distill import InputError, VerificationError
 from keras_distill.compress import cluster, prune
+from keras_distill.compress._clustering import check_no_fewer_zeros, check_values
 from keras_distill.compress._kernels import kernels
-from keras_distill.compress.clustering import check_no_fewer_zeros, check_values
 
 
 def found(model):
@@ -65,10 +65,10 @@ def test_bad_arguments(nets, soft):
         cluster(pruned, soft, clusters=2)
 
 
-def test_the_gates(nets):
-    with pytest.raises(GateError, match=r"'hidden' has 307. different weights"):
+def test_the_verifications(nets):
+    with pytest.raises(VerificationError, match=r"'hidden' has 307. different weights"):
         check_values(nets[1](), 16)
     sparse, dense = nets[1](seed=0), nets[1](seed=1)
     sparse.get_layer("hidden").kernel.assign(np.zeros((192, 16)))
-    with pytest.raises(GateError, match=r"'hidden' has 0.0% zeros left of 100.0%"):
+    with pytest.raises(VerificationError, match=r"'hidden' has 0.0% zeros left of 100.0%"):
         check_no_fewer_zeros(sparse, dense)

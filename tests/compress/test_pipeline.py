@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill import GateError, InputError, models
+from keras_distill import InputError, VerificationError, models
 from keras_distill.compress import FakeQuantModel, compress, summary
 from keras_distill.compress._kernels import kernels
-from keras_distill.compress.pipeline import _check_file
-from keras_distill.records.compress import CompressRecord
+from keras_distill.compress._pipeline import _check_file
+from keras_distill.records._compress import CompressRecord
 
 
 def interrupt(at):
@@ -50,7 +50,7 @@ def test_three_steps_interrupted_and_resumed(nets, soft, tmp_path):
     assert all(len(step.logs["loss"]) == 2 for step in record.steps)
     assert [k.sparsity >= 0.69 for k in record.kernels] == [True, True]
     assert max(k.values for k in record.kernels) <= 6
-    assert record.export.gate.outputs[0].accuracy is not None
+    assert record.export.verification.outputs[0].accuracy is not None
     kept = models.load(out / "student.keras")
     assert [k.zeros for k in kernels(kept)] == [k.zeros for k in kernels(done.student)]
     assert FakeQuantModel.load(out / "fake_quant").scheme == "PCQAT"
@@ -83,8 +83,8 @@ def test_a_failed_start_leaves_nothing_in_the_way(nets, task, tmp_path):
             compress(nets[1](), (x, labels), steps, tmp_path / "out")
 
 
-def test_a_file_that_lost_zeros_fails_the_gate(nets):
+def test_a_file_that_lost_zeros_fails_the_verification(nets):
     student = nets[1]()
     student.get_layer("hidden").kernel.assign(np.zeros((192, 16)))
-    with pytest.raises(GateError, match="has 0 zero weights, and the student had 3072"):
+    with pytest.raises(VerificationError, match="has 0 zero weights, and the student had 3072"):
         _check_file(student, (), None)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill import GateError, InputError
+from keras_distill import InputError, VerificationError
 from keras_distill.compress import prune
 from keras_distill.compress._kernels import Kernel, kernels
-from keras_distill.compress.pruning import check_zeros
+from keras_distill.compress._pruning import check_zeros
 
 
 class Stop(keras.callbacks.Callback):
@@ -127,7 +127,7 @@ def test_callbacks_and_validation(nets, soft, task):
     assert "val_soft_loss" not in seen[0]
 
 
-def test_regularisation_is_part_of_the_loss(task):
+def test_regularization_is_part_of_the_loss(task):
     x, labels, _ = task
     logs = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda e, log: logs.append(log))
@@ -197,10 +197,12 @@ def test_bad_data(nets, task):
         prune(flat, (x, labels), alpha=0)
 
 
-def test_missing_zeros_fail_the_gate(nets):
-    with pytest.raises(GateError, match=r"'hidden' has 0.0% zeros after pruning, not 50.0%"):
+def test_missing_zeros_fail_the_verification(nets):
+    with pytest.raises(
+        VerificationError, match=r"'hidden' has 0.0% zeros after pruning, not 50.0%"
+    ):
         check_zeros(nets[1](), 0.5)
-    with pytest.raises(GateError, match="not 2:4"):
+    with pytest.raises(VerificationError, match="not 2:4"):
         check_zeros(nets[1](), None)
 
 

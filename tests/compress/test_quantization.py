@@ -1,16 +1,16 @@
-"""Quantisation-aware training, up to the int8 file and back into training."""
+"""Quantization-aware training, up to the int8 file and back into training."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_distill import InputError
-from keras_distill._litert import LiteRTModel
 from keras_distill.compress import FakeQuantModel, cluster, count_weights, prune, quantize_aware
+from keras_distill.compress._bridge import to_logits
 from keras_distill.compress._kernels import kernels
 from keras_distill.compress._ranges import start_ranges
 from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized
-from keras_distill.compress.bridge import to_logits
+from keras_distill.litert._interpreter import LiteRTModel
 
 L = keras.layers
 
@@ -27,7 +27,7 @@ def test_from_student_to_int8_file_and_on(nets, soft, tmp_path):
     result = quantize_aware(student, soft, path, epochs=2, batch_size=32)
     assert result.model.scheme == "QAT" and result.export.recipe.quantization == "int8"
     assert {i.dtype for i in (*result.export.inputs, *result.export.outputs)} == {"int8"}
-    assert "DEQUANTIZE" not in result.export.ops and result.export.gate.passed
+    assert "DEQUANTIZE" not in result.export.ops and result.export.verification.passed
     x = soft[0]
     fake = result.model.predict(x)
     file = LiteRTModel(path).predict(x)
@@ -62,7 +62,7 @@ def test_pruned_and_clustered_stays_so_in_the_file_and_after_reload(nets, soft, 
     assert counted["DEPTHWISE_CONV_2D"].sparsity < 0.2
 
 
-def test_arithmetic_between_layers_is_quantised(soft, tmp_path):
+def test_arithmetic_between_layers_is_quantized(soft, tmp_path):
     """As MobileNetV3 has it: squeeze and excite by `relu6(x + 3) * (1 / 6)`, and a residual sum."""
     keras.utils.set_random_seed(0)
     i = keras.Input((8, 8, 3), name="image")
@@ -71,7 +71,7 @@ def test_arithmetic_between_layers_is_quantised(soft, tmp_path):
     h = h + L.Multiply()([h, L.ReLU(6.0)(squeezed + 3.0) * (1 / 6)])
     student = keras.Model(i, L.Dense(4, name="logits")(L.Flatten()(h)))
     result = quantize_aware(trained(student, soft), soft, tmp_path / "int8.tflite", epochs=2)
-    assert result.export.gate.passed
+    assert result.export.verification.passed
     x = soft[0]
     same = LiteRTModel(tmp_path / "int8.tflite").predict(x).argmax(1)
     assert (result.model.predict(x).argmax(1) == same).mean() > 0.95
@@ -115,8 +115,8 @@ def test_layers_without_a_setting_in_tfmot_still_get_ranges(tmp_path):
     i = keras.Input((8, 8, 4))
     h = L.ReLU()(L.BatchNormalization()(i))
     h = L.Activation("elu")(L.Conv2D(4, 3, padding="same")(h))
-    gate = L.Conv2D(4, 1, activation="sigmoid")(L.GlobalAveragePooling2D(keepdims=True)(h))
-    h = L.Multiply()([h, gate])
+    verification = L.Conv2D(4, 1, activation="sigmoid")(L.GlobalAveragePooling2D(keepdims=True)(h))
+    h = L.Multiply()([h, verification])
     stem = keras.Sequential([keras.Input((8, 8, 4)), L.SeparableConv2D(4, 3), L.MaxPooling2D()])
     h = L.Dropout(0.5)(L.Flatten()(stem(h)), training=False)
     model = keras.Model(i, [L.Dense(3, name="a")(h), L.Dense(2, "softmax", name="b")(h)])
@@ -125,7 +125,7 @@ def test_layers_without_a_setting_in_tfmot_still_get_ranges(tmp_path):
     y = {"a": random.integers(0, 3, 96), "b": random.integers(0, 2, 96)}
     path = tmp_path / "int8.tflite"
     result = quantize_aware(model, (x, y), path, alpha=0, epochs=1, learning_rate=1e-4)
-    assert result.export.gate.passed and len(result.export.outputs) == 2
+    assert result.export.verification.passed and len(result.export.outputs) == 2
     assert set(result.model.predict(x)) == {"a", "b"}
     np.testing.assert_allclose(result.model.predict(x)["b"].sum(1), 1, atol=1e-5)
 
@@ -144,7 +144,7 @@ def shared():
         (shared, "'twice'.*shared"),
     ],
 )
-def test_layers_that_cannot_be_quantised_are_refused_by_name(build, message):
+def test_layers_that_cannot_be_quantized_are_refused_by_name(build, message):
     with pytest.raises(InputError, match=message):
         FakeQuantModel(build())
 
@@ -152,7 +152,7 @@ def test_layers_that_cannot_be_quantised_are_refused_by_name(build, message):
 def test_sparse_and_int8_are_refused_in_words(nets, soft, tmp_path):
     with pytest.raises(InputError, match="does not load under the default delegate"):
         quantize_aware(nets[1](), soft, tmp_path / "x.tflite", export={"sparse": True})
-    with pytest.raises(InputError, match="Quantisation-aware training is for int8"):
+    with pytest.raises(InputError, match="Quantization-aware training is for int8"):
         quantize_aware(nets[1](), soft, tmp_path / "x.tflite", export={"quantization": "float32"})
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill.data.augment import Augmentation, uniform
+from keras_distill._internal import InputError
+from keras_distill.data._augment import Augmentation, uniform
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (40, 9, 7, 3), dtype=np.uint8)
 INDEX = np.arange(40)
@@ -97,9 +97,9 @@ def test_rotation_keeps_the_centre_and_is_bounded():
     image[:, 10, 10] = 1.0
     turned = apply(Augmentation(rotate=30), image, np.arange(64))
     np.testing.assert_allclose(turned[:, 10, 10, 0], 1.0, atol=1e-4)
-    arm = np.zeros((64, 21, 21, 1), np.float32)
-    arm[:, 10, 18] = 1.0
-    turned = apply(Augmentation(rotate=30), arm, np.arange(64))[..., 0]
+    variant = np.zeros((64, 21, 21, 1), np.float32)
+    variant[:, 10, 18] = 1.0
+    turned = apply(Augmentation(rotate=30), variant, np.arange(64))[..., 0]
     rows, columns = np.mgrid[:21, :21] - 10
     mass = turned.sum(axis=(1, 2))
     angle = np.degrees(

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import data
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 
 NUMBERS = tf.data.Dataset.range(10)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_distill import data
-from keras_distill._checks import InputError
-from keras_distill.data import idx
+from keras_distill._internal import InputError
+from keras_distill.data import _idx
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
@@ -68,7 +68,7 @@ def test_other_names(folder):
 def test_every_type_is_read(tmp_path, dtype):
     values = (np.arange(24).reshape(2, 3, 4) * 3 - 5).astype(dtype)
     (tmp_path / "values").write_bytes(encode(values))
-    read = idx.read(tmp_path / "values")
+    read = _idx.read(tmp_path / "values")
     assert read.dtype == values.dtype and read.dtype.isnative
     np.testing.assert_array_equal(read, values)
 

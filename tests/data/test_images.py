@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import data
-from keras_distill._checks import InputError
-from keras_distill.data import images
+from keras_distill._internal import InputError
+from keras_distill.data import _images
 
 
 def picture(seed, height=6, width=5, channels=3):
@@ -48,7 +48,7 @@ def test_folder_per_class(folder):
 
 def test_streamed_is_the_same(folder, monkeypatch):
     held = everything(data.load(f"images:{folder}"))
-    monkeypatch.setattr(images, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(_images, "MEMORY_LIMIT", 0)
     for (a, i), (b, j) in zip(everything(data.load(f"images:{folder}")), held, strict=True):
         assert np.array_equal(a, b) and i == j
 
@@ -73,7 +73,7 @@ def test_hidden_files_are_skipped(folder):
     assert sum(data.load(f"images:{folder}").sizes.values()) == 40
 
 
-def test_grey_colour_and_transparency(tmp_path):
+def test_grey_color_and_transparency(tmp_path):
     for i in range(12):
         write(tmp_path / str(i % 2) / f"{i}.png", picture(i, channels=1))
     assert data.load(f"images:{tmp_path}").input_shape == (6, 5, 1)
@@ -121,7 +121,7 @@ class TestRefused:
     def test_options(self, folder):
         assert "HEIGHTxWIDTH" in refused(f"images:{folder}?size=32")
         assert "1 or 3" in refused(f"images:{folder}?channels=2")
-        assert "channels, size" in refused(f"images:{folder}?colour=3")
+        assert "channels, size" in refused(f"images:{folder}?color=3")
 
     def test_one_class(self, folder):
         (folder / "bird").rename(folder / ".bird")

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import data
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 
 
 def make(counts):
@@ -18,7 +18,7 @@ def test_keeps_a_stratified_part_and_the_order():
     assert few.element_spec == train.element_spec and int(few.cardinality()) == 120
     assert [int(x[0]) for x, _ in few] == list(range(120))
     assert np.bincount(new[new >= 0]).tolist() == [2, 4, 6]
-    kept = new != data.UNLABELLED
+    kept = new != data.UNLABELED
     np.testing.assert_array_equal(new[kept], y[kept])
 
 

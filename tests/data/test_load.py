@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_distill import data
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 
 
 def test_digits():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_distill import data
-from keras_distill._checks import InputError, MissingExtraError
-from keras_distill.data import mnist1d
+from keras_distill._internal import InputError, MissingExtraError
+from keras_distill.data import _mnist1d
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("mnist1d") is None, reason="the extra mnist1d is not installed"
@@ -25,10 +25,10 @@ def test_published_set():
 
 
 @installed
-def test_unlabelled():
+def test_unlabeled():
     def make(count, seed):
-        pairs = list(mnist1d.unlabelled(count, seed=seed).as_numpy_iterator())
-        assert {int(y) for _, y in pairs} == {data.UNLABELLED}
+        pairs = list(_mnist1d.unlabeled(count, seed=seed).as_numpy_iterator())
+        assert {int(y) for _, y in pairs} == {data.UNLABELED}
         return np.stack([x for x, _ in pairs])
 
     few, more, other = make(20, 1), make(1020, 1), make(20, 2)
@@ -42,7 +42,7 @@ def test_global_generators_are_left_alone():
     random.seed(3), np.random.seed(3)
     expected = random.random(), np.random.rand()
     random.seed(3), np.random.seed(3)
-    mnist1d.unlabelled(1)
+    _mnist1d.unlabeled(1)
     assert (random.random(), np.random.rand()) == expected
 
 
@@ -57,7 +57,7 @@ def test_bad_spec(spec):
 @pytest.mark.parametrize(("count", "seed"), [(0, 0), (1, -1), (1.5, 0)])
 def test_bad_numbers(count, seed):
     with pytest.raises(InputError):
-        mnist1d.unlabelled(count, seed=seed)
+        _mnist1d.unlabeled(count, seed=seed)
 
 
 def test_without_the_package(monkeypatch):

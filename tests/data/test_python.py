@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from keras_distill import data
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 
 CODE = """
 import numpy as np

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill.data import streams
-from keras_distill.data.splits import from_arrays, stratified
+from keras_distill._internal import InputError
+from keras_distill.data import _streams
+from keras_distill.data._splits import from_arrays, stratified
 
 
 def arrays(counts=(10, 20, 30), seed=0, dtype=np.uint8):
@@ -57,7 +57,7 @@ class TestSplits:
         if kind == "arrays":
             return from_arrays(parts, source="s", name="n", **kwargs)
         parts = {split: as_stream(part) for split, part in parts.items()}
-        return streams.from_streams(parts, source="s", name="n", **kwargs)
+        return _streams.from_streams(parts, source="s", name="n", **kwargs)
 
     def test_what_is_missing_is_held_out(self, kind):
         splits = self.make(kind, {"train": arrays((20, 20))})
@@ -164,7 +164,7 @@ def test_column_of_labels():
 )
 def test_bad_streams(ds, says):
     with pytest.raises(InputError) as caught:
-        streams.from_streams({"train": ds}, source="py:a:b", name="n")
+        _streams.from_streams({"train": ds}, source="py:a:b", name="n")
     assert says in str(caught.value) and "py:a:b: train" in str(caught.value)
 
 
@@ -172,4 +172,4 @@ def test_stream_that_is_shorter_than_it_says():
     ds = as_stream(arrays()).filter(lambda x, y: y > 0)
     ds = ds.apply(tf.data.experimental.assert_cardinality(60))
     with pytest.raises(InputError, match=r"s: train: reading it failed.*60 elements.*50 elements"):
-        streams.from_streams({"train": ds}, source="s", name="n")
+        _streams.from_streams({"train": ds}, source="s", name="n")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_distill import data
-from keras_distill._checks import InputError
-from keras_distill.data import tfds
+from keras_distill._internal import InputError
+from keras_distill.data import _tfds
 
 
 def refused(spec, folder):
@@ -47,7 +47,7 @@ class TestSpokenDigit:
         assert "images" in refused("tfds:spoken_digit?size=8x8", tfds_dir)
 
     def test_streamed_is_the_same(self, speech, tfds_dir, monkeypatch):
-        monkeypatch.setattr(tfds, "MEMORY_LIMIT", 0)
+        monkeypatch.setattr(_tfds, "MEMORY_LIMIT", 0)
         streamed = data.load("tfds:spoken_digit?length=4000", data_dir=tfds_dir)
         assert streamed.sizes == speech.sizes and streamed.notes == speech.notes
         for split in ("validation", "test"):
@@ -127,4 +127,4 @@ def test_split_names(there, found):
     class Info:
         splits = there
 
-    assert tfds._split_names(None, Info) == found
+    assert _tfds._split_names(None, Info) == found

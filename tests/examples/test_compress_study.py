@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_distill.records.compress import CompressCell
+from keras_distill.records._compress import CompressCell
 
 
 @pytest.fixture(scope="module")
@@ -10,10 +10,10 @@ def study(load_example):
     return load_example("compress_study")
 
 
-def cell(arm, seed, accuracy):
+def cell(variant, seed, accuracy):
     return CompressCell(
         student="mlp:8",
-        arm=arm,
+        variant=variant,
         seed=seed,
         accuracy=accuracy,
         bytes=100,
@@ -27,7 +27,9 @@ def cell(arm, seed, accuracy):
 def test_gain_and_share_stand_beside_the_soft_arm(study):
     accuracies = {"float32": 0.90, "prune90-hard": 0.80, "prune90-soft": 0.86}
     cells = [
-        cell(arm, seed, mean + 0.01 * seed) for arm, mean in accuracies.items() for seed in range(3)
+        cell(variant, seed, mean + 0.01 * seed)
+        for variant, mean in accuracies.items()
+        for seed in range(3)
     ]
     rows = study.table(cells, dict.fromkeys(accuracies, 0.5)).splitlines()[2:]
     columns = list(zip(*(row.strip("| ").split(" | ") for row in rows), strict=True))
@@ -48,7 +50,7 @@ def test_what_cannot_be_said_is_not_said(study):
 
 
 def test_every_arm_can_be_made(study):
-    from keras_distill._steps import parse_steps
+    from keras_distill._internal._compression_steps import parse_steps
 
     for way, (_, steps) in study.WAYS.items():
         assert way == "on" or parse_steps(steps), way
@@ -61,8 +63,8 @@ def test_hard_and_soft_arms_see_the_same_examples_in_the_same_order(study, tmp_p
     folders = {"work": tmp_path / "work" / "digits", "results": tmp_path / "results"}
     made = study.Study(study.kd.data.load("digits"), **settings, **epochs, **folders)
     for first_epoch in (0, 3):
-        pairs = zip(made.labelled(7, first_epoch), made.softened(7, first_epoch), strict=False)
+        pairs = zip(made.labeled(7, first_epoch), made.softened(7, first_epoch), strict=False)
         for _, ((x, labels), (same, targets)) in zip(range(made.steps + 2), pairs, strict=False):
             assert (x.numpy() == same.numpy()).all()
             assert (labels.numpy() == targets.labels.numpy()).all()
-            assert targets.labelled.numpy().all()
+            assert targets.labeled.numpy().all()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from keras_distill.records.export import ExportSet
+from keras_distill.records._export import ExportSet
 
 
 @pytest.fixture(scope="module")

@@ -55,8 +55,8 @@ def test_sample_weight(example):
     assert theirs > 0, CHANGED
 
 
-def test_regularisation(example):
-    theirs, ours = example.regularisation()
+def test_regularization(example):
+    theirs, ours = example.regularization()
     assert ours == pytest.approx(1, rel=1e-3)
     assert theirs == pytest.approx(0, abs=1e-3), CHANGED
 
@@ -100,7 +100,7 @@ def test_reload_and_fit(example):
         ("features_of_nested_layers", "No such layer: hidden0"),
         ("several_teachers", "Teacher must be a keras.Model"),
         ("schedules", "student_loss_weight must be a number"),
-        ("unlabelled_rows", "InvalidArgumentError"),
+        ("unlabeled_rows", "InvalidArgumentError"),
     ],
 )
 def test_refused_by_theirs(example, measure, refusal):

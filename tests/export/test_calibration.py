@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.export import InputInfo, Samples, random_samples
 from keras_distill.export._calibration import (
     check_calibration,
@@ -102,7 +102,7 @@ def test_ranges():
     assert ranges({"image": PIXELS}) == {"image": (0.0, 255.0)}
 
 
-def test_a_standardising_layer_declares_no_range():
+def test_a_standardizing_layer_declares_no_range():
     assert declared_range(keras.layers.Rescaling(1 / 255)) == pytest.approx((0, 255))
     assert declared_range(keras.layers.Rescaling(1 / 127.5, offset=-1)) == pytest.approx((0, 255))
     for free in ({"scale": 1.0}, {"scale": 0.2, "offset": -0.8}, {"scale": [1, 2.0]}):

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import keras_distill as kd
-from keras_distill import _files
-from keras_distill._checks import GateError, InputError
-from keras_distill._litert import LiteRTModel
+from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill.export import QUANTIZATIONS, export_all, record_path
+from keras_distill.litert._interpreter import LiteRTModel
 
 layers = keras.layers
 RANDOM = np.random.default_rng(0)
@@ -65,7 +64,7 @@ def test_each_file_computes_what_keras_computes(cnn, name):
     y = LiteRTModel(folder / f"net-{name}.tflite").predict(PIXELS)
     expected = model.predict(PIXELS, verbose=0)
     found = np.abs(y - expected).max()
-    figures = result.exports[name].gate.outputs[0]
+    figures = result.exports[name].verification.outputs[0]
     assert found == pytest.approx(figures.max_difference, rel=0.02, abs=1e-6)
     spread = np.ptp(expected)
     bound = {"float32": 1e-5, "float16": 0.005, "weight-only-int4": 0.4}.get(name, 0.05)
@@ -87,8 +86,8 @@ def test_the_record_beside_the_file(cnn):
     assert record.model.parameters == model.count_params()
     assert record.recipe.calibration.samples == 80
     assert record.recipe.calibration.ranges["image"] == (0.0, 255.0)
-    assert record.gate.samples == 80 and record.gate.source == "data given"
-    assert record.gate.outputs[0].accuracy is not None
+    assert record.verification.samples == 80 and record.verification.source == "data given"
+    assert record.verification.outputs[0].accuracy is not None
     assert "tensorflow" in record.versions
 
 
@@ -166,7 +165,9 @@ def _wide():
 def test_a_model_that_converts_to_wrong_values_is_refused(tmp_path):
     net = _wide()
     net.quantize("int4")
-    with pytest.raises(GateError, match=r"net.tflite fails the gate: output 'dense.*' differs fro"):
+    with pytest.raises(
+        VerificationError, match=r"net.tflite fails verification: output 'dense.*' differs fro"
+    ):
         kd.export_tflite(net, tmp_path / "net.tflite")
     assert list(tmp_path.iterdir()) == []
 
@@ -174,12 +175,12 @@ def test_a_model_that_converts_to_wrong_values_is_refused(tmp_path):
 def test_a_failed_file_is_kept_on_request_and_its_record_says_so(tmp_path):
     path = tmp_path / "net.tflite"
     limits = {"weight-only-int4": 1e-6}
-    with pytest.raises(GateError, match="use weight-only-int8"):
+    with pytest.raises(VerificationError, match="use weight-only-int8"):
         kd.export_tflite(
             _wide(), path, quantization="weight-only-int4", limits=limits, keep_failed=True
         )
     record = kd.ExportRecord.load(record_path(path))
-    assert not record.gate.passed and "limit 0.0%" in record.gate.failures[0]
+    assert not record.verification.passed and "limit 0.0%" in record.verification.failures[0]
     assert LiteRTModel(path).inputs[0].shape == (1, 784)
 
 
@@ -191,7 +192,7 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
     net.set_weights([kernel, *rest])
     sparse = kd.export_tflite(net, tmp_path / "sparse.tflite", sparse=True)
     assert sparse.bytes < net.count_params() * 4 / 3
-    assert sparse.recipe.sparse and sparse.gate.passed
+    assert sparse.recipe.sparse and sparse.verification.passed
     assert capfd.readouterr().out == ""
 
 
@@ -201,11 +202,11 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
         ({"quantization": "int4"}, "`quantization` must be one of float32, float16"),
         ({"quantization": "int8"}, r"int8 needs `calibration` \(--calibration\)"),
         ({"quantization": "dynamic", "sparse": True}, "a sparse dynamic file does not load"),
-        ({"max_drop": 1}, "`max_drop` needs labelled rows"),
+        ({"max_drop": 1}, "`max_drop` needs labeled rows"),
         ({"max_drop": -1}, "`max_drop` must be in 0..100"),
         ({"max_drop": 1, "data": PIXELS}, "`max_drop` needs `data` with class labels"),
         ({"data": (PIXELS, LABELS[:, None] + [0, 1])}, "must have class ids"),
-        ({"data": (PIXELS, LABELS * 0 - 1)}, "no labelled row"),
+        ({"data": (PIXELS, LABELS * 0 - 1)}, "no labeled row"),
         ({"batch_size": 0}, "`batch_size` must be a whole number >= 1"),
         ({"io": "int8"}, "`io` must be one of integer, float32"),
         ({"limits": {"int9": 1}}, "`limits` must be one of"),
@@ -229,8 +230,8 @@ def test_bad_settings_are_told_before_anything_is_converted(tmp_path, settings, 
 
 
 def test_an_unknown_setting_is_a_type_error(tmp_path):
-    with pytest.raises(TypeError, match="quantisation"):
-        kd.export_tflite(_cnn(), tmp_path / "net.tflite", quantisation="int8")
+    with pytest.raises(TypeError, match="quantization"):
+        kd.export_tflite(_cnn(), tmp_path / "net.tflite", quantization="int8")
 
 
 def test_export_all_wants_a_list(tmp_path):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.cli.export import main
 from keras_distill.export import resolve
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_distill._litert import LiteRTModel
 from keras_distill.export._metadata import attach
+from keras_distill.litert._interpreter import LiteRTModel
 
 FILES = Path(__file__).parents[1] / "golden/tflite"
 X = np.array([[1, 2, 3, -1], [0.5, 0, 0, 1]], np.float32)

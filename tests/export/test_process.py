@@ -91,7 +91,7 @@ def test_a_failure_carries_the_end_of_the_log(child_runs, tmp_path):
     ("name", "message", "batch", "words"),
     [
         ("int16x8", "not yet supported for op: 'NEG'. x not yet supported for op: 'ABS'.", 1,
-         "int16x8 has no kernel for ABS, NEG (layer normalisation): use int8"),
+         "int16x8 has no kernel for ABS, NEG (layer normalization): use int8"),
         ("int16x8", "RuntimeError: Empty min/max for tensor serving_default_tokens:0", 1,
          "int16x8 needs the range of every tensor"),
         ("float32", "error: 'tf.Svd' op is neither a custom op nor a flex op", 1,

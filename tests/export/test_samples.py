@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import Targets, data
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.export import InputInfo, take
 
 ONE = (InputInfo("image", (None, 3), "float32"),)

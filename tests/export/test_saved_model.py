@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.export import InputInfo, export_all
-from keras_distill.export.saved_model import SavedModelSource
+from keras_distill.export._saved_model import SavedModelSource
 
 _ROWS = tf.TensorSpec((None, 3), tf.float32, name="x")
 
@@ -87,4 +87,4 @@ def test_a_keras_export_becomes_int8_at_batch_1(tmp_path):
     assert record.file == "m-int8.tflite"
     assert record.inputs[0].shape == (1, 6) and record.outputs[0].name == "output_0"
     assert record.model.parameters is None
-    assert result.exports["float32"].gate.outputs[0].max_difference < 1e-5
+    assert result.exports["float32"].verification.outputs[0].max_difference < 1e-5

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from keras_distill import Distiller
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.export import InputInfo, KerasSource, resolve
-from keras_distill.export.sources import as_float32, signature_name
+from keras_distill.export._sources import as_float32, signature_name
 
 layers = keras.layers
 

@@ -129,7 +129,7 @@ def test_half_precision_student(loss):
 
 
 @pytest.mark.parametrize("loss", EVERY, ids=named)
-def test_serialisation_round_trip(loss):
+def test_serialization_round_trip(loss):
     config = keras.saving.serialize_keras_object(loss)
     assert config["registered_name"] == f"keras_distill>{named(loss)}"
     again = keras.saving.deserialize_keras_object(config)

@@ -160,7 +160,7 @@ class TestDecoupled:
         np.testing.assert_array_equal(F.decoupled(T, S, tf.one_hot(self.labels, 6)), ids)
         np.testing.assert_array_equal(F.decoupled(T, S, tf.cast(self.labels, tf.float32)), ids)
 
-    def test_unlabelled_is_zero_with_zero_gradient(self):
+    def test_unlabeled_is_zero_with_zero_gradient(self):
         labels = tf.constant([0, -1, 2, -1])
         values = F.decoupled(T, S, labels).numpy()
         assert (values[[1, 3]] == 0).all() and (values[[0, 2]] > 0).all()

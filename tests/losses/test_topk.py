@@ -179,7 +179,7 @@ def test_unknown_batch_size_in_a_graph():
     )
 
 
-def test_standardised_topk_has_the_dense_mean_and_deviation():
+def test_standardized_topk_has_the_dense_mean_and_deviation():
     t, _ = random_pair(classes=30, rows=6)
     whole = F.standardized(t)
     kept = F.standardized(topk(t, 4), 30)
@@ -188,7 +188,7 @@ def test_standardised_topk_has_the_dense_mean_and_deviation():
         np.testing.assert_allclose(ours, exact, rtol=1e-6)
 
 
-def test_standardised_topk_with_every_class_ignores_the_rest():
+def test_standardized_topk_with_every_class_ignores_the_rest():
     t, _ = random_pair(classes=5, rows=3)
     kept = topk(t, 5)._replace(rest_mean=np.full(3, np.nan), rest_var=np.full(3, np.nan))
     exact = np.take_along_axis(F.standardized(t).numpy(), kept.indices, axis=-1)

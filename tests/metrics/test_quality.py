@@ -106,7 +106,7 @@ class TestInput:
         flat = metric(LOGITS, LABELS)
         assert metric(LOGITS.reshape(10, 20, 8), LABELS.reshape(10, 20)) == flat
 
-    def test_unlabelled_is_left_out(self, metric):
+    def test_unlabeled_is_left_out(self, metric):
         labels = np.where(np.arange(200) < 150, LABELS, -1)
         assert metric(LOGITS, labels) == metric(LOGITS[:150], LABELS[:150])
 
@@ -117,7 +117,7 @@ class TestInput:
             (LOGITS, LABELS.astype(float), "`labels` must be class ids"),
             (LOGITS, LABELS + 5, r"`labels` must be in 0..7. Received: 5..12"),
             (LOGITS, LABELS - 5, r"`labels` must be in 0..7"),
-            (LOGITS[:0], LABELS[:0], "at least one labelled example"),
+            (LOGITS[:0], LABELS[:0], "at least one labeled example"),
             (np.where(LOGITS > 5, np.nan, LOGITS), LABELS, "`logits` must not hold NaN"),
             (3.0, 0, r"`logits` must be \(..., N\)"),
         ],

@@ -69,7 +69,7 @@ def test_in_a_graph_with_unknown_batch():
     assert float(metric.result()) == pytest.approx(np.r_[SAME, SAME[:7]].mean(), rel=1e-5)
 
 
-def test_reset_and_serialisation():
+def test_reset_and_serialization():
     metric = Agreement(name="fidelity")
     metric.update_state(T, S)
     metric.reset_state()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_distill import models
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 
 PLAIN = {
     "InputLayer",

@@ -9,17 +9,17 @@ from html.parser import HTMLParser
 import pytest
 
 from keras_distill import report
-from keras_distill._checks import InputError
-from keras_distill.experiments import recipes
-from keras_distill.experiments.run import run
-from keras_distill.records.run import RunRecord
-from keras_distill.report import summary
+from keras_distill._internal import InputError
+from keras_distill.records._run import RunRecord
+from keras_distill.report import _summary
+from keras_distill.runs import _recipes
+from keras_distill.runs._run import run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "small"
-    recipe = recipes.load(
+    recipe = _recipes.load(
         "digits",
         {
             "name": "small",
@@ -65,12 +65,12 @@ def test_the_page_shows_the_record(finished):
     out, record = finished
     text = " ".join("".join(_read((out / "report.html").read_text()).text).split())
     assert f"{100 * record.teacher.test_accuracy:.1f}" in text
-    for arm in record.arms:
-        assert arm.title in text
-        assert summary.percent(arm.test_accuracy) in text
+    for variant in record.variants:
+        assert variant.title in text
+        assert _summary.percent(variant.test_accuracy) in text
     for export in record.exports.exports.values():
         assert f"{export.bytes:,}" in text
-    for sentence in summary.sentences(record):
+    for sentence in _summary.sentences(record):
         assert sentence in text
 
 
@@ -118,7 +118,7 @@ def test_sentences_are_no_stronger_than_the_interval(finished):
 
     def said(low, high):
         gain = record.gain.model_copy(update={"value": 0.01, "low": low, "high": high})
-        return summary.sentences(record.model_copy(update={"gain": gain}))[0]
+        return _summary.sentences(record.model_copy(update={"gain": gain}))[0]
 
     assert "distilling helps" in said(0.001, 0.02)
     assert "nothing is shown" in said(-0.001, 0.02)
@@ -152,9 +152,9 @@ def test_a_browser_shows_it_without_complaint(finished, tmp_path):
 
     pixels = image.imread(picture)[..., :3]
     assert pixels.shape[0] == 2400
-    # A blank or unstyled page has far fewer colours than one with curves, bars and text.
-    colours = {tuple(p) for p in (pixels[::4, ::4].reshape(-1, 3) * 31).astype(int)}
-    assert len(colours) > 60
+    # A blank or unstyled page has far fewer colors than one with curves, bars and text.
+    colors = {tuple(p) for p in (pixels[::4, ::4].reshape(-1, 3) * 31).astype(int)}
+    assert len(colors) > 60
     dumped = subprocess.run(
         [*command, "--dump-dom", page], capture_output=True, text=True, timeout=120
     )

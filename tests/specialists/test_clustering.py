@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
-from keras_distill.specialists.clustering import (
+from keras_distill._internal import InputError
+from keras_distill.specialists._clustering import (
     ClassSets,
     _shared_out,
     confusable_sets,

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import models
-from keras_distill._checks import InputError
-from keras_distill._litert import LiteRTModel
+from keras_distill._internal import InputError
+from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.specialists import (
     ClassSets,
     SpecialistEnsemble,
@@ -16,7 +16,7 @@ from keras_distill.specialists import (
     build_specialist,
     combine,
 )
-from keras_distill.specialists import ensemble as ensemble_module
+from keras_distill.specialists import _ensemble as ensemble_module
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import CallableTeacher, as_teacher
 from keras_distill.training import Distiller
@@ -165,7 +165,7 @@ def test_exported_parts_combine_to_the_same_answer(parts, test_arrays, tmp_path)
     ensemble = SpecialistEnsemble(generalist, specialists[:1], [SETS.sets[0]])
     records = ensemble.export(tmp_path / "lite", batch_size=None)
     files = [tmp_path / "lite" / f"{name}.tflite" for name in ("generalist", "specialist-00")]
-    assert all(f.exists() for f in files) and all(r.gate.passed for r in records)
+    assert all(f.exists() for f in files) and all(r.verification.passed for r in records)
     x = test_arrays[0][:16].astype("float32")
     probs = [np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in
              (LiteRTModel(f).predict(x) for f in files)]  # fmt: skip

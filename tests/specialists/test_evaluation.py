@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_distill.records.specialists import SystemResult
+from keras_distill.records._specialists import SystemResult
 from keras_distill.specialists import ClassSets, arithmetic_mean, combine
-from keras_distill.specialists.evaluation import (
+from keras_distill.specialists._evaluation import (
     Answers,
     accuracy,
     class_rows,

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
+from keras_distill.specialists import _inference as module
 from keras_distill.specialists import _solver
-from keras_distill.specialists import inference as module
 from keras_distill.specialists._bins import Bins
-from keras_distill.specialists.inference import (
+from keras_distill.specialists._inference import (
     active_by_top,
     arithmetic_mean,
     combine,
     objective,
     solve,
 )
-from keras_distill.specialists.references import gradient_descent, lbfgs
+from keras_distill.specialists._references import gradient_descent, lbfgs
 
 
 def softmax(z):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill.specialists.model import (
+from keras_distill._internal import InputError
+from keras_distill.specialists._model import (
     BinnedTeacher,
     add_to_dustbin,
     build_specialist,
@@ -22,7 +22,7 @@ def functional(classes=5, **head):
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits", **head)(x))
 
 
-def randomised(model):
+def randomized(model):
     rng = np.random.default_rng(1)
     model.set_weights([np.abs(rng.normal(size=w.shape)) for w in model.get_weights()])
     return model
@@ -49,7 +49,7 @@ def randomised(model):
     ],
 )
 def test_class_logits_are_the_generalists(make):
-    generalist = randomised(make())
+    generalist = randomized(make())
     before = [w.copy() for w in generalist.get_weights()]
     specialist = build_specialist(generalist, [3, 1])
     wanted = KerasTeacher(generalist).predict(X)
@@ -64,7 +64,7 @@ def test_class_logits_are_the_generalists(make):
 
 
 def test_correction_is_taken_off_and_added_again():
-    generalist = randomised(functional())
+    generalist = randomized(functional())
     plain = build_specialist(generalist, [0, 1])(X).numpy()
     specialist = build_specialist(generalist, [0, 1], correction=1.5)
     lowered = specialist(X).numpy()
@@ -132,7 +132,7 @@ def test_correction_makes_biased_training_right():
 
 
 def test_binned_teacher_is_the_generalist_seen_through_the_bins():
-    generalist = randomised(functional())
+    generalist = randomized(functional())
     probs = tf.nn.softmax(generalist(X)).numpy()
     binned = tf.nn.softmax(BinnedTeacher(generalist, [4, 0], num_classes=5).logits(X)).numpy()
     np.testing.assert_allclose(binned[:, :2], probs[:, [4, 0]], rtol=1e-4)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill.data.augment import Augmentation
-from keras_distill.specialists.stream import specialist_stream
+from keras_distill._internal import InputError
+from keras_distill.data._augment import Augmentation
+from keras_distill.specialists._stream import specialist_stream
 
 SIZES = [10, 30, 60, 100]
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), SIZES))
@@ -72,8 +72,8 @@ def test_data_without_s_are_refused():
         specialist_stream(train(), [9], num_classes=4)
 
 
-def test_unlabelled_examples_are_refused():
+def test_unlabeled_examples_are_refused():
     labels = np.where(np.arange(200) % 7 == 0, -1, LABELS)
     data = tf.data.Dataset.from_tensor_slices((X, labels))
-    with pytest.raises(InputError, match=r"`labels` must be class ids in 0..3.*\[-1\].*unlabelled"):
+    with pytest.raises(InputError, match=r"`labels` must be class ids in 0..3.*\[-1\].*unlabeled"):
         specialist_stream(data, [2], num_classes=4)

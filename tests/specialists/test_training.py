@@ -3,19 +3,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill import _jobs, models
-from keras_distill._checks import GateError, InputError
-from keras_distill.data.streams import labels_of
-from keras_distill.records.specialists import SpecialistsRecipe, SpecialistTraining
+from keras_distill import models
+from keras_distill._internal import InputError, VerificationError
+from keras_distill.data._streams import labels_of
+from keras_distill.records._specialists import SpecialistsRecipe, SpecialistTraining
 from keras_distill.specialists import (
     ClassSets,
     SpecialistEnsemble,
+    _evaluation,
     build_specialist,
     dustbin_correction,
-    evaluation,
 )
-from keras_distill.specialists import training as module
-from keras_distill.specialists.training import train, train_specialist
+from keras_distill.specialists import _training as module
+from keras_distill.specialists._training import train, train_specialist
+from keras_distill.work import _jobs
 
 QUICK = SpecialistTraining(epochs=6, batch_size=32, learning_rate=3e-3)
 
@@ -52,9 +53,9 @@ def test_the_corrected_dustbin_is_calibrated(digits, generalist_file, test_array
     x, y = test_arrays
     logits = specialist.predict(x, verbose=0)
     wanted = (~np.isin(y, [1, 8, 9])).mean()
-    corrected = evaluation.softmax(logits)[:, -1].mean()
+    corrected = _evaluation.softmax(logits)[:, -1].mean()
     logits[:, -1] -= result.correction
-    uncorrected = evaluation.softmax(logits)[:, -1].mean()
+    uncorrected = _evaluation.softmax(logits)[:, -1].mean()
     assert abs(corrected - wanted) < min(0.05, abs(uncorrected - wanted))
 
 
@@ -97,7 +98,7 @@ def test_a_failed_specialist_does_not_lose_the_others(generalist_file, tmp_path,
         return real(generalist, train, class_ids, *args, **kwargs)
 
     monkeypatch.setattr(module, "train_specialist", fails_once)
-    with pytest.raises(GateError, match=r"1 of \d specialists failed.*out of luck"):
+    with pytest.raises(VerificationError, match=r"1 of \d specialists failed.*out of luck"):
         train(recipe(generalist_file), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(module, "train_specialist", real)

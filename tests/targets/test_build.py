@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill.data.augment import Augmentation
+from keras_distill._internal import InputError
+from keras_distill.data._augment import Augmentation
 from keras_distill.targets import SoftTargetStore
 
 

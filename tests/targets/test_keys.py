@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.targets import _keys
 
 

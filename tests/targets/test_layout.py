@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill._elements import TopK
-from keras_distill.records.targets import TargetsOutput
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import TopK
+from keras_distill.records._targets import TargetsOutput
 from keras_distill.targets import _layout
 
 

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from keras_distill import data as kd_data
-from keras_distill._checks import InputError
-from keras_distill._elements import Targets
-from keras_distill.data.augment import Augmentation
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import Targets
+from keras_distill.data._augment import Augmentation
 from keras_distill.targets import SoftTargetStore, _read, first_batch
 
 
@@ -45,7 +45,7 @@ def test_attach_gives_elements_in_order(build, data):
         for i, (x, y) in enumerate(attached):
             np.testing.assert_array_equal(x, data.x[i])
             assert int(y.labels) == data.y[i]
-            assert bool(y.labelled)
+            assert bool(y.labeled)
             np.testing.assert_allclose(y.teacher, data.logits()[i], rtol=1e-3, atol=1e-3)
     assert assert_fits(store, data, attached.shuffle(70).batch(9)) == 70
 
@@ -104,17 +104,17 @@ def test_the_dataset_outlives_the_store_object(build, data):
     assert not np.array_equal(first, second)
 
 
-def test_labels_tell_who_is_labelled(build, data):
+def test_labels_tell_who_is_labeled(build, data):
     data.y[::3] = -1
     store = build()
     for _, y in store.batches(data.dataset, 16):
-        np.testing.assert_array_equal(y.labelled, y.labels.numpy() != -1)
+        np.testing.assert_array_equal(y.labeled, y.labels.numpy() != -1)
     columns = data.dataset.map(lambda x, y: (x, y[None]))
     for _, y in store.batches(columns, 16):
-        np.testing.assert_array_equal(y.labelled, y.labels.numpy()[:, 0] != -1)
+        np.testing.assert_array_equal(y.labeled, y.labels.numpy()[:, 0] != -1)
     for labels in (tf.one_hot([1, 2], 3), tf.zeros((2,)), {"a": tf.zeros((2, 3))}):
-        assert _read.labelled(labels).numpy().tolist() == [True, True]
-    assert _read.labelled(tf.constant([1, 255], tf.uint8)).numpy().tolist() == [True, True]
+        assert _read.labeled(labels).numpy().tolist() == [True, True]
+    assert _read.labeled(tf.constant([1, 255], tf.uint8)).numpy().tolist() == [True, True]
 
 
 def test_sample_weights_and_other_labels_pass_through(build, data):

@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._checks import GateError, InputError
-from keras_distill.data.augment import Augmentation
+from keras_distill._internal import InputError, VerificationError
+from keras_distill.data._augment import Augmentation
 from keras_distill.targets import SoftTargetStore, _fidelity
 
 
@@ -71,7 +71,7 @@ def test_damage_is_found_and_named(build, data, file):
         SoftTargetStore.open(store.path).batches(data.dataset, 8)
     with pytest.raises(InputError, match=f"{file} is damaged"):
         SoftTargetStore.open(store.path).attach(data.dataset)
-    with pytest.raises(GateError, match=f"{file} is damaged"):
+    with pytest.raises(VerificationError, match=f"{file} is damaged"):
         store.verify()
     (store.path / file).write_bytes((store.path / file).read_bytes()[:-1])
     with pytest.raises(InputError, match=f"{file} has .* bytes"):
@@ -103,13 +103,13 @@ def test_verify_sees_the_first_view_as_the_teacher_did(build, data):
 
 def test_verify_finds_the_wrong_teacher(build, data):
     store = build(net(0))
-    with pytest.raises(GateError, match="built from another teacher"):
+    with pytest.raises(VerificationError, match="built from another teacher"):
         store.verify(teacher=net(1))
     unnamed = build(path=store.path / "../b")
     assert "no fingerprint" in unnamed.verify(teacher=data.logits)["teacher"]
-    with pytest.raises(GateError, match="answers the first batch differently"):
+    with pytest.raises(VerificationError, match="answers the first batch differently"):
         unnamed.verify(data.dataset, lambda x: data.logits(x) + 1)
-    with pytest.raises(GateError, match=r"no output|gives logits"):
+    with pytest.raises(VerificationError, match=r"no output|gives logits"):
         unnamed.verify(data.dataset, lambda x: data.logits(x)[:, :3])
 
 
@@ -125,7 +125,7 @@ def test_verify_finds_the_wrong_data(build, data):
         (data.dataset.map(lambda x, y: (x[0], y)), "have x uint8"),
     ]
     for dataset, message in cases:
-        with pytest.raises(GateError, match=message):
+        with pytest.raises(VerificationError, match=message):
             store.verify(dataset)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.teachers import CallableTeacher
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.teachers import CallableTeacher, TeacherEnsemble, as_teacher
 
 X = np.zeros((4, 2), "float32")

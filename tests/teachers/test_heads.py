@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._checks import InputError
-from keras_distill.teachers.heads import (
+from keras_distill._internal import InputError
+from keras_distill.teachers._heads import (
     Head,
     check_heads,
     find_heads,

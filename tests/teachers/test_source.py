@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._checks import InputError
+from keras_distill._internal import InputError
 from keras_distill.teachers import (
     CallableTeacher,
     KerasTeacher,

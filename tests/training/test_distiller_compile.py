@@ -73,9 +73,9 @@ def test_metrics_watch_the_student_against_the_labels(mlp, data):
     )
 
 
-def test_unlabelled_rows_count_nothing_in_metrics(mlp, data):
+def test_unlabeled_rows_count_nothing_in_metrics(mlp, data):
     x, y = data
-    labelled = np.arange(40) % 4 > 0
+    labeled = np.arange(40) % 4 > 0
     student = mlp(4)
     s = student(x).numpy()
     w = np.linspace(0.5, 2, 40).astype("float32")
@@ -85,13 +85,13 @@ def test_unlabelled_rows_count_nothing_in_metrics(mlp, data):
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="weighted")],
     )  # fmt: skip
     for targets in (
-        Targets(y, np.zeros((40, 3), "float32"), labelled),
-        Targets(np.where(labelled, y, -1), np.zeros((40, 3), "float32")),
+        Targets(y, np.zeros((40, 3), "float32"), labeled),
+        Targets(np.where(labeled, y, -1), np.zeros((40, 3), "float32")),
     ):
         logs = distiller.fit(x, targets, sample_weight=w, verbose=0).history
         right = s.argmax(-1) == y
-        assert logs["accuracy"][0] == pytest.approx(right[labelled].mean())
-        expected = (right * w)[labelled].sum() / w[labelled].sum()
+        assert logs["accuracy"][0] == pytest.approx(right[labeled].mean())
+        expected = (right * w)[labeled].sum() / w[labeled].sum()
         assert logs["weighted"][0] == pytest.approx(expected, rel=1e-5)
 
 
@@ -171,12 +171,12 @@ def _two_headed(seed):
     return keras.Model(x, {"b": layers.Dense(3, name="b")(x), "a": layers.Dense(2, name="a")(x)})
 
 
-@pytest.mark.parametrize("labelled", [None, "some"])
-def test_metrics_by_output_name(data, labelled):
+@pytest.mark.parametrize("labeled", [None, "some"])
+def test_metrics_by_output_name(data, labeled):
     x, y = data
     student = _two_headed(0)
     s = student(x)
-    present = np.arange(40) % 4 > 0 if labelled else np.ones(40, bool)
+    present = np.arange(40) % 4 > 0 if labeled else np.ones(40, bool)
     labels = {"a": y % 2, "b": y}
     teacher = {k: np.zeros(s[k].shape, "float32") for k in "ab"}
     top_two = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_two")
@@ -184,7 +184,7 @@ def test_metrics_by_output_name(data, labelled):
     distiller.compile(
         keras.optimizers.SGD(0.0), {"a": CE, "b": CE}, metrics={"a": ["accuracy"], "b": [top_two]}
     )
-    targets = Targets(labels, teacher, present if labelled else None)
+    targets = Targets(labels, teacher, present if labeled else None)
     logs = distiller.fit(x, targets, verbose=0).history
     right = s["a"].numpy().argmax(-1) == labels["a"]
     assert logs["a_accuracy"][0] == pytest.approx(right[present].mean())
@@ -481,17 +481,17 @@ def test_a_generator_under_a_teacher_that_must_be_seen(mlp, data):
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_training_without_labels_beside_labelled_validation(mlp, data, stored):
+def test_training_without_labels_beside_labeled_validation(mlp, data, stored):
     x, y = data
     teacher = mlp(16, seed=1)
-    unlabelled = Targets(None, teacher(x).numpy()) if stored else None
+    unlabeled = Targets(None, teacher(x).numpy()) if stored else None
     distiller = Distiller(None if stored else teacher, mlp(4), alpha=1.0)
     distiller.compile("adam", CE, metrics=["accuracy"])
     for _ in range(2):  # the second fit comes after an evaluation that saw labels
-        history = distiller.fit(x, unlabelled, validation_data=(x, y), verbose=0).history
+        history = distiller.fit(x, unlabeled, validation_data=(x, y), verbose=0).history
         assert set(history) == {"loss", "soft_loss", "val_loss", "val_hard_loss", "val_accuracy"}
     uncompiled = Distiller(None if stored else teacher, mlp(4), alpha=1.0)
-    history = uncompiled.fit(x, unlabelled, validation_data=(x, y), verbose=0).history
+    history = uncompiled.fit(x, unlabeled, validation_data=(x, y), verbose=0).history
     assert uncompiled.loss.name == "sparse_categorical_crossentropy"
     assert history["val_loss"] == history["val_hard_loss"]
 
@@ -526,7 +526,7 @@ def test_classes_that_the_hard_loss_ignores_have_no_class_weight(mlp, data):
 
 
 @pytest.mark.parametrize("case", ["truth values", "quantiles"])
-def test_labels_that_only_look_unlabelled(mlp, data, case):
+def test_labels_that_only_look_unlabeled(mlp, data, case):
     x, _ = data
     if case == "truth values":
         y, loss, soft = x[:, 0] > 0, CE, None

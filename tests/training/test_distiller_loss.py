@@ -6,14 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import log_softmax, logsumexp, softmax
 
-from keras_distill import (
-    CosineSchedule,
-    Distiller,
-    InputError,
-    LinearSchedule,
-    Targets,
-    TopK,
-)
+from keras_distill import CosineSchedule, Distiller, InputError, LinearSchedule, Targets, TopK
 from keras_distill.losses import (
     DecoupledLoss,
     DISTLoss,
@@ -117,15 +110,15 @@ def test_class_weight_is_the_sample_weight_of_the_label(mlp, batch, one_step):
     assert ours[0] == pytest.approx(expected[0], rel=1e-5)
 
 
-def test_class_weight_of_unlabelled_rows_is_one(mlp, batch, one_step):
+def test_class_weight_of_unlabeled_rows_is_one(mlp, batch, one_step):
     x, y, _ = batch
     teacher, student = mlp(16, seed=1), mlp()
     t, s = teacher(x).numpy(), student(x).numpy()
-    labelled = np.arange(12) % 3 > 0
-    weights = np.where(labelled & (y == 0), 5.0, 1.0)
-    targets = Targets(y, t, labelled)
+    labeled = np.arange(12) % 3 > 0
+    weights = np.where(labeled & (y == 0), 5.0, 1.0)
+    targets = Targets(y, t, labeled)
     logs, _ = one_step(Distiller(None, student), x, targets, class_weight={0: 5.0})
-    hard = (weights * labelled * cross_entropy(y, s)).mean()
+    hard = (weights * labeled * cross_entropy(y, s)).mean()
     assert logs["hard_loss"] == pytest.approx(hard, rel=1e-5)
     assert logs["soft_loss"] == pytest.approx((weights * soft_target(t, s)).mean(), rel=1e-5)
 
@@ -144,23 +137,23 @@ def test_fit_takes_class_weight_with_a_nested_y_and_may_change_it(mlp, batch):
     assert values[2] == values[3] == pytest.approx(values[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("how", ["labelled", "minus one", "one-hot"])
-def test_unlabelled_rows_have_no_hard_loss_and_stay_in_the_batch(mlp, batch, one_step, how):
+@pytest.mark.parametrize("how", ["labeled", "minus one", "one-hot"])
+def test_unlabeled_rows_have_no_hard_loss_and_stay_in_the_batch(mlp, batch, one_step, how):
     x, y, _ = batch
     teacher, student = mlp(16, seed=1), mlp()
     t, s = teacher(x).numpy(), student(x).numpy()
-    labelled = np.arange(12) % 3 > 0
+    labeled = np.arange(12) % 3 > 0
     loss = None
-    if how == "labelled":
-        targets = Targets(np.where(labelled, y, 99), t, labelled)
+    if how == "labeled":
+        targets = Targets(np.where(labeled, y, 99), t, labeled)
     elif how == "minus one":
-        targets = Targets(np.where(labelled, y, -1), t)
+        targets = Targets(np.where(labeled, y, -1), t)
     else:
-        rows = np.where(labelled[:, None], np.eye(3)[y], np.nan).astype("float32")
-        targets = Targets(rows, t, labelled)
+        rows = np.where(labeled[:, None], np.eye(3)[y], np.nan).astype("float32")
+        targets = Targets(rows, t, labeled)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     logs, gradient = one_step(Distiller(None, student), x, targets, loss=loss)
-    hard = (labelled * cross_entropy(y, s)).sum() / 12
+    hard = (labeled * cross_entropy(y, s)).sum() / 12
     assert logs["hard_loss"] == pytest.approx(hard, rel=1e-5)
     assert logs["soft_loss"] == pytest.approx(soft_target(t, s).mean(), rel=1e-5)
     assert all(np.isfinite(g).all() for g in gradient)
@@ -199,7 +192,7 @@ def test_alpha_zero_and_one_are_the_terms_alone(mlp, batch, one_step):
         assert logs["hard_loss"] > 0 and logs["soft_loss"] > 0
 
 
-def test_regularisation_and_activity_losses_are_added_whole(mlp, batch, one_step):
+def test_regularization_and_activity_losses_are_added_whole(mlp, batch, one_step):
     x, y, _ = batch
     student = mlp(kernel_regularizer="l2", activity_regularizer=keras.regularizers.L1(0.1))
     kernel = student.get_weights()[0]
@@ -228,14 +221,14 @@ def test_soft_targets_kept_as_top_k(mlp, batch, one_step):
 def test_a_loss_that_reads_labels_skips_rows_without(mlp, batch, one_step):
     x, y, _ = batch
     t = mlp(16, seed=1)(x).numpy()
-    labelled = np.arange(12) % 2 == 0
+    labeled = np.arange(12) % 2 == 0
     student = mlp()
     s = student(x).numpy()
     loss = DecoupledLoss(temperature=2.0)
     each = loss.per_example(t, s, y).numpy()
-    targets = Targets(np.where(labelled, y, -1), t)
+    targets = Targets(np.where(labeled, y, -1), t)
     logs, _ = one_step(Distiller(None, student, loss), x, targets)
-    assert logs["soft_loss"] == pytest.approx((each * labelled).mean(), rel=1e-5)
+    assert logs["soft_loss"] == pytest.approx((each * labeled).mean(), rel=1e-5)
 
 
 def test_a_loss_over_the_batch_drops_rows_of_weight_zero(mlp, batch, one_step):
@@ -361,8 +354,8 @@ def _two_outputs(kind, seed):
 
 
 @pytest.mark.parametrize("kind", ["dict", "list"])
-@pytest.mark.parametrize("labelled", [False, True])
-def test_several_named_outputs(batch, one_step, kind, labelled):
+@pytest.mark.parametrize("labeled", [False, True])
+def test_several_named_outputs(batch, one_step, kind, labeled):
     x, y, w = batch
     rng = np.random.default_rng(1)
     labels = {"b": y, "a": rng.integers(0, 2, 12)}
@@ -370,16 +363,16 @@ def test_several_named_outputs(batch, one_step, kind, labelled):
     t, s = (
         dict(zip("ba", m(x), strict=True)) if kind == "list" else m(x) for m in (teacher, student)
     )
-    present = np.arange(12) % 3 > 0 if labelled else np.ones(12, bool)
+    present = np.arange(12) % 3 > 0 if labeled else np.ones(12, bool)
     target = Targets(labels, t, present)
     distiller = Distiller(
-        None if labelled else teacher, student,
+        None if labeled else teacher, student,
         {"b": SoftTargetLoss(2.0), "a": [SoftTargetLoss(3.0), LogitMatchingLoss()]},
         {"b": 1.0, "a": [2.0, 0.5]},
     )  # fmt: skip
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     logs, _ = one_step(
-        distiller, x, target if labelled else labels, loss={"a": crossentropy, "b": crossentropy},
+        distiller, x, target if labeled else labels, loss={"a": crossentropy, "b": crossentropy},
         loss_weights={"a": 4.0, "b": 1.0}, sample_weight=w,
     )  # fmt: skip
     t, s = ({k: v.numpy() for k, v in side.items()} for side in (t, s))

@@ -17,7 +17,7 @@ tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceC
 rng = np.random.default_rng(0)
 x = rng.normal(size=(32, 8)).astype("float32")
 y = rng.integers(0, 3, 32)
-labelled = np.arange(32) % 4 > 0
+labeled = np.arange(32) % 4 > 0
 w = rng.uniform(0.5, 2, 32).astype("float32")
 layers = keras.layers
 
@@ -41,7 +41,7 @@ def distiller(case):
 
 def data(case):
     if case == "stored":
-        targets = kd.Targets(y, net(16, 1)(x).numpy(), labelled)
+        targets = kd.Targets(y, net(16, 1)(x).numpy(), labeled)
         parts = (x, targets, w)
     else:
         parts = (x, y)

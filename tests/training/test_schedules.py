@@ -1,4 +1,4 @@
-"""Schedules: values, ends, serialisation."""
+"""Schedules: values, ends, serialization."""
 
 import keras
 import numpy as np

@@ -1,0 +1,42 @@
+"""oneDNN switched on before TensorFlow is imported, and the one Keras backend that works here."""
+
+import os
+import sys
+import warnings
+
+from keras_distill._internal import InputError
+
+
+def prepare() -> None:
+    """Sets what TensorFlow and Keras read at import, unless the user has set it.
+
+    A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow leaves off
+    there. Called when the package is imported; warns once if TensorFlow came first.
+    """
+    if "TF_ENABLE_ONEDNN_OPTS" in os.environ:
+        return
+    if "tensorflow" in sys.modules:
+        warnings.warn(
+            "keras_distill was imported after TensorFlow, too late to switch oneDNN on: training"
+            " may take twice as long on this CPU. Import keras_distill first, or set"
+            " TF_ENABLE_ONEDNN_OPTS=1.",
+            stacklevel=3,
+        )
+    else:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+
+
+def check() -> None:
+    """Refuses another Keras backend than TensorFlow.
+
+    Raises:
+        InputError: If KERAS_BACKEND, or Keras where it is imported already, says another.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if "keras" in sys.modules:
+        backend = sys.modules["keras"].config.backend()
+    if backend != "tensorflow":
+        raise InputError(
+            f"keras_distill needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}."
+            " Unset KERAS_BACKEND or set it to tensorflow."
+        )

@@ -1,0 +1,146 @@
+"""One wording for every bad-argument error: the name, the rule, what was received, the remedy.
+
+The library raises only these for a user's mistake, so that the command line can turn each into
+one line and an exit code without guessing.
+"""
+
+import importlib
+import importlib.util
+import math
+import numbers
+import re
+from collections.abc import Collection
+from types import ModuleType
+from typing import Any
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. The command line answers with exit code 2."""
+
+
+class VerificationError(RuntimeError):
+    """A verification failed: the work was done, its result is not good enough. Exit code 1."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed. The message carries the pip command. Exit code 2."""
+
+
+def bad(name: str, rule: str, value: Any, remedy: str = "") -> InputError:
+    """Returns (does not raise) the error for an argument that breaks its rule.
+
+    Args:
+        name: The argument, as the user wrote it.
+        rule: What must hold, in words that follow "must": "be > 0".
+        value: What was received; long values are cut.
+        remedy: What to do about it, a sentence of its own.
+
+    Example:
+        >>> bad("temperature", "be > 0", -1)
+        InputError('`temperature` must be > 0. Received: temperature=-1')
+    """
+    text = repr(value)
+    if len(text) > 200:
+        text = text[:200] + "…"
+    message = f"`{name}` must {rule}. Received: {name}={text}"
+    return InputError(f"{message}. {remedy}" if remedy else message)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite real number (bool is not one)."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """Returns `value` as a float if it is a finite number within the bounds.
+
+    Raises:
+        InputError: If it is not.
+
+    Example:
+        >>> check_number("alpha", 0.9, at_least=0, at_most=1)
+        0.9
+        >>> check_number("alpha", 1.5, at_least=0, at_most=1)
+        Traceback (most recent call last):
+        keras_distill.InputError: `alpha` must be in 0..1. Received: alpha=1.5
+    """
+    if at_least is not None and at_most is not None:
+        rule = f"be in {at_least:g}..{at_most:g}"
+    elif above is not None and at_most is not None:
+        rule = f"be > {above:g} and <= {at_most:g}"
+    elif above is not None:
+        rule = f"be > {above:g}"
+    elif at_least is not None:
+        rule = f"be >= {at_least:g}"
+    elif at_most is not None:
+        rule = f"be <= {at_most:g}"
+    else:
+        rule = "be a finite number"
+    within = is_number(value) and (
+        (above is None or value > above)
+        and (at_least is None or value >= at_least)
+        and (at_most is None or value <= at_most)
+    )
+    if not within:
+        raise bad(name, rule, value)
+    return float(value)
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
+    """Returns `value` as an int if it is a whole number >= `at_least`.
+
+    Raises:
+        InputError: If it is not.
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < at_least:
+        raise bad(name, f"be a whole number >= {at_least}", value)
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+    """Returns `value` if it is one of `choices`.
+
+    Raises:
+        InputError: If it is not; the message lists the choices.
+    """
+    if value not in choices:
+        raise bad(name, f"be one of {', '.join(map(str, choices))}", value)
+    return value
+
+
+def check_identifier(name: str, value: str) -> str:
+    """Returns `value` if it is safe as one path component (letters, digits, ``._-``).
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        raise bad(
+            name, "be letters, digits, '.', '_' or '-', and start with a letter or digit", value
+        )
+    return value
+
+
+def require_extra(module: str, extra: str) -> ModuleType:
+    """Imports an optional dependency.
+
+    Args:
+        module: The module to import.
+        extra: The extra of `keras-distill` that brings it.
+
+    Raises:
+        MissingExtraError: If it is not installed, with the pip command.
+    """
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise MissingExtraError(
+            f"{module!r} is not installed. Run: pip install 'keras-distill[{extra}]'"
+        )
+    return importlib.import_module(module)

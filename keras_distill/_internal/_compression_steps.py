@@ -1,0 +1,108 @@
+"""Steps of a compression, as text: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_distill._internal import InputError, _spec, bad
+
+SCHEDULES = ("polynomial", "constant", "2:4")  # of pruning
+
+_ORDER = ("prune", "cluster", "quantize")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+        text: As given.
+        kind: "prune", "cluster" or "quantize".
+        sparsity: Of a prune step.
+        schedule: Of a prune step.
+        clusters: Of a cluster step.
+    """
+
+    text: str
+    kind: str
+    sparsity: float = 0.8
+    schedule: str = "polynomial"
+    clusters: int = 16
+
+    @classmethod
+    def parse(cls, text: str) -> "Step":
+        """Reads one step.
+
+        Args:
+            text: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]` or `quantize`.
+
+        Raises:
+            InputError: If it is none of these.
+
+        Example:
+            >>> Step.parse("prune:0.9:constant").sparsity, Step.parse("prune:2:4").schedule
+            (0.9, '2:4')
+        """
+        kind, colon, argument = (
+            text.strip().partition(":") if isinstance(text, str) else ("", "", "")
+        )
+        if kind not in _ORDER or (colon and not argument) or (kind == "quantize" and colon):
+            raise bad(
+                "steps", "be prune:SPARSITY[:SCHEDULE], prune:2:4, cluster:VALUES or quantize", text
+            )
+        if kind == "cluster" and argument:
+            return cls(text, kind, clusters=_spec.count(2)("steps: cluster", argument))
+        if kind != "prune" or not argument:
+            return cls(text, kind)
+        if argument == "2:4":
+            return cls(text, kind, sparsity=0.5, schedule="2:4")
+        number, colon, schedule = argument.partition(":")
+        sparsity = _spec.number(above=0, at_most=0.999)("steps: prune", number)
+        if colon and schedule not in SCHEDULES[:2]:
+            raise bad("steps", f"have a schedule of {', '.join(SCHEDULES[:2])}", text)
+        return cls(text, kind, sparsity=sparsity, schedule=schedule or SCHEDULES[0])
+
+
+def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ...]:
+    """Reads the steps of a pipeline.
+
+    Args:
+        steps: A list of steps.
+        sparse: Whether zeros are to be left out of the file.
+
+    Raises:
+        InputError: If one is unknown, there are none, their order would undo what was won, or one
+            does not go with another or with `sparse`.
+
+    Example:
+        >>> [step.kind for step in parse_steps(["prune:0.8", "quantize"])]
+        ['prune', 'quantize']
+    """
+    if not isinstance(steps, list | tuple) or not steps:
+        raise bad("steps", 'be a list such as ["prune:0.8", "cluster:16", "quantize"]', steps)
+    parsed = tuple(Step.parse(step) for step in steps)
+    order = [_ORDER.index(step.kind) for step in parsed]
+    if any(a >= b for a, b in itertools.pairwise(order)):
+        raise bad(
+            "steps",
+            "come in the order prune, cluster, quantize, each at most once",
+            list(steps),
+            "An earlier step's win would be undone by one that comes after it.",
+        )
+    kinds = {step.kind: step for step in parsed}
+    if "prune" in kinds and "cluster" in kinds and kinds["cluster"].clusters < 3:
+        raise bad(
+            "steps", "leave 3 values or more after pruning, for 0 is one of them", list(steps)
+        )
+    if sparse and "quantize" in kinds:
+        raise sparse_int8()
+    return parsed
+
+
+def sparse_int8() -> InputError:
+    """Returns (does not raise) the error for zeros to be left out of an int8 file."""
+    return InputError(
+        "`sparse` and int8 do not go together: a sparse int8 file does not load under the default"
+        " delegate (XNNPACK). Leave `sparse` out (gzip makes use of the zeros), or leave the"
+        " quantize step out and export float32 with sparse=True."
+    )

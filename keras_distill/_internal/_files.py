@@ -1,0 +1,180 @@
+"""Files that are never half-written and never silently replaced."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from keras_distill._internal import InputError
+
+_CHUNK = 1 << 20
+
+
+def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    """Returns `path` if something may be written there; makes nothing.
+
+    Args:
+        path: The file or folder to be written.
+        overwrite: Whether an existing one may be replaced.
+
+    Raises:
+        InputError: If it exists and `overwrite` is false, or its folder, or the nearest that is
+            there, cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists. Pass overwrite=True (--overwrite) or another path.")
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        # os.access answers yes to root on a read-only mount, so write something.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    return path
+
+
+def _cannot_write(folder: Path, error: OSError) -> InputError:
+    return InputError(f"Cannot write in {folder}: {error.strerror or error}.")
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with all in it; one that is not there is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` when the block ends well.
+
+    The block writes a file or makes a folder at the path it is given; the suffix is kept. If the
+    block fails, whatever it wrote is removed and what stood at `path` before is untouched.
+
+    Args:
+        path: Where the result shall stand.
+        overwrite: Whether an existing one may be replaced.
+
+    Raises:
+        InputError: If `path` exists and `overwrite` is false, or its folder is not writable.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> out = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with atomic_path(out) as temporary:
+        ...     _ = temporary.write_text("all or nothing")
+        >>> out.read_text()
+        'all or nothing'
+    """
+    path = check_output(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    temporary.unlink()
+    try:
+        yield temporary
+        if temporary.is_dir():
+            replace_folder(temporary, path)
+        else:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        remove(temporary)
+
+
+def replace_folder(temporary: Path, path: Path) -> None:
+    """Renames folder `temporary` to `path`; an existing one is moved aside first, then removed."""
+    if not path.exists():
+        os.rename(temporary, path)
+        return
+    aside = temporary.with_name(temporary.name + "-old")
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        os.rename(aside, path)
+        raise
+    remove(aside)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:
+    """Writes `data` to `path` atomically; returns the path."""
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike, text: str, *, overwrite: bool = False) -> Path:
+    """Writes `text` to `path` as UTF-8, atomically; returns the path."""
+    return write_bytes(path, text.encode(), overwrite=overwrite)
+
+
+def write_json(path: str | os.PathLike, value: Any, *, overwrite: bool = False) -> Path:
+    """Writes `value` to `path` as indented JSON, atomically; returns the path."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n", overwrite=overwrite)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits; read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_archive(path: str | os.PathLike, *, max_bytes: int = 16 << 30) -> None:
+    """Refuses a zip archive (a `.keras` file is one) that no honest program would write.
+
+    Args:
+        path: The archive.
+        max_bytes: The most its members may hold, unpacked.
+
+    Raises:
+        InputError: If it is not a zip archive, is damaged, holds a name that leaves its folder, a
+            link, or more than `max_bytes`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = 0
+            for member in archive.infolist():
+                name = PurePosixPath(member.filename.replace("\\", "/"))
+                if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+                    raise InputError(f"{path}: unsafe name in the archive: {member.filename!r}.")
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise InputError(f"{path}: a link in the archive: {member.filename!r}.")
+                total += member.file_size
+            if total > max_bytes:
+                raise InputError(f"{path}: unpacks to {total} bytes, more than {max_bytes}.")
+            damaged = archive.testzip()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder, not a file.") from error
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, IndexError) as error:
+        raise InputError(f"{path}: not a readable zip archive ({error}).") from error
+    except Exception as error:  # zlib and struct errors of damaged members
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: damaged archive ({error}).") from error
+    if damaged is not None:
+        raise InputError(f"{path}: damaged archive, checksum of {damaged!r} is wrong.")

@@ -1,0 +1,145 @@
+"""Spec strings: one line names a data source or a model, `kind:argument?key=value&key=value`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_distill._internal import _checks, bad
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec string, taken apart.
+
+    Attributes:
+        name: What the user called the argument, for errors.
+        text: The whole string.
+        kind: What stands before the first colon (or before `?` where there is no colon).
+        argument: What stands between the first colon and the last `?`; may be empty.
+        options: What stands after the last `?`.
+    """
+
+    name: str
+    text: str
+    kind: str
+    argument: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, name: str, text: Any) -> "Spec":
+        """Takes a spec string apart; which kinds and options exist is the caller's business.
+
+        Args:
+            name: What the user called the argument.
+            text: `kind`, `kind:argument`, either followed by `?key=value&key=value`.
+
+        Raises:
+            InputError: If it is not a string, is empty, or an option is not `key=value`.
+
+        Example:
+            >>> spec = Spec.parse("student", "mlp:30x30?dropout=0.5")
+            >>> spec.kind, spec.argument, spec.options
+            ('mlp', '30x30', {'dropout': '0.5'})
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise bad(name, "be a spec such as kind:argument?option=value", text)
+        head, mark, tail = text.strip().rpartition("?")
+        if not mark:
+            head, tail = tail, ""
+        options: dict[str, str] = {}
+        for part in tail.split("&") if tail else []:
+            key, equals, value = part.partition("=")
+            if not (key and equals and value) or key in options:
+                raise bad(name, "give each option once, as key=value, separated by &", text)
+            options[key] = value
+        kind, _, argument = head.partition(":")
+        return cls(name, text.strip(), kind, argument, options)
+
+    def read(self, **readers: Callable[[str, str], Any]) -> dict[str, Any]:
+        """Returns the options given, each passed through its reader.
+
+        Args:
+            **readers: Option -> function of (name for errors, text) that returns its value.
+
+        Raises:
+            InputError: If an option is given that has no reader, or a reader refuses its text.
+        """
+        for key in self.options:
+            if key not in readers:
+                known = ", ".join(sorted(readers)) or "none"
+                raise bad(
+                    self.name, f"have known options only (of {self.kind}: {known})", self.text
+                )
+        return {
+            key: readers[key](f"{self.name} option {key}", value)
+            for key, value in self.options.items()
+        }
+
+    def refuse_argument(self) -> None:
+        """Raises InputError if something stands after the colon."""
+        if self.argument:
+            raise bad(self.name, f"have nothing after {self.kind!r} but options", self.text)
+
+
+def number(**bounds: float) -> Callable[[str, str], float]:
+    """A reader of finite numbers within the bounds that `_checks.check_number` knows.
+
+    Example:
+        >>> number(at_least=0)("width", "0.5")
+        0.5
+    """
+
+    def read(name: str, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise bad(name, "be a number", text) from error
+        return _checks.check_number(name, value, **bounds)
+
+    return read
+
+
+def count(at_least: int = 1) -> Callable[[str, str], int]:
+    """A reader of whole numbers >= `at_least`.
+
+    Example:
+        >>> count()("length", "8000")
+        8000
+    """
+
+    def read(name: str, text: str) -> int:
+        if not (text.isascii() and text.isdigit()):
+            raise bad(name, f"be a whole number >= {at_least}", text)
+        return _checks.check_count(name, int(text), at_least=at_least)
+
+    return read
+
+
+def size(name: str, text: str) -> tuple[int, int]:
+    """A reader of `HEIGHTxWIDTH`, in pixels.
+
+    Example:
+        >>> size("size", "32x48")
+        (32, 48)
+    """
+    height, mark, width = text.partition("x")
+    if not mark:
+        raise bad(name, "be HEIGHTxWIDTH, such as 32x32", text)
+    return count()(name, height), count()(name, width)
+
+
+def flag(name: str, text: str) -> bool:
+    """A reader of 0 or 1.
+
+    Example:
+        >>> flag("minimalistic", "1")
+        True
+    """
+    if text not in ("0", "1"):
+        raise bad(name, "be 0 or 1", text)
+    return text == "1"
+
+
+def text(name: str, value: str) -> str:
+    """A reader that takes any text."""
+    return value

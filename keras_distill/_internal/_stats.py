@@ -1,0 +1,187 @@
+"""Means, intervals, paired differences and ratios: the honest half of every number reported."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from keras_distill._internal import InputError
+
+
+class Interval(NamedTuple):
+    """A value with its interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end; nan where it cannot be known (one observation).
+        high: Upper end; nan likewise.
+        n: Number of observations.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean with its Student t interval.
+
+    Args:
+        values: Independent observations, `(n,)`, n >= 1.
+        confidence: Coverage of the interval.
+
+    Raises:
+        InputError: If `values` is empty or not finite.
+
+    Example:
+        >>> i = mean_interval([1.0, 2.0, 3.0])
+        >>> round(i.value, 2), round(i.low, 2), round(i.high, 2)
+        (2.0, -0.48, 4.48)
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        raise InputError(f"`values` must be a non-empty list of finite numbers. Received: {values}")
+    mean = float(values.mean())
+    if values.size == 1:
+        return Interval(mean, float("nan"), float("nan"), 1)
+    error = values.std(ddof=1) / np.sqrt(values.size)
+    half = float(error * stats.t.ppf(0.5 + confidence / 2, values.size - 1))
+    return Interval(mean, mean - half, mean + half, int(values.size))
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean of a - b over pairs (same seed, same data) with its t interval.
+
+    Args:
+        a: `(n,)` observations.
+        b: `(n,)` observations, paired with `a`.
+        confidence: Coverage of the interval.
+
+    Example:
+        >>> d = paired_difference([2.0, 3.0, 4.0], [1.0, 2.0, 3.1])
+        >>> round(d.value, 3), round(d.low, 3)
+        (0.967, 0.823)
+    """
+    if len(a) != len(b):
+        raise InputError(f"Pairs need equal lengths. Received: {len(a)} and {len(b)}")
+    return mean_interval(np.asarray(a, float) - np.asarray(b, float), confidence)
+
+
+def ratio_of_medians(
+    a: Sequence[float],
+    b: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """median(a) / median(b) of paired (interleaved) timings, with a percentile bootstrap interval.
+
+    Pairs are resampled together, so a drift of the machine that hits both cancels.
+
+    Args:
+        a: `(n,)` timings, n >= 2.
+        b: `(n,)` timings taken in turn with `a`.
+        confidence: Coverage of the interval.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Example:
+        >>> r = ratio_of_medians([2.0, 2.1, 1.9, 2.0], [1.0, 1.0, 1.1, 1.0])
+        >>> round(r.value, 2)
+        2.0
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 1 or a.size < 2:
+        raise InputError(f"Ratios need >= 2 pairs of timings. Received: {a.shape} and {b.shape}")
+    picks = np.random.default_rng(seed).integers(0, a.size, (resamples, a.size))
+    ratios = np.median(a[picks], axis=1) / np.median(b[picks], axis=1)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(ratios, [tail, 100 - tail])
+    return Interval(float(np.median(a) / np.median(b)), float(low), float(high), int(a.size))
+
+
+def share_kept(
+    base: Sequence[float],
+    best: Sequence[float],
+    candidate: Sequence[float],
+    confidence: float = 0.95,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """The share (candidate - base) / (best - base) of a gain that is kept, over paired runs.
+
+    A ratio of means; the interval is a percentile bootstrap over the pairs. Hinton 2015 reports
+    1.9/2.2 = 86 % for speech in this sense.
+
+    Args:
+        base: `(n,)` what is had without (student alone).
+        best: `(n,)` what is had at most (ensemble, full precision).
+        candidate: `(n,)` what was reached.
+        confidence: Coverage of the interval.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Example:
+        >>> s = share_kept([58.9], [61.1], [60.8])
+        >>> round(s.value, 2)
+        0.86
+    """
+    base, best, candidate = (np.asarray(v, float) for v in (base, best, candidate))
+    if not base.shape == best.shape == candidate.shape or base.ndim != 1 or base.size == 0:
+        raise InputError("`base`, `best` and `candidate` must be lists of one length >= 1.")
+    gain = best.mean() - base.mean()
+    if gain == 0:
+        raise InputError("There is no gain to keep a share of: best and base have one mean.")
+    value = float((candidate.mean() - base.mean()) / gain)
+    if base.size == 1:
+        return Interval(value, float("nan"), float("nan"), 1)
+    picks = np.random.default_rng(seed).integers(0, base.size, (resamples, base.size))
+    means = [v[picks].mean(axis=1) for v in (base, best, candidate)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = (means[2] - means[0]) / (means[1] - means[0])
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(shares, [tail, 100 - tail])
+    return Interval(value, float(low), float(high), int(base.size))
+
+
+def ratio_of_means(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
+    """mean(a) / mean(b) over pairs, with Fieller's interval, which is right for few pairs.
+
+    The interval holds every ratio r at which the mean of a - r·b does not differ from 0 in a paired
+    t test. Where mean(b) itself does not differ from 0 the ratio can be anything: the ends are
+    infinite. Source: Fieller 1954, Journal of the Royal Statistical Society B 16.
+
+    Args:
+        a: `(n,)` observations.
+        b: `(n,)` observations, paired with `a`.
+        confidence: Coverage of the interval.
+
+    Raises:
+        InputError: If the lengths differ or are 0, or the mean of `b` is 0.
+
+    Example:
+        >>> r = ratio_of_means([1.0, 1.2, 0.9], [2.0, 2.1, 2.2])
+        >>> round(r.value, 2), round(r.low, 2), round(r.high, 2)
+        (0.49, 0.3, 0.72)
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0 or b.mean() == 0:
+        raise InputError(f"Ratios need pairs, and a mean of b that is not 0. Received: {a}, {b}")
+    value, n = float(a.mean() / b.mean()), int(a.size)
+    if n == 1:
+        return Interval(value, float("nan"), float("nan"), 1)
+    factor = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2 / n
+    (s_aa, s_ab), (_, s_bb) = factor * np.cov(a, b)
+    # r is within where top - 2·middle·r + bottom·r² <= 0.
+    top = a.mean() ** 2 - s_aa
+    middle = a.mean() * b.mean() - s_ab
+    bottom = b.mean() ** 2 - s_bb
+    if bottom <= 0:
+        return Interval(value, float("-inf"), float("inf"), n)
+    root = np.sqrt(max(0.0, middle**2 - top * bottom))
+    low, high = (middle - root) / bottom, (middle + root) / bottom
+    return Interval(value, float(low), float(high), n)

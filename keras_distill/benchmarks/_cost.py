@@ -1,0 +1,327 @@
+"""The price of distilling: plain fit, ours from the store, ours online, keras.distillation."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import data, models
+from keras_distill._internal import InputError, _machine, _stats, check_choice, check_count
+from keras_distill.benchmarks._cost_ways import WAYS
+from keras_distill.benchmarks._cost_worker import SETTINGS, Worker
+from keras_distill.records._cost import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
+
+# Ways that run the teacher in every step are measured less often.
+_EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4}
+_WARM_UP = 4
+_STEP_PAIRS = (("store", "plain"), ("online", "plain"), ("keras", "plain"), ("store", "keras"))
+# (our setting, the setting compared with, in words). As shipped: each package as it is installed.
+_COMPARED = (
+    ("onednn", "onednn", "onednn"),
+    ("tf-default", "tf-default", "tf-default"),
+    ("onednn", "tf-default", "as shipped"),
+)
+
+Report = Callable[[int, int], None]
+
+
+def cost(
+    teacher: Any,
+    student: Any,
+    source: Any,
+    *,
+    examples: int = 2560,
+    batch_size: int = 128,
+    rounds: int = 100,
+    epochs: int = 0,
+    builds: int = 0,
+    settings: Sequence[str] = SETTINGS,
+    ways: Sequence[str] = WAYS,
+    split: str = "train",
+    data_dir: Any = None,
+    imports: Sequence[str] = (),
+    report: Report = lambda done, total: None,
+) -> CostRecord:
+    """Measures what a step costs, each way beside the others, step by step in turn.
+
+    oneDNN as TensorFlow has it and as keras_distill sets it are two child processes that take
+    turns. Online and keras.distillation, which run the teacher, are measured every fourth round.
+
+    Args:
+        teacher: A model spec, `.keras` or `.tflite` file, or Keras model.
+        student: A model spec, `.keras` file, or Keras model that gives class logits or
+            probabilities.
+        source: A data spec, or an unbatched `tf.data.Dataset` of (x, class id).
+        examples: The most examples of an epoch.
+        batch_size: Examples in a step.
+        rounds: Steps of the ways that run no teacher.
+        epochs: Epochs of a whole fit from the store and by keras.distillation, timed as well.
+        builds: Builds of the store, each timed beside `teacher.predict` on the same data, in the
+            first of `settings`.
+        settings: Of oneDNN: "onednn", "tf-default".
+        ways: Of "plain", "store", "online", "keras".
+        split: Which split of a spec.
+        data_dir: Folder of prepared data sets.
+        imports: Modules that register custom layers of `.keras` files.
+        report: Told the rounds and epochs done, and their total.
+
+    Raises:
+        InputError: If an argument does not fit, or a model cannot be trained on the data.
+    """
+    rounds = check_count("rounds", rounds, at_least=2)
+    epochs = check_count("epochs", epochs, at_least=0)
+    builds = check_count("builds", builds, at_least=0)
+    for setting in settings:
+        check_choice("settings", setting, SETTINGS)
+    for way in ways:
+        check_choice("ways", way, WAYS)
+    with tempfile.TemporaryDirectory(prefix="keras-distill-cost-") as work:
+        folder = Path(work)
+        count = _prepare(folder, teacher, student, source, examples, split, data_dir, imports)
+        if count < batch_size:
+            raise InputError(f"`batch_size` is {batch_size}, but there are only {count} examples.")
+        with contextlib.ExitStack() as stack:
+            workers = {
+                setting: stack.enter_context(
+                    Worker(setting, _own(folder, setting), batch_size, tuple(imports))
+                )
+                for setting in settings
+            }
+            there = [way for way in ways if way in workers[settings[0]].ways]
+            bar = _Bar(report, epochs + builds + rounds + _WARM_UP)
+            fits = _fits(workers, [w for w in ("store", "keras") if w in there], epochs, bar)
+            first = {settings[0]: workers[settings[0]]}
+            built = _builds(first, builds, bar)
+            steps = _steps(workers, there, rounds, bar)
+    return CostRecord(
+        teacher=_name(teacher),
+        student=_name(student),
+        data=source if isinstance(source, str) else "data of the caller",
+        examples=count,
+        batch_size=batch_size,
+        steps=steps,
+        fits=fits,
+        builds=built,
+        ratios=_step_ratios(steps) + _fit_ratios(fits) + _build_ratios(built),
+        notes=tuple(
+            f"{way}: left out, keras.distillation needs a Keras model as teacher."
+            for way in ways
+            if way not in there
+        ),
+        machine=_machine.describe(),
+        versions=_machine.versions(),
+        created=_machine.now(),
+    )
+
+
+class _Bar:
+    def __init__(self, report: Report, total: int):
+        self._report, self._total, self._done = report, total, 0
+
+    def advance(self) -> None:
+        self._done += 1
+        self._report(self._done, self._total)
+
+
+def _name(model: Any) -> str:
+    return model.name if isinstance(model, keras.Model) else str(model)
+
+
+def _own(folder: Path, setting: str) -> Path:
+    """A folder for one child, with a copy of what both need."""
+    own = folder / setting
+    own.mkdir()
+    for file in folder.glob("*.*"):
+        shutil.copyfile(file, own / file.name)
+    return own
+
+
+def _prepare(
+    folder: Path,
+    teacher: Any,
+    student: Any,
+    source: Any,
+    examples: int,
+    split: str,
+    data_dir: Any,
+    imports: Sequence[str],
+) -> int:
+    """Writes data, teacher and student where the children read them; returns the examples."""
+    classes = None
+    if isinstance(source, str):
+        check_choice("split", split, ("train", "validation", "test"))
+        splits = data.load(source, data_dir=data_dir)
+        classes, source = splits.num_classes, getattr(splits, split)
+    if not isinstance(source, tf.data.Dataset):
+        raise InputError(
+            f"`data` must be a spec or a tf.data.Dataset of (x, y). Received: {source!r}"
+        )
+    rows = list(source.take(check_count("examples", examples)).as_numpy_iterator())
+    x, y = (np.stack([row[i] for row in rows]) for i in (0, 1))
+    np.savez(folder / "data.npz", x=x, y=y)
+    classes = classes or int(y.max()) + 1
+    for role, model in (("teacher", teacher), ("student", student)):
+        if role == "teacher" and str(model).endswith(".tflite"):
+            shutil.copyfile(model, folder / "teacher.tflite")
+            continue
+        if not isinstance(model, keras.Model):
+            model = models.build(
+                model,
+                input_shape=x.shape[1:],
+                num_classes=classes,
+                rescale=data.statistics(source),
+                seed=0,
+                imports=imports,
+            )
+        model.save(folder / f"{role}.keras")
+    return len(x)
+
+
+def _fits(
+    workers: dict[str, Worker], ways: list[str], epochs: int, bar: _Bar
+) -> tuple[CostFit, ...]:
+    """Whole fits: each epoch of each way and setting in turn."""
+    if not epochs:
+        return ()
+    build = {
+        setting: worker.ask(do="build") if "store" in ways else 0.0
+        for setting, worker in workers.items()
+    }
+    seconds = {(setting, way): [] for setting in workers for way in ways}
+    for epoch in range(epochs):
+        for setting, way in _turned(list(seconds), epoch):
+            seconds[setting, way].append(workers[setting].ask(do="epoch", way=way))
+        bar.advance()
+    return tuple(
+        CostFit(
+            setting=setting,
+            way=way,
+            epochs=tuple(values),
+            build=build[setting] if way == "store" else 0.0,
+        )
+        for (setting, way), values in seconds.items()
+    )
+
+
+def _builds(workers: dict[str, Worker], builds: int, bar: _Bar) -> tuple[CostBuild, ...]:
+    """Builds and predictions in turn, once both are traced."""
+    seconds = {(setting, what): [] for setting in workers for what in ("build", "predict")}
+    if builds:
+        for setting, what in seconds:
+            workers[setting].ask(do=what)
+    for number in range(builds):
+        for setting, what in _turned(list(seconds), number):
+            seconds[setting, what].append(workers[setting].ask(do=what))
+        bar.advance()
+    return tuple(
+        CostBuild(
+            setting=setting,
+            build=tuple(seconds[setting, "build"]),
+            predict=tuple(seconds[setting, "predict"]),
+        )
+        for setting in (workers if builds else ())
+    )
+
+
+def _steps(
+    workers: dict[str, Worker], ways: list[str], rounds: int, bar: _Bar
+) -> tuple[CostSteps, ...]:
+    """Single steps: each round takes one of each way, beginning with another each time."""
+    found = {(setting, way): ([], []) for setting in workers for way in ways}
+    for number in range(-_WARM_UP, rounds):
+        for setting in _turned(list(workers), number):
+            for way in _turned(ways, number):
+                if number >= 0 and number % _EVERY[way]:
+                    continue
+                ms = workers[setting].ask(do="step", way=way)
+                if number >= 0:
+                    found[setting, way][0].append(number)
+                    found[setting, way][1].append(ms)
+        bar.advance()
+    return tuple(
+        CostSteps(setting=setting, way=way, rounds=tuple(numbers), ms=tuple(ms))
+        for (setting, way), (numbers, ms) in found.items()
+    )
+
+
+def _turned(items: list, by: int) -> list:
+    """The items, beginning with another one for each `by`."""
+    start = by % len(items) if items else 0
+    return items[start:] + items[:start]
+
+
+def _step_ratios(steps: Sequence[CostSteps]) -> tuple[CostRatio, ...]:
+    """Medians of steps as multiples of each other, over the rounds both have."""
+    by = {(s.setting, s.way): dict(zip(s.rounds, s.ms, strict=True)) for s in steps}
+    ratios = []
+    for ours, theirs, where in _COMPARED:
+        for way, other in _STEP_PAIRS:
+            if where == "as shipped" and other != "keras":
+                continue
+            a, b = by.get((ours, way), {}), by.get((theirs, other), {})
+            shared = sorted(a.keys() & b.keys())
+            if len(shared) < 2:
+                continue
+            ratio = _stats.ratio_of_medians([a[r] for r in shared], [b[r] for r in shared])
+            ratios.append(CostRatio(name=f"step: {way} / {other}, {where}", **ratio._asdict()))
+    return tuple(ratios)
+
+
+def _fit_ratios(fits: Sequence[CostFit]) -> tuple[CostRatio, ...]:
+    """Whole fits from the store, build included, against keras.distillation."""
+    by = {(fit.setting, fit.way): fit for fit in fits}
+    ratios = []
+    for setting, base, where in _COMPARED:
+        ours, theirs = by.get((setting, "store")), by.get((base, "keras"))
+        if ours is None or theirs is None:
+            continue
+        value, low, high = ratio_of_totals(ours.epochs, theirs.epochs, ours.build)
+        name = f"fit of {len(ours.epochs)} epochs, build included: store / keras, {where}"
+        ratios.append(CostRatio(name=name, value=value, low=low, high=high, n=len(ours.epochs)))
+    return tuple(ratios)
+
+
+def _build_ratios(builds: Sequence[CostBuild]) -> tuple[CostRatio, ...]:
+    """Throughput of the build as a share of that of `teacher.predict`."""
+    return tuple(
+        CostRatio(
+            name=f"throughput: build / teacher.predict, {built.setting}",
+            **_stats.ratio_of_medians(built.predict, built.build)._asdict(),
+        )
+        for built in builds
+        if len(built.build) > 1
+    )
+
+
+def ratio_of_totals(
+    ours: Sequence[float], theirs: Sequence[float], extra: float, *, resamples: int = 2000
+) -> tuple[float, float | None, float | None]:
+    """(extra + Σ ours) / Σ theirs with a 95 % percentile bootstrap interval.
+
+    The first epochs, which trace, happen once in every fit and are never resampled; the others are,
+    in pairs.
+
+    Args:
+        ours: Seconds of our epochs, `(n,)`.
+        theirs: Seconds of theirs, taken in turn with ours.
+        extra: Seconds spent once, before ours.
+        resamples: Bootstrap resamples.
+
+    Example:
+        >>> ratio_of_totals([2.0, 1.0, 1.0], [4.0, 2.0, 2.0], extra=1.0)
+        (0.625, 0.625, 0.625)
+    """
+    a, b = np.asarray(ours, float), np.asarray(theirs, float)
+    value = float((extra + a.sum()) / b.sum())
+    if len(a) < 3:
+        return value, None, None
+    picks = np.random.default_rng(0).integers(1, len(a), (resamples, len(a) - 1))
+    ratios = (extra + a[0] + a[picks].sum(axis=1)) / (b[0] + b[picks].sum(axis=1))
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return value, float(low), float(high)

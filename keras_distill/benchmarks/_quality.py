@@ -1,0 +1,67 @@
+"""How good a model's outputs are."""
+
+import numpy as np
+
+from keras_distill import metrics
+from keras_distill.export import class_ids
+from keras_distill.records._benchmark import QualityRecord
+
+_TOP = 5
+_TOLERANCE = 0.05  # quantized probabilities sum to 1 only roughly
+
+
+def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndarray:
+    """Outputs as logits: probabilities become their logarithms.
+
+    A probability that was rounded to 0 counts as 1e-9.
+
+    Args:
+        outputs: `(n, classes)`, logits or probabilities.
+        probabilities: Whether they are probabilities; None: if all rows are >= 0 and sum to 1.
+
+    Example:
+        >>> as_logits(np.array([[0.25, 0.75]])).round(3).tolist()
+        [[-1.386, -0.288]]
+        >>> as_logits(np.array([[2.0, -1.0]])).tolist()
+        [[2.0, -1.0]]
+    """
+    outputs = np.float64(outputs)
+    if probabilities is None:
+        sums = outputs.sum(axis=-1)
+        probabilities = bool((outputs >= 0).all() and (np.abs(sums - 1) < _TOLERANCE).all())
+    return np.log(np.maximum(outputs, 1e-9)) if probabilities else outputs
+
+
+def measure_quality(
+    outputs: np.ndarray,
+    labels: np.ndarray,
+    reference: np.ndarray | None = None,
+    *,
+    probabilities: bool | None = None,
+) -> QualityRecord:
+    """Accuracy, top-5, agreement, calibration and likelihood of a model's outputs.
+
+    Args:
+        outputs: `(n, classes)`, logits or probabilities.
+        labels: Class ids `(n,)` or one-hot rows.
+        reference: The teacher's outputs on the same rows, for the agreement.
+        probabilities: Whether the outputs are probabilities; None: see `as_logits`.
+
+    Raises:
+        InputError: If the shapes do not fit.
+
+    Example:
+        >>> q = measure_quality(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
+        >>> q.accuracy, round(q.negative_log_likelihood, 3)
+        (0.5, 0.72)
+    """
+    logits = as_logits(outputs, probabilities)
+    ids = class_ids(labels, logits)
+    return QualityRecord(
+        samples=len(logits),
+        accuracy=metrics.accuracy(logits, ids),
+        top5=metrics.top_k_accuracy(logits, ids, _TOP) if logits.shape[-1] > _TOP else None,
+        agreement=None if reference is None else metrics.agreement(reference, outputs),
+        expected_calibration_error=metrics.expected_calibration_error(logits, ids),
+        negative_log_likelihood=metrics.negative_log_likelihood(logits, ids),
+    )

@@ -1,0 +1,181 @@
+"""The bridge: a Keras 3 functional or Sequential model as a tf_keras twin, and back.
+
+tensorflow-model-optimization knows tf_keras models only. The twin is rebuilt layer by layer from
+the config, has the same names, and shares nothing with the model it was made from.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_distill._internal import InputError, VerificationError
+from keras_distill.compress._graph import Builder, check_kind, copy_weights
+from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
+
+# The largest difference between outputs that is put down to rounding, relative to their size.
+TOLERANCE = 1e-4
+
+
+def to_tf_keras(model: keras.Model, *, flat: bool = False) -> Any:
+    """A tf_keras twin of a Keras 3 model, with copies of its weights.
+
+    Shared layers, several inputs and outputs (also as dicts) and nested models cross over. Both
+    are run once on random input, and must agree.
+
+    Args:
+        model: A functional or Sequential model that has been built.
+        flat: Whether nested models are dissolved; their layers are then named `outer_inner`.
+
+    Returns:
+        A functional `tf_keras.Model`.
+
+    Raises:
+        InputError: If a layer, a config key or an activation is not understood; the message names
+            layer and key.
+        VerificationError: If the outputs differ.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="logits")])
+        >>> twin = to_tf_keras(model)
+        >>> type(twin).__module__.split(".")[0], [layer.name for layer in twin.layers][1:]
+        ('tf_keras', ['logits'])
+    """
+    check_kind(model)
+    _refuse_sharing_across(model)
+    twin = Builder(model, flat=flat).build()
+    x = random_inputs(model)
+    _check_equal(model, x, twin(x, training=False))
+    return twin
+
+
+def to_logits(model: keras.Model, heads: Mapping[str, str], *, split: bool = False) -> Any:
+    """A twin for training: nested models dissolved, inputs and outputs flat, heads taken off.
+
+    Args:
+        model: A functional or Sequential model that has been built.
+        heads: Layer that ends in "softmax" or "sigmoid" -> which of the two; it is left out.
+        split: Whether a SeparableConv2D becomes a depthwise and a 1x1 convolution.
+
+    Returns:
+        A functional `tf_keras.Model`, its inputs and outputs in the order of Keras 3's.
+
+    Raises:
+        InputError: As `to_tf_keras`.
+        VerificationError: As `to_tf_keras`.
+    """
+    check_kind(model)
+    _refuse_sharing_across(model)
+    twin = Builder(model, flat=True, linear=tuple(heads), split=split).build()
+    inputs, outputs = keras.tree.flatten(twin.input), keras.tree.flatten(twin.output)
+    flat = tf_keras.Model(inputs, outputs, name=model.name)
+    x = random_inputs(model)
+    logits = tf.nest.flatten(flat(keras.tree.flatten(x), training=False))
+    _check_equal(model, x, _with_heads(model, logits, heads))
+    return flat
+
+
+def _with_heads(model: keras.Model, logits: list[Any], heads: Mapping[str, str]) -> list[Any]:
+    functions = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
+    kinds = [heads.get(_head_layer(tensor)) for tensor in model.outputs]
+    return [functions[k](z) if k else z for k, z in zip(kinds, logits, strict=True)]
+
+
+def _head_layer(tensor: Any) -> str:
+    """The layer that a symbolic output comes from, looked for inside nested models too."""
+    layer, _, index = tensor._keras_history
+    return _head_layer(layer.outputs[index]) if isinstance(layer, keras.Model) else layer.name
+
+
+def to_keras(twin: Any, like: keras.Model) -> keras.Model:
+    """A Keras 3 model built like another, with the weights of a tf_keras twin.
+
+    Args:
+        twin: A twin of `like`, nested or flat, since trained; wrappers stripped.
+        like: The model that the twin was made from; it is not changed.
+
+    Returns:
+        A clone of `like`, trainable like it, not compiled.
+
+    Raises:
+        InputError: If the two do not have the same layers and weights.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> again = to_keras(to_tf_keras(model), like=model)
+        >>> all((a == b).all() for a, b in zip(model.get_weights(), again.get_weights()))
+        True
+    """
+    clone = clone_with_weights(like)
+    twins = dict(walk(twin, tf_keras.Model))
+    for path, layer in walk(clone, keras.Model):
+        if type(layer).__name__ in CONSTANT_LAYERS or not layer.weights:
+            continue
+        found = twins.get(path) or twins.get(path.replace("/", "_"))
+        if found is None:
+            raise InputError(f"The twin has no layer {path!r}.")
+        copy_weights(path, [w.numpy() for w in found.weights], layer.weights)
+    return clone
+
+
+def clone_with_weights(model: keras.Model) -> keras.Model:
+    """A copy of a Keras 3 model that shares nothing with it; not compiled."""
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def walk(model: Any, kind: type = keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All layers of a model and of the models in it, with their paths: `encoder/conv_1`."""
+    for layer in model.layers:
+        if isinstance(layer, kind):
+            yield from walk(layer, kind, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def _refuse_sharing_across(model: keras.Model) -> None:
+    paths: dict[int, str] = {}
+    for path, layer in walk(model, keras.Model):
+        if id(layer) in paths and layer.weights:
+            raise refusal(
+                path,
+                f"it is shared with {paths[id(layer)]!r} in another model",
+                "Use it twice within one model instead.",
+            )
+        paths[id(layer)] = path
+
+
+def random_inputs(model: keras.Model, rows: int = 2) -> Any:
+    """Random input of a model's own structure: normal floats; 0 and 1 for whole numbers."""
+    generator = np.random.default_rng(0)
+
+    def draw(tensor: Any) -> np.ndarray:
+        shape = [rows, *[n or 8 for n in tensor.shape[1:]]]
+        if tensor.shape[0] is not None:
+            shape[0] = tensor.shape[0]
+        if "float" in str(tensor.dtype):
+            return generator.standard_normal(shape).astype(str(tensor.dtype))
+        return generator.integers(0, 2, shape).astype(str(tensor.dtype))
+
+    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.map_structure(draw, structure)
+
+
+def largest_difference(a: Any, b: Any) -> float:
+    """The largest difference of two structures of outputs, relative to the output (at least 1)."""
+    flat = [[np.asarray(t) for t in keras.tree.flatten(side)] for side in (a, b)]
+    relative = [np.abs(p - q).max() / max(1.0, np.abs(p).max()) for p, q in zip(*flat, strict=True)]
+    return float(np.max(relative))
+
+
+def _check_equal(model: keras.Model, x: Any, outputs: Any) -> None:
+    difference = largest_difference(model(x, training=False), outputs)
+    if not difference <= TOLERANCE:
+        raise VerificationError(
+            f"Model {model.name!r}: its tf_keras twin computes something else (relative difference"
+            f" {difference:.1e}, allowed {TOLERANCE:g}). Please report the layers it is made of."
+        )

@@ -1,0 +1,154 @@
+"""Quantization-aware training while distilling."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_distill._internal import InputError
+from keras_distill._internal._compression_steps import sparse_int8
+from keras_distill.compress._fake_quant import FakeQuantModel, FakeQuantSource
+from keras_distill.compress._fit import Training, fit, flat_inputs, input_names
+from keras_distill.compress._ranges import start_ranges
+from keras_distill.export import export_tflite
+from keras_distill.records._export import ExportRecord
+
+_RANGE_BATCHES = 8  # of the data, in which the input's range is looked for
+
+
+class Quantized(NamedTuple):
+    """What quantization-aware training gives.
+
+    Attributes:
+        model: The fake-quantized model, to go on from: `quantize_aware(model, data)`.
+        export: Record of the int8 `.tflite` file; None where no path was given.
+        logs: Loss, its terms and accuracies of every epoch by name, and "seconds".
+    """
+
+    model: FakeQuantModel
+    export: ExportRecord | None
+    logs: dict[str, Any]
+
+
+def quantize_aware(
+    student: keras.Model | FakeQuantModel,
+    data: Any,
+    path: str | os.PathLike | None = None,
+    *,
+    preserve: bool = True,
+    overwrite: bool = False,
+    export: dict[str, Any] | None = None,
+    **training: Any,
+) -> Quantized:
+    """Trains a student that already rounds as its int8 file will, and writes that file.
+
+    Weights and activations pass through fake quantization (Jacob et al. 2018, arXiv:1712.05877,
+    section 3), whose gradient is that of the identity within the range. Ranges start at those of
+    the data. A student that was pruned or clustered keeps its zeros and its few values (PQAT,
+    CQAT, PCQAT). The file is converted and compared with the fake-quantized model by
+    `export_tflite`.
+
+    Args:
+        student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` to go on
+            with. Neither is changed.
+        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
+            from the number of the first epoch to batches, with which a resumed training sees
+            the same as an uninterrupted one. Its x also
+            calibrate what fake quantization has no range for.
+        path: The `.tflite` file to write; None: none.
+        preserve: Whether zeros and clusters are kept; of a `FakeQuantModel` its own setting holds.
+        overwrite: Whether existing files may be replaced.
+        export: More arguments of `export_tflite`, such as `max_drop` and `data`.
+        **training: See `Training`. A learning rate well below the one the student was trained
+            with is usual.
+
+    Returns:
+        The fake-quantized model, the record of the file, the logs.
+
+    Raises:
+        InputError: If a layer cannot be trained in fake quantization, or an argument breaks its
+            rule.
+        VerificationError: If the file is not near enough to the fake-quantized model.
+
+    Example:
+        >>> import numpy as np
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="logits")])
+        >>> x, y = np.random.rand(64, 8).astype("float32"), np.random.randint(0, 4, 64)
+        >>> result = quantize_aware(model, (x, y), alpha=0, epochs=1)
+        >>> result.model.scheme, result.model.predict(x).shape
+        ('QAT', (64, 4))
+    """
+    settings = Training(**training)
+    check_export(export or {})
+    model = _start(student, preserve)
+    if not isinstance(student, FakeQuantModel):
+        batches = settings.batches("data", data).take(_RANGE_BATCHES)
+        names = input_names(model.student)
+        start_ranges(model.net, [flat_inputs(_x_of(batch), names) for batch in batches])
+    objective = settings.objective(model.student)
+    logs = fit(model.net, objective, model.student, data, settings)
+    record = None
+    if path is not None:
+        record = export_int8(model, path, data, settings, overwrite=overwrite, **(export or {}))
+    return Quantized(model, record, logs)
+
+
+def check_export(options: dict[str, Any]) -> None:
+    """Refuses what an int8 file cannot be.
+
+    Raises:
+        InputError: If zeros are to be left out of it, or it is to be of another precision.
+    """
+    if options.get("sparse"):
+        raise sparse_int8()
+    if options.get("quantization", "int8") != "int8":
+        raise InputError(
+            "Quantization-aware training is for int8."
+            f" Received: quantization={options['quantization']!r}"
+        )
+
+
+def export_int8(
+    model: FakeQuantModel,
+    path: str | os.PathLike,
+    rows: Any,
+    training: Training,
+    *,
+    overwrite: bool = False,
+    **options: Any,
+) -> ExportRecord:
+    """Writes the int8 file of a fake-quantized model through `export_tflite` and its verification.
+
+    Args:
+        model: The model.
+        path: The file.
+        rows: What the model was trained on; its x calibrate what has no fake quantization.
+        training: Says how arrays are batched.
+        overwrite: Whether an existing file may be replaced.
+        **options: Of `export_tflite`.
+    """
+    check_export(options)
+    calibration = training.batches("data", rows).map(_without_targets)
+    options = {"calibration": calibration, **options, "quantization": "int8"}
+    return export_tflite(FakeQuantSource(model), Path(path), overwrite=overwrite, **options)
+
+
+def _start(student: keras.Model | FakeQuantModel, preserve: bool) -> FakeQuantModel:
+    if not isinstance(student, FakeQuantModel):
+        return FakeQuantModel(student, preserve=preserve)
+    model = FakeQuantModel(student.student, preserve=student.preserve)
+    for mine, given in zip(model.net.weights, student.net.weights, strict=True):
+        mine.assign(given)
+    return model
+
+
+def _x_of(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, tuple) else batch
+
+
+def _without_targets(*batch: Any) -> tuple[Any, tf.Tensor]:
+    """x and, as labels that nothing reads, zeros: the soft targets need not be carried along."""
+    rows = tf.shape(tf.nest.flatten(batch[0])[0])[0]
+    return batch[0], tf.zeros(rows, tf.int64)

@@ -1,0 +1,253 @@
+"""Deterministic augmentation: each view of an example is a pure function of who it is.
+
+The random numbers of a view depend on (seed, sample index, view) alone, so a teacher that sees view
+v of example i today and a student that sees it in another process, batch or epoch see the same
+pixels ("patient and consistent" teaching: Beyer et al. 2022, arXiv:2106.05237).
+
+`tf.random.stateless_*` takes one seed per call, so a batch of examples, each with a seed of its
+own, would need one call per example: 12 µs each, as much as a small student's training. Here a
+counter-based generator of a few integer operations draws the numbers of a whole batch at once.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._internal import InputError, bad, check_count, check_number
+
+_GOLDEN = 0x9E3779B97F4A7C15
+# Each number an image needs has a stream of its own, so that switching one change on or off leaves
+# the others as they were.
+_STREAMS = (
+    "dx", "dy", "flip", "angle", "zoom", "shear_x", "shear_y", "brightness", "contrast",
+    "erase", "erase_area", "erase_aspect", "erase_x", "erase_y",
+)  # fmt: skip
+
+
+def _word(value: int) -> tf.Tensor:
+    return tf.constant(np.uint64(value % 2**64))
+
+
+def _mix(z: tf.Tensor) -> tf.Tensor:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014, OOPSLA): uint64 to uint64."""
+    shift, xor = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
+    z = xor(z, shift(z, _word(30))) * _word(0xBF58476D1CE4E5B9)
+    z = xor(z, shift(z, _word(27))) * _word(0x94D049BB133111EB)
+    return xor(z, shift(z, _word(31)))
+
+
+def uniform(index: Any, view: Any, seed: int, streams: int) -> tf.Tensor:
+    """Random numbers in [0, 1), a pure function of (index, view, seed) and their column.
+
+    Args:
+        index: int `(B,)`, the examples' places in the unshuffled data set.
+        view: int, scalar or `(B,)`.
+        seed: Whole number.
+        streams: Numbers per example.
+
+    Returns:
+        float32 `(B, streams)`, multiples of 2⁻²⁴.
+
+    Example:
+        >>> one = uniform([7], 0, seed=1, streams=3)
+        >>> many = uniform([5, 6, 7], 0, seed=1, streams=5)
+        >>> bool(tf.reduce_all(one[0] == many[2, :3]))
+        True
+    """
+    index = tf.cast(index, tf.uint64)
+    state = _mix(_word(seed) + _word(_GOLDEN))
+    state = _mix(state + tf.cast(view, tf.uint64) * _word(_GOLDEN))
+    state = _mix(state + (index + _word(1)) * _word(_GOLDEN))
+    columns = tf.cast(tf.range(1, streams + 1, dtype=tf.int64), tf.uint64)
+    bits = _mix(state[:, None] + columns[None, :] * _word(_GOLDEN))
+    top = tf.cast(tf.bitwise.right_shift(bits, _word(40)), tf.int32)
+    return tf.cast(top, tf.float32) * 2.0**-24
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of images `(H, W, C)`; serializable, with a fingerprint.
+
+    Attributes:
+        crop: Pixels by which an image moves at most, along each axis: zero-padded and cropped back.
+            2 is the jitter of MNIST in Hinton 2015; 4 is usual for CIFAR.
+        flip: Whether half of the images are mirrored left to right.
+        rotate: Degrees by which an image turns at most, either way.
+        zoom: Share by which an image grows or shrinks at most, below 1.
+        shear: Degrees by which either axis leans at most, below 45.
+        jitter: Share by which brightness (the mean) and contrast (the spread about it) change at
+            most, 0..1.
+        erase: Share of images of which a rectangle of 2 to 33 % of the area becomes 0 (random
+            erasing: Zhong et al. 2020, AAAI).
+        seed: Whole number >= 0.
+
+    Raises:
+        InputError: If a setting breaks its rule.
+
+    Example:
+        >>> augment = Augmentation(crop=2, flip=True, seed=3)
+        >>> images = tf.reshape(tf.range(2 * 8 * 8), (2, 8, 8, 1))
+        >>> first, again = (augment.apply(images, index=[0, 1], view=5) for _ in range(2))
+        >>> bool(tf.reduce_all(first == again)), first.dtype.name
+        (True, 'int32')
+    """
+
+    crop: int = 0
+    flip: bool = False
+    rotate: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    jitter: float = 0.0
+    erase: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("crop", self.crop, at_least=0)
+        check_count("seed", self.seed, at_least=0)
+        if not isinstance(self.flip, bool):
+            raise bad("flip", "be true or false", self.flip)
+        for name, most in [
+            ("rotate", 180),
+            ("zoom", 0.9),
+            ("shear", 44),
+            ("jitter", 1),
+            ("erase", 1),
+        ]:
+            value = check_number(name, getattr(self, name), at_least=0, at_most=most)
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "Augmentation":
+        """The inverse of `settings`.
+
+        Raises:
+            InputError: If a key is unknown or a value breaks its rule.
+        """
+        unknown = sorted(set(settings) - {field.name for field in fields(cls)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(cls))
+            raise InputError(f"Unknown augmentation {unknown[0]!r}. Known: {known}.")
+        return cls(**settings)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings and of the version of the maths behind them."""
+        text = json.dumps(["augmentation 1", self.settings()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def apply(self, x: Any, index: Any, view: Any) -> Any:
+        """The view of a batch of images, natively and in one go; works in a graph.
+
+        Args:
+            x: Images `(B, H, W, C)` of any real dtype. Integers come back rounded and within the
+                range of their dtype.
+            index: int `(B,)`, their places in the unshuffled data set.
+            view: int scalar or `(B,)`.
+
+        Returns:
+            Images of the same shape and dtype.
+
+        Raises:
+            InputError: If x is no batch of images.
+        """
+        x = tf.convert_to_tensor(x) if not isinstance(x, dict | list | tuple) else x
+        if not isinstance(x, tf.Tensor) or x.shape.rank != 4:
+            raise bad("x", "be images (H, W, C), for an augmentation", x)
+        draws = uniform(index, view, self.seed, len(_STREAMS))
+        draw = {name: draws[:, i] for i, name in enumerate(_STREAMS)}
+        images = self._moved(x, draw)
+        if self.jitter:
+            images = _jittered(images, self.jitter, draw)
+        if self.erase:
+            images = _erased(images, self.erase, draw)
+        return tf.ensure_shape(_as_dtype(images, x.dtype), x.shape)
+
+    def _moved(self, x: tf.Tensor, draw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Crop, flip and affine as one native resampling."""
+        bends = self.rotate or self.zoom or self.shear
+        if not (bends or self.crop or self.flip):
+            return x
+        matrix = self._matrix(x, draw)
+        # Whole pixels are copied exactly; only a bent image is interpolated, in float32.
+        kind = tf.float32 if bends or not _resampled(x.dtype) else x.dtype
+        size = tf.shape(x)[1:3]
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=tf.cast(x, kind),
+            transforms=matrix,
+            output_shape=size,
+            fill_value=0.0,
+            interpolation="BILINEAR" if bends else "NEAREST",
+            fill_mode="CONSTANT",
+        )
+
+    def _matrix(self, x: tf.Tensor, draw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """`(B, 8)`: for each pixel of the result, the place in the image it is read from."""
+        height, width = (tf.cast(tf.shape(x)[axis] - 1, tf.float32) / 2 for axis in (1, 2))
+
+        def between(name: str, most: float) -> tf.Tensor:
+            return (2 * draw[name] - 1) * most
+
+        angle = between("angle", math.radians(self.rotate))
+        grown = 1 / (1 + between("zoom", self.zoom))
+        lean_x = tf.tan(between("shear_x", math.radians(self.shear)))
+        lean_y = tf.tan(between("shear_y", math.radians(self.shear)))
+        cos, sin = tf.cos(angle) * grown, tf.sin(angle) * grown
+        mirror = tf.where(draw["flip"] < 0.5, -1.0, 1.0) if self.flip else tf.ones_like(cos)
+        xx, xy = mirror * (cos - sin * lean_y), mirror * (cos * lean_x - sin)
+        yx, yy = sin + cos * lean_y, sin * lean_x + cos
+        dx = tf.floor(draw["dx"] * (2 * self.crop + 1)) - self.crop
+        dy = tf.floor(draw["dy"] * (2 * self.crop + 1)) - self.crop
+        x0 = width - xx * width - xy * height + dx
+        y0 = height - yx * width - yy * height + dy
+        none = tf.zeros_like(dx)
+        return tf.stack([xx, xy, x0, yx, yy, y0, none, none], axis=1)
+
+
+def _resampled(dtype: tf.DType) -> bool:
+    """Whether the native resampling takes the dtype as it is."""
+    return dtype in (tf.uint8, tf.int32, tf.int64, tf.float16, tf.float32, tf.float64)
+
+
+def _per_image(value: tf.Tensor) -> tf.Tensor:
+    return value[:, None, None, None]
+
+
+def _jittered(images: tf.Tensor, most: float, draw: dict[str, tf.Tensor]) -> tf.Tensor:
+    images = tf.cast(images, tf.float32)
+    bright = _per_image(1 + (2 * draw["brightness"] - 1) * most)
+    contrast = _per_image(1 + (2 * draw["contrast"] - 1) * most)
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    return (images - mean) * contrast + mean * bright
+
+
+def _erased(images: tf.Tensor, share: float, draw: dict[str, tf.Tensor]) -> tf.Tensor:
+    size = tf.shape(images)
+    height, width = (tf.cast(size[axis], tf.float32) for axis in (1, 2))
+    area = (0.02 + 0.31 * draw["erase_area"]) * height * width
+    aspect = tf.exp((2 * draw["erase_aspect"] - 1) * math.log(1 / 0.3))
+    tall = tf.minimum(tf.round(tf.sqrt(area * aspect)), height)
+    wide = tf.minimum(tf.round(tf.sqrt(area / aspect)), width)
+    top = tf.floor(draw["erase_y"] * (height - tall + 1))
+    left = tf.floor(draw["erase_x"] * (width - wide + 1))
+    rows = tf.range(height)[None, :]
+    columns = tf.range(width)[None, :]
+    in_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
+    in_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
+    gone = in_rows[:, :, None] & in_columns[:, None, :] & (draw["erase"] < share)[:, None, None]
+    return tf.where(gone[..., None], tf.zeros_like(images), images)
+
+
+def _as_dtype(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    if images.dtype == dtype:
+        return images
+    if dtype.is_integer:
+        images = tf.clip_by_value(tf.round(images), float(dtype.min), float(dtype.max))
+    return tf.cast(images, dtype)

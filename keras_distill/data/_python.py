@@ -1,0 +1,80 @@
+"""`py:package.module:function`: the user's own code returns the splits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._internal import InputError, _user_code, bad
+from keras_distill._internal._spec import Spec
+from keras_distill.data._splits import Splits, from_arrays
+from keras_distill.data._streams import from_streams
+
+_SPLITS = ("train", "validation", "test")
+
+
+def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
+    """Imports a module, from the current folder too, and calls a function of it without arguments.
+
+    The function returns a dict with "train" and, where it has them, "validation" and "test", each
+    either a pair of arrays (x, y) or a `tf.data.Dataset` of unbatched `(x, y)` with known
+    cardinality (not a mix of both kinds); and, if it likes, "class_names". x is raw and of one
+    shape, y a class id. A missing split is held out of train. A `Splits` will do as well.
+
+    Args:
+        spec: The spec, taken apart.
+        validation: Share of train to hold out for validation; None for the default.
+        seed: Which examples are held out for validation.
+
+    Returns:
+        The splits.
+
+    Raises:
+        InputError: If the function is not there, fails, or returns something else.
+    """
+    spec.read()
+    module_name, colon, function_name = spec.argument.partition(":")
+    if not (module_name and colon and function_name.isidentifier()):
+        raise bad(spec.name, "be py:package.module:function", spec.text)
+    module = _user_code.import_module(spec.name, module_name)
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise InputError(f"{spec.text}: {module_name} has no function {function_name!r}.")
+    try:
+        value = function()
+    except Exception as error:
+        raise InputError(
+            f"{spec.text}: {function_name}() failed: {type(error).__name__}: {error}"
+        ) from error
+    return _splits(spec, value, name=function_name, validation=validation, seed=seed)
+
+
+def _splits(spec: Spec, value: Any, **common: Any) -> Splits:
+    if isinstance(value, Splits):
+        value = {key: getattr(value, key) for key in (*_SPLITS, "class_names")}
+    rule = "a dict with 'train', and if it likes 'validation', 'test' and 'class_names'"
+    if not isinstance(value, Mapping) or "train" not in value:
+        raise InputError(f"{spec.text}: must return {rule}. It returned: {_shown(value)}.")
+    unknown = [key for key in value if key not in (*_SPLITS, "class_names")]
+    if unknown:
+        raise InputError(f"{spec.text}: must return {rule}. It has the key {unknown[0]!r}.")
+    names = value.get("class_names")
+    if names is not None:
+        if isinstance(names, str) or not all(isinstance(n, str) for n in names):
+            raise InputError(f"{spec.text}: class_names must be strings. It returned: {names!r}.")
+        names = tuple(names)
+    parts = {split: value[split] for split in _SPLITS if split in value}
+    if all(isinstance(part, tf.data.Dataset) for part in parts.values()):
+        return from_streams(parts, source=spec.text, class_names=names, **common)
+    for split, part in parts.items():
+        if not isinstance(part, tuple | list) or len(part) != 2:
+            raise InputError(
+                f"{spec.text}: each split must be a pair (x, y) of arrays, or each a"
+                f" tf.data.Dataset. {split} is: {_shown(part)}."
+            )
+    return from_arrays(parts, source=spec.text, class_names=names, **common)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{type(value).__name__} {text[:80]}…"

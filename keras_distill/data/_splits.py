@@ -1,0 +1,288 @@
+"""What every data source yields: three splits, class names and shapes, checked once."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._internal import InputError, bad, check_number
+
+# Held out of a source's training examples where it has no such split of its own.
+TEST_SHARE = 0.2
+VALIDATION_SHARE = 0.1
+# The test examples of a source must not depend on the seed of a run.
+TEST_SEED = 0
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set as a run needs it.
+
+    Each split is an unbatched, finite, ordered `tf.data.Dataset` of `(x, y)` with known
+    cardinality: x raw (uint8 or float32, shape `input_shape`), y a class id (int64 scalar).
+
+    Attributes:
+        train: What students learn from.
+        validation: What settings and epochs are chosen by.
+        test: What is looked at once, at the end.
+        class_names: One per class, by class id.
+        input_shape: Shape of one x.
+        name: A short name, such as "digits".
+        spec: The spec string that names the source.
+        notes: How the splits came about, a sentence each.
+    """
+
+    train: tf.data.Dataset = field(repr=False)
+    validation: tf.data.Dataset = field(repr=False)
+    test: tf.data.Dataset = field(repr=False)
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    name: str
+    spec: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples in each split."""
+        return {
+            split: int(getattr(self, split).cardinality())
+            for split in ("train", "validation", "test")
+        }
+
+
+def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Picks `count` examples so that each class has the share that it has among `labels`.
+
+    Each class gives the whole part of its share; what is missing then goes to the classes with the
+    largest remainder, lower class ids first. Which examples of a class are picked depends on
+    `seed` only (NumPy's legacy generator, whose stream is frozen).
+
+    Args:
+        labels: int, `(n,)`.
+        count: How many to pick, 0..n.
+        seed: Of the choice within each class.
+
+    Returns:
+        int64 `(count,)`: positions in `labels`, ascending.
+
+    Example:
+        >>> stratified(np.array([0, 0, 1, 1, 1, 1]), 3, seed=0).tolist()
+        [1, 2, 4]
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = sizes * (count / max(len(labels), 1))
+    quota = np.floor(shares).astype(np.int64)
+    by_remainder = np.argsort(-(shares - quota), kind="stable")
+    quota[by_remainder[: count - int(quota.sum())]] += 1
+    random = np.random.RandomState(seed)
+    picks = [
+        random.permutation(np.flatnonzero(labels == label))[:taken]
+        for label, taken in zip(classes, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(picks)) if picks else np.zeros(0, np.int64)
+
+
+def check_validation(validation: float | None) -> float | None:
+    """Returns the share of train to hold out, if it is one.
+
+    Raises:
+        InputError: If it is not a number > 0 and <= 0.5.
+    """
+    if validation is None:
+        return None
+    return check_number("validation", validation, above=0, at_most=0.5)
+
+
+def held_out(labels: np.ndarray, share: float, seed: int, *, what: str, source: str) -> np.ndarray:
+    """Positions of the examples to hold out of train, each class in proportion.
+
+    Args:
+        labels: int, `(n,)`: the labels of train.
+        share: How much of train to hold out.
+        seed: Of the choice.
+        what: "validation" or "test", for errors.
+        source: The spec, for errors.
+
+    Returns:
+        int64, ascending; at least one, and never a class's last example.
+
+    Raises:
+        InputError: If train is too small.
+    """
+    picks = stratified(labels, max(1, round(len(labels) * share)), seed)
+    rest = np.delete(labels, picks)
+    if not len(picks) or set(np.unique(labels)) - set(np.unique(rest)):
+        raise InputError(
+            f"{source}: too few examples to hold {what} out of train: every class needs at least 2."
+            f" Received: {len(labels)} examples."
+        )
+    return picks
+
+
+@dataclass
+class Arrays:
+    """Examples in memory: x `(n, ...)`, and y `(n,)`, checked by `check_arrays`."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def take(self, picks: np.ndarray) -> "Arrays":
+        return Arrays(self.x[picks], self.y[picks])
+
+    def drop(self, picks: np.ndarray) -> "Arrays":
+        return Arrays(np.delete(self.x, picks, axis=0), np.delete(self.y, picks))
+
+    def dataset(self) -> tf.data.Dataset:
+        # A tensor made on the CPU first is not copied into the graph of every later dataset.
+        with tf.device("cpu"):
+            return tf.data.Dataset.from_tensor_slices((self.x, self.y))
+
+
+def check_arrays(x: Any, y: Any, *, where: str) -> Arrays:
+    """Returns x as uint8 or float32 and y as int64 class ids.
+
+    Args:
+        x: Numbers, `(n, ...)`.
+        y: Whole numbers, `(n,)` or `(n, 1)`.
+        where: What the arrays are, for errors: "data.npz: train".
+
+    Raises:
+        InputError: If one is not that, lengths differ, x is not finite, or a label is negative.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim < 2 or x.dtype.kind not in "uifb":
+        raise InputError(
+            f"{where}: x must be numbers of shape (examples, ...). Received: {x.dtype} {x.shape}."
+        )
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind not in "ui":
+        hint = " Take argmax of one-hot rows." if y.ndim == 2 else ""
+        raise InputError(
+            f"{where}: labels must be whole numbers of shape (examples,), the class ids."
+            f" Received: {y.dtype} {y.shape}.{hint}"
+        )
+    if len(x) != len(y):
+        raise InputError(f"{where}: {len(x)} examples, but {len(y)} labels.")
+    if not len(x):
+        raise InputError(f"{where}: no examples.")
+    if x.dtype != np.uint8:
+        x = np.ascontiguousarray(x, np.float32)
+        if not np.isfinite(x).all():
+            raise InputError(f"{where}: x must be finite (no NaN, no infinity).")
+    y = y.astype(np.int64)
+    if y.min() < 0:
+        raise InputError(f"{where}: labels must be >= 0. Received: {y.min()}.")
+    return Arrays(x, y)
+
+
+def check_labels(
+    labels: dict[str, np.ndarray], class_names: tuple[str, ...] | None, *, source: str
+) -> tuple[str, ...]:
+    """Returns the class names, if every label names a class that train has examples of.
+
+    Args:
+        labels: Split -> int64 labels; "train" is among them.
+        class_names: The names, where the source has them; else the ids become the names.
+        source: The spec, for errors.
+
+    Raises:
+        InputError: If there are fewer than 2 classes, train lacks one, or a label is out of range.
+    """
+    train = labels["train"]
+    if class_names is None:
+        class_names = tuple(str(i) for i in range(int(train.max()) + 1))
+    if len(class_names) < 2:
+        raise InputError(f"{source}: needs at least 2 classes. Received: {len(class_names)}.")
+    for split, values in labels.items():
+        if values.min() < 0 or values.max() >= len(class_names):
+            wrong = values.min() if values.min() < 0 else values.max()
+            raise InputError(
+                f"{source}: labels of {split} must be in 0..{len(class_names) - 1},"
+                f" the classes of train. Received: {wrong}."
+            )
+    counts = np.bincount(train, minlength=len(class_names))
+    if not counts.all():
+        empty = int(np.argmin(counts))
+        raise InputError(
+            f"{source}: class {empty} ({class_names[empty]}) has no training examples;"
+            " labels must number the classes from 0 without a gap."
+        )
+    return class_names
+
+
+def from_arrays(
+    arrays: dict[str, tuple[Any, Any]],
+    *,
+    source: str,
+    name: str,
+    class_names: tuple[str, ...] | None = None,
+    validation: float | None = None,
+    seed: int = 0,
+    notes: tuple[str, ...] = (),
+) -> Splits:
+    """Checks examples that are in memory, and holds out what splits are missing.
+
+    Args:
+        arrays: "train" and where the source has them "validation" and "test" -> (x, y).
+        source: The spec.
+        name: The short name.
+        class_names: The names of the classes; None names them by their ids.
+        validation: Share of train to hold out; None holds out `VALIDATION_SHARE` where the source
+            has no validation split.
+        seed: Which examples are held out for validation.
+        notes: What to say of splits made before.
+
+    Raises:
+        InputError: If the arrays are not a data set, or `validation` is given and the source has
+            a validation split.
+    """
+    parts = {
+        split: check_arrays(x, y, where=f"{source}: {split}") for split, (x, y) in arrays.items()
+    }
+    names = check_labels({s: part.y for s, part in parts.items()}, class_names, source=source)
+    shape = parts["train"].x.shape[1:]
+    for split, part in parts.items():
+        if part.x.shape[1:] != shape or part.x.dtype != parts["train"].x.dtype:
+            raise InputError(
+                f"{source}: x of {split} must look like x of train, {parts['train'].x.dtype}"
+                f" {shape}. Received: {part.x.dtype} {part.x.shape[1:]}."
+            )
+    for split, share, split_seed in missing(parts, validation, seed):
+        train = parts["train"]
+        picks = held_out(train.y, share, split_seed, what=split, source=source)
+        parts[split], parts["train"] = train.take(picks), train.drop(picks)
+        notes += (note(split, len(picks), len(train.y), split_seed),)
+    datasets = {split: part.dataset() for split, part in parts.items()}
+    return Splits(
+        **datasets, class_names=names, input_shape=tuple(shape), name=name, spec=source, notes=notes
+    )
+
+
+def missing(present: Any, validation: float | None, seed: int) -> list[tuple[str, float, int]]:
+    """Which splits to hold out of train, in this order, as (split, share, seed).
+
+    Raises:
+        InputError: If `validation` is given although a validation split is present.
+    """
+    if validation is not None and "validation" in present:
+        raise bad(
+            "validation", "be left out: the source has a validation split of its own", validation
+        )
+    wanted = []
+    if "test" not in present:
+        wanted.append(("test", TEST_SHARE, TEST_SEED))
+    if "validation" not in present:
+        wanted.append(("validation", validation or VALIDATION_SHARE, seed))
+    return wanted
+
+
+def note(split: str, count: int, total: int, seed: int) -> str:
+    """The sentence that says how a split was held out."""
+    return f"{split}: {count} of {total} training examples held out, stratified, seed {seed}"

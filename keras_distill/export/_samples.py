@@ -1,0 +1,169 @@
+"""Samples for calibration and verification, from a spec, a tf.data pipeline, or arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import data as data_sources
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import Targets
+from keras_distill.export._sources import InputInfo
+
+
+class Samples(NamedTuple):
+    """Rows by input name, their labels if any, and where they came from."""
+
+    x: dict[str, np.ndarray]
+    y: Any
+    source: str
+    class_names: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.x.values())))
+
+
+def take(
+    name: str,
+    given: Any,
+    inputs: Sequence[InputInfo],
+    count: int | None,
+    *,
+    splits: Sequence[str],
+    data_dir: str | None = None,
+) -> Samples:
+    """At most `count` rows of `given` (None: all), evenly spaced where its length is known.
+
+    Args:
+        name: The argument, for errors.
+        given: A data spec; the `Splits` of `data.load`; a `tf.data.Dataset` of x, (x, y) or
+            (x, y, weight), batched or not; an array; a dict of arrays by input; (x, y).
+        inputs: The model's inputs.
+        count: The most rows to take.
+        splits: Which split of a spec, the first one there is.
+        data_dir: Folder of prepared data sets, for a spec.
+
+    Raises:
+        InputError: If it has another form, no rows, or rows that do not fit the inputs.
+    """
+    source, class_names = "data given", ()
+    if isinstance(given, str):
+        source = given
+        given = data_sources.load(given, data_dir=data_dir)
+    if isinstance(given, data_sources.Splits):
+        found = given
+        source, class_names = found.name if source == "data given" else source, found.class_names
+        split = next(s for s in splits if getattr(found, s) is not None)
+        given, source = getattr(found, split), f"{source}, {split}"
+    if isinstance(given, tf.data.Dataset):
+        x, y = _from_dataset(name, given, inputs, count)
+    else:
+        x, y = _split_pair(given, inputs)
+        x = _named(name, x, inputs)
+        picks = _spaced(len(next(iter(x.values()))), count)
+        x = {key: a[picks] for key, a in x.items()}
+        y = None if y is None else tf.nest.map_structure(lambda a: np.asarray(a)[picks], y)
+    _check(name, x, inputs)
+    return Samples(x, y, source, tuple(class_names))
+
+
+def _spaced(rows: int, count: int | None) -> np.ndarray:
+    if count is None or rows <= count:
+        return np.arange(rows)
+    return np.linspace(0, rows - 1, count).round().astype(int)
+
+
+def _split_pair(given: Any, inputs: Sequence[InputInfo]) -> tuple[Any, Any]:
+    """x and y of (x, y); a tuple of as many arrays as there are inputs is x."""
+    if isinstance(given, tuple) and len(given) in (2, 3):
+        several = len(inputs) > 1 and not isinstance(given[0], Mapping | tuple)
+        if not several or len(given) != len(inputs):
+            return given[0], given[1]
+    return given, None
+
+
+def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
+    names = [i.name for i in inputs]
+    if isinstance(x, Mapping):
+        named = dict(x)
+    elif isinstance(x, tuple) or (isinstance(x, list) and len(names) > 1):
+        named = dict(zip(names, x, strict=False)) if len(x) == len(names) else {}
+    else:
+        named = {names[0]: x}
+    if set(named) != set(names):
+        raise InputError(
+            f"`{name}` must hold the model's inputs {names}. Received: {sorted(map(str, named))}"
+        )
+    try:
+        arrays = {key: np.asarray(named[key]) for key in names}
+    except (ValueError, TypeError) as error:
+        raise InputError(f"`{name}` must hold arrays of numbers ({error}).") from error
+    if any(a.ndim == 0 or a.dtype.kind not in "fiub" for a in arrays.values()):
+        raise InputError(
+            f"`{name}` must be a data spec, a tf.data.Dataset or arrays of numbers. Received:"
+            f" {type(x).__name__}"
+        )
+    return arrays
+
+
+def _from_dataset(
+    name: str, dataset: tf.data.Dataset, inputs: Sequence[InputInfo], count: int | None
+) -> tuple[dict[str, np.ndarray], Any]:
+    spec = dataset.element_spec
+    pair = isinstance(spec, tuple) and not isinstance(spec, Targets)
+    first = tf.nest.flatten(spec[0] if pair else spec)[0]
+    batched = first.shape.rank == len(inputs[0].shape)
+    if batched:
+        dataset = dataset.unbatch()
+    rows = int(dataset.cardinality())
+    if count is not None and rows > count:
+        dataset = dataset.shard(rows // count, 0)
+    x, y = [], []
+    for element in dataset.take(-1 if count is None else count).as_numpy_iterator():
+        row, label = _split_pair(element, inputs) if pair else (element, None)
+        x.append(_row(row, inputs))
+        y.append(label.labels if isinstance(label, Targets) else label)
+    if not x:
+        raise InputError(f"`{name}` has no rows.")
+    try:
+        arrays = {i.name: np.stack([row[i.name] for row in x]) for i in inputs}
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"`{name}` must yield rows for the inputs {[i.name for i in inputs]}, all of one"
+            f" shape ({error})."
+        ) from error
+    labels = None if y[0] is None else tf.nest.map_structure(lambda *v: np.stack(v), *y)
+    return arrays, labels
+
+
+def _row(row: Any, inputs: Sequence[InputInfo]) -> dict[str, np.ndarray]:
+    if isinstance(row, Mapping):
+        return dict(row)
+    if isinstance(row, tuple):
+        return {i.name: a for i, a in zip(inputs, row, strict=False)}
+    return {inputs[0].name: row}
+
+
+def _check(name: str, x: Mapping[str, np.ndarray], inputs: Sequence[InputInfo]) -> None:
+    for info in inputs:
+        a = x[info.name]
+        if len(a) == 0:
+            raise InputError(f"`{name}` has no rows.")
+        fits = a.ndim == len(info.shape) and all(
+            b is None or b == c for b, c in zip(info.shape[1:], a.shape[1:], strict=True)
+        )
+        if not fits:
+            raise InputError(
+                f"`{name}` must have rows of shape {info.shape[1:]} for input {info.name!r}."
+                f" Received: rows of shape {a.shape[1:]}"
+            )
+        if a.dtype.kind == "f" and not np.isfinite(a).all():
+            raise InputError(f"`{name}` must be finite. Input {info.name!r} has NaN or infinity.")
+        if np.dtype(info.dtype).kind in "iu" and a.dtype.kind == "f":
+            raise InputError(
+                f"`{name}` must have whole numbers for input {info.name!r} ({info.dtype})."
+                f" Received: {a.dtype}"
+            )

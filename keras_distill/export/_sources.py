@@ -1,0 +1,237 @@
+"""What can be exported: one view of a Keras model for the exporter and the verification."""
+
+import contextlib
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.models.functional import Functional
+
+from keras_distill._internal import InputError
+from keras_distill.export._convert import SIGNATURE
+
+_BATCH = 128  # rows per reference call
+
+
+class InputInfo(NamedTuple):
+    """One input of the model: its name in the file, its shape with the batch first, its dtype."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Source(Protocol):
+    """A model as the exporter sees it: flat, named inputs and outputs."""
+
+    name: str
+    inputs: tuple[InputInfo, ...]
+    outputs: tuple[str, ...]
+
+    def save(self, folder: Path, batch_size: int | None) -> None:
+        """Writes a SavedModel of the inference pass for `batch_size` rows (None: any)."""
+
+    def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs on all of `x`, float32, by name."""
+
+
+def signature_name(name: str) -> str:
+    """`name` with what a SavedModel signature cannot carry replaced by "_"."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return name if name[:1].isalpha() else f"x{name}"
+
+
+class KerasSource:
+    """A Keras model in memory. The model itself is not changed.
+
+    Args:
+        model: Built; functional, sequential, or a subclass that knows its input shape.
+
+    Raises:
+        InputError: If it is not built, or has weights that are not finite.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = as_float32(model)
+        self.name = model.name
+        check_weights(self.model)
+        self._structure, tensors, names = _inputs_of(self.model)
+        self.inputs = tuple(
+            InputInfo(signature_name(n), tuple(t.shape), keras.backend.standardize_dtype(t.dtype))
+            for n, t in zip(names, tensors, strict=True)
+        )
+        self.outputs = _outputs_of(self.model, self._structure)
+
+    def call(self, *flat: Any) -> dict[str, Any]:
+        """The outputs of a batch by name, float32; inputs flat. A subclass may compute others."""
+        x = keras.tree.pack_sequence_as(self._structure, list(flat))
+        y = self.model(x, training=False)
+        values = [tf.cast(v, "float32") if v.dtype.is_floating else v for v in _flatten(y)]
+        return dict(zip(self.outputs, values, strict=True))
+
+    def save(self, folder: Path, batch_size: int | None) -> None:
+        """Writes a SavedModel with the model's own input and output names."""
+        signature = [
+            tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in self.inputs
+        ]
+        archive = keras.export.ExportArchive()
+        archive.track(self.model)
+        archive.add_endpoint(SIGNATURE, self.call, input_signature=signature)
+        with _quiet_tensorflow():
+            archive.write_out(str(folder), verbose=False)
+
+    def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs the model in inference mode, in batches."""
+        rows = len(next(iter(x.values())))
+        size = self.inputs[0].shape[0] or _BATCH
+        parts = []
+        for start in range(0, rows, size):
+            flat = [
+                tf.convert_to_tensor(x[i.name][start : start + size].astype(i.dtype))
+                for i in self.inputs
+            ]
+            try:
+                y = self.call(*flat)
+            except (ValueError, TypeError, tf.errors.OpError) as error:
+                raise InputError(
+                    f"Model {self.name!r} fails on the rows given:"
+                    f" {' '.join(str(error).split())[:300]}"
+                ) from error
+            parts.append({k: keras.ops.convert_to_numpy(v) for k, v in y.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return int(self.model.count_params())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, in order."""
+        digest = hashlib.sha256()
+        for weight in self.model.weights:
+            digest.update(keras.ops.convert_to_numpy(weight).tobytes())
+        return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """TensorFlow tells of assets written, in a notebook on standard output."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _flatten(structure: Any) -> list:
+    """Leaves of a structure, a dict's by sorted key, as `keras.tree` orders them."""
+    return keras.tree.flatten(structure)
+
+
+def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
+    """The input structure, its flat tensors and their names."""
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise _unbuilt(model)
+        return model.inputs[0], list(model.inputs), [model.inputs[0].name]
+    if isinstance(model, Functional):
+        structure = model.input
+        names = [t.name for t in model.inputs]
+        if isinstance(structure, dict) and len(structure) == len(names):
+            names = sorted(structure)
+        return structure, list(model.inputs), names
+    shape = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if shape is None:
+        raise _unbuilt(model)
+    structure = keras.tree.map_shape_structure(
+        lambda s: keras.KerasTensor((None, *s[1:]), dtype=model.input_dtype), shape
+    )
+    tensors = _flatten(structure)
+    if isinstance(structure, dict):
+        return structure, tensors, sorted(structure)
+    if len(tensors) == 1:
+        return structure, tensors, ["input"]
+    return structure, tensors, [f"input_{i}" for i in range(len(tensors))]
+
+
+def _unbuilt(model: keras.Model) -> InputError:
+    return InputError(
+        f"Model {model.name!r} has no input shape yet. Call it once on a batch, or give it an"
+        " Input, before it is exported."
+    )
+
+
+def _outputs_of(model: keras.Model, inputs: Any) -> tuple[str, ...]:
+    """Names of the flat outputs: a dict's keys, else the output layers' names, else numbers."""
+    if isinstance(model, keras.Sequential):
+        return (signature_name(model.layers[-1].name),)
+    functional = isinstance(model, Functional)
+    structure = model.output if functional else _symbolic_output(model, inputs)
+    count = len(_flatten(structure))
+    if isinstance(structure, dict) and len(structure) == count:
+        return tuple(signature_name(name) for name in sorted(structure))
+    if functional:
+        names = tuple(signature_name(name) for name in model.output_names)
+        if len(set(names)) == count:
+            return names
+    return ("output",) if count == 1 else tuple(f"output_{i}" for i in range(count))
+
+
+def _symbolic_output(model: keras.Model, inputs: Any) -> Any:
+    try:
+        return model.compute_output_spec(inputs)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Model {model.name!r} cannot be called on its first argument alone:"
+            f" {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def check_weights(model: keras.Model) -> None:
+    """Raises InputError, with the names of the variables, if weights are NaN or infinite."""
+    broken = []
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            broken.append(weight.path)
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise InputError(
+            f"Model {model.name!r} has weights that are NaN or infinite:"
+            f" {', '.join(broken[:3])}{more}. Train it again; such a model cannot be exported."
+        )
+
+
+def as_float32(model: keras.Model) -> keras.Model:
+    """The model itself, or, if it computes in half precision, a float32 twin of it.
+
+    The converter has no kernels for float16 or bfloat16 arithmetic; a `float16` file stores half
+    precision weights and computes in float32.
+    """
+    layers = list(model._flatten_layers(include_self=False))
+    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in layers):
+        return model
+
+    def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return as_float32(layer)
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    try:
+        twin = keras.models.clone_model(model, clone_function=in_float32)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Model {model.name!r} computes in half precision and cannot be rebuilt in float32"
+            f" ({error}). Build it with dtype='float32' and copy the weights."
+        ) from error
+    twin.set_weights(model.get_weights())
+    return twin

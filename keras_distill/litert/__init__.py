@@ -1,0 +1,1 @@
+"""The LiteRT interpreter, isolated execution, and what a `.tflite` file holds."""

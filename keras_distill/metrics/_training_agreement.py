@@ -1,0 +1,70 @@
+"""Agreement with the teacher as a Keras metric, for the logs of training."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_distill._internal._elements import TopK
+
+
+@keras.saving.register_keras_serializable("keras_distill")
+class Agreement(keras.metrics.Mean):
+    """The weighted share of examples for which teacher and student name the same class.
+
+    The running form of `metrics.agreement`.
+
+    Args:
+        name: The name in the logs.
+        dtype: The dtype of the running sums.
+
+    Example:
+        >>> metric = Agreement()
+        >>> metric.update_state([[2.0, 1.0], [0.0, 3.0]], [[9.0, 1.0], [1.0, 0.0]])
+        >>> float(metric.result())
+        0.5
+    """
+
+    def __init__(self, name: str = "agreement", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(
+        self, teacher: Any, student: Any, sample_weight: Any = None, mask: Any = None
+    ) -> None:
+        """Counts a batch.
+
+        Args:
+            teacher: Logits `(..., N)`, or a `TopK` of leading shape `(...)`.
+            student: Logits `(..., N)`.
+            sample_weight: None, or weights `(B,)` up to `(...)`.
+            mask: None, or bool `(B,)` up to `(...)`: what is false (padding, an example that shall
+                not count) is left out.
+        """
+        named = tf.argmax(student, axis=-1, output_type=tf.int32)
+        same = tf.cast(tf.equal(_class(teacher), named), self.dtype)
+        if sample_weight is None and mask is None:
+            super().update_state(same)
+            return
+        weight = tf.ones_like(same)
+        if sample_weight is not None:
+            weight *= _widened(tf.cast(sample_weight, same.dtype), same)
+        if mask is not None:
+            weight *= _widened(tf.cast(mask, same.dtype), same)
+        super().update_state(same, weight)
+
+
+def _class(teacher: Any) -> tf.Tensor:
+    if not isinstance(teacher, TopK):
+        return tf.argmax(teacher, axis=-1, output_type=tf.int32)
+    place = tf.argmax(teacher.logits, axis=-1, output_type=tf.int32)
+    indices = tf.cast(teacher.indices, tf.int32)
+    return tf.gather(indices, place, axis=-1, batch_dims=place.shape.rank)
+
+
+def _widened(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """`weight` with axes of size 1 behind, until it has those of `values`."""
+    if weight.shape.rank > values.shape.rank:
+        weight = tf.squeeze(weight, -1)
+    for _ in range(values.shape.rank - weight.shape.rank):
+        weight = weight[..., None]
+    return weight

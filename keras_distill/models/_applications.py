@@ -1,0 +1,117 @@
+"""`applications:NAME`: the nets of keras.applications, without their ImageNet weights."""
+
+import inspect
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from keras_distill._internal import InputError, _spec, bad
+from keras_distill._internal._spec import Spec
+from keras_distill.models._family import Family, as_images
+
+# Every one of these nets halves its input five times.
+_SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Application(Family):
+    """A net of keras.applications up to its pooled features, then the logits.
+
+    Takes raw values 0..255, and does to them what belongs to the net: its `preprocess_input`
+    becomes the first layer (channels stay in the order red, green, blue; gray takes the mean of the
+    three), or the net has layers of its own for that. Gray images are given three equal channels,
+    images smaller than 32 x 32 a frame of zeros. Weights are random: nothing is downloaded.
+
+    Attributes:
+        name: A constructor of keras.applications, such as "MobileNetV3Small".
+        alpha: Width multiplier, where the net has one (MobileNets).
+        minimalistic: MobileNetV3 without hard-swish and squeeze-and-excite.
+        dropout: Share of features dropped before the logits.
+    """
+
+    name: str
+    alpha: float | None = None
+    minimalistic: bool = False
+    dropout: float = 0.0
+
+    @classmethod
+    def parse(cls, spec: Spec) -> "Application":
+        options = spec.read(
+            alpha=_spec.number(above=0, at_most=10),
+            minimalistic=_spec.flag,
+            dropout=_spec.number(at_least=0, at_most=0.95),
+        )
+        if spec.argument not in _names():
+            raise bad(
+                spec.name, f"be applications:NAME, NAME one of {', '.join(_names())}", spec.text
+            )
+        parameters = inspect.signature(getattr(keras.applications, spec.argument)).parameters
+        for option in ("alpha", "minimalistic"):
+            if option in options and option not in parameters:
+                raise bad(spec.name, f"not have the option {option}, unknown to it", spec.text)
+        return cls(name=spec.argument, **options)
+
+    def own_rescale(self, shape: tuple[int, ...]) -> tuple:
+        channels = shape[2] if len(shape) == 3 else 1
+        if channels not in (1, 3):
+            raise InputError(
+                f"applications:{self.name} takes images with 1 or 3 channels. Received:"
+                f" input_shape={shape}."
+            )
+        scale, offset = _preprocessing(self.name)
+        if channels == 1 or np.ptp(scale) == np.ptp(offset) == 0:
+            return float(np.mean(scale)), float(np.mean(offset))
+        return scale.tolist(), offset.tolist()
+
+    def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        x = as_images(x, f"applications:{self.name}")
+        if x.shape[-1] == 1:
+            x = keras.layers.Concatenate(name="three_channels")([x, x, x])
+        shape = tuple(x.shape[1:])
+        if min(shape[:2]) < _SMALLEST:
+            lack = [max(0, _SMALLEST - side) for side in shape[:2]]
+            frame = tuple((n // 2, n - n // 2) for n in lack)
+            x = keras.layers.ZeroPadding2D(frame, name="frame")(x)
+        arguments = {"alpha": self.alpha} if self.alpha else {}
+        if self.minimalistic:
+            arguments["minimalistic"] = True
+        # Takes the automatic name "normalization", which is that of our first layer, so that no
+        # unnamed layer of the net can.
+        keras.layers.Normalization()
+        try:
+            net = getattr(keras.applications, self.name)(
+                include_top=False,
+                weights=None,
+                input_tensor=x,
+                input_shape=tuple(x.shape[1:]),
+                pooling="avg",
+                **arguments,
+            )
+        except ValueError as error:
+            raise InputError(
+                f"applications:{self.name} cannot take input_shape {shape}: {error}"
+            ) from error
+        x = net.output
+        return keras.layers.Dropout(self.dropout, name="dropout")(x) if self.dropout else x
+
+
+def _preprocessing(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the net's `preprocess_input` does to channel c of red, green, blue: scale, offset.
+
+    Some of them turn the channels round; with random weights their order is of no account, so it
+    is kept.
+    """
+    module = getattr(keras.applications, name).__module__.rpartition(".")[2]
+    preprocess = getattr(keras.applications, module).preprocess_input
+    zero = preprocess(np.zeros((1, 1, 3)))[0, 0]
+    unit = np.stack([preprocess(np.eye(3)[[[c]]])[0, 0] - zero for c in range(3)])
+    goes_to = np.argmax(np.abs(unit), axis=1)
+    return unit[np.arange(3), goes_to], zero[goes_to]
+
+
+def _names() -> list[str]:
+    """The constructors of keras.applications."""
+    return [
+        n for n in dir(keras.applications) if inspect.isfunction(getattr(keras.applications, n))
+    ]

@@ -1,0 +1,65 @@
+"""`mlp:UNITSxUNITS`: fully connected nets."""
+
+from dataclasses import dataclass
+
+import keras
+
+from keras_distill._internal import _spec, bad
+from keras_distill._internal._spec import Spec
+from keras_distill.models._family import Family, regularizer
+
+
+@dataclass(frozen=True)
+class MLP(Family):
+    """Flatten, then Dense with ReLU for each hidden layer; He-initialized.
+
+    Hinton, Vinyals, Dean (2015), section 3, train their MNIST teacher with dropout and a max-norm
+    constraint: `mlp:1200x1200?input_dropout=0.2&dropout=0.5&max_norm=3`. The rates and the norm
+    are those of Srivastava et al. (2014, JMLR 15, appendix B.1).
+
+    Attributes:
+        units: Units of each hidden layer.
+        input_dropout: Share of inputs dropped.
+        dropout: Share of units dropped after each hidden layer.
+        max_norm: Greatest norm of the weights into one hidden unit; 0 for no constraint.
+        weight_decay: The gradient of the penalty is weight_decay * w.
+    """
+
+    units: tuple[int, ...]
+    input_dropout: float = 0.0
+    dropout: float = 0.0
+    max_norm: float = 0.0
+    weight_decay: float = 0.0
+
+    @classmethod
+    def parse(cls, spec: Spec) -> "MLP":
+        options = spec.read(
+            input_dropout=_spec.number(at_least=0, at_most=0.95),
+            dropout=_spec.number(at_least=0, at_most=0.95),
+            max_norm=_spec.number(above=0),
+            weight_decay=_spec.number(at_least=0),
+        )
+        sizes = spec.argument.split("x")
+        if not all(s.isascii() and s.isdigit() and 0 < int(s) <= 1_000_000 for s in sizes):
+            raise bad(spec.name, "name the units of each hidden layer, as mlp:300x300", spec.text)
+        return cls(units=tuple(map(int, sizes)), **options)
+
+    def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        if len(x.shape) > 2:
+            x = keras.layers.Flatten(name="flatten")(x)
+        if self.input_dropout:
+            x = keras.layers.Dropout(self.input_dropout, name="input_dropout")(x)
+        for i, units in enumerate(self.units, start=1):
+            x = keras.layers.Dense(
+                units,
+                activation="relu",
+                kernel_initializer="he_normal",
+                kernel_regularizer=regularizer(self.weight_decay),
+                kernel_constraint=keras.constraints.MaxNorm(self.max_norm, axis=0)
+                if self.max_norm
+                else None,
+                name=f"hidden{i}",
+            )(x)
+            if self.dropout:
+                x = keras.layers.Dropout(self.dropout, name=f"dropout{i}")(x)
+        return x

@@ -1,0 +1,144 @@
+"""What is written of a compression: the fake-quantized model, and the whole of a pipeline."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from keras_distill.records._base import Record
+from keras_distill.records._export import ExportRecord
+
+
+class FakeQuantRecord(Record):
+    """`fake_quant.json` in the folder of a fake-quantized model.
+
+    Attributes:
+        format: Says what the folder is.
+        version: Of its layout.
+        preserve: Whether zeros and clusters of the student are kept.
+        scheme: "QAT", or "PQAT", "CQAT", "PCQAT" where zeros, clusters or both are kept.
+    """
+
+    format: Literal["keras-distill fake-quantized model"] = "keras-distill fake-quantized model"
+    version: Literal[1] = 1
+    preserve: bool
+    scheme: Literal["QAT", "PQAT", "CQAT", "PCQAT"]
+
+
+class KernelCount(Record):
+    """The weights of one operator of a `.tflite` file, counted in the file itself.
+
+    Attributes:
+        name: The tensor's name in the file.
+        op: The operator that reads it.
+        shape: Sizes.
+        dtype: As stored.
+        zeros: Weights that stand for 0.
+        values: Different weights in all.
+        values_per_channel: The most different weights that one output channel has. A converter
+            that folds a BatchNormalization scales each channel by its own factor, so this is what
+            clustering leaves.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
+    zeros: int
+    values: int
+    values_per_channel: int
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        product = 1
+        for n in self.shape:
+            product *= n
+        return product
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros."""
+        return self.zeros / self.size
+
+
+class KernelState(Record):
+    """The kernel of one layer of a Keras model.
+
+    Attributes:
+        layer: Its path.
+        size: Number of weights.
+        zeros: How many are 0.
+        values: How many different ones there are.
+    """
+
+    layer: str
+    size: int
+    zeros: int
+    values: int
+
+
+class StepRecord(Record):
+    """One step of a pipeline.
+
+    Attributes:
+        step: As asked: "prune:0.8", "cluster:16", "quantize".
+        scheme: Of a quantize step: "QAT", "PQAT", "CQAT" or "PCQAT".
+        epochs: Epochs trained.
+        seconds: What they took; of the last session where it was resumed.
+        logs: Loss, its terms and accuracies of every epoch by name.
+        kernels: The kernels after the step; of a quantize step, those it started from.
+    """
+
+    step: str
+    scheme: str | None = None
+    epochs: int
+    seconds: float
+    logs: dict[str, tuple[float, ...]]
+    kernels: tuple[KernelState, ...]
+
+
+class CompressRecord(Record):
+    """`compress.json`: what was done to a student, and what is in the final file.
+
+    Attributes:
+        student: Name of the model.
+        steps: What was done, in order.
+        alpha: Weight of the soft terms; None: a schedule.
+        temperature: Of the soft loss; None: a schedule, or losses of the user's own.
+        export: The record of the final `.tflite` file.
+        kernels: Its weights, counted in the file.
+    """
+
+    student: str
+    steps: tuple[StepRecord, ...]
+    alpha: float | None = Field(None, ge=0, le=1)
+    temperature: float | None = Field(None, gt=0)
+    export: ExportRecord
+    kernels: tuple[KernelCount, ...]
+
+
+class CompressCell(Record):
+    """One cell of a study: one student, compressed in one way, from one seed.
+
+    Attributes:
+        student: Its spec.
+        variant: Name of the way.
+        seed: Of weights and order.
+        accuracy: Of the `.tflite` file on the test split, 0..1.
+        bytes: Size of the file.
+        gzip_bytes: Size compressed.
+        sparsity: Share of zeros among the weights of the file.
+        values_per_channel: The most different weights that an output channel of a convolution or
+            dense layer has (depthwise kernels are never clustered and left out).
+        seconds: What training took in the session that made the cell.
+    """
+
+    student: str
+    variant: str
+    seed: int
+    accuracy: float = Field(ge=0, le=1)
+    bytes: int
+    gzip_bytes: int
+    sparsity: float
+    values_per_channel: int
+    seconds: float

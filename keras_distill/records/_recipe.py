@@ -1,0 +1,225 @@
+"""The recipe: everything a run needs to know, as a TOML file."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from keras_distill._internal import check_identifier
+from keras_distill._internal._compression_steps import parse_steps
+from keras_distill.records._base import Record
+from keras_distill.records._export import Precision
+from keras_distill.records._toml import TomlRecord
+
+
+class DataPart(Record):
+    """Where the examples come from, and how many of their labels the student may see.
+
+    Attributes:
+        source: A data spec: `digits`, `tfds:mnist`, `images:DIR`, …
+        data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
+        labels: Labels the student sees: a count (int), a share (0..1], or None for all. The teacher
+            always sees all.
+    """
+
+    source: str
+    data_dir: str | None = None
+    labels: int | float | None = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("must be a count >= 1, or a share in 0..1 such as 0.1")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _count_or_share(cls, value: int | float | None) -> int | float | None:
+        good = value is None or (value >= 1 if isinstance(value, int) else 0 < value <= 1)
+        if not good:
+            raise ValueError("must be a count >= 1, or a share in 0..1 such as 0.1")
+        return value
+
+
+class TrainingPart(Record):
+    """How a network is trained: the same settings for every variant of the comparison.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Examples per step.
+        optimizer: Adam, or SGD with Nesterov momentum 0.9.
+        learning_rate: At the start.
+        schedule: `cosine` falls to 0 at the last step; `constant` stays.
+    """
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+
+class TeacherPart(Record):
+    """The teacher, and what is different in its training from the student's.
+
+    Attributes:
+        model: A model spec (then it is trained), a `.keras` or a `.tflite` file (then it is used
+            as it is).
+        epochs: In place of the student's; so are the others.
+        batch_size: Likewise.
+        optimizer: Likewise.
+        learning_rate: Likewise.
+        schedule: Likewise.
+    """
+
+    model: str
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    optimizer: Literal["adam", "sgd"] | None = None
+    learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
+    schedule: Literal["cosine", "constant"] | None = None
+
+
+class StudentPart(Record):
+    """The student: a model spec or a `.keras` file."""
+
+    model: str
+
+
+class DistillationPart(Record):
+    """Weight and temperature of the soft loss (Hinton 2015, section 2).
+
+    Attributes:
+        alpha: Share of the soft loss, 0..1.
+        temperature: T > 0 of the soft targets.
+    """
+
+    alpha: float = Field(0.9, ge=0, le=1)
+    temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
+
+
+class ExportPart(Record):
+    """Which files are made of the best distilled student.
+
+    Attributes:
+        quantizations: The precisions.
+        calibration_samples: Training images that int8 calibration sees.
+        max_drop: The most accuracy on validation data that a file may lose to the model it is
+            converted from, in points.
+    """
+
+    quantizations: tuple[Precision, ...] = ("float32", "int8")
+    calibration_samples: int = Field(200, ge=1)
+    max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
+
+    @field_validator("quantizations")
+    @classmethod
+    def _some_and_different(cls, value: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must be one or more different precisions")
+        return value
+
+
+class CompressPart(Record):
+    """How the best distilled student is pruned, clustered and quantized, on the same soft targets.
+
+    Weight and temperature of the soft loss are those of the distillation. The file is verified
+    with the settings of the export, against the compressed model that it is converted from.
+
+    Attributes:
+        steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
+            more, in this order.
+        epochs: Of each step.
+        batch_size: Examples per training step; None: the student's.
+        optimizer: Adam, or SGD with Nesterov momentum 0.9.
+        learning_rate: At the start of each step.
+        schedule: `cosine` falls to 0 at the last step; `constant` stays.
+        skip: Names of layers that are neither pruned nor clustered.
+        sparse: Whether zeros are left out of a float32 file.
+
+    Example:
+        >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
+        Traceback (most recent call last):
+        keras_distill.InputError: mine.toml: `steps` must come in the order prune, \
+cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8']. An earlier \
+step's win would be undone by one that comes after it.
+    """
+
+    steps: tuple[str, ...]
+    epochs: int = Field(10, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    skip: tuple[str, ...] = ()
+    sparse: bool = False
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _known_and_in_order(cls, value: Any) -> tuple[str, ...]:
+        return tuple(step.text for step in parse_steps(value))
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        parse_steps(self.steps, sparse=self.sparse)
+        return self
+
+
+class BenchmarkPart(Record):
+    """How latency is measured: interleaved timed calls per file, after warm-up."""
+
+    runs: int = Field(50, ge=2)
+
+
+class Recipe(TomlRecord):
+    """All of a run: data, teacher, student, how to train, over which seeds, what to export.
+
+    `compress` is there only if asked for.
+
+    Example:
+        >>> recipe = Recipe.parse(
+        ...     {"name": "mine", "data": {"source": "digits"}, "teacher": {"model": "mlp:64"},
+        ...      "student": {"model": "mlp:8"}, "seeds": 2}, source="example")
+        >>> recipe.seeds, recipe.distillation.temperature
+        ((0, 1), 4.0)
+    """
+
+    name: str
+    summary: str = ""
+    data: DataPart
+    teacher: TeacherPart
+    student: StudentPart
+    distillation: DistillationPart = DistillationPart()
+    training: TrainingPart = TrainingPart()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    export: ExportPart = ExportPart()
+    compress: CompressPart | None = None
+    benchmark: BenchmarkPart = BenchmarkPart()
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        return check_identifier("name", value)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("must be >= 1 seeds")
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_and_different(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must be one or more different seeds")
+        return value
+
+    @property
+    def teacher_training(self) -> TrainingPart:
+        """How the teacher is trained: its own settings where it has them, else the student's."""
+        own = self.teacher.model_dump(exclude={"model"}, exclude_none=True)
+        return self.training.model_copy(update=own)

@@ -1,0 +1,171 @@
+"""What a run found, number by number."""
+
+import math
+
+from keras_distill._internal._stats import Interval
+from keras_distill.records._base import Record
+from keras_distill.records._benchmark import BenchmarkRecord
+from keras_distill.records._compress import CompressRecord
+from keras_distill.records._export import ExportSet
+from keras_distill.records._recipe import Recipe
+
+
+class IntervalRecord(Record):
+    """A value with its 95 % interval; the ends are None where one observation gives none."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @classmethod
+    def of(cls, interval: Interval) -> "IntervalRecord":
+        """The record of an `Interval`; nan ends become None."""
+        low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
+        return cls(value=interval.value, low=low, high=high, n=interval.n)
+
+
+class Curve(Record):
+    """What `fit` logged, one entry a round (a round is one or more epochs).
+
+    Attributes:
+        epochs: Epochs done at the end of each round.
+        loss: Training loss. Those of different variants measure different things.
+        validation_accuracy: Share of the validation split, 0..1.
+    """
+
+    epochs: tuple[int, ...]
+    loss: tuple[float, ...]
+    validation_accuracy: tuple[float, ...]
+
+
+class SeedResult(Record):
+    """One training of one variant.
+
+    Attributes:
+        seed: Seed of initial weights, order of data, and choice of the labels kept.
+        validation_accuracy: At the end, share of the validation split.
+        test_accuracy: Share of the test split, looked at once.
+        seconds: Wall time of the training.
+        curve: Its course.
+    """
+
+    seed: int
+    validation_accuracy: float
+    test_accuracy: float
+    seconds: float
+    curve: Curve
+
+
+class VariantResult(Record):
+    """One way to train the student, over all seeds.
+
+    Attributes:
+        name: `alone`, `alone_all_labels` or `distilled`.
+        title: For people.
+        labels: Labels it saw.
+        parameters: Of the student.
+        steps: Training steps, the same for all variants.
+        seeds: Each training.
+        test_accuracy: Mean over the seeds with its 95 % t interval.
+    """
+
+    name: str
+    title: str
+    labels: int
+    parameters: int
+    steps: int
+    seeds: tuple[SeedResult, ...]
+    test_accuracy: IntervalRecord
+
+
+class DataFacts(Record):
+    """Sizes and classes of the data set used; `notes` say how its splits came about."""
+
+    source: str
+    train: int
+    validation: int
+    test: int
+    labels_kept: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+class TeacherFacts(Record):
+    """The teacher: where it came from and how good it is.
+
+    Attributes:
+        model: Spec or file, as in the recipe.
+        parameters: Weights in all; None for a `.tflite` file.
+        validation_accuracy: Share of the validation split.
+        test_accuracy: Share of the test split.
+        curve: Its training; None where it was given.
+        fingerprint: SHA-256 of what it is.
+    """
+
+    model: str
+    parameters: int | None
+    validation_accuracy: float
+    test_accuracy: float
+    curve: Curve | None
+    fingerprint: str
+
+
+class CompressResult(Record):
+    """What came of compressing the chosen student.
+
+    Attributes:
+        record: What was done, step by step, and the file; None if the verification was not passed.
+        failed: Why there is no file; None if there is one.
+    """
+
+    record: CompressRecord | None = None
+    failed: str | None = None
+
+
+class RunRecord(Record):
+    """Everything that a run found. `report.html` shows these numbers and no others.
+
+    Attributes:
+        recipe: What was asked for.
+        scale: `full`, or `smoke` (two steps of everything: the numbers mean nothing).
+        versions: Package versions, and `onednn` on or off.
+        machine: Processor and core count.
+        started: ISO 8601, UTC.
+        seconds: Wall time of all sessions of the run.
+        data: The data set.
+        teacher: The teacher.
+        variants: Student alone (on the labels kept; on all labels where these differ), distilled.
+        gain: Paired difference in test accuracy, distilled minus alone, over the seeds.
+        chosen_seed: The distilled student that was exported: best validation accuracy.
+        exports: The `.tflite` files, and the precisions that failed or cannot be.
+        compress: What came of compressing that student; None where the recipe does not ask for it.
+        benchmark: Teacher against student, all as `.tflite`.
+    """
+
+    recipe: Recipe
+    scale: str
+    versions: dict[str, str]
+    machine: str
+    started: str
+    seconds: float
+    data: DataFacts
+    teacher: TeacherFacts
+    variants: tuple[VariantResult, ...]
+    gain: IntervalRecord
+    chosen_seed: int
+    exports: ExportSet
+    compress: CompressResult | None = None
+    benchmark: BenchmarkRecord
+
+    def variant(self, name: str) -> VariantResult:
+        """The variant of that name.
+
+        Raises:
+            KeyError: If the run has none.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)

@@ -1,0 +1,185 @@
+"""The manifest of a soft-target store."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from keras_distill.records._base import Record
+
+FORMAT = "keras-distill soft targets"
+VERSION = 1
+
+_Count = Annotated[int, Field(ge=1)]
+_FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.bin$")]
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class TargetsOutput(Record):
+    """One output of the teacher, as each record holds it.
+
+    Attributes:
+        name: Its name; None where the teacher has one output only.
+        shape: `(..., N)` of one example's logits.
+        dtype: Of the logits in the file.
+        top_k: Logits kept of each row of N, with four numbers on the rest; None: all N.
+    """
+
+    name: str | None = None
+    shape: tuple[_Count, ...] = Field(min_length=1)
+    dtype: Literal["float16", "float32"] = "float16"
+    top_k: _Count | None = None
+
+    @property
+    def classes(self) -> int:
+        """N."""
+        return self.shape[-1]
+
+    @property
+    def rows(self) -> int:
+        """Rows of N logits in one example: 1, or the product of the leading shape."""
+        rows = 1
+        for size in self.shape[:-1]:
+            rows *= size
+        return rows
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of a class index: 2 up to 65,536 classes, else 4."""
+        return 2 if self.classes <= 1 << 16 else 4
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of one example: 2N dense in float16; k(2+2)+8, or k(4+2)+8 above 65,536 classes.
+
+        The 8 are four numbers on the classes left out: see `TopK`.
+        """
+        width = 2 if self.dtype == "float16" else 4
+        if self.top_k is None:
+            return self.rows * self.classes * width
+        return self.rows * (self.top_k * (self.index_bytes + width) + 4 * width)
+
+
+class TargetsShard(Record):
+    """One file of records, or of keys.
+
+    Attributes:
+        file: Its name in the store's folder.
+        examples: Records in it.
+        bytes: Its size.
+        sha256: Its checksum.
+    """
+
+    file: _FileName
+    examples: _Count
+    bytes: _Count
+    sha256: _Hash
+
+
+class TopKError(Record):
+    """What keeping k logits loses, measured on dense logits of the same teacher.
+
+    Attributes:
+        top_k: k.
+        temperature: T.
+        rest: Mean probability, at T, of the N-k classes left out.
+        kl: Mean KL(teacher ‖ record), in nats, the rest's mass spread evenly over its classes:
+            everything the record does not know.
+        kl_bins: Mean KL in nats over the k classes and "any other": what a loss sees that asks the
+            record no more than it knows.
+    """
+
+    top_k: _Count
+    temperature: float = Field(gt=0)
+    rest: float
+    kl: float
+    kl_bins: float
+
+
+class TargetsTeacher(Record):
+    """Who gave the soft targets.
+
+    Attributes:
+        name: For people.
+        fingerprint: SHA-256 of what determines its answers; None where that cannot be known.
+        temperature: T₀, the only temperature the logits are good for; None: any.
+        from_probabilities: Whether it gave probabilities, stored as their logarithms.
+    """
+
+    name: str
+    fingerprint: str | None = None
+    temperature: float | None = Field(None, gt=0)
+    from_probabilities: bool = False
+
+
+class TargetsManifest(Record):
+    """Everything a soft-target store says of itself: `manifest.json` in its folder.
+
+    It holds nothing that two builds of the same store could differ in: no time, no machine.
+
+    Attributes:
+        format: Says what the file is.
+        version: Of the format of the folder.
+        teacher: Who gave the soft targets.
+        inputs: dtype and shape of each component of x, such as `uint8[32,32,3]`.
+        outputs: The teacher's outputs, in the order a record holds them.
+        views: Augmented views per example, V.
+        augment: Settings of the augmentation; None: the examples as they are.
+        augment_fingerprint: Of those settings.
+        batch_size: Examples the teacher saw at once.
+        shard_examples: Examples in a shard that is full: a whole number of batches.
+        topk_error: For top-k, measured on the first batch while its dense logits were at hand.
+        examples: n; None while the build is unfinished.
+        shards: Files of records: view by view, in the order of the examples.
+        keys: Files of keys: one of 8 bytes per example, the same for all views.
+    """
+
+    format: Literal["keras-distill soft targets"] = FORMAT
+    version: Literal[1] = VERSION
+    teacher: TargetsTeacher
+    inputs: tuple[str, ...]
+    outputs: tuple[TargetsOutput, ...] = Field(min_length=1)
+    views: _Count = 1
+    augment: dict[str, Any] | None = None
+    augment_fingerprint: str | None = None
+    batch_size: _Count
+    shard_examples: _Count
+    topk_error: tuple[TopKError, ...] = ()
+    examples: _Count | None = None
+    shards: tuple[TargetsShard, ...] = ()
+    keys: tuple[TargetsShard, ...] = ()
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of one record: of one example, in one view."""
+        return sum(output.payload_bytes for output in self.outputs)
+
+    @property
+    def single(self) -> bool:
+        """Whether the teacher has one unnamed output, so that its logits travel without a dict."""
+        return self.outputs[0].name is None
+
+
+class TargetsInfo(Record):
+    """What `keras-distill targets info` prints.
+
+    Attributes:
+        path: The store.
+        manifest: Its manifest, without the lists of files.
+        files: Files of records and keys.
+        record_bytes: Bytes of one record.
+        total_bytes: Bytes of all records.
+        key_bytes: Bytes of all keys.
+        dense_bytes: Bytes the same records would take dense in float16.
+        topk_error: KL error against k and T, in nats.
+        topk_error_of: What the errors were measured on, in words.
+    """
+
+    path: str
+    manifest: TargetsManifest
+    files: int
+    record_bytes: int
+    total_bytes: int
+    key_bytes: int
+    dense_bytes: int
+    topk_error: tuple[TopKError, ...]
+    topk_error_of: str

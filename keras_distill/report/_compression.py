@@ -1,0 +1,88 @@
+"""The compression of a run, step by step, as a table."""
+
+from collections.abc import Sequence
+
+from keras_distill.records._compress import KernelCount, KernelState
+from keras_distill.records._export import ExportRecord
+from keras_distill.records._run import RunRecord
+from keras_distill.report._summary import compressed_of, precision_of
+
+HEADER = (
+    "step",
+    "epochs",
+    "accuracy before, %",
+    "after, %",
+    "zeros",
+    "values per kernel",
+    "bytes",
+    "gzipped",
+)
+
+
+def table(record: RunRecord) -> list[tuple[str, ...]]:
+    """A line for the student, for each step, for the file, with the columns of `HEADER`.
+
+    Empty where nothing was compressed.
+    """
+    compressed = compressed_of(record)
+    if compressed is None:
+        return []
+    chosen = next(s for s in record.variant("distilled").seeds if s.seed == record.chosen_seed)
+    accuracy = _share(chosen.validation_accuracy)
+    plain = record.exports.exports.get("float32")
+    lines = [("distilled student", "", "", accuracy, "", "", *_sizes(plain))]
+    for step in compressed.steps:
+        after = _share(step.logs["val_accuracy"][-1])
+        title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
+        # Quantizing leaves the kernels it started from: what became of them stands in the file.
+        weights = ("", "") if step.step == "quantize" else _weights(step.kernels)
+        lines.append((title, str(step.epochs), accuracy, after, *weights, "", ""))
+        accuracy = after
+    verification = compressed.export.verification.outputs[0]
+    before, after = (
+        "" if v is None else _share(v) for v in (verification.accuracy_keras, verification.accuracy)
+    )
+    title = f"file {precision_of(compressed.export.file)}"
+    weights = _in_file(compressed.kernels)
+    lines.append((title, "", before, after, *weights, *_sizes(compressed.export)))
+    return lines
+
+
+def note(record: RunRecord) -> str:
+    """What the numbers of `table` are; empty without any."""
+    compressed = compressed_of(record)
+    if compressed is None or record.recipe.compress is None:
+        return ""
+    plain = " Bytes of the student are those of its float32 file."
+    return (
+        f"Accuracy on {record.data.validation} validation examples, of the file on"
+        f" {compressed.export.verification.samples} of them. Every step trains on the run's"
+        f" stored soft targets, from a learning rate of"
+        f" {record.recipe.compress.learning_rate:g}. Zeros and"
+        " values are counted in the kernels of the model, the most values that one kernel has; in"
+        " the last line in the file itself, the most that one output channel has."
+        f"{plain if 'float32' in record.exports.exports else ''}"
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _sizes(export: ExportRecord | None) -> tuple[str, str]:
+    return ("", "") if export is None else (f"{export.bytes:,}", f"{export.gzip_bytes:,}")
+
+
+def _weights(kernels: Sequence[KernelState]) -> tuple[str, str]:
+    return _zeros(kernels), f"{max((kernel.values for kernel in kernels), default=0):,}"
+
+
+def _in_file(kernels: Sequence[KernelCount]) -> tuple[str, str]:
+    """The same of a file: by channel, and without depthwise kernels, which no step touches."""
+    kept = [kernel for kernel in kernels if kernel.op != "DEPTHWISE_CONV_2D"]
+    return _zeros(kept), f"{max((kernel.values_per_channel for kernel in kept), default=0):,}"
+
+
+def _zeros(kernels: Sequence[KernelState] | Sequence[KernelCount]) -> str:
+    size = sum(kernel.size for kernel in kernels)
+    return f"{100 * sum(kernel.zeros for kernel in kernels) / max(1, size):.1f} %"

@@ -1,0 +1,242 @@
+"""The numbers of a run in the order a reader wants them: for the page and for the terminal."""
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+
+from keras_distill.records._benchmark import EntryRecord
+from keras_distill.records._compress import CompressRecord
+from keras_distill.records._export import ExportRecord
+from keras_distill.records._run import IntervalRecord, RunRecord
+
+HEADER = (
+    "",
+    "test accuracy, %",
+    "parameters",
+    "bytes",
+    "latency, ms",
+    "p90",
+    "gzipped",
+    "agreement",
+)
+# A terminal of 80 columns has room for so many.
+_TERMINAL_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a way to train, or a file.
+
+    Attributes:
+        title: What it is.
+        accuracy: Test accuracy, 0..1: of the file, or the mean over the seeds.
+        parameters: Weights in all.
+        interval: The 95 % interval over the seeds, for a way to train.
+        entry: What the benchmark measured, for a file.
+        is_teacher: Whether it is the teacher's.
+    """
+
+    title: str
+    accuracy: float
+    parameters: int
+    interval: IntervalRecord | None = None
+    entry: EntryRecord | None = None
+    is_teacher: bool = False
+
+    @property
+    def bytes(self) -> int | None:
+        """Of the file; None for a way to train."""
+        return None if self.entry is None else self.entry.size.bytes
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The columns of `HEADER` as text."""
+        accuracy = f"{100 * self.accuracy:.1f}" if self.interval is None else percent(self.interval)
+        entry = self.entry
+        if entry is None:
+            return (self.title, accuracy, f"{self.parameters:,}", *[""] * (len(HEADER) - 3))
+        latency = entry.latency[0]
+        agreement = None if entry.quality is None else entry.quality.agreement
+        return (
+            self.title,
+            accuracy,
+            f"{self.parameters:,}",
+            f"{entry.size.bytes:,}",
+            f"{latency.median_ms:.2g}",
+            f"{latency.p90_ms:.2g}",
+            f"{entry.size.gzip_bytes:,}",
+            "" if agreement is None else f"{100 * agreement:.1f} %",
+        )
+
+
+def percent(interval: IntervalRecord | None) -> str:
+    """An interval of shares in percent: `95.3 (94.8 to 95.8)`."""
+    if interval is None:
+        return ""
+    if interval.low is None or interval.high is None:
+        return f"{100 * interval.value:.1f}"
+    return f"{100 * interval.value:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
+
+
+def rows(record: RunRecord) -> list[Row]:
+    """Teacher, each way to train the student, each file of the exported student."""
+    entries = [entry for entry in record.benchmark.entries if entry.runtime == "litert"]
+    teacher = Row(
+        f"teacher {record.recipe.teacher.model}",
+        record.teacher.test_accuracy,
+        entries[0].size.parameters,
+        entry=entries[0],
+        is_teacher=True,
+    )
+    student = record.recipe.student.model
+    ways = [
+        Row(
+            f"{student} {variant.title}",
+            variant.test_accuracy.value,
+            variant.parameters,
+            variant.test_accuracy,
+        )
+        for variant in record.variants
+    ]
+    exported = [
+        Row(f"file {precision_of(e.name)}", e.quality.accuracy, e.size.parameters, entry=e)
+        for e in entries[1:]
+        if e.quality is not None
+    ]
+    return [teacher, *ways, *exported]
+
+
+def precision_of(file: str) -> str:
+    """What a file is, by its path: `int8`, `compressed int8`."""
+    *folder, name = file.split("/")
+    return " ".join([*folder, name.removeprefix("student-").removesuffix(".tflite")])
+
+
+def files(record: RunRecord) -> list[tuple[str, ExportRecord]]:
+    """Every file of the run by its path in the run's folder, with its own record."""
+    found = [(export.file, export) for export in record.exports.exports.values()]
+    compressed = compressed_of(record)
+    if compressed is not None:
+        found.append((f"compressed/{compressed.export.file}", compressed.export))
+    return found
+
+
+def missing(record: RunRecord) -> dict[str, str]:
+    """What was asked for and is not there -> why."""
+    failed = {**record.exports.rejected, **record.exports.impossible}
+    if record.compress is not None and record.compress.failed is not None:
+        failed["compressed"] = record.compress.failed
+    return failed
+
+
+def compressed_of(record: RunRecord) -> CompressRecord | None:
+    """What compression did; None where it was not asked for, or failed."""
+    return None if record.compress is None else record.compress.record
+
+
+def table(record: RunRecord) -> Table:
+    """The table for a terminal."""
+    drawn = Table(
+        title=record.recipe.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for number, name in enumerate(HEADER[:_TERMINAL_COLUMNS]):
+        drawn.add_column(name, justify="left" if number == 0 else "right")
+    for row in rows(record):
+        drawn.add_row(*row.cells[:_TERMINAL_COLUMNS])
+    return drawn
+
+
+def note(record: RunRecord) -> str:
+    """What the table's numbers are."""
+    seeds = len(record.recipe.seeds)
+    return (
+        f"Ways to train: mean of {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{' with the 95 % t interval' if seeds > 1 else ''}. Files: seed {record.chosen_seed}, the"
+        " best distilled student on validation data, run by LiteRT on one thread; latency is the"
+        f" median of {record.benchmark.entries[0].latency[0].runs} calls at batch 1, taken in turn."
+        f" Test split: {record.data.test} examples, looked at once."
+    )
+
+
+def sentences(record: RunRecord) -> list[str]:
+    """What the run shows, in words no stronger than its intervals."""
+    lines = [_gain(record)]
+    smallest = min(rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes, default=None)
+    if smallest is not None:
+        lines.append(_smallest(record, smallest))
+    lines += _compression_gain(record)
+    lines += [f"{what} is not there: {why}" for what, why in missing(record).items()]
+    return lines
+
+
+def _gain(record: RunRecord) -> str:
+    gain = record.gain
+    text = f"Distilled minus alone: {100 * gain.value:+.1f} points"
+    if gain.low is None or gain.high is None:
+        return f"{text} on one seed, which gives no interval."
+    text += f" ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired over {gain.n} seeds)"
+    if gain.low > 0:
+        return f"{text}: distilling helps."
+    if gain.high < 0:
+        return f"{text}: distilling hurts here."
+    return f"{text}: the interval holds zero, so nothing is shown."
+
+
+def _smallest(record: RunRecord, row: Row) -> str:
+    teacher = rows(record)[0]
+    assert row.entry is not None and teacher.entry is not None
+    points = 100 * (row.accuracy - teacher.accuracy)
+    precision = row.title.removeprefix("file ")
+    text = (
+        f"The {precision} file has 1/{teacher.bytes / row.bytes:.0f} of the teacher's bytes at"
+        f" {points:+.1f} points of its accuracy"
+    )
+    ratio = row.entry.latency[0].ratio
+    if ratio is None:
+        return f"{text}."
+    return (
+        f"{text}; latency {ratio.value:.2f} times the teacher's"
+        f" ({ratio.low:.2f} to {ratio.high:.2f})."
+    )
+
+
+def _compression_gain(record: RunRecord) -> list[str]:
+    """The compressed file beside the plain one of the same precision, else the float32 one."""
+    compressed = compressed_of(record)
+    if compressed is None:
+        return []
+    precision = precision_of(compressed.export.file)
+    by_title = {row.title: row for row in rows(record)}
+    mine = by_title[f"file compressed {precision}"]
+    plain = by_title.get(f"file {precision}") or by_title.get("file float32")
+    text = f"Compressed by {', '.join(step.step for step in compressed.steps)}:"
+    if plain is None or mine.entry is None or plain.entry is None:
+        return [f"{text} {compressed.export.gzip_bytes:,} bytes gzipped."]
+    ratio = mine.entry.size.gzip_bytes / plain.entry.size.gzip_bytes
+    points = 100 * (mine.accuracy - plain.accuracy)
+    return [
+        f"{text} gzipped, its {precision} file has {ratio:.2f} times the bytes of the plain"
+        f" {plain.title.removeprefix('file ')} file, at {points:+.1f} points of its accuracy."
+    ]
+
+
+def method(record: RunRecord) -> str:
+    """How the numbers were made, in one paragraph."""
+    data, recipe = record.data, record.recipe
+    labels = (
+        f"{data.labels_kept} of {data.train} training labels, drawn anew for each seed; the teacher"
+        " saw all of them"
+        if data.labels_kept < data.train
+        else "all training labels"
+    )
+    return (
+        f"{data.train} training, {data.validation} validation and {data.test} test examples of"
+        f" {data.source}. The student saw {labels}. Each variant starts from the same initial"
+        f" weights and takes {record.variants[0].steps} steps. Distilled: alpha"
+        f" {recipe.distillation.alpha:g}, temperature"
+        f" {recipe.distillation.temperature:g}, the teacher's logits stored once."
+        " Validation data chose the exported seed; test data chose nothing. Intervals over seeds"
+        " are for this one teacher. "
+        + " ".join(f"{note[0].upper()}{note[1:]}." for note in data.notes)
+    )

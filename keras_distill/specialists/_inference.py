@@ -1,0 +1,317 @@
+"""Inference with specialists (Hinton 2015, section 5.4) by EM: no gradient, no step size.
+
+Given a generalist's distribution p_g over N classes, and of each active specialist m a
+distribution p_m over its class set S_m and a dustbin for all other classes, the answer is the q
+that minimizes
+
+    F(q) = KL(p_g, q) + sum_m KL(p_m, q seen through the bins of m)
+
+where the dustbin of m sees the sum of q over the classes outside S_m. The paper runs gradient
+descent on logits, image by image. F is, but for a constant, -sum over bins of p_bin·log q(bin):
+the likelihood of multinomials seen through coarsened bins. EM (Dempster, Laird, Rubin 1977) solves
+it, and every step lowers F:
+
+    q_c <- 1/(1+M) * (p_g(c) + sum_m p_m(bin_m(c)) * q_c / q(bin_m(c)))
+
+By Jensen's inequality F(q) - F(optimum) <= (1+M)·log max_c r_c, where r_c is the factor by which
+the step multiplies q_c. So each row carries a certificate of how far it is from the optimum, and
+stops when that is within the tolerance. Where specialists contradict each other and probabilities
+are next to zero, EM creeps; the few rows that 50 steps do not finish are finished by Newton steps
+on the same optimality conditions (a primal-dual interior point method, Wright 1997).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_distill._internal import InputError, _checks, bad
+from keras_distill.specialists._bins import Bins, check_class_sets
+from keras_distill.specialists._solver import EVEN_SHARE, Problem, em, newton
+
+
+class Solution(NamedTuple):
+    """What `solve` found.
+
+    Attributes:
+        probs: float64 `(B, N)`: q, rows sum to 1.
+        steps: int64 `(B,)`: EM and Newton steps that the row took.
+        gap: float64 `(B,)`: bound, in nats, on how far the row's objective is above the optimum.
+    """
+
+    probs: np.ndarray
+    steps: np.ndarray
+    gap: np.ndarray
+
+
+def combine(
+    generalist_probs: Any,
+    specialist_probs: Sequence[Any],
+    class_sets: Sequence[Any],
+    active: Any = None,
+    *,
+    tol: float = 1e-8,
+) -> Any:
+    """The distribution that agrees best with a generalist and its specialists.
+
+    NumPy arrays in, NumPy arrays out; with a TensorFlow tensor among the probabilities the same
+    runs in TensorFlow, in a graph too. Computed in float64.
+
+    Args:
+        generalist_probs: `(B, N)` probabilities.
+        specialist_probs: M arrays `(B, |S_m|+1)` of probabilities; the last column is the dustbin.
+        class_sets: M arrays of class ids, S_m, in the order of the columns; they may overlap.
+        active: bool `(B, M)`: which specialists have a say in which row. None: all in all.
+            `active_by_top` makes the paper's choice.
+        tol: How far, in nats, the objective may be above its optimum; >= 1e-12.
+
+    Returns:
+        `(B, N)` probabilities, in the floating dtype of `generalist_probs`.
+
+    Raises:
+        InputError: If shapes do not fit, or rows are not probabilities (NumPy only).
+
+    Example:
+        >>> import numpy as np
+        >>> generalist = np.array([[0.4, 0.4, 0.2]])
+        >>> specialist = np.array([[0.7, 0.1, 0.2]])      # class 0, class 1, any other
+        >>> combine(generalist, [specialist], [[0, 1]]).round(3).tolist()
+        [[0.55, 0.25, 0.2]]
+    """
+    if is_tensor(generalist_probs) or any(map(is_tensor, specialist_probs)):
+        from keras_distill.specialists import _inference_tf
+
+        return _inference_tf.combine(
+            generalist_probs, specialist_probs, class_sets, active, tol=check_tol(tol)
+        )
+    probs = solve(generalist_probs, specialist_probs, class_sets, active, tol=tol).probs
+    dtype = np.asarray(generalist_probs).dtype
+    return probs.astype(dtype if dtype.kind == "f" else np.float64)
+
+
+def solve(
+    generalist_probs: Any,
+    specialist_probs: Sequence[Any],
+    class_sets: Sequence[Any],
+    active: Any = None,
+    *,
+    tol: float = 1e-8,
+) -> Solution:
+    """`combine` for NumPy arrays, together with the steps it took and the certificate.
+
+    Arguments and errors are those of `combine`.
+
+    Example:
+        >>> import numpy as np
+        >>> found = solve(np.array([[0.4, 0.4, 0.2]]), [np.array([[0.7, 0.1, 0.2]])], [[0, 1]])
+        >>> int(found.steps[0]), bool(found.gap[0] <= 1e-8)
+        (2, True)
+    """
+    check_tol(tol)
+    generalist, specialists, active = check_probs(
+        generalist_probs, specialist_probs, class_sets, active
+    )
+    bins = Bins.of(class_sets, generalist.shape[1])
+    known, problem = state(generalist, specialists, active, bins)
+    even = bins.group_sizes / bins.num_classes
+    q = (1 - EVEN_SHARE) * (generalist @ bins.membership) + EVEN_SHARE * even
+    groups, steps, gap = em(q, problem, bins.outside, tol)
+    left = np.flatnonzero(gap > tol)
+    if left.size:
+        groups[left], more, gap[left] = newton(
+            groups[left], problem.take(left), bins.outside, gap[left], tol
+        )
+        steps[left] += more
+    probs = _spread(groups, known, problem.known, bins)
+    return Solution(probs / probs.sum(axis=1, keepdims=True), steps, gap)
+
+
+def _spread(groups: np.ndarray, known: np.ndarray, of_groups: np.ndarray, bins: Bins) -> np.ndarray:
+    """Divides each group's probability among its classes: as `known` says, else evenly."""
+    whole = of_groups[:, bins.group_of]
+    share = np.divide(
+        known, whole, out=np.tile(1 / bins.group_sizes[bins.group_of], (len(known), 1)),
+        where=whole > 0,
+    )  # fmt: skip
+    return groups[:, bins.group_of] * share
+
+
+def state(
+    generalist: np.ndarray, specialists: Sequence[np.ndarray], active: np.ndarray, bins: Bins
+) -> tuple[np.ndarray, Problem]:
+    """The problems of a batch: `known` by class `(B, N)`, and everything by group."""
+    known = generalist.copy()
+    for m, (ids, probs) in enumerate(zip(bins.class_sets, specialists, strict=True)):
+        known[:, ids] += active[:, m : m + 1] * probs[:, :-1]
+    dustbin = np.zeros(active.shape)
+    for m, probs in enumerate(specialists):
+        dustbin[:, m] = active[:, m] * probs[:, -1]
+    return known, Problem(known @ bins.membership, dustbin, 1 + active.sum(axis=1))
+
+
+def active_by_top(generalist_probs: Any, class_sets: Sequence[Any], n: int = 1) -> Any:
+    """The paper's choice: specialists whose set holds one of the generalist's n best classes.
+
+    Args:
+        generalist_probs: `(B, N)` probabilities or logits.
+        class_sets: M arrays of class ids.
+        n: How many of the generalist's best classes count.
+
+    Returns:
+        bool `(B, M)`, of the library (NumPy or TensorFlow) of `generalist_probs`.
+
+    Raises:
+        InputError: If n is not in 1..N.
+
+    Example:
+        >>> active_by_top([[0.5, 0.3, 0.2]], [[0, 1], [1, 2]]).tolist()
+        [[True, False]]
+    """
+    _checks.check_count("n", n)
+    if is_tensor(generalist_probs):
+        from keras_distill.specialists import _inference_tf
+
+        return _inference_tf.active_by_top(generalist_probs, class_sets, n)
+    probs = np.asarray(generalist_probs)
+    if probs.ndim != 2 or n > probs.shape[1]:
+        raise bad("n", f"be at most the number of classes, of probabilities {probs.shape}", n)
+    best = np.argsort(-probs, axis=1, kind="stable")[:, :n]
+    sets = check_class_sets(class_sets, probs.shape[1])
+    columns = [np.isin(best, ids).any(axis=1) for ids in sets]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(probs), 0), bool)
+
+
+def objective(
+    probs: Any,
+    generalist_probs: Any,
+    specialist_probs: Sequence[Any],
+    class_sets: Sequence[Any],
+    active: Any = None,
+) -> np.ndarray:
+    """F(q) = KL(p_g, q) + sum over active m of KL(p_m, q seen through the bins of m), in nats.
+
+    Args:
+        probs: `(B, N)`: q.
+        generalist_probs: `(B, N)`.
+        specialist_probs: M arrays `(B, |S_m|+1)`.
+        class_sets: M arrays of class ids.
+        active: bool `(B, M)`; None: all.
+
+    Returns:
+        float64 `(B,)`; infinite where q is 0 and the other is not.
+
+    Example:
+        >>> p = np.array([[0.5, 0.3, 0.2]])
+        >>> objective(p, p, [np.array([[0.5, 0.5]])], [[0]]).round(6).tolist()
+        [0.0]
+    """
+    generalist, specialists, active = check_probs(
+        generalist_probs, specialist_probs, class_sets, active
+    )
+    q = np.asarray(probs, np.float64)
+    value = _kl(generalist, q)
+    for m, (ids, p) in enumerate(zip(class_sets, specialists, strict=True)):
+        rest = np.delete(q, np.asarray(ids), axis=1).sum(axis=1, keepdims=True)
+        value += np.where(active[:, m] > 0, _kl(p, np.concatenate([q[:, ids], rest], axis=1)), 0)
+    return value
+
+
+def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        terms = p * (np.log(np.where(p > 0, p, 1)) - np.log(np.where(p > 0, q, 1)))
+    return terms.sum(axis=1)
+
+
+def arithmetic_mean(
+    generalist_probs: Any,
+    specialist_probs: Sequence[Any],
+    class_sets: Sequence[Any],
+    active: Any = None,
+) -> np.ndarray:
+    """The plain alternative to `combine`: the mean of generalist and active specialists.
+
+    A specialist's dustbin probability is divided among the classes outside its set as the
+    generalist divides them (evenly, where it gives them nothing). This is one EM step from p_g.
+
+    Arguments and errors are those of `combine`; NumPy only.
+
+    Returns:
+        float64 `(B, N)`.
+
+    Example:
+        >>> mean = arithmetic_mean([[0.4, 0.4, 0.2]], [np.array([[0.7, 0.1, 0.2]])], [[0, 1]])
+        >>> mean.round(3).tolist()
+        [[0.55, 0.25, 0.2]]
+    """
+    generalist, specialists, active = check_probs(
+        generalist_probs, specialist_probs, class_sets, active
+    )
+    total = generalist.copy()
+    for m, (ids, p) in enumerate(zip(class_sets, specialists, strict=True)):
+        rest = generalist.copy()
+        rest[:, ids] = 0
+        empty = rest.sum(axis=1) == 0
+        rest[empty] = 1
+        rest[:, ids] = 0
+        rest *= p[:, -1:] / rest.sum(axis=1, keepdims=True)
+        rest[:, ids] = p[:, :-1]
+        total += active[:, m : m + 1] * rest
+    return total / (1 + active.sum(axis=1, keepdims=True))
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether `value` is a TensorFlow tensor; does not import TensorFlow."""
+    return type(value).__module__.partition(".")[0] == "tensorflow"
+
+
+def check_tol(tol: float) -> float:
+    """Returns `tol` if float64 can reach it."""
+    return _checks.check_number("tol", tol, at_least=1e-12)
+
+
+def check_probs(
+    generalist: Any, specialists: Sequence[Any], class_sets: Sequence[Any], active: Any
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """Returns everything as float64, rows summing to 1, if it fits together.
+
+    Raises:
+        InputError: If it does not.
+    """
+    generalist = _check_rows("generalist_probs", generalist, None, None)
+    rows = len(generalist)
+    if len(specialists) != len(class_sets):
+        raise InputError(
+            "`specialist_probs` and `class_sets` must be of one length."
+            f" Received: {len(specialists)} and {len(class_sets)}"
+        )
+    sets = check_class_sets(class_sets, generalist.shape[1])
+    checked = [
+        _check_rows(f"specialist_probs[{m}]", probs, rows, len(ids) + 1)
+        for m, (probs, ids) in enumerate(zip(specialists, sets, strict=True))
+    ]
+    if active is None:
+        return generalist, checked, np.ones((rows, len(sets)))
+    active = np.asarray(active)
+    if active.shape != (rows, len(sets)) or active.dtype != bool:
+        raise InputError(
+            f"`active` must be bool of shape {(rows, len(sets))}."
+            f" Received: {active.dtype} {active.shape}"
+        )
+    return generalist, checked, active.astype(np.float64)
+
+
+def _check_rows(name: str, probs: Any, rows: int | None, columns: int | None) -> np.ndarray:
+    probs = np.asarray(probs, np.float64)
+    wanted = (rows or "B", columns or "N")
+    if (
+        probs.ndim != 2
+        or (rows is not None and len(probs) != rows)
+        or (columns is not None and probs.shape[1] != columns)
+    ):
+        raise InputError(
+            f"`{name}` must be of shape ({wanted[0]}, {wanted[1]}). Received: {probs.shape}"
+        )
+    total = probs.sum(axis=1, keepdims=True)
+    if not (np.isfinite(total).all() and (probs >= 0).all() and (np.abs(total - 1) < 0.01).all()):
+        raise InputError(f"`{name}` must be probabilities: >= 0, and rows sum to 1 (not logits).")
+    return probs / total

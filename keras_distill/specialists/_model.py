@@ -1,0 +1,196 @@
+"""A specialist: the generalist's body and weights under a head of |S|+1 with a dustbin."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._internal import InputError, _checks
+from keras_distill.specialists._bins import check_class_sets
+from keras_distill.teachers import Teacher, as_teacher
+
+HEAD = "logits"
+_AT_THE_END = (keras.activations.linear, keras.activations.softmax)
+
+
+def build_specialist(
+    generalist: keras.Model, class_ids: Sequence[int], *, correction: float = 0.0
+) -> keras.Model:
+    """Copies the generalist and gives it a head of |S|+1 logits; the last is the dustbin.
+
+    Head rows of the classes in S are copied. The dustbin's row is the mean of the others', and its
+    bias their mean bias + log(N - |S|), the logit of that many equal classes together. Source:
+    Hinton 2015, section 5.4.
+
+    Args:
+        generalist: A functional or Sequential model that ends in a Dense layer of N units, a
+            softmax behind it or not. It is not changed.
+        class_ids: S: different ids in 0..N-1, at least one and not all.
+        correction: What `dustbin_correction` says of the training stream; taken off the dustbin's
+            bias, so that training starts from the stream's own proportions.
+
+    Returns:
+        A model of its own, not compiled, that ends in logits `(B, |S|+1)`.
+
+    Raises:
+        InputError: If the generalist is not such a model, or S not such a set.
+
+    Example:
+        >>> generalist = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+        >>> build_specialist(generalist, [1, 3]).output_shape
+        (None, 3)
+    """
+    head = find_head(generalist)
+    (ids,) = check_class_sets([class_ids], head.units)
+    copy = keras.models.clone_model(generalist)
+    copy.set_weights(generalist.get_weights())
+    features = copy.get_layer(head.name).input
+    outputs = keras.layers.Dense(len(ids) + 1, name=HEAD, dtype=head.dtype_policy)(features)
+    inputs = copy.input if isinstance(copy, keras.Function) else copy.inputs[0]
+    specialist = keras.Model(inputs, outputs, name="specialist")
+    kernel = np.asarray(head.kernel)
+    bias = np.asarray(head.bias) if head.use_bias else np.zeros(head.units, np.float32)
+    rest = np.setdiff1d(np.arange(head.units), ids)
+    dustbin = kernel[:, rest].mean(axis=1), bias[rest].mean() + math.log(len(rest)) - correction
+    specialist.get_layer(HEAD).set_weights(
+        [np.column_stack([kernel[:, ids], dustbin[0]]), np.append(bias[ids], dustbin[1])]
+    )
+    return specialist
+
+
+def find_head(generalist: keras.Model) -> keras.layers.Dense:
+    """The Dense layer whose rows become a specialist's.
+
+    Args:
+        generalist: See `build_specialist`.
+
+    Raises:
+        InputError: If it is no built functional or Sequential model that ends in such a layer.
+
+    Example:
+        >>> find_head(keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="d")])).name
+        'd'
+    """
+    if not isinstance(generalist, keras.Function | keras.Sequential) or not generalist.built:
+        raise InputError(
+            "`generalist` must be a built functional or Sequential model, so that its body can be"
+            f" copied. Received: {type(generalist).__name__}"
+        )
+    outputs = keras.tree.flatten(generalist.outputs)
+    layer, node = outputs[0]._keras_history[0], outputs[0]._keras_history[1]
+    allowed = _AT_THE_END
+    if _is_left_off(layer):
+        layer = layer._inbound_nodes[node].input_tensors[0]._keras_history[0]
+        allowed = (keras.activations.linear,)
+    fits = isinstance(layer, keras.layers.Dense) and layer.activation in allowed
+    if len(outputs) != 1 or not fits:
+        raise InputError(
+            "`generalist` must end in one Dense layer, without activation or with softmax; its rows"
+            f" become the specialist's. Received: a model that ends in {layer.name!r}"
+            f" ({type(layer).__name__})"
+        )
+    return layer
+
+
+def _is_left_off(layer: keras.Layer) -> bool:
+    """Whether it is the softmax of the head, or casts its logits; a specialist does without."""
+    if isinstance(layer, keras.layers.Activation):
+        return layer.activation in _AT_THE_END
+    return isinstance(layer, keras.layers.Softmax)
+
+
+def dustbin_correction(labels: Any, class_ids: Sequence[int], share: float = 0.5) -> float:
+    """What to add to a dustbin's logit after training on a stream with too much of S.
+
+    In the stream the odds of S against the rest are share/(1-share), in the data they are n_S/n_R.
+    The correction is the logarithm of the first over the second, the proportion by which S was
+    oversampled: log( share/(1-share) · n_R/n_S ). Then softmax of the specialist's logits is
+    right for the data's own proportions (Hinton 2015, section 5.4).
+
+    Args:
+        labels: int `(n,)`: the class ids of the training data.
+        class_ids: S.
+        share: Share of the stream that comes from S, > 0 and < 1.
+
+    Raises:
+        InputError: If the data have no example of S, or none of the rest.
+
+    Example:
+        >>> labels = [0] * 10 + [1] * 90
+        >>> round(dustbin_correction(labels, [0]), 4), round(math.log(9), 4)
+        (2.1972, 2.1972)
+    """
+    _checks.check_number("share", share, above=0, at_most=0.999)
+    inside = int(np.isin(labels, class_ids).sum())
+    outside = int(np.size(labels)) - inside
+    if not inside or not outside:
+        raise InputError(
+            f"The training data must hold examples of the specialist's classes and of others."
+            f" Received: {inside} and {outside}"
+        )
+    return math.log(share / (1 - share) * outside / inside)
+
+
+def add_to_dustbin(specialist: keras.Model, value: float) -> None:
+    """Adds `value` to the dustbin's logit, in place: to the last entry of the head's bias.
+
+    Example:
+        >>> generalist = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
+        >>> specialist = build_specialist(generalist, [1, 3])
+        >>> before = specialist(np.zeros((1, 4)))[0, -1]
+        >>> add_to_dustbin(specialist, 2.0)
+        >>> float(specialist(np.zeros((1, 4)))[0, -1] - before)
+        2.0
+    """
+    kernel, bias = specialist.get_layer(HEAD).get_weights()
+    bias[-1] += value
+    specialist.get_layer(HEAD).set_weights([kernel, bias])
+
+
+class BinnedTeacher(Teacher):
+    """The generalist as a specialist sees it: soft targets over the specialist's bins.
+
+    Its logits are z_S and log(sum over the rest of exp z) - correction: exactly the generalist's
+    probabilities of the bins, moved to the proportions of the training stream.
+
+    Args:
+        generalist: Anything `teachers.as_teacher` takes, with logits `(B, N)`.
+        class_ids: S.
+        num_classes: N.
+        correction: Of `dustbin_correction`.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+        >>> BinnedTeacher(model, [0], num_classes=4).predict(np.zeros((1, 2), "float32")).round(2)
+        array([[0. , 1.1]], dtype=float32)
+    """
+
+    def __init__(
+        self, generalist: Any, class_ids: Sequence[int], *, num_classes: int, correction: float = 0
+    ) -> None:
+        self.generalist = as_teacher(generalist)
+        (self.class_ids,) = check_class_sets([class_ids], num_classes)
+        self.rest = np.setdiff1d(np.arange(num_classes), self.class_ids)
+        self.correction = correction
+        self.name = f"{self.generalist.name} in {len(self.class_ids) + 1} bins"
+        self.output_shapes = (None, len(self.class_ids) + 1)
+        self.input_shapes = self.generalist.input_shapes
+
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+        """The binned logits; see `Teacher.outputs`. There are no layers."""
+        if layers:
+            raise self.no_layers(layers)
+        return self.binned(self.generalist.logits(x)), {}
+
+    def binned(self, logits: Any) -> tf.Tensor:
+        """Logits `(B, N)` of the generalist as logits `(B, |S|+1)` of the bins, float32."""
+        logits = tf.cast(logits, tf.float32)
+        rest = tf.reduce_logsumexp(tf.gather(logits, self.rest, axis=-1), axis=-1, keepdims=True)
+        return tf.concat([tf.gather(logits, self.class_ids, axis=-1), rest - self.correction], -1)
+
+    def fingerprint(self) -> str | None:
+        """None: it is made anew for each stream."""
+        return None

@@ -1,0 +1,339 @@
+"""Soft targets stored once: distilling at the price of plain training."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._internal import InputError, _files, bad, check_choice, check_count
+from keras_distill.data._augment import Augmentation
+from keras_distill.records._targets import FORMAT, VERSION, TargetsInfo, TargetsManifest
+from keras_distill.targets import _keys, _read, _verify
+from keras_distill.targets._answers import Answers
+from keras_distill.targets._build import MANIFEST, Builder, Settings, partial_path
+from keras_distill.targets._info import describe
+from keras_distill.targets._progress import reporting
+
+
+class SoftTargetStore:
+    """A folder of soft targets: `manifest.json` and binary records that `tf.data` reads natively.
+
+    Run the teacher once (`build`), then train any number of students, at any temperature, on
+    `batches` or `attach`. No Python runs in the read path. Every example has a key, a hash of its
+    x: another example, another order, fewer or more examples are an error in the first epoch.
+
+    Attributes:
+        path: The folder.
+        manifest: What it says of itself.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> x = np.arange(6, dtype="float32").reshape(6, 1)
+        >>> data = tf.data.Dataset.from_tensor_slices((x, np.arange(6) % 2))
+        >>> path = tempfile.mkdtemp() + "/targets"
+        >>> store = SoftTargetStore.build(lambda x: np.concatenate([x, -x], 1), data, path)
+        >>> for x, y in store.batches(data, batch_size=3, shuffle=False).take(1):
+        ...     print(y.labels.numpy(), y.teacher.numpy().tolist())
+        [0 1 0] [[0.0, -0.0], [1.0, -1.0], [2.0, -2.0]]
+    """
+
+    def __init__(self, path: Path, manifest: TargetsManifest):
+        self.path = path
+        self.manifest = manifest
+        self._augment = (
+            None if manifest.augment is None else Augmentation.from_settings(manifest.augment)
+        )
+        self._sound = False
+
+    @classmethod
+    def build(
+        cls,
+        teacher: Any,
+        dataset: tf.data.Dataset,
+        path: str | os.PathLike,
+        *,
+        top_k: int | None = None,
+        views: int = 1,
+        augment: Augmentation | None = None,
+        batch_size: int = 128,
+        from_probabilities: bool = False,
+        dtype: str = "float16",
+        shard_batches: int | None = None,
+        overwrite: bool = False,
+        reuse: bool = False,
+        progress: bool | Callable[[int, int | None], None] | None = None,
+    ) -> "SoftTargetStore":
+        """Runs the teacher over the data once and keeps what it said.
+
+        The build stands in `<path>.partial` until it is whole. Killed or interrupted, it loses at
+        most the shard it was in: the same call goes on, to the same bytes. Memory does not grow
+        with the data.
+
+        Args:
+            teacher: A Keras model, a list of them, a `Teacher`, a `.keras` or `.tflite` file, a
+                function from a NumPy batch to logits, an array of logits `(n, ..., N)`, or a dict
+                of arrays by output name.
+            dataset: `(x, y)` or `(x, y, sample_weight)`, unbatched, finite, in an order that is the
+                same each time it is read: before any shuffle and any random augmentation.
+            path: The folder to make.
+            top_k: Logits to keep of each row, with four numbers on the rest, by which the record
+                serves every temperature; None: all.
+            views: Augmented views per example; the teacher sees each.
+            augment: What makes the views.
+            batch_size: Examples the teacher sees at once.
+            from_probabilities: Whether the teacher gives probabilities. They are stored as their
+                logarithms, a 0 as that of 2^-126.
+            dtype: "float16", or "float32" for logits beyond 65504.
+            shard_batches: Batches in a file; None: 4,096 examples or 64 MiB, whichever is less.
+            overwrite: Whether a store at `path`, or an unfinished one, may be replaced.
+            reuse: Whether a finished store of this teacher, these data and settings that stands at
+                `path` is returned as it is.
+            progress: None: a bar where stderr is a terminal; True or False; or a function
+                `(done, total)`.
+
+        Returns:
+            The store, opened.
+
+        Raises:
+            InputError: If an argument breaks its rule, something stands at `path`, the data are not
+                as described, or the teacher's answers cannot be stored.
+        """
+        settings = _settings(top_k, dtype, views, augment, batch_size, shard_batches)
+        _keys.x_spec(dataset)
+        path = _target(path, overwrite or reuse)
+        answers = Answers(teacher, from_probabilities)
+        if answers.arrays is not None and augment is not None:
+            raise bad("augment", "be left out for an array, which knows no views", augment)
+        with reporting(progress) as report:
+            Builder(answers, dataset, path, settings, report).run(overwrite=overwrite, reuse=reuse)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "SoftTargetStore":
+        """Opens a store; files that are missing or cut are found at once.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            InputError: If there is no store, it is unfinished, of another version, or damaged.
+        """
+        path = Path(path)
+        if not (path / MANIFEST).exists() and (partial_path(path) / MANIFEST).exists():
+            raise InputError(
+                f"{path} is not finished: {partial_path(path)} holds an interrupted build. The same"
+                " build goes on where it stopped."
+            )
+        manifest = TargetsManifest.parse(_read_manifest(path), source=str(path / MANIFEST))
+        if manifest.examples is None:
+            raise InputError(f"{path} is not finished.")
+        if damage := _verify.wrong_sizes(path, manifest):
+            raise InputError(f"{damage[0]} Build the store again.")
+        return cls(path, manifest)
+
+    def __len__(self) -> int:
+        """The number of examples, n."""
+        return self.manifest.examples
+
+    def batches(
+        self,
+        dataset: tf.data.Dataset,
+        batch_size: int,
+        shuffle: bool | int = True,
+        seed: int = 0,
+        *,
+        first_epoch: int = 0,
+        drop_remainder: bool = False,
+        temperature: float | None = None,
+        augment: Augmentation | None = None,
+    ) -> tf.data.Dataset:
+        """Batches `(x, Targets(labels, teacher, labeled), …)`, ready for `fit`: the fast path.
+
+        Records stay strings through the shuffle and are decoded a batch at a time. Each iteration
+        that is begun over the result is the next epoch; its order is a function of (seed, epoch)
+        alone, that of `data.batches` with the same seed. Beginning one takes some tens of
+        milliseconds: for data of a few batches, `repeat()` and longer epochs save time. Where the
+        store has V views, epoch e has view e mod V.
+
+        Args:
+            dataset: The data the store was built from, unbatched, in the same order. Labels and
+                sample weights may be others.
+            batch_size: Examples in a batch.
+            shuffle: True: shuffled as far as 512 MiB hold the examples; a number: the size of the
+                shuffle buffer; False: in order.
+            seed: Of the order.
+            first_epoch: Number of the first epoch, to go on with a training.
+            drop_remainder: Whether to leave out a last batch that is not full.
+            temperature: The temperature of the loss. Needed only where the store is good for one
+                temperature (an arithmetic mean), and then checked.
+            augment: The augmentation you expect; None: whichever the store has.
+
+        Raises:
+            InputError: If the data do not fit the store, or a file is damaged.
+        """
+        batch_size = check_count("batch_size", batch_size)
+        seed = check_count("seed", seed, at_least=0)
+        first_epoch = check_count("first_epoch", first_epoch, at_least=0)
+        reader = self._reader(dataset, temperature, augment, first_epoch)
+        if shuffle is True:
+            size = _read.buffer_size(dataset.element_spec, len(self))
+        else:
+            size = check_count("shuffle", int(shuffle), at_least=0)
+        return reader.batches(batch_size, size, seed, drop_remainder)
+
+    def attach(
+        self,
+        dataset: tf.data.Dataset,
+        *,
+        temperature: float | None = None,
+        augment: Augmentation | None = None,
+    ) -> tf.data.Dataset:
+        """Elements `(x, Targets(labels, teacher, labeled), …)`, one by one, to shuffle and batch.
+
+        A store of V views gives V·n elements: all of view 0, then all of view 1, and so on.
+        `batches` is faster.
+
+        Args:
+            dataset: As in `batches`.
+            temperature: As in `batches`.
+            augment: As in `batches`.
+
+        Raises:
+            InputError: If the data do not fit the store, or a file is damaged.
+        """
+        return self._reader(dataset, temperature, augment, 0).attach()
+
+    def verify(self, dataset: tf.data.Dataset | None = None, teacher: Any = None) -> dict[str, str]:
+        """Checks every byte; with the data every example; with the teacher its fingerprint.
+
+        With both, the teacher also answers the first batch again.
+
+        Args:
+            dataset: The data the store was built from.
+            teacher: As in `build`.
+
+        Returns:
+            What was checked, and what was found, in words.
+
+        Raises:
+            VerificationError: If something is not as the manifest says; the message says what.
+        """
+        return _verify.verify(self.path, self.manifest, self._augment, dataset, teacher)
+
+    def info(self, examples: int = 512) -> TargetsInfo:
+        """Sizes, and the KL error of keeping k logits against k and T.
+
+        Args:
+            examples: Records to measure the error on, spread evenly over the store.
+        """
+        return describe(self.path, self.manifest, check_count("examples", examples))
+
+    def _reader(
+        self,
+        dataset: tf.data.Dataset,
+        temperature: float | None,
+        augment: Augmentation | None,
+        first_epoch: int,
+    ) -> _read.Reader:
+        self._check_temperature(temperature)
+        self._check_augment(augment)
+        spec = _keys.x_spec(dataset)
+        _read.refuse_targets(dataset)
+        inputs = _keys.describe(spec)
+        if inputs != self.manifest.inputs:
+            raise InputError(
+                "`dataset` must have the x the store was built from,"
+                f" {', '.join(self.manifest.inputs)}. Received: {', '.join(inputs)}. Preprocess"
+                " inside the model, or build the store from the preprocessed data."
+            )
+        known = int(dataset.cardinality())
+        if known >= 0 and known != len(self):
+            raise InputError(
+                f"`dataset` must have the {len(self)} examples the store was built from. Received:"
+                f" {known} examples."
+            )
+        if not self._sound:
+            if damage := _verify.wrong_bytes(self.path, self.manifest):
+                raise InputError(f"{damage[0]} Build the store again.")
+            self._sound = True
+        return _read.Reader(str(self.path), self.manifest, self._augment, dataset, first_epoch)
+
+    def _check_temperature(self, temperature: float | None) -> None:
+        only = self.manifest.teacher.temperature
+        if only is None or temperature == only:
+            return
+        raise bad(
+            "temperature",
+            f"be {only:g}: the store holds an arithmetic mean of probabilities softened there",
+            temperature,
+            "For any temperature, build the store from the geometric mean.",
+        )
+
+    def _check_augment(self, augment: Augmentation | None) -> None:
+        if augment is None or augment == self._augment:
+            return
+        if self._augment is None:
+            raise InputError(
+                "`augment` needs a store with views: the teacher of this store saw the examples as"
+                " they are, so its answers do not fit augmented ones. Build the store with"
+                f" views=V and augment={augment}."
+            )
+        raise InputError(
+            f"`augment` must be the augmentation of the store's views, {self._augment}. Received:"
+            f" {augment}. Leave it out, or build a store with it."
+        )
+
+
+def _settings(
+    top_k: int | None,
+    dtype: str,
+    views: int,
+    augment: Augmentation | None,
+    batch_size: int,
+    shard_batches: int | None,
+) -> Settings:
+    views = check_count("views", views)
+    if augment is not None and not isinstance(augment, Augmentation):
+        raise bad("augment", "be a keras_distill.data.Augmentation", augment)
+    if views > 1 and augment is None:
+        raise bad("views", "be 1 without `augment`: all views would be the same", views)
+    return Settings(
+        top_k=None if top_k is None else check_count("top_k", top_k),
+        dtype=check_choice("dtype", dtype, ("float16", "float32")),
+        views=views,
+        augment=augment,
+        batch_size=check_count("batch_size", batch_size),
+        shard_batches=None
+        if shard_batches is None
+        else check_count("shard_batches", shard_batches),
+    )
+
+
+def _target(path: str | os.PathLike, overwrite: bool) -> Path:
+    """`path`, if a store may be made there: nothing but a store is ever replaced."""
+    path = _files.check_output(path, overwrite=overwrite)
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise bad("path", "be new, or a store", str(path), "What stands there is no store.")
+    return path
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest as JSON, of this version."""
+    try:
+        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is no soft-target store: it has no {MANIFEST}.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path / MANIFEST}: {error}.") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path / MANIFEST} is not the manifest of a soft-target store.")
+    if found.get("version") != VERSION:
+        raise InputError(
+            f"{path} has version {found.get('version')} of the format; this program reads version"
+            f" {VERSION}. Build the store again."
+        )
+    return found

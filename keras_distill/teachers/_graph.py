@@ -1,0 +1,120 @@
+"""The outputs of a Keras model and of any layer in it, nested ones too, from one pass.
+
+Keras can give the output of a top-level layer through a second `keras.Model` on the same graph, but
+not that of a layer inside a nested model, which has a graph of its own. So the graph is walked
+here, as `Functional.call` walks it, and what passes by is noted down. No layer is copied, called
+twice or changed.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_distill._internal import InputError
+from keras_distill.teachers._heads import symbolic_outputs
+
+
+def find_layer(model: keras.Model, name: str, role: str) -> keras.Layer:
+    """The layer of that name, "outer/inner" inside nested models.
+
+    A plain name that no top-level layer has is looked for in nested models too, and must be unique.
+
+    Args:
+        model: A model with a graph.
+        name: The layer's name or path.
+        role: "teacher" or "student", for the error.
+
+    Raises:
+        InputError: If there is no such layer, or more than one.
+    """
+    if symbolic_outputs(model) is None:
+        raise InputError(
+            f"A loss on layer {name!r} needs a built Functional or Sequential {role}. Received:"
+            f" {type(model).__name__} {model.name!r}, which has no graph to read layers from."
+        )
+    paths = _paths(model)
+    found = [layer for path, layer in paths if path == name]
+    found = found or [layer for path, layer in paths if path.rpartition("/")[2] == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        matches = [path for path, _ in paths if path.rpartition("/")[2] == name]
+        raise InputError(
+            f"The {role} has {len(found)} layers named {name!r}. Give one of the paths"
+            f" {', '.join(matches)}."
+        )
+    names = ", ".join(path for path, _ in paths)
+    raise InputError(f"The {role} has no layer {name!r}. Its layers: {names}.")
+
+
+def _paths(model: keras.Model, prefix: str = "") -> list[tuple[str, keras.Layer]]:
+    paths = []
+    for layer in model.layers:
+        paths.append((prefix + layer.name, layer))
+        if symbolic_outputs(layer) is not None:
+            paths += _paths(layer, f"{prefix}{layer.name}/")
+    return paths
+
+
+def layer_shape(layer: keras.Layer) -> tuple:
+    """The shape `(None, ...)` of a layer's output, at its first call."""
+    if isinstance(layer, keras.Model):
+        return tuple(keras.tree.flatten(symbolic_outputs(layer))[0].shape)
+    return tuple(layer.output.shape)
+
+
+def run(
+    model: keras.Model, x: Any, layers: Sequence[keras.Layer], training: bool | None = None
+) -> tuple[Any, list[Any]]:
+    """Calls the model once, noting down the outputs of some layers.
+
+    Must be called inside another Keras layer's call, or with `training` given, so that every layer
+    learns the mode.
+
+    Args:
+        model: A model with a graph.
+        x: Its inputs.
+        layers: Layers in it, at any depth. Of a layer called twice, the first output counts.
+        training: Handed to every layer that takes it.
+
+    Returns:
+        The model's outputs, and one output per layer of `layers`.
+    """
+    seen: dict[int, Any] = {}
+    outputs = _walk(model, x, {id(layer) for layer in layers}, seen, training)
+    return outputs, [seen[id(layer)] for layer in layers]
+
+
+def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: Any) -> Any:
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+
+    def watched(operation: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            # As in Keras: a mode given from outside wins over the one the graph was built with.
+            if training is not None and _takes_training(operation):
+                kwargs["training"] = training
+            if _holds(operation, wanted):
+                result = _walk(operation, args[0], wanted, seen, kwargs.get("training"))
+            else:
+                result = operation(*args, **kwargs)
+            if id(operation) in wanted:
+                seen.setdefault(id(operation), result)
+            return result
+
+        return call
+
+    outputs = graph._run_through_graph(graph._standardize_inputs(x), operation_fn=watched)
+    single = isinstance(outputs, list | tuple) and len(outputs) == 1
+    return outputs[0] if single else outputs
+
+
+def _holds(operation: Any, wanted: set[int]) -> bool:
+    if symbolic_outputs(operation) is None:
+        return False
+    return any(id(layer) in wanted for _, layer in _paths(operation))
+
+
+def _takes_training(operation: Any) -> bool:
+    return "training" in inspect.signature(operation.call).parameters

@@ -1,0 +1,266 @@
+"""Logits of a model that ends in softmax or sigmoid, exactly and without touching the model.
+
+Keras on TensorFlow hangs the input of every softmax and sigmoid on its output tensor, for its own
+cross-entropy. `logits_of` reads it there, so one pass gives the probabilities and the logits they
+were made of, whether the activation is fused into the last Dense or Conv, a layer of its own, or
+inside a nested model. `find_heads` looks at the graph first and says what must be found.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.models.functional import Functional
+
+from keras_distill._internal import InputError
+
+_FUSED = (
+    keras.layers.Activation,
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+# Keras's functions of these names, in keras.activations and keras.ops. Any other is looked at with
+# the first batch.
+_KINDS = {
+    "softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid": "stuck",
+    "sparse_sigmoid": "stuck",
+    "sparsemax": "stuck",
+}
+_VALUES = {
+    "linear",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "glu",
+    "silu",
+    "swish",
+    "hard_silu",
+    "hard_swish",
+    "tanh",
+    "hard_tanh",
+    "tanh_shrink",
+    "hard_shrink",
+    "soft_shrink",
+    "softplus",
+    "sparse_plus",
+    "softsign",
+    "squareplus",
+    "threshold",
+    "mish",
+    "exponential",
+    "log_softmax",
+    "log_sigmoid",
+}
+_PROBABILITIES = ("softmax", "sigmoid", "stuck")
+_OPS = {
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "HardSigmoid": "stuck",
+    "SparseSigmoid": "stuck",
+    "Sparsemax": "stuck",
+}
+_LOGARITHMS = ("Log", "LogSoftmax", "LogSigmoid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What stands at the end of a model.
+
+    Attributes:
+        kind: "linear" (the output is logits), "softmax" or "sigmoid" (taken off), "stuck"
+            (probabilities, changed after their activation), "unknown" (a custom layer or model).
+        layer: Name of the layer that decides it.
+        certain: The output comes straight from that layer, so there is no doubt.
+    """
+
+    kind: str
+    layer: str
+    certain: bool = False
+
+
+def symbolic_outputs(model: Any) -> Any:
+    """The symbolic outputs of a Functional or built Sequential model, as the user structured them.
+
+    Returns:
+        A structure of `KerasTensor`, or None for a model whose call is not the walk of a graph.
+    """
+    if type(model).call is Functional.call:
+        return model.output
+    if type(model).call is keras.Sequential.call:
+        try:
+            return model.outputs[0]
+        except AttributeError:  # not built yet
+            return None
+    return None
+
+
+def find_heads(model: keras.Model) -> Any:
+    """What stands at the end of each output.
+
+    Args:
+        model: Any Keras model.
+
+    Returns:
+        A `Head` in place of every output; one unknown head for a model without a graph.
+
+    Example:
+        >>> softmax = keras.layers.Dense(3, "softmax", name="d")
+        >>> model = keras.Sequential([keras.Input((4,)), softmax])
+        >>> find_heads(model)
+        Head(kind='softmax', layer='d', certain=True)
+    """
+    outputs = symbolic_outputs(model)
+    if outputs is None:
+        return Head("unknown", model.name)
+    return keras.tree.map_structure(_head_of, outputs)
+
+
+def _head_of(tensor: Any) -> Head:
+    operation, node, index = tensor._keras_history
+    name = operation.name
+    if isinstance(operation, keras.Model):
+        inner = symbolic_outputs(operation)
+        return (
+            Head("unknown", name) if inner is None else _head_of(keras.tree.flatten(inner)[index])
+        )
+    kind = _activation_kind(operation, len(tensor.shape))
+    if kind is not None:
+        return Head(kind, name, certain=kind in ("softmax", "sigmoid"))
+    if isinstance(operation, keras.Layer):
+        if isinstance(operation, keras.layers.Lambda) or not _is_builtin(operation):
+            return Head("unknown", name)
+        if operation.weights:
+            return Head("linear", name, certain=_has_no_activation(operation))
+    parents = [_head_of(t) for t in operation._inbound_nodes[node].input_tensors]
+    kinds = {parent.kind for parent in parents}
+    if kinds and kinds <= set(_PROBABILITIES):
+        return Head("stuck", name)
+    return Head("unknown" if "unknown" in kinds else "linear", name)
+
+
+def _activation_kind(operation: Any, rank: int) -> str | None:
+    """The kind that the operation's own activation gives, None where it has none."""
+    if isinstance(operation, keras.layers.InputLayer):
+        return "linear"
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax" if operation.axis in (-1, rank - 1) else "stuck"
+    if isinstance(operation, _FUSED):
+        return _kind_of_function(operation.activation)
+    if isinstance(operation, keras.layers.SimpleRNN):
+        # Its loop lets no logits through.
+        return "stuck" if _kind_of_function(operation.activation) in _PROBABILITIES else None
+    if isinstance(operation, keras.layers.TimeDistributed | keras.layers.SpectralNormalization):
+        return _kind_of_wrapper(operation, rank)
+    if isinstance(operation, keras.Layer):
+        return None
+    name = type(operation).__name__
+    if name in _LOGARITHMS:
+        return "linear"
+    if name == "Softmax" and operation.axis not in (-1, rank - 1):
+        return "stuck"
+    return _OPS.get(name)
+
+
+def _kind_of_function(activation: Any) -> str | None:
+    """The kind that an activation function gives, None where it changes nothing."""
+    if activation is None or activation is keras.activations.linear:
+        return None
+    # A layer may stand here too, and has no such name.
+    name = getattr(activation, "__name__", "") if _is_builtin(activation) else ""
+    return _KINDS.get(name, "linear" if name in _VALUES else "unknown")
+
+
+def _kind_of_wrapper(wrapper: Any, rank: int) -> str:
+    """The kind of the wrapped layer; what is computed step by step loses its logits."""
+    inner = wrapper.layer
+    if isinstance(inner, keras.Model):
+        kind = keras.tree.flatten(find_heads(inner))[0].kind
+    else:
+        kind = _activation_kind(inner, rank)
+    if kind is None:
+        kind = "linear" if inner.weights and _is_builtin(inner) else "unknown"
+    stepwise = isinstance(wrapper, keras.layers.TimeDistributed)
+    return "stuck" if stepwise and kind in _PROBABILITIES else kind
+
+
+def _has_no_activation(layer: keras.Layer) -> bool:
+    return isinstance(layer, _FUSED) and layer.activation is keras.activations.linear
+
+
+def _is_builtin(thing: Any) -> bool:
+    module = thing.__module__ if isinstance(thing.__module__, str) else ""
+    return module.partition(".")[0] == "keras"
+
+
+def stuck(role: str, head: Head) -> InputError:
+    """Returns the error for a head that cannot be undone."""
+    return InputError(
+        f"The {role}'s probabilities cannot be undone to logits at layer {head.layer!r}. Give a"
+        " model that ends in logits, or in softmax or sigmoid as its last operation."
+    )
+
+
+def check_heads(role: str, heads: Any) -> None:
+    """Refuses a head that cannot be undone.
+
+    Raises:
+        InputError: With the name of the layer.
+    """
+    for head in keras.tree.flatten(heads):
+        if head.kind == "stuck":
+            raise stuck(role, head)
+
+
+def logits_of(output: Any, head: Head, role: str = "model") -> Any:
+    """The logits behind an output tensor.
+
+    Args:
+        output: What the model gave, `(..., N)`.
+        head: What `find_heads` says of this output.
+        role: "teacher" or "student", for the error.
+
+    Returns:
+        `(..., N)`: the input of the softmax or sigmoid, or `output` itself.
+
+    Raises:
+        InputError: If the head cannot be undone.
+    """
+    if head.kind == "linear":
+        return output
+    logits = getattr(output, "_keras_logits", None)
+    if logits is None:
+        if head.kind != "unknown":
+            raise stuck(role, head)
+        return output
+    return logits
+
+
+def look_like_probabilities(values: Any) -> bool:
+    """Whether every row of `values` is >= 0 and sums to 1: softmax that no graph shows.
+
+    Args:
+        values: `(..., N)` with N >= 2, else the answer is no.
+    """
+    values = np.asarray(tf.cast(values, tf.float32))
+    if values.ndim < 2 or values.shape[-1] < 2:
+        return False
+    sums = values.sum(axis=-1)
+    return bool((values >= 0).all() and np.allclose(sums, 1.0, atol=1e-2))

@@ -1,0 +1,76 @@
+"""Schedules of the step for alpha, temperatures and loss weights.
+
+Any Keras `LearningRateSchedule` will do as well; these two go both up and down between two values.
+"""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_distill._internal import check_count, check_number
+from keras_distill.losses._base import PACKAGE
+
+
+class _Between(keras.optimizers.schedules.LearningRateSchedule):
+    """From one value to another over some steps, constant before and after."""
+
+    def __init__(self, start: float, end: float, steps: int, *, delay: int = 0) -> None:
+        self.start = check_number("start", start)
+        self.end = check_number("end", end)
+        self.steps = check_count("steps", steps)
+        self.delay = check_count("delay", delay, at_least=0)
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        passed = (tf.cast(step, tf.float32) - self.delay) / self.steps
+        return self.start + (self.end - self.start) * self._share(tf.clip_by_value(passed, 0, 1))
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings."""
+        return {
+            "start": self.start,
+            "end": self.end,
+            "steps": self.steps,
+            "delay": self.delay,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LinearSchedule(_Between):
+    """start + (end - start) · t, with t = (step - delay)/steps held in 0..1.
+
+    Args:
+        start: The value up to step `delay`.
+        end: The value from step `delay + steps` on.
+        steps: Steps from one to the other, >= 1.
+        delay: Steps before it starts.
+
+    Example:
+        >>> schedule = LinearSchedule(0.9, 0.1, steps=100)
+        >>> [round(float(schedule(step)), 2) for step in (0, 50, 100, 500)]
+        [0.9, 0.5, 0.1, 0.1]
+    """
+
+    def _share(self, passed: tf.Tensor) -> tf.Tensor:
+        return passed
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class CosineSchedule(_Between):
+    """start + (end - start) · (1 - cos πt)/2, with t = (step - delay)/steps held in 0..1.
+
+    Args:
+        start: The value up to step `delay`.
+        end: The value from step `delay + steps` on.
+        steps: Steps from one to the other, >= 1.
+        delay: Steps before it starts.
+
+    Example:
+        >>> schedule = CosineSchedule(8.0, 1.0, steps=100, delay=10)
+        >>> [round(float(schedule(step)), 2) for step in (10, 35, 60, 110)]
+        [8.0, 6.97, 4.5, 1.0]
+    """
+
+    def _share(self, passed: tf.Tensor) -> tf.Tensor:
+        return (1.0 - tf.cos(math.pi * passed)) / 2.0

@@ -1,0 +1,132 @@
+"""Sample weights, masks and missing labels: how they meet the values they weigh."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._internal import InputError
+
+
+def is_sparse(labels: Any, outputs: Any) -> bool:
+    """Whether labels are class ids: the outputs' shape without the class axis, or 1 in its place.
+
+    Args:
+        labels: Anything with a shape.
+        outputs: Anything with a shape; its class axis has 2 or more classes.
+
+    Example:
+        >>> import numpy as np
+        >>> is_sparse(np.zeros((8, 1)), np.zeros((8, 10))), is_sparse(np.zeros(8), np.zeros((8, 1)))
+        (True, False)
+    """
+    shape, rank = labels.shape, len(outputs.shape)
+    if rank < 2 or outputs.shape[-1] is None or outputs.shape[-1] < 2:
+        return False
+    return len(shape) == rank - 1 or (len(shape) == rank and shape[-1] == 1)
+
+
+def positions(outputs: Any) -> int:
+    """The rank of a Keras loss of these outputs before it is reduced."""
+    return max(len(outputs.shape) - 1, 1)
+
+
+def has_label(labels: Any, outputs: Any, labeled: Any = None, *, minus_one: bool = True) -> Any:
+    """Which positions have a label.
+
+    Args:
+        labels: The labels of one output. The class id -1, of a signed integer dtype, means that the
+            position has none.
+        outputs: The student's output.
+        labeled: bool `(B,)`, or None.
+        minus_one: Whether the class id -1 says so at all.
+
+    Returns:
+        bool, of the rank of `positions`; None where every position has a label.
+    """
+    rank = positions(outputs)
+    mask = None
+    dtype = tf.as_dtype(labels.dtype)
+    signed = dtype.is_integer and not dtype.is_unsigned
+    if minus_one and signed and is_sparse(labels, outputs):
+        mask = align(tf.not_equal(labels, tf.cast(-1, labels.dtype)), rank)
+    if labeled is None:
+        return mask
+    labeled = align(tf.cast(labeled, tf.bool), rank)
+    return labeled if mask is None else tf.logical_and(mask, labeled)
+
+
+def align(weights: Any, rank: int) -> Any:
+    """Weights with axes of 1 behind (or one less) to that rank, so that they broadcast."""
+    if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
+        return tf.squeeze(weights, -1)
+    while len(weights.shape) < rank:
+        weights = tf.expand_dims(weights, -1)
+    return weights
+
+
+def without_missing(labels: Any, mask: Any) -> Any:
+    """Labels with 0 where the mask is false, so that no loss sees -1 or NaN."""
+    if mask is None:
+        return labels
+    labels = tf.convert_to_tensor(labels)
+    return tf.where(align(mask, len(labels.shape)), labels, tf.zeros((), labels.dtype))
+
+
+def weigh(mask: Any, sample_weight: Any, rank: int) -> Any:
+    """The product of a mask and sample weights, aligned to `rank`; None without both."""
+    weights = None if mask is None else align(tf.cast(mask, tf.float32), rank)
+    if sample_weight is None:
+        return weights
+    sample_weight = align(tf.cast(sample_weight, tf.float32), rank)
+    return sample_weight if weights is None else sample_weight * weights
+
+
+def mask_weights(mask: Any, dtype: tf.DType) -> tf.Tensor:
+    """A mask as weights: positions/valid where true, 0 where false, as Keras scales masks.
+
+    Example:
+        >>> mask_weights([True, False, True, False], tf.float32).numpy().tolist()
+        [2.0, 0.0, 2.0, 0.0]
+    """
+    weights = tf.cast(mask, dtype)
+    count = tf.cast(tf.size(weights), dtype)
+    return weights * tf.math.divide_no_nan(count, tf.reduce_sum(weights))
+
+
+def reduce_values(
+    values: Any, sample_weight: Any = None, mask: Any = None, name: str = "The loss"
+) -> tf.Tensor:
+    """Σ w·L / number of positions, as Keras reduces a loss.
+
+    Args:
+        values: `(B, ...)`, one value per position.
+        sample_weight: Weights of the leading axes, or None.
+        mask: bool of the leading axes, or None: the mean is then over the valid positions. A mask
+            of more axes than the values is left out: the loss has pooled over them.
+        name: The loss, for the error.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        InputError: If there are weights for axes that the values do not have.
+    """
+    rank = len(values.shape)
+    if mask is not None and len(mask.shape) <= rank:
+        values *= align(mask_weights(mask, values.dtype), rank)
+    if sample_weight is not None:
+        aligned = align(tf.cast(sample_weight, values.dtype), rank)
+        if len(aligned.shape) > rank or not _broadcasts(aligned.shape, values.shape):
+            raise InputError(
+                f"`sample_weight` (class weights are one) must fit {name}, which has values of"
+                f" shape {tuple(values.shape)}. Received: weights of shape"
+                f" {tuple(sample_weight.shape)}."
+            )
+        values *= aligned
+    return tf.reduce_mean(values)
+
+
+def _broadcasts(weights: Any, values: Any) -> bool:
+    """Whether weights of a rank broadcast to values of that rank, as far as is known."""
+    pairs = zip(tuple(weights), tuple(values), strict=True)
+    return all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)

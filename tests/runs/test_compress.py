@@ -1,0 +1,232 @@
+"""Runs with a `[compress]` table: what they make, show, and survive."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from html import unescape
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill import compress as compress_package
+from keras_distill import data, models, report
+from keras_distill._internal import InputError, VerificationError
+from keras_distill._internal._progress import Reporter
+from keras_distill.cli import main
+from keras_distill.compress import FakeQuantModel
+from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.records._recipe import Recipe
+from keras_distill.records._run import RunRecord
+from keras_distill.report import _compression, _summary
+from keras_distill.runs import _recipes
+from keras_distill.runs._run import run
+
+STEPS = ["prune:0.8", "cluster:16", "quantize"]
+SMALL = {
+    "name": "small",
+    "data.source": "digits",
+    "data.labels": 100,
+    "teacher.model": "mlp:64",
+    "student.model": "mlp:32",
+    "training.epochs": 20,
+    "training.batch_size": 64,
+    "training.learning_rate": 3e-3,
+    "seeds": 1,
+    "export.quantizations": ["float32", "int8"],
+    "compress.steps": STEPS,
+    "compress.epochs": 20,
+    "compress.learning_rate": 5e-3,
+    "benchmark.runs": 2,
+}
+QUICK = {
+    **SMALL,
+    "teacher.model": "mlp:8",
+    "training.epochs": 1,
+    "export.quantizations": ["float32"],
+    "compress.steps": ["prune:0.5"],
+    "compress.epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "small"
+    return out, run(_recipes.from_scratch(SMALL), out)
+
+
+def test_the_compressed_student_stands_in_a_folder_of_its_own(finished):
+    out, record = finished
+    assert {path.name for path in (out / "compressed").iterdir()} == {
+        *("student.keras", "student-int8.tflite", "student-int8.tflite.json"),
+        *("fake_quant", "compress.json"),
+    }
+    assert RunRecord.load(out / "record.json") == record
+    assert Recipe.load(out / "recipe.toml").compress == record.recipe.compress
+    assert FakeQuantModel.load(out / "compressed" / "fake_quant").scheme == "PCQAT"
+    plain, small = (models.load(out / folder / "student.keras") for folder in ("", "compressed"))
+    assert [w.shape for w in plain.weights] == [w.shape for w in small.weights]
+    assert (plain.get_weights()[0] == 0).mean() < 0.1 < (small.get_weights()[0] == 0).mean()
+
+
+def test_zeros_and_values_are_in_the_file(finished):
+    _, record = finished
+    kernels = record.compress.record.kernels
+    assert [kernel.shape for kernel in kernels] == [(32, 64), (10, 32)]
+    assert all(kernel.sparsity >= 0.79 for kernel in kernels)
+    assert all(kernel.values <= 16 for kernel in kernels)
+
+
+def test_it_was_trained_on_the_soft_targets_of_the_run(finished):
+    _, record = finished
+    done = record.compress.record
+    assert (done.alpha, done.temperature) == (0.9, 4.0)
+    assert [len(step.logs["soft_loss"]) for step in done.steps] == [20, 20, 20]
+    # 100 labels, and the soft targets of 1,167 images: labels alone do not get there.
+    assert done.steps[-1].logs["val_accuracy"][-1] > 0.85
+
+
+def test_its_file_is_judged_beside_the_others(finished):
+    out, record = finished
+    names = [entry.name for entry in record.benchmark.entries][1:]
+    files = ("float32.tflite", "int8.tflite")
+    assert names == [*(f"student-{file}" for file in files), "compressed/student-int8.tflite"]
+    entry = record.benchmark.entry("compressed/student-int8.tflite")
+    x, y = next(iter(data.load("digits").test.batch(500)))
+    logits = LiteRTModel(out / "compressed" / "student-int8.tflite").predict(x.numpy())
+    assert np.mean(logits.argmax(1) == y) == pytest.approx(entry.quality.accuracy)
+    assert entry.file == "compressed/student-int8.tflite"
+    assert entry.size.bytes == (out / entry.file).stat().st_size
+    assert entry.size.gzip_bytes < record.benchmark.entry("student-int8.tflite").size.gzip_bytes
+
+
+def test_the_page_shows_every_step(finished):
+    out, record = finished
+    page = unescape((out / "report.html").read_text())
+    rows = _compression.table(record)
+    assert [row[0] for row in rows] == [
+        *("distilled student", "prune:0.8", "cluster:16", "quantize (PCQAT)", "file int8"),
+    ]
+    assert all(before[3] == after[2] for before, after in itertools.pairwise(rows[:-1]))
+    # Quantizing is seen in the file: fewer values than the float kernels, still the zeros.
+    assert rows[-2][4:6] == ("", "") and int(rows[-1][5]) <= 16 and float(rows[-1][4][:-2]) >= 79
+    assert len({len(row) for row in rows} | {len(_compression.HEADER)}) == 1
+    for row in rows:
+        for cell in row:
+            assert f"<td>{cell}</td>" in page
+    assert _compression.note(record) in page
+    assert "file compressed int8" in page
+    assert "compressed/student-int8.tflite" in page
+    assert [s for s in _summary.sentences(record) if s.startswith("Compressed by prune:0.8, ")]
+
+
+def _start(recipe, out):
+    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--out", str(out)]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def test_a_run_killed_while_it_compresses_goes_on_to_the_same_file(finished, tmp_path):
+    _, expected = finished
+    recipe = _recipes.from_scratch(SMALL).save(tmp_path / "small.toml")
+    out, work = tmp_path / "small", tmp_path / "small.unfinished" / "work"
+    process = _start(recipe, out)
+    try:
+        deadline = time.monotonic() + 600
+        while not list(work.glob("compressed-*.unfinished/1-cluster.npz")):
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    pruned = next(work.glob("compressed-*.unfinished/0-prune.json")).read_bytes()
+    assert not out.exists()
+    assert _start(recipe, out).wait(timeout=600) == 0
+    done, wanted = RunRecord.load(out / "record.json").compress.record, expected.compress.record
+    assert done.steps[0].model_dump_json(indent=2).encode() + b"\n" == pruned
+    assert [step.logs for step in done.steps] == [step.logs for step in wanted.steps]
+    assert done.export.sha256 == wanted.export.sha256
+
+
+class _StopAtTheBenchmark(Reporter):
+    def stage(self, name, detail=""):
+        if name == "benchmark":
+            raise KeyboardInterrupt
+
+
+def test_another_compression_keeps_the_training_done(tmp_path):
+    out, work = tmp_path / "small", tmp_path / "small.unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        run(_recipes.from_scratch(QUICK), out, reporter=_StopAtTheBenchmark())
+    trained = (work / "work" / "distilled-0.npz").stat().st_mtime_ns
+    first = (work / "compressed" / "compress.json").read_bytes()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(_recipes.from_scratch(QUICK), out, reporter=_StopAtTheBenchmark())
+    assert (work / "compressed" / "compress.json").read_bytes() == first, "it was done again"
+    changed = {**QUICK, "compress.steps": ["cluster:4"]}
+    with pytest.raises(KeyboardInterrupt):
+        run(_recipes.from_scratch(changed), out, reporter=_StopAtTheBenchmark())
+    assert (work / "compressed" / "compress.json").read_bytes() != first
+    assert (work / "work" / "distilled-0.npz").stat().st_mtime_ns == trained
+
+    none = {key: value for key, value in QUICK.items() if not key.startswith("compress")}
+    record = run(_recipes.from_scratch(none), out)
+    assert record.compress is None
+    assert not (out / "compressed").exists()
+    assert _compression.table(record) == [] and _compression.note(record) == ""
+    assert "Compression" not in (out / "report.html").read_text()
+
+
+def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
+    tmp_path, monkeypatch, capsys
+):
+    def fail(*args, **settings):
+        raise VerificationError("the file is too far from the model")
+
+    monkeypatch.setattr(compress_package, "compress", fail)
+    recipe = _recipes.from_scratch(QUICK).save(tmp_path / "small.toml")
+    assert main(["run", str(recipe), "--out", str(tmp_path / "small")]) == 1
+    record = RunRecord.load(tmp_path / "small" / "record.json")
+    assert record.compress.record is None
+    assert _summary.missing(record) == {"compressed": "the file is too far from the model"}
+    assert "compressed is not there: the file is too far" in " ".join(_summary.sentences(record))
+    assert "the file is too far from the model" in report.render(record)
+    assert (tmp_path / "small" / "student-float32.tflite").is_file()
+    assert not (tmp_path / "small" / "compressed").exists()
+    assert "is not there" in capsys.readouterr().out
+
+
+def test_smoke_shortens_every_step(tmp_path):
+    record = run(_recipes.from_scratch(SMALL), tmp_path / "smoke", scale="smoke")
+    assert [step.epochs for step in record.compress.record.steps] == [1, 1, 1]
+    assert record.data.train == 128
+
+
+def _recurrent():
+    layers = keras.layers
+    net = [layers.Reshape((8, 8)), layers.GRU(4, name="gru"), layers.Dense(10)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *net])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"compress.skip": ["nowhere"]}, r"`skip` must name layers with a kernel \(hidden1, log"),
+        ({"student.model": "gru.keras", "compress.steps": ["quantize"]}, "'gru'.*GRU layer cannot"),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused_before_any_training(
+    tmp_path, tmp_path_factory, monkeypatch, change, message
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("students"))
+    _recurrent().save("gru.keras")
+    with pytest.raises(InputError, match=message):
+        run(_recipes.from_scratch({**QUICK, **change}), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

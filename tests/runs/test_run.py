@@ -1,0 +1,264 @@
+"""Whole runs: every built-in recipe in two steps, and one killed in the middle."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill import models
+from keras_distill._internal import InputError
+from keras_distill._internal._progress import Reporter
+from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.records._run import RunRecord
+from keras_distill.runs import _recipes
+from keras_distill.runs._run import run
+
+SMALL = {
+    "name": "small",
+    "data.source": "digits",
+    "data.labels": 100,
+    "teacher.model": "mlp:32?dropout=0.2",
+    "student.model": "mlp:8?dropout=0.1",
+    "training.epochs": 12,
+    "training.batch_size": 128,
+    "seeds": 2,
+    "export.quantizations": ["int8"],
+    "benchmark.runs": 2,
+}
+
+
+def _without_data(name):
+    source = _recipes.load(name).data.source
+    if source == "mnist1d" and importlib.util.find_spec("mnist1d") is None:
+        return "the mnist1d extra is not installed"
+    return None
+
+
+@pytest.mark.parametrize("name", _recipes.builtin())
+def test_every_builtin_recipe_in_two_steps(name, tmp_path, request):
+    overrides = {}
+    if _recipes.load(name).data.source.startswith("tfds:"):
+        overrides["data.data_dir"] = str(request.getfixturevalue("tfds_dir"))
+    if reason := _without_data(name):
+        pytest.skip(reason)
+    record = run(_recipes.load(name, overrides), tmp_path / name, scale="smoke")
+    assert record.scale == "smoke"
+    assert {variant.steps for variant in record.variants} == {2}
+    made = {path.name for path in (tmp_path / name).iterdir()}
+    files = {f"student-{q}.tflite" for q in record.exports.exports}
+    assert {"recipe.toml", "teacher.keras", "student.keras", "record.json", "report.html"} < made
+    assert files < made
+    assert not (tmp_path / f"{name}.unfinished").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "small"
+    return out, run(_recipes.from_scratch(SMALL), out)
+
+
+def test_the_record_on_disk_is_the_one_returned(finished):
+    out, record = finished
+    assert RunRecord.load(out / "record.json") == record
+    measured = [entry for entry in record.benchmark.entries if entry.file]
+    assert measured
+    for entry in measured:
+        assert (out / entry.file).stat().st_size == entry.size.bytes
+    assert str(out.parent) not in (out / "record.json").read_text()
+
+
+def test_distilled_and_alone_start_alike_and_take_as_many_steps(finished):
+    _, record = finished
+    assert [variant.name for variant in record.variants] == [
+        "alone",
+        "alone_all_labels",
+        "distilled",
+    ]
+    assert {variant.steps for variant in record.variants} == {12 * 10}
+    assert [variant.labels for variant in record.variants] == [100, 1167, 100]
+
+
+def test_the_gain_is_the_paired_difference(finished):
+    _, record = finished
+    pairs = zip(record.variant("distilled").seeds, record.variant("alone").seeds, strict=True)
+    differences = [d.test_accuracy - a.test_accuracy for d, a in pairs]
+    assert record.gain.value == pytest.approx(np.mean(differences))
+    assert record.gain.n == 2
+
+
+def test_the_exported_student_is_the_best_on_validation(finished):
+    out, record = finished
+    seeds = record.variant("distilled").seeds
+    best = max(seeds, key=lambda seed: seed.validation_accuracy)
+    assert record.chosen_seed == best.seed
+    student = models.load(out / "student.keras")
+    assert student.count_params() == record.variant("distilled").parameters
+
+
+def test_file_and_student_agree_with_the_record(finished):
+    out, record = finished
+    from keras_distill import data
+
+    x, y = next(iter(data.load("digits").test.batch(500)))
+    student = models.load(out / "student.keras")
+    accuracy = np.mean(student.predict(x, verbose=0).argmax(1) == y)
+    chosen = next(s for s in record.variant("distilled").seeds if s.seed == record.chosen_seed)
+    assert accuracy == pytest.approx(chosen.test_accuracy)
+    logits = LiteRTModel(out / "student-int8.tflite").predict(x.numpy())
+    entry = record.benchmark.entry("student-int8.tflite")
+    assert np.mean(logits.argmax(1) == y) == pytest.approx(entry.quality.accuracy)
+
+
+def test_a_finished_run_is_not_replaced_unasked(finished):
+    out, _ = finished
+    before = (out / "record.json").read_bytes()
+    with pytest.raises(InputError, match="exists"):
+        run(_recipes.from_scratch(SMALL), out)
+    assert (out / "record.json").read_bytes() == before
+
+
+def test_a_teacher_from_a_file(finished, tmp_path):
+    out, record = finished
+    for file in ("teacher.keras", "student-int8.tflite"):
+        recipe = _recipes.from_scratch(
+            {**SMALL, "teacher.model": str(out / file), "training.epochs": 1, "seeds": 1}
+        )
+        again = run(recipe, tmp_path / file.replace(".", "-"))
+        assert again.teacher.curve is None
+        assert again.gain.low is None
+        if file == "teacher.keras":
+            assert again.teacher.test_accuracy == record.teacher.test_accuracy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher.model": "/nowhere/teacher.keras"}, r"no file /nowhere/teacher\.keras"),
+        ({"data.labels": 5}, "count"),
+        ({"data.labels": 99999}, "at most the 1167 training examples"),
+        ({"student.model": "mlp:0"}, "mlp"),
+        ({"student.model": "convnet"}, "no model 'convnet'"),
+        ({"data.source": "didgits"}, "no source 'didgits'"),
+        ({"teacher.model": "mlp:0"}, "`teacher` must name the units"),
+        ({"data.source": "npz:flat.npz", "teacher.model": "resnet:8"}, "resnet takes images"),
+    ],
+)
+def test_bad_recipes_are_refused_before_any_training(
+    tmp_path, tmp_path_factory, monkeypatch, change, message
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("data"))
+    y = np.arange(200) % 10
+    np.savez("flat.npz", x_train=np.ones((200, 5), np.float32), y_train=y)
+    recipe = _recipes.from_scratch({**SMALL, "name": "bad", **change})
+    with pytest.raises(InputError, match=message):
+        run(recipe, tmp_path / "runs" / "bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path):
+    net = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
+    net.save(tmp_path / "seven.keras")
+    seven = str(tmp_path / "seven.keras")
+    with pytest.raises(InputError, match="one row of 10 logits"):
+        run(_recipes.from_scratch({**SMALL, "teacher.model": seven}), tmp_path / "out")
+    with pytest.raises(InputError, match=r"must take \(8, 8, 1\) and give 10 logits"):
+        run(_recipes.from_scratch({**SMALL, "student.model": seven}), tmp_path / "out")
+
+
+def test_a_teacher_of_another_input_is_refused_with_the_reason(tmp_path):
+    net = keras.Sequential([keras.Input((9, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    net.save(tmp_path / "tall.keras")
+    recipe = _recipes.from_scratch({**SMALL, "teacher.model": str(tmp_path / "tall.keras")})
+    with pytest.raises(InputError, match=r"cannot take the data.*\(.*Error: .*\)\.$"):
+        run(recipe, tmp_path / "out")
+
+
+def test_a_student_that_ends_in_softmax_is_trained_as_one_that_ends_in_logits(tmp_path):
+    logits = models.build("mlp:8", input_shape=(8, 8, 1), num_classes=10, seed=0)
+    logits.save(tmp_path / "logits.keras")
+    softmax = keras.Model(logits.input, keras.layers.Softmax()(logits.output))
+    softmax.save(tmp_path / "softmax.keras")
+    curves = {}
+    for kind in ("logits", "softmax"):
+        file = str(tmp_path / f"{kind}.keras")
+        recipe = _recipes.from_scratch(
+            {**SMALL, "student.model": file, "training.epochs": 2, "seeds": 1}
+        )
+        record = run(recipe, tmp_path / kind)
+        curves[kind] = [variant.seeds[0].curve.loss for variant in record.variants]
+    np.testing.assert_allclose(curves["softmax"], curves["logits"], rtol=1e-4)
+
+
+def test_unfinished_work_of_another_recipe_is_kept(tmp_path):
+    class Stop(Reporter):
+        def stage(self, name, detail=""):
+            if name == "teacher":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(_recipes.from_scratch({**SMALL, "seeds": 3}), tmp_path / "small", reporter=Stop())
+    with pytest.raises(InputError, match="unfinished run of another recipe"):
+        run(_recipes.from_scratch(SMALL), tmp_path / "small")
+    assert (tmp_path / "small.unfinished" / "recipe.toml").exists()
+
+
+def test_unfinished_work_of_another_teacher_file_is_kept(finished, tmp_path):
+    class Stop(Reporter):
+        def stage(self, name, detail=""):
+            if name == "student":
+                raise KeyboardInterrupt
+
+    out, _ = finished
+    teacher = tmp_path / "teacher.keras"
+    recipe = _recipes.from_scratch({**SMALL, "teacher.model": str(teacher)})
+    shutil.copyfile(out / "teacher.keras", teacher)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "small", reporter=Stop())
+    shutil.copyfile(out / "student.keras", teacher)
+    with pytest.raises(InputError, match="of another recipe, or of other model files"):
+        run(recipe, tmp_path / "small")
+
+
+def _start(out, recipe):
+    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--out", str(out)]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail(f"the run ended ({process.poll()}) or hung before it could be killed")
+
+
+def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
+    _, expected = finished
+    recipe = _recipes.from_scratch(SMALL).save(tmp_path / "small.toml")
+    out, work = tmp_path / "small", tmp_path / "small.unfinished" / "work"
+    for name in ("teacher.npz", "distilled-0.npz"):
+        process = _start(out, recipe)
+        _wait_for((work / name).exists, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not out.exists()
+    assert _start(out, recipe).wait(timeout=300) == 0
+    record = RunRecord.load(out / "record.json")
+    assert record.teacher.fingerprint == expected.teacher.fingerprint
+    for mine, other in zip(record.variants, expected.variants, strict=True):
+        assert [s.test_accuracy for s in mine.seeds] == [s.test_accuracy for s in other.seeds]
+        assert [s.curve for s in mine.seeds] == [s.curve for s in other.seeds]
+    ours = record.exports.exports["int8"].sha256
+    assert ours == expected.exports.exports["int8"].sha256
+    assert json.loads((out / "record.json").read_text())["seconds"] > 0
