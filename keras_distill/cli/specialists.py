@@ -157,7 +157,7 @@ def distill(
     from keras_distill.records._specialists_study import BackPart, NetResult, NetTraining
     from keras_distill.runs._specialist_nets import net_job
     from keras_distill.specialists import _judging
-    from keras_distill.specialists._ensemble import GENERALIZT, MANIFEST
+    from keras_distill.specialists._ensemble import GENERALIST, MANIFEST
 
     _files.check_output(out, overwrite=overwrite)
     if out.suffix != ".keras":
@@ -176,7 +176,7 @@ def distill(
     result = net_job(
         source=recipe.source,
         data_dir=recipe.data_dir,
-        start=student or str(folder / GENERALIZT),
+        start=student or str(folder / GENERALIST),
         net=net.model_dump(mode="json"),
         seed=seed,
         out=str(out),

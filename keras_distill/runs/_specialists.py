@@ -19,7 +19,7 @@ from keras_distill.records._specialists_study import SpecialistsStudy, StudyReco
 from keras_distill.runs._specialist_nets import splits_of
 from keras_distill.runs._specialist_tables import Tables
 from keras_distill.specialists import ClassSets, confusable_sets, random_sets
-from keras_distill.specialists._ensemble import GENERALIZT, MANIFEST, write_manifest
+from keras_distill.specialists._ensemble import GENERALIST, MANIFEST, write_manifest
 from keras_distill.specialists._evaluation import softmax
 from keras_distill.specialists._training import jobs_for, logits_on
 from keras_distill.teachers import as_teacher
@@ -219,7 +219,7 @@ class SpecialistsRun:
         corrections = [record.result["correction"] for record in records]
         with _files.atomic_path(self.ensemble(seed), overwrite=True) as folder:
             folder.mkdir()
-            shutil.copyfile(self.generalist, folder / GENERALIZT)
+            shutil.copyfile(self.generalist, folder / GENERALIST)
             files = [folder / f"specialist-{m:02d}.keras" for m in range(len(sets))]
             for record, file in zip(records, files, strict=True):
                 shutil.copyfile(self.models / f"{record.name}.keras", file)

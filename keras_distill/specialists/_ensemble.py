@@ -19,7 +19,7 @@ from keras_distill.specialists._inference import active_by_top, check_tol, combi
 from keras_distill.teachers import KerasTeacher, Teacher, as_teacher
 
 MANIFEST = "ensemble.json"
-GENERALIZT = "generalist.keras"
+GENERALIST = "generalist.keras"
 
 
 class SpecialistEnsemble(Teacher):
@@ -157,7 +157,7 @@ class SpecialistEnsemble(Teacher):
         nets = [_keras_model(part) for part in [self.generalist, *self.specialists]]
         with _files.atomic_path(path, overwrite=overwrite) as folder:
             folder.mkdir()
-            files = [folder / GENERALIZT]
+            files = [folder / GENERALIST]
             files += [folder / f"specialist-{m:02d}.keras" for m in range(len(nets) - 1)]
             for net, file in zip(nets, files, strict=True):
                 net.save(file)
@@ -183,14 +183,14 @@ class SpecialistEnsemble(Teacher):
             raise InputError(f"{path} holds no specialists: it has no {MANIFEST}.")
         manifest = EnsembleManifest.load(path / MANIFEST)
         sums = {
-            GENERALIZT: manifest.generalist_sha256,
+            GENERALIST: manifest.generalist_sha256,
             **{p.file: p.sha256 for p in manifest.parts},
         }
         for name, wanted in sums.items():
             if not (path / name).is_file() or _files.sha256(path / name) != wanted:
                 raise InputError(f"{path / name} is missing or was changed. Train again.")
         return cls(
-            models.load(path / GENERALIZT, imports=imports),
+            models.load(path / GENERALIST, imports=imports),
             [models.load(path / part.file, imports=imports) for part in manifest.parts],
             ClassSets(tuple(part.class_ids for part in manifest.parts), manifest.num_classes),
             top=manifest.top,
@@ -246,7 +246,7 @@ def write_manifest(
     manifest = EnsembleManifest(
         num_classes=class_sets.num_classes,
         top=top,
-        generalist_sha256=_files.sha256(folder / GENERALIZT),
+        generalist_sha256=_files.sha256(folder / GENERALIST),
         parts=tuple(parts),
     )
     return manifest.save(folder / MANIFEST, overwrite=True)

@@ -13,7 +13,7 @@ from keras_distill._internal import InputError, bad, check_choice
 from keras_distill.data import Splits
 from keras_distill.data._streams import labels_of
 from keras_distill.records._specialists import SpecialistsRecipe, SpecialistsReport
-from keras_distill.specialists._ensemble import GENERALIZT, SpecialistEnsemble
+from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
 from keras_distill.specialists._evaluation import Answers, class_rows, coverage_rows, judge
 from keras_distill.specialists._training import logits_on
 from keras_distill.teachers import as_teacher
@@ -83,7 +83,7 @@ def report_on(
         raise bad("folders", "be different trainings", [str(folder) for folder in folders])
     splits = data.load(recipe.source, data_dir=recipe.data_dir)
     shape, classes = splits.input_shape, splits.num_classes
-    models.check_fits(first.generalist.model, Path(folders[0]) / GENERALIZT, shape, classes)
+    models.check_fits(first.generalist.model, Path(folders[0]) / GENERALIST, shape, classes)
     judged = [
         (
             Path(net),

@@ -23,7 +23,7 @@ from keras_distill.records._specialists import (
     SpecialistTraining,
 )
 from keras_distill.specialists._clustering import ClassSets, confusable_sets
-from keras_distill.specialists._ensemble import GENERALIZT, SpecialistEnsemble, write_manifest
+from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble, write_manifest
 from keras_distill.specialists._model import (
     BinnedTeacher,
     add_to_dustbin,
@@ -267,7 +267,7 @@ def train(
     corrections = [record.result["correction"] for record in records]
     with _files.atomic_path(out, overwrite=overwrite) as folder:
         folder.mkdir()
-        shutil.copyfile(recipe.generalist, folder / GENERALIZT)
+        shutil.copyfile(recipe.generalist, folder / GENERALIST)
         files = [folder / f"{job.name}.keras" for job in jobs]
         for file in files:
             shutil.copyfile(parts / file.name, file)
