@@ -1,4 +1,4 @@
-"""`keras-distill`: hands over to the verbs. Verbs import the heavy packages only when they run."""
+"""`keras-distill`: the app of all verbs. A verb imports heavy packages only when it runs."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ from keras_distill.cli import (
 from keras_distill.cli._verb import execute
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(shown: bool) -> None:
+    if shown:
         print(f"keras-distill {keras_distill.__version__}")
         raise typer.Exit
 
@@ -51,5 +51,5 @@ def _build() -> typer.Typer:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `keras-distill` with `argv` (None: the process's own); returns the exit code."""
+    """Runs `keras-distill` with `argv`, by default `sys.argv[1:]`; returns the exit code."""
     return execute(_build(), argv, "keras-distill")

@@ -1,4 +1,4 @@
-"""From a typer command to a `main(argv) -> int` that never gives a traceback for bad input."""
+"""Turns a typer command into a `main(argv) -> int` that reports bad input on one line."""
 
 import functools
 import os
@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import typer
 from typer.exceptions import TyperException
@@ -16,7 +17,9 @@ from keras_distill._internal import InputError, MissingExtraError, VerificationE
 
 DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PACKAGE = Path(__file__).parents[1]
-_INTERRUPTED = "interrupted; long work goes on where it stopped when the command is given again."
+P = ParamSpec("P")
+R = TypeVar("R")
+_INTERRUPTED = "interrupted. Run the same command again to resume."
 
 
 def _line(error: BaseException) -> str:
@@ -29,20 +32,20 @@ def _fail(message: str, code: int) -> int:
 
 
 def _show_warning(message: Warning | str, category: type, filename: str, *rest: object) -> None:
-    """Our own warnings on one line; those of other packages are not the user's business."""
+    """Prints our own warnings on one line and drops those of other packages."""
     if _PACKAGE in Path(filename).parents:
         print(f"keras-distill: warning: {message}", file=sys.stderr)
 
 
-def uses_tensorflow(command: Callable) -> Callable:
-    """A command that imports TensorFlow first, without the start-up lines it writes on stderr.
+def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
+    """Makes a command import TensorFlow first, without TensorFlow's start-up messages on stderr.
 
-    TensorFlow's C++ code writes them past every log setting, so the file descriptor is turned away
-    for the time of the import; if the import fails, what was written is shown.
+    TensorFlow's C++ code ignores every log setting while it loads, so file descriptor 2 points to a
+    temporary file during the import. If the import fails, the messages are shown.
     """
 
     @functools.wraps(command)
-    def quiet(*args: object, **kwargs: object) -> object:
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
         sys.stderr.flush()
         stderr = os.dup(2)
         with tempfile.TemporaryFile() as log:
@@ -64,16 +67,16 @@ def uses_tensorflow(command: Callable) -> Callable:
 
 
 def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
-    """Runs a typer app; every end it can have becomes an exit code.
+    """Runs a typer app and turns every outcome into an exit code.
 
     Args:
         app: The app.
-        argv: Its arguments; None takes `sys.argv[1:]`.
-        prog: The name that help and usage show.
+        argv: Its arguments. None means `sys.argv[1:]`.
+        prog: The program name shown in help and usage.
 
     Returns:
-        0 done, 1 a verification failed, 2 bad input (one line on stderr), 130 interrupted. With
-        KERAS_DISTILL_TRACEBACK=1 an unexpected error shows its traceback.
+        0 on success, 1 if a verification fails, 2 on bad input (one line on stderr), 130 if
+        interrupted. With KERAS_DISTILL_TRACEBACK=1 an unexpected error prints its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow at import
     try:
@@ -102,15 +105,15 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
     except Exception as error:
         if os.environ.get("KERAS_DISTILL_TRACEBACK") == "1":
             traceback.print_exc()
-        hint = "Set KERAS_DISTILL_TRACEBACK=1 to see where."
+        hint = "Set KERAS_DISTILL_TRACEBACK=1 to see the traceback."
         return _fail(f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT)
-    if result == INTERRUPTED:  # what typer makes of Ctrl-C
+    if result == INTERRUPTED:  # typer returns it after Ctrl-C
         return _fail(_INTERRUPTED, INTERRUPTED)
     return result if isinstance(result, int) else DONE
 
 
-def verb_main(command: Callable, prog: str) -> Callable[[Sequence[str] | None], int]:
-    """The `main(argv) -> int` of one typer command function."""
+def verb_main(command: Callable[..., object], prog: str) -> Callable[[Sequence[str] | None], int]:
+    """Returns the `main(argv) -> int` of one typer command function."""
 
     def main(argv: Sequence[str] | None = None) -> int:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,13 +1,13 @@
-"""`keras-distill doctor`: what is installed, what is switched on, what an extra would add."""
+"""`keras-distill doctor`: shows versions, devices, and what each extra would add."""
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
+from typing import Any
 
-import typer
-
+from keras_distill.cli._console import print_facts, print_json
+from keras_distill.cli._options import Json
 from keras_distill.cli._verb import DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 _PACKAGES = [
@@ -27,7 +27,7 @@ _PACKAGES = [
 _EXTRAS = {
     "mnist1d": ("mnist1d", "the data source mnist1d, with unlimited unlabeled examples"),
     "ray": ("ray", "independent jobs (seeds, sweeps, specialists) on a Ray cluster"),
-    "dev": ("pytest", "the tests, ruff and the notebook runner"),
+    "dev": ("pytest", "the tests, ruff, and the notebook runner"),
 }
 
 
@@ -49,8 +49,8 @@ def _devices() -> list[str]:
     return [device.name for device in tf.config.list_physical_devices()]
 
 
-def examine() -> dict:
-    """Versions, oneDNN, devices and extras of this machine, as plain values."""
+def examine() -> dict[str, Any]:
+    """Returns versions, the oneDNN setting, devices, and extras of this machine."""
     return {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -65,32 +65,23 @@ def examine() -> dict:
 
 
 @uses_tensorflow
-def command(
-    as_json: bool = typer.Option(False, "--json", help="Print JSON and nothing else."),
-) -> int:
+def command(*, as_json: Json = False) -> int:
     """Show versions, oneDNN, devices, and what each missing extra would add.
 
-    Exit code 1 if a package that keras-distill needs is missing.
+    The exit code is 1 if a package that keras-distill needs is missing.
     """
     facts = examine()
     code = DONE if all(facts["packages"].values()) else VERIFICATION_FAILED
     if as_json:
-        print(json.dumps(facts, indent=2))
+        print_json(facts)
         return code
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None)
-    table.add_row("python", facts["python"])
-    table.add_row("machine", facts["machine"])
-    for name, version in facts["packages"].items():
-        table.add_row(name, version or "[red]not installed[/red]")
-    table.add_row("oneDNN", facts["onednn"])
-    table.add_row("devices", ", ".join(facts["devices"]))
-    for extra, there in facts["extras"].items():
-        how = "installed" if there else f"pip install 'keras-distill\\[{extra}]'"
-        table.add_row(f"extra {extra}", f"{how}  ({_EXTRAS[extra][1]})")
-    Console().print(table)
+    rows = [("python", facts["python"]), ("machine", facts["machine"])]
+    rows += [(name, version or "not installed") for name, version in facts["packages"].items()]
+    rows += [("oneDNN", facts["onednn"]), ("devices", ", ".join(facts["devices"]))]
+    for extra, installed in facts["extras"].items():
+        state = "installed" if installed else f"pip install 'keras-distill[{extra}]'"
+        rows.append((f"extra {extra}", f"{state}  ({_EXTRAS[extra][1]})"))
+    print_facts(rows)
     return code
 
 

@@ -1,57 +1,80 @@
-"""`keras-distill export MODEL -o OUT`: a verified `.tflite` file in the precision asked for."""
+"""`keras-distill export MODEL -o OUT`: writes verified `.tflite` files."""
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keras_distill._internal import InputError
+from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill.cli._options import DataDir, Imports, Json, OptionalData, Overwrite, output
 from keras_distill.cli._verb import BAD_INPUT, DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
+
+if TYPE_CHECKING:
+    from keras_distill.records import ExportRecord, ExportSet
 
 _ALL = "all"
 
 
 @uses_tensorflow
 def command(
-    model: Path = typer.Argument(..., help="A .keras file or a SavedModel folder."),
-    out: Path = typer.Option(
-        ..., "--output", "-o", help="The .tflite file; for several precisions, a folder."
-    ),
-    quantization: str = typer.Option(
-        "float32",
-        "--quantization",
-        "-q",
-        help="float32, float16, dynamic, int8, int16x8, weight-only-int8, weight-only-int4;"
-        " several by comma; or all.",
-    ),
-    calibration: str = typer.Option(
-        None, help="Data set whose training rows int8 and int16x8 measure ranges on: digits, …"
-    ),
-    calibration_samples: int = typer.Option(200, help="The most rows to calibrate on."),
-    data: str = typer.Option(
-        None, help="Data set whose validation rows judge the file. [as --calibration]"
-    ),
-    verification_samples: int = typer.Option(1000, help="The most rows to judge by."),
-    max_drop: float = typer.Option(None, help="The most accuracy points the file may lose."),
-    limit: float = typer.Option(
-        None, help="How far outputs may be from Keras's, as a share of their range."
-    ),
-    data_dir: Path = typer.Option(None, help="Folder of prepared TFDS data sets."),
-    batch_size: int = typer.Option(1, help="Rows per call."),
-    dynamic_batch: bool = typer.Option(False, help="Leave the number of rows per call open."),
-    io: str = typer.Option("integer", help="What an integer file takes: integer or float32."),
-    sparse: bool = typer.Option(False, help="Leave zeros out of a float32 or float16 file."),
-    imports: list[str] = typer.Option([], "--import", help="Module that registers layers."),
-    keep_failed: bool = typer.Option(False, help="Keep a file that fails verification."),
-    timeout: float = typer.Option(900.0, help="Seconds that one conversion may take."),
-    overwrite: bool = typer.Option(False, help="Replace files that stand there."),
-    as_json: bool = typer.Option(False, "--json", help="Print the record and nothing else."),
+    model: Annotated[Path, typer.Argument(help="A .keras file or a SavedModel folder.")],
+    *,
+    out: Annotated[Path, output("The .tflite file; for several precisions, a folder.")],
+    quantization: Annotated[
+        str,
+        typer.Option(
+            "--quantization",
+            "-q",
+            help="float32, float16, dynamic, int8, int16x8, weight-only-int8, weight-only-int4;"
+            " several separated by commas; or all.",
+        ),
+    ] = "float32",
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set, such as digits, whose training rows set the ranges of int8 and int16x8."
+        ),
+    ] = None,
+    calibration_samples: Annotated[
+        int, typer.Option(help="Maximum number of calibration rows.")
+    ] = 200,
+    data: OptionalData = None,
+    verification_samples: Annotated[
+        int, typer.Option(help="Maximum number of verification rows.")
+    ] = 1000,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Maximum loss of accuracy, in points.")
+    ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(help="Maximum difference to Keras's outputs, as a fraction of their range."),
+    ] = None,
+    data_dir: DataDir = None,
+    batch_size: Annotated[int, typer.Option(help="Rows per call of the file.")] = 1,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Accept any number of rows per call.")
+    ] = False,
+    io: Annotated[
+        str, typer.Option(help="Input and output type of an integer file: integer or float32.")
+    ] = "integer",
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="Store a float32 or float16 file without its zeros.")
+    ] = False,
+    imports: Imports,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep files that fail verification.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Time limit of one conversion, seconds.")] = 900.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> int:
-    """Convert, run, compare with the model, and only then write the file and its record.
+    """Convert a model, compare the file with it, and write the file and its record.
 
-    Exit code 1: a file fails verification. 2: bad input, or a precision named here that this
-    model does not support; with `all` such precisions are reported and do not count.
+    The file is verified on the validation rows of --data, by default those of --calibration. Exit
+    code 1: a file fails verification. Exit code 2: bad input, or a precision named on the command
+    line that this model does not support; with `all`, unsupported precisions are only reported.
     """
     from keras_distill.export import QUANTIZATIONS, export_all, export_tflite
 
@@ -76,51 +99,51 @@ def command(
         warnings.simplefilter("ignore")  # the records carry them
         if len(names) == 1:
             record = export_tflite(model, out, quantization=names[0], **options)
-            _show({names[0]: record}, {}, {}, record, as_json)
+            if as_json:
+                print_json(record)
+            else:
+                _print_exports([record])
             return DONE
         if out.suffix == ".tflite":
             raise InputError(f"`--output` must be a folder for several precisions. Received: {out}")
         result = export_all(model, out, quantizations=names, stem=model.stem, **options)
-    _show(result.exports, result.rejected, result.impossible, result, as_json)
+    if as_json:
+        print_json(result)
+    else:
+        _print_set(result)
     if result.rejected:
         return VERIFICATION_FAILED
     named = quantization != _ALL
     return BAD_INPUT if (result.impossible and named) or not result.exports else DONE
 
 
-def _show(exports: dict, rejected: dict, impossible: dict, record: Any, as_json: bool) -> None:
-    if as_json:
-        print(record.model_dump_json(indent=2))
+def _print_set(result: "ExportSet") -> None:
+    _print_exports(list(result.exports.values()))
+    for name, reason in result.rejected.items():
+        print_line(f"{name} fails verification: {reason}.", style="red")
+    for name, reason in result.impossible.items():
+        print_line(f"{name} is not supported: {reason}.", style="yellow")
+
+
+def _print_exports(records: "list[ExportRecord]") -> None:
+    if not records:
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(box=None)
-    for title in ("file", "bytes", "gzip", "difference", "agreement", "accuracy", "Keras"):
-        name = title == "file"
-        table.add_column(title, justify="left" if name else "right", no_wrap=not name)
-    for made in exports.values():
-        table.add_row(
-            made.file, f"{made.bytes:,}", f"{made.gzip_bytes:,}", *_figures(made.verification)
-        )
-    if exports:
-        console.print(table)
-        verification = next(iter(exports.values())).verification
-        console.print(f"Judged on {verification.samples} rows: {verification.source}.", style="dim")
-    for text in dict.fromkeys(text for made in exports.values() for text in made.warnings):
-        console.print(f"Note: {text}.", highlight=False)
-    for name, reason in rejected.items():
-        console.print(f"[red]{name} fails verification:[/red] {reason}.", highlight=False)
-    for name, reason in impossible.items():
-        console.print(f"[yellow]{name} cannot be had:[/yellow] {reason}.", highlight=False)
+    columns = ("file", "bytes", "gzip", "difference", "agreement", "accuracy", "Keras accuracy")
+    print_table(columns, [_row(record) for record in records])
+    verification = records[0].verification
+    print_line(f"Verified on {verification.samples} rows: {verification.source}.", style="dim")
+    for text in dict.fromkeys(text for record in records for text in record.warnings):
+        print_line(f"Note: {text}.")
 
 
-def _figures(verification: Any) -> tuple[str, ...]:
-    """The worst of the outputs, as table cells."""
-    worst = max(verification.outputs, key=lambda output: output.relative_difference)
+def _row(record: "ExportRecord") -> tuple[str, ...]:
+    """Returns the table cells of one file, with the figures of its worst output."""
+    worst = max(record.verification.outputs, key=lambda output: output.relative_difference)
     shares = (worst.agreement, worst.accuracy, worst.accuracy_keras)
     return (
+        record.file,
+        f"{record.bytes:,}",
+        f"{record.gzip_bytes:,}",
         f"{worst.max_difference:.2g} ({worst.relative_difference:.2%})",
         *("" if share is None else f"{share:.2%}" for share in shares),
     )

@@ -1,22 +1,39 @@
-"""`keras-distill targets build | info | verify`: soft targets stored once."""
+"""`keras-distill targets build | info | verify`: stores, shows, and checks soft targets."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keras_distill._internal import InputError, check_choice
+from keras_distill.cli._console import print_facts, print_json, print_table
+from keras_distill.cli._options import (
+    Data,
+    DataDir,
+    Imports,
+    Json,
+    OptionalData,
+    Overwrite,
+    Split,
+    output,
+)
 from keras_distill.cli._verb import execute, uses_tensorflow
 
-_DATA = typer.Option(..., help="Data set: digits, tfds:mnist, images:DIR, …")
-_DATA_DIR = typer.Option(None, help="Folder of prepared TFDS data sets.")
-_SPLIT = typer.Option("train", help="train, validation or test.")
-_IMPORTS = typer.Option([], "--import", help="Module that registers layers.")
-_JSON = typer.Option(False, "--json", help="Print JSON and nothing else.")
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from keras_distill.data import Augmentation
+    from keras_distill.records import TargetsInfo
+
+_Store = Annotated[Path, typer.Argument(help="Folder of the store.")]
+_Mean = Annotated[str, typer.Option(help="Mean of an ensemble: geometric or arithmetic.")]
+_Temperature = Annotated[
+    float | None, typer.Option(help="Temperature of an ensemble's arithmetic mean.")
+]
 
 
-def _dataset(spec: str, data_dir: Path | None, split: str) -> Any:
+def _dataset(spec: str, data_dir: Path | None, split: str) -> "tf.data.Dataset":
     from keras_distill import data
 
     check_choice("split", split, ("train", "validation", "test"))
@@ -47,12 +64,12 @@ def _teacher(
     if len(found) == 1:
         return found[0]
     if any(path.suffix == ".npy" for path in paths):
-        raise InputError("An ensemble is made of .keras and .tflite files, not of .npy files.")
+        raise InputError("An ensemble takes .keras and .tflite files, no .npy files.")
     return TeacherEnsemble(found, mean=mean, temperature=temperature)
 
 
-def _augmentation(text: str | None) -> Any:
-    """`crop=4,flip,erase=0.25` as an `Augmentation`."""
+def _augmentation(text: str | None) -> "Augmentation | None":
+    """Parses text such as `crop=4,flip,erase=0.25`."""
     from keras_distill.data import Augmentation
 
     if text is None:
@@ -64,7 +81,7 @@ def _augmentation(text: str | None) -> Any:
             number = float(value) if given else True
         except ValueError:
             raise InputError(
-                f"`--augment` takes name=number by comma, such as crop=4,flip. Received: {part!r}"
+                f"`--augment` must be settings such as crop=4,flip. Received: {part!r}"
             ) from None
         whole = given and number == int(number) and name != "flip"
         settings[name] = int(number) if whole else bool(number) if name == "flip" else number
@@ -73,37 +90,46 @@ def _augmentation(text: str | None) -> Any:
 
 @uses_tensorflow
 def build(
-    teacher: list[Path] = typer.Argument(
-        ..., help=".keras or .tflite file, .npy of logits; several are an ensemble."
-    ),
-    output: Path = typer.Option(..., "--output", "-o", help="The store, a folder."),
-    data: str = _DATA,
-    data_dir: Path = _DATA_DIR,
-    split: str = _SPLIT,
-    top_k: int = typer.Option(None, help="Logits to keep of each row. [all]"),
-    views: int = typer.Option(1, help="Augmented views per example."),
-    augment: str = typer.Option(
-        None, help="What makes the views: crop=PX, flip, rotate, zoom, shear, jitter, erase, seed."
-    ),
-    batch_size: int = typer.Option(128, help="Examples the teacher sees at once."),
-    dtype: str = typer.Option("float16", help="float16, or float32 for logits beyond 65504."),
-    mean: str = typer.Option("geometric", help="Of an ensemble: geometric or arithmetic."),
-    temperature: float = typer.Option(None, help="T of an arithmetic mean."),
-    from_probabilities: bool = typer.Option(False, help="The teacher gives probabilities."),
-    imports: list[str] = _IMPORTS,
-    overwrite: bool = typer.Option(False, help="Replace a store that stands there."),
-    as_json: bool = _JSON,
+    teacher: Annotated[
+        list[Path],
+        typer.Argument(help=".keras or .tflite file, or .npy of logits; several: an ensemble."),
+    ],
+    *,
+    out: Annotated[Path, output("Folder of the new store.")],
+    data: Data,
+    data_dir: DataDir = None,
+    split: Split = "train",
+    top_k: Annotated[
+        int | None, typer.Option(help="Logits to keep per row.  [default: all]")
+    ] = None,
+    views: Annotated[int, typer.Option(help="Augmented views per example.")] = 1,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Of the views: crop=PX, flip, rotate, zoom, shear, jitter, erase, seed."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Examples per call of the teacher.")] = 128,
+    dtype: Annotated[
+        str, typer.Option(help="float16, or float32 for logits beyond 65504.")
+    ] = "float16",
+    mean: _Mean = "geometric",
+    temperature: _Temperature = None,
+    from_probabilities: Annotated[
+        bool, typer.Option("--from-probabilities", help="The teacher returns probabilities.")
+    ] = False,
+    imports: Imports,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
-    """Run a teacher over the data once and keep what it says.
+    """Run a teacher over the data once and store its logits.
 
-    An interrupted build goes on where it stopped when the same command is given again.
+    You can interrupt a build at any time. Run the same command again to resume.
     """
     from keras_distill.targets import SoftTargetStore
 
     store = SoftTargetStore.build(
         _teacher(teacher, imports, mean, temperature),
         _dataset(data, data_dir, split),
-        output,
+        out,
         top_k=top_k,
         views=views,
         augment=_augmentation(augment),
@@ -112,36 +138,43 @@ def build(
         from_probabilities=from_probabilities,
         overwrite=overwrite,
     )
-    _show(store.info(), as_json)
+    _print_info(store.info(), as_json)
 
 
 @uses_tensorflow
 def info(
-    store: Path = typer.Argument(..., help="The store's folder."),
-    examples: int = typer.Option(512, help="Records to measure the KL error of top-k on."),
-    as_json: bool = _JSON,
+    store: _Store,
+    *,
+    examples: Annotated[int, typer.Option(help="Records to measure the error of top-k on.")] = 512,
+    as_json: Json = False,
 ) -> None:
-    """Show what a store holds, and what keeping only k logits loses at each temperature."""
+    """Show what a store holds, and the KL error of top-k logits at each temperature."""
     from keras_distill.targets import SoftTargetStore
 
-    _show(SoftTargetStore.open(store).info(examples), as_json)
+    _print_info(SoftTargetStore.open(store).info(examples), as_json)
 
 
 @uses_tensorflow
 def verify(
-    store: Path = typer.Argument(..., help="The store's folder."),
-    data: str = typer.Option(None, help="Compare with this data set, example by example."),
-    data_dir: Path = _DATA_DIR,
-    split: str = _SPLIT,
-    teacher: list[Path] = typer.Option([], help="Compare with this teacher; several: ensemble."),
-    mean: str = typer.Option("geometric", help="Of an ensemble: geometric or arithmetic."),
-    temperature: float = typer.Option(None, help="T of an arithmetic mean."),
-    imports: list[str] = _IMPORTS,
-    as_json: bool = _JSON,
+    store: _Store,
+    *,
+    data: OptionalData = None,
+    data_dir: DataDir = None,
+    split: Split = "train",
+    teacher: Annotated[
+        list[Path],
+        typer.Option(
+            default_factory=list,
+            show_default=False,
+            help="Compare with this teacher's fingerprint; several: an ensemble.",
+        ),
+    ],
+    mean: _Mean = "geometric",
+    temperature: _Temperature = None,
+    imports: Imports,
+    as_json: Json = False,
 ) -> None:
-    """Check every byte of a store; with data every example; with a teacher its fingerprint."""
-    import json
-
+    """Check every byte of a store; with --data every example; with --teacher its fingerprint."""
     from keras_distill.targets import SoftTargetStore
 
     found = SoftTargetStore.open(store).verify(
@@ -149,44 +182,34 @@ def verify(
         _teacher(teacher, imports, mean, temperature) if teacher else None,
     )
     if as_json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
-        for what, result in found.items():
-            print(f"{what:<8} {result}")
+        print_facts(found.items())
 
 
-def _show(found: Any, as_json: bool) -> None:
+def _print_info(found: "TargetsInfo", as_json: bool) -> None:
     if as_json:
-        print(found.model_dump_json(indent=2))
+        print_json(found)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    facts = Table(show_header=False, box=None)
-    for name, value in _facts(found):
-        facts.add_row(name, value)
-    console.print(facts)
+    print_facts(_facts(found))
     if not found.topk_error:
         return
     temperatures = sorted({error.temperature for error in found.topk_error})
-    table = Table(
-        title="KL error in nats, and in brackets the probability left out",
-        caption=f"Measured on {found.topk_error_of}.",
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-    )
-    for name in ("k", *(f"T={temperature:g}" for temperature in temperatures)):
-        table.add_column(name, justify="right")
+    rows = []
     for k in sorted({error.top_k for error in found.topk_error}):
-        row = [error for error in found.topk_error if error.top_k == k]
-        row.sort(key=lambda error: error.temperature)
-        table.add_row(str(k), *(f"{error.kl:.2g} ({error.rest:.2g})" for error in row))
-    console.print(table)
+        errors = [error for error in found.topk_error if error.top_k == k]
+        errors.sort(key=lambda error: error.temperature)
+        rows.append((str(k), *(f"{error.kl:.2g} ({error.rest:.2g})" for error in errors)))
+    print_table(
+        ("k", *(f"T={temperature:g}" for temperature in temperatures)),
+        rows,
+        title="KL error in nats (in parentheses: the probability outside the top k)",
+        caption=f"Measured on {found.topk_error_of}.",
+        text_columns=(),
+    )
 
 
-def _facts(found: Any) -> list[tuple[str, str]]:
+def _facts(found: "TargetsInfo") -> list[tuple[str, str]]:
     manifest = found.manifest
     teacher = manifest.teacher
     outputs = [
@@ -195,7 +218,7 @@ def _facts(found: Any) -> list[tuple[str, str]]:
         + f"{'x'.join(map(str, output.shape))} logits, {output.dtype}"
         for output in manifest.outputs
     ]
-    only = "" if teacher.temperature is None else f", good for T={teacher.temperature:g} only"
+    only = "" if teacher.temperature is None else f", valid at T={teacher.temperature:g} only"
     augment = {k: v for k, v in (manifest.augment or {}).items() if v or k == "seed"}
     return [
         ("store", found.path),
@@ -211,7 +234,7 @@ def _facts(found: Any) -> list[tuple[str, str]]:
     ]
 
 
-app = typer.Typer(no_args_is_help=True, help="Soft targets stored once: build, info, verify.")
+app = typer.Typer(no_args_is_help=True, help="Store soft targets once: build, info, verify.")
 app.command("build")(build)
 app.command("info")(info)
 app.command("verify")(verify)

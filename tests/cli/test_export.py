@@ -111,7 +111,7 @@ def test_exit_code_of_several(net, tmp_path, capsys, result_is, asked, found, co
     for name in found.get("rejected", ()):
         assert f"{name} fails verification: too far." in shown
     for name in found.get("impossible", ()):
-        assert f"{name} cannot be had: no kernel." in shown
+        assert f"{name} is not supported: no kernel." in shown
     if "made" in found:
         assert "1,234" in shown and "0.1 (2.00%)" in shown and "99.00%" in shown
 

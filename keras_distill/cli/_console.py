@@ -1,0 +1,92 @@
+"""Prints results: JSON, tables, facts, and lines.
+
+rich and pydantic are imported when something is printed, so that the start stays light.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console, RenderableType
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def print_json(value: "BaseModel | Mapping[str, Any]") -> None:
+    """Prints a record, or a dict of plain values, as indented JSON."""
+    from pydantic import BaseModel
+
+    if isinstance(value, BaseModel):
+        print(value.model_dump_json(indent=2))
+    else:
+        print(json.dumps(value, indent=2))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    caption: str | None = None,
+    text_columns: Collection[str] | None = None,
+) -> None:
+    """Prints a table.
+
+    Args:
+        columns: The titles of the columns.
+        rows: The cells of each row.
+        title: A line above the table.
+        caption: A line below the table.
+        text_columns: The columns that are aligned left and wrapped. All others hold numbers and
+            are aligned right. By default only the first column is text.
+    """
+    from rich.table import Table
+
+    text = columns[:1] if text_columns is None else text_columns
+    table = Table(
+        title=title,
+        caption=caption,
+        box=None,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+    )
+    for column in columns:
+        if column in text:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    print_rich(table)
+
+
+def print_facts(facts: Iterable[Sequence[str]]) -> None:
+    """Prints rows of a name and its values, without a header."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for row in facts:
+        table.add_row(*row)
+    print_rich(table)
+
+
+def print_line(text: str, style: str | None = None) -> None:
+    """Prints one line without wrapping it. `style` is a rich style such as "red" or "dim"."""
+    _console().print(text, style=style, soft_wrap=True)
+
+
+def print_next(command: str) -> None:
+    """Prints the command that usually follows."""
+    print_line(f"Next: {command}")
+
+
+def print_rich(renderable: "RenderableType") -> None:
+    """Prints a rich object that another package has built."""
+    _console().print(renderable)
