@@ -1,9 +1,29 @@
-"""Size, latency and quality of models side by side; the price of distilling."""
+"""Measures size, latency, and quality of models, and the cost of distilling them."""
 
+from keras_distill._internal._stats import (
+    mean_interval,
+    paired_difference,
+    ratio_of_means,
+    ratio_of_medians,
+    share_kept,
+)
 from keras_distill.benchmarks._benchmark import benchmark
+from keras_distill.benchmarks._cost import cost
 from keras_distill.benchmarks._latency import measure_latency
 from keras_distill.benchmarks._plot import figure
 from keras_distill.benchmarks._quality import measure_quality
 from keras_distill.benchmarks._size import measure_size
 
-__all__ = ["benchmark", "figure", "measure_latency", "measure_quality", "measure_size"]
+__all__ = [
+    "benchmark",
+    "cost",
+    "figure",
+    "mean_interval",
+    "measure_latency",
+    "measure_quality",
+    "measure_size",
+    "paired_difference",
+    "ratio_of_means",
+    "ratio_of_medians",
+    "share_kept",
+]

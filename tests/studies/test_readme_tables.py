@@ -1,0 +1,48 @@
+"""Each study's README shows the numbers of its records, to the last digit."""
+
+import json
+
+import pytest
+
+WITH_TABLES = ["compression"]
+
+
+@pytest.mark.parametrize("name", WITH_TABLES)
+def test_readme_shows_the_tables_of_its_records(name, load_study, studies):
+    readme = (studies / name / "README.md").read_text(encoding="utf-8")
+    tables = load_study(name).readme_tables(studies / name / "records")
+    assert tables
+    for table in tables:
+        assert f"<!-- table -->\n{table.strip()}\n<!-- /table -->" in readme
+
+
+def test_readme_of_export_shows_the_run(studies):
+    readme = (studies / "export" / "README.md").read_text(encoding="utf-8")
+    record = json.loads((studies / "export" / "records" / "mnist-run.json").read_text())
+    entries = {e["name"]: e for e in record["benchmark"]["entries"] if e["runtime"] == "litert"}
+    titles = ("teacher `mlp:1200x1200`, float32", "student `mlp:100x100`, float32", "student, int8")
+    for title, entry in zip(titles, entries.values(), strict=True):
+        cells = (
+            f"| {title} | {entry['size']['bytes']:,} | {100 * entry['quality']['accuracy']:.2f} |"
+        )
+        assert cells in readme
+        agreement = entry["quality"]["agreement"]
+        assert agreement is None or f"{cells} {agreement:.3f} |" in readme
+    for variant in record["variants"]:
+        accuracy = variant["test_accuracy"]
+        value, low, high = (f"{100 * accuracy[key]:.1f}" for key in ("value", "low", "high"))
+        assert f"{value} ({low} to {high})\n{variant['name']}" in readme or (
+            f"{value} ({low} to {high}) {variant['name']}" in readme
+        )
+
+
+def test_every_study_has_a_question_an_answer_and_a_command(studies):
+    names = {path.name for path in studies.iterdir() if path.is_dir() and path.name[0] != "_"}
+    names -= {"store", "specialists"}
+    assert set(WITH_TABLES) < names
+    for name in names:
+        lines = (studies / name / "README.md").read_text(encoding="utf-8").splitlines()
+        assert lines[0].startswith("# ") and lines[0].endswith("?"), name
+        assert lines[2].startswith("**"), name
+        assert any(line.startswith("## Command") for line in lines), name
+        assert "## Limits" in lines, name
