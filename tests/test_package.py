@@ -78,3 +78,8 @@ def test_every_dependency_says_why():
     for before, line in itertools.pairwise(needs):
         if not line.strip().startswith("#"):
             assert before.strip().startswith("#"), f"no reason above {line.strip()}"
+
+
+def test_no_module_imports_the_predecessor_of_the_quantizer():
+    code = [*(ROOT / "keras_distill").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
+    assert not [path for path in code if "ai_edge_quantizer" in path.read_text(encoding="utf-8")]

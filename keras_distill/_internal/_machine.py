@@ -11,7 +11,7 @@ _PACKAGES = (
     "keras",
     "tensorflow",
     "ai-edge-litert",
-    "ai-edge-quantizer",
+    "litert-quantizer",
     "numpy",
 )
 

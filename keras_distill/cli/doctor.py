@@ -17,7 +17,7 @@ _PACKAGES = [
     "tf-keras",
     "tensorflow-model-optimization",
     "ai-edge-litert",
-    "ai-edge-quantizer",
+    "litert-quantizer",
     "tensorflow-datasets",
     "scikit-learn",
     "numpy",

@@ -1,4 +1,4 @@
-"""The one home of the TFLite converter and of AI Edge Quantizer, run as a child process.
+"""The one home of the TFLite converter and of LiteRT Quantizer, run as a child process.
 
     python -m keras_distill.export._convert REQUEST.json
 
@@ -61,7 +61,7 @@ def _converted(request: dict, quantization: str) -> bytes:
 
 
 def _weight_only(request: dict, quantization: str, folder: Path) -> bytes:
-    from ai_edge_quantizer import qtyping, quantizer
+    from litert_quantizer import qtyping, quantizer
 
     source = folder / "float32-source.tflite"
     if not source.exists():

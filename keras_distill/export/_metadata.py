@@ -69,7 +69,7 @@ def attach(
 def _unpacked(content: bytes) -> schema.ModelT:
     """The model as objects, with all its constants inside.
 
-    AI Edge Quantizer stores constants behind the FlatBuffer, at an offset that a rewritten file
+    LiteRT Quantizer stores constants behind the FlatBuffer, at an offset that a rewritten file
     would not keep.
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)

@@ -230,8 +230,8 @@ def test_bad_settings_are_told_before_anything_is_converted(tmp_path, settings, 
 
 
 def test_an_unknown_setting_is_a_type_error(tmp_path):
-    with pytest.raises(TypeError, match="quantization"):
-        kd.export_tflite(_cnn(), tmp_path / "net.tflite", quantization="int8")
+    with pytest.raises(TypeError, match="precision"):
+        kd.export_tflite(_cnn(), tmp_path / "net.tflite", precision="int8")
 
 
 def test_export_all_wants_a_list(tmp_path):
