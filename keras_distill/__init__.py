@@ -1,16 +1,17 @@
 """keras_distill: from a big Keras 3 model to a small, fast, verified `.tflite` file.
 
 Importing this package imports neither TensorFlow nor Keras: the public names are loaded on first
-use. Import it before TensorFlow, so that oneDNN can be switched on (`_backend.prepare`).
+use. Import it before TensorFlow, so that oneDNN can be turned on (`_backend.prepare`).
 """
 
 import importlib
+from typing import Any
 
 from keras_distill._internal import _backend
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it.
+# Public name -> the package that exports it; `__init__.pyi` says the same to type checkers.
 _PUBLIC = {
     "Targets": "_internal._elements",
     "TopK": "_internal._elements",
@@ -42,7 +43,7 @@ _PUBLIC = {
     "RelationalLoss": "losses",
     "MultiLabelSoftLoss": "losses",
     "RegressionLoss": "losses",
-    "Agreement": "metrics._training_agreement",
+    "Agreement": "metrics",
 }
 
 # Folders with functions of their own: `keras_distill.data.load("digits")`.
@@ -57,12 +58,12 @@ _FOLDERS = (
     "teachers",
 )
 
-__all__ = ["__version__", *_FOLDERS, *_PUBLIC]
+__all__ = ["__version__", *_FOLDERS, *_PUBLIC]  # pyright: ignore[reportUnsupportedDunderAll]
 
 _backend.prepare()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'keras_distill' has no attribute {name!r}")
     _backend.check()
@@ -73,5 +74,5 @@ def __getattr__(name: str):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,5 +1,6 @@
 """What a user gets when they install and import the package."""
 
+import ast
 import configparser
 import itertools
 import os
@@ -50,6 +51,21 @@ def test_every_public_name_is_there():
 
     for name in keras_distill.__all__:
         assert getattr(keras_distill, name) is not None
+
+
+def test_type_checkers_see_the_names_that_are_loaded_lazily():
+    import keras_distill
+
+    stub = ast.parse((ROOT / "keras_distill" / "__init__.pyi").read_text())
+    seen = {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name  # what a stub exports
+    }
+    lazy = {name: f"keras_distill.{module}" for name, module in keras_distill._PUBLIC.items()}
+    assert seen == dict.fromkeys(keras_distill._FOLDERS, "keras_distill") | lazy
 
 
 def test_an_unknown_name_is_an_attribute_error():

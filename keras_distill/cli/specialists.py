@@ -195,8 +195,8 @@ def distill(
 
 def _recipe(path: Path | None, options: dict, training: dict):
     """The recipe file with the options given put over it, or the options alone."""
+    from keras_distill.records._base import read_toml
     from keras_distill.records._specialists import SpecialistsRecipe
-    from keras_distill.records._toml import read_toml
 
     values = {} if path is None else read_toml(path)
     given = {key: value for key, value in options.items() if value is not None}

@@ -2,7 +2,15 @@
 
 from keras_distill.losses import functional
 from keras_distill.losses._attention import AttentionTransferLoss
-from keras_distill.losses._base import DistillationLoss, value_at
+from keras_distill.losses._base import (
+    PACKAGE,
+    DistillationLoss,
+    check_setting,
+    deserialized,
+    known_differ,
+    serialized,
+    value_at,
+)
 from keras_distill.losses._decoupled import DecoupledLoss
 from keras_distill.losses._dist import DISTLoss
 from keras_distill.losses._hint import HintLoss
@@ -15,6 +23,7 @@ from keras_distill.losses._soft_target import SoftTargetLoss
 from keras_distill.losses._standardized import StandardizedSoftTargetLoss
 
 __all__ = [
+    "PACKAGE",
     "AttentionTransferLoss",
     "DISTLoss",
     "DecoupledLoss",
@@ -27,6 +36,10 @@ __all__ = [
     "SimilarityLoss",
     "SoftTargetLoss",
     "StandardizedSoftTargetLoss",
+    "check_setting",
+    "deserialized",
     "functional",
+    "known_differ",
+    "serialized",
     "value_at",
 ]

@@ -1,7 +1,11 @@
-"""Quality of logits: plain NumPy functions; the Keras metric is `training_agreement.Agreement`.
+"""Measures the quality of logits: NumPy functions, and the Keras metric `Agreement`.
 
-Importing this package imports no TensorFlow, so that a `.tflite` file can be judged without it.
+Importing this package does not import TensorFlow, so that `.tflite` files can be evaluated without
+it: `Agreement` loads on first use.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from keras_distill.metrics._quality import (
     accuracy,
@@ -12,7 +16,11 @@ from keras_distill.metrics._quality import (
     top_k_accuracy,
 )
 
+if TYPE_CHECKING:
+    from keras_distill.metrics._training_agreement import Agreement
+
 __all__ = [
+    "Agreement",
     "accuracy",
     "agreement",
     "calibration_temperature",
@@ -20,3 +28,9 @@ __all__ = [
     "negative_log_likelihood",
     "top_k_accuracy",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Agreement":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("keras_distill.metrics._training_agreement").Agreement

@@ -1,19 +1,171 @@
-"""Pydantic models of everything written to disk. They are the only way folders meet on disk."""
+"""Pydantic models of everything written to disk. They are the only way packages meet on disk."""
 
-from keras_distill.records._base import Record
-from keras_distill.records._benchmark import BenchmarkRecord
-from keras_distill.records._compress import CompressRecord
-from keras_distill.records._cost import CostRecord
-from keras_distill.records._export import ExportRecord, ExportSet
-from keras_distill.records._targets import TargetsInfo, TargetsManifest
+from keras_distill.records._base import (
+    Record,
+    TomlRecord,
+    read_toml,
+)
+from keras_distill.records._benchmark import (
+    BenchmarkRecord,
+    EntryRecord,
+    LatencyRecord,
+    QualityRecord,
+    RatioRecord,
+    SizeRecord,
+)
+from keras_distill.records._compress import (
+    CompressCell,
+    CompressRecord,
+    FakeQuantRecord,
+    KernelCount,
+    KernelState,
+    StepRecord,
+)
+from keras_distill.records._cost import (
+    CostBuild,
+    CostFigure,
+    CostFit,
+    CostRatio,
+    CostRecord,
+    CostSteps,
+)
+from keras_distill.records._export import (
+    CalibrationRecord,
+    ExportRecipe,
+    ExportRecord,
+    ExportSet,
+    ModelRecord,
+    OutputVerification,
+    Precision,
+    TensorRecord,
+    VerificationRecord,
+)
+from keras_distill.records._jobs import (
+    JobRecord,
+)
+from keras_distill.records._recipe import (
+    BenchmarkPart,
+    CompressPart,
+    DataPart,
+    DistillationPart,
+    ExportPart,
+    Recipe,
+    StudentPart,
+    TeacherPart,
+    TrainingPart,
+)
+from keras_distill.records._run import (
+    CompressResult,
+    Curve,
+    DataFacts,
+    IntervalRecord,
+    RunRecord,
+    SeedResult,
+    TeacherFacts,
+    VariantResult,
+)
+from keras_distill.records._specialists import (
+    ENSEMBLE_FORMAT,
+    ClassRow,
+    CoverageRow,
+    EnsembleManifest,
+    EnsemblePart,
+    SpecialistResult,
+    SpecialistsRecipe,
+    SpecialistsReport,
+    SpecialistTraining,
+    SystemResult,
+)
+from keras_distill.records._specialists_study import (
+    BackPart,
+    NetResult,
+    NetTraining,
+    SpecialistsStudy,
+    StepsRecord,
+    StudyRecord,
+)
+from keras_distill.records._targets import (
+    TARGETS_FORMAT,
+    TARGETS_VERSION,
+    TargetsInfo,
+    TargetsManifest,
+    TargetsOutput,
+    TargetsShard,
+    TargetsTeacher,
+    TopKError,
+)
 
 __all__ = [
+    "ENSEMBLE_FORMAT",
+    "TARGETS_FORMAT",
+    "TARGETS_VERSION",
+    "BackPart",
+    "BenchmarkPart",
     "BenchmarkRecord",
+    "CalibrationRecord",
+    "ClassRow",
+    "CompressCell",
+    "CompressPart",
     "CompressRecord",
+    "CompressResult",
+    "CostBuild",
+    "CostFigure",
+    "CostFit",
+    "CostRatio",
     "CostRecord",
+    "CostSteps",
+    "CoverageRow",
+    "Curve",
+    "DataFacts",
+    "DataPart",
+    "DistillationPart",
+    "EnsembleManifest",
+    "EnsemblePart",
+    "EntryRecord",
+    "ExportPart",
+    "ExportRecipe",
     "ExportRecord",
     "ExportSet",
+    "FakeQuantRecord",
+    "IntervalRecord",
+    "JobRecord",
+    "KernelCount",
+    "KernelState",
+    "LatencyRecord",
+    "ModelRecord",
+    "NetResult",
+    "NetTraining",
+    "OutputVerification",
+    "Precision",
+    "QualityRecord",
+    "RatioRecord",
+    "Recipe",
     "Record",
+    "RunRecord",
+    "SeedResult",
+    "SizeRecord",
+    "SpecialistResult",
+    "SpecialistTraining",
+    "SpecialistsRecipe",
+    "SpecialistsReport",
+    "SpecialistsStudy",
+    "StepRecord",
+    "StepsRecord",
+    "StudentPart",
+    "StudyRecord",
+    "SystemResult",
     "TargetsInfo",
     "TargetsManifest",
+    "TargetsOutput",
+    "TargetsShard",
+    "TargetsTeacher",
+    "TeacherFacts",
+    "TeacherPart",
+    "TensorRecord",
+    "TomlRecord",
+    "TopKError",
+    "TrainingPart",
+    "VariantResult",
+    "VerificationRecord",
+    "read_toml",
 ]

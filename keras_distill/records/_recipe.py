@@ -7,9 +7,8 @@ from typing_extensions import Self
 
 from keras_distill._internal import check_identifier
 from keras_distill._internal._compression_steps import parse_steps
-from keras_distill.records._base import Record
+from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._export import Precision
-from keras_distill.records._toml import TomlRecord
 
 
 class DataPart(Record):

@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._run import IntervalRecord
-from keras_distill.records._toml import TomlRecord
 
-FORMAT = "keras-distill specialists"
+ENSEMBLE_FORMAT = "keras-distill specialists"
 
 _Count = Annotated[int, Field(ge=1)]
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -122,7 +121,7 @@ class EnsembleManifest(Record):
         parts: The specialists.
     """
 
-    format: Literal["keras-distill specialists"] = FORMAT
+    format: Literal["keras-distill specialists"] = ENSEMBLE_FORMAT
     version: Literal[1] = 1
     num_classes: int = Field(ge=2)
     top: int | None = Field(1, ge=1)

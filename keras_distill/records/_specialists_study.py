@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._recipe import TrainingPart
 from keras_distill.records._run import IntervalRecord
 from keras_distill.records._specialists import (
@@ -12,7 +12,6 @@ from keras_distill.records._specialists import (
     SpecialistsReport,
     SpecialistTraining,
 )
-from keras_distill.records._toml import TomlRecord
 
 _Count = Annotated[int, Field(ge=1)]
 

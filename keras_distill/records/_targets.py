@@ -6,8 +6,8 @@ from pydantic import Field
 
 from keras_distill.records._base import Record
 
-FORMAT = "keras-distill soft targets"
-VERSION = 1
+TARGETS_FORMAT = "keras-distill soft targets"
+TARGETS_VERSION = 1
 
 _Count = Annotated[int, Field(ge=1)]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.bin$")]
@@ -133,8 +133,8 @@ class TargetsManifest(Record):
         keys: Files of keys: one of 8 bytes per example, the same for all views.
     """
 
-    format: Literal["keras-distill soft targets"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["keras-distill soft targets"] = TARGETS_FORMAT
+    version: Literal[1] = TARGETS_VERSION
     teacher: TargetsTeacher
     inputs: tuple[str, ...]
     outputs: tuple[TargetsOutput, ...] = Field(min_length=1)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill._internal import InputError
+from keras_distill.records._base import read_toml
 from keras_distill.records._recipe import Recipe
-from keras_distill.records._toml import read_toml
 
 _FOLDER = Path(__file__).with_name("recipes")
 

@@ -10,7 +10,12 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, _files, bad, check_choice, check_count
 from keras_distill.data._augment import Augmentation
-from keras_distill.records._targets import FORMAT, VERSION, TargetsInfo, TargetsManifest
+from keras_distill.records import (
+    TARGETS_FORMAT,
+    TARGETS_VERSION,
+    TargetsInfo,
+    TargetsManifest,
+)
 from keras_distill.targets import _keys, _read, _verify
 from keras_distill.targets._answers import Answers
 from keras_distill.targets._build import MANIFEST, Builder, Settings, partial_path
@@ -329,11 +334,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no soft-target store: it has no {MANIFEST}.") from error
     except (OSError, ValueError) as error:
         raise InputError(f"Cannot read {path / MANIFEST}: {error}.") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != TARGETS_FORMAT:
         raise InputError(f"{path / MANIFEST} is not the manifest of a soft-target store.")
-    if found.get("version") != VERSION:
+    if found.get("version") != TARGETS_VERSION:
         raise InputError(
             f"{path} has version {found.get('version')} of the format; this program reads version"
-            f" {VERSION}. Build the store again."
+            f" {TARGETS_VERSION}. Build the store again."
         )
     return found

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_choice, check_number
 from keras_distill._internal._files import atomic_path, write_json
-from keras_distill.records._specialists import FORMAT as SPECIALISTS
+from keras_distill.records import ENSEMBLE_FORMAT as SPECIALISTS
 from keras_distill.teachers._base import Teacher, map_outputs
 from keras_distill.teachers._keras_teacher import KerasTeacher
 

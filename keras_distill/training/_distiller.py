@@ -11,7 +11,7 @@ from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import Targets
 from keras_distill.losses import SoftTargetLoss, value_at
 from keras_distill.losses._base import PACKAGE, Setting, known_differ
-from keras_distill.metrics._training_agreement import Agreement
+from keras_distill.metrics import Agreement
 from keras_distill.teachers import Teacher
 from keras_distill.training import _config as configs
 from keras_distill.training import _hard_term, _preparation, _terms
