@@ -5,6 +5,7 @@ import numpy as np
 from keras_distill import metrics
 from keras_distill.export import class_ids
 from keras_distill.records._benchmark import QualityRecord
+from keras_distill.teachers import look_like_probabilities
 
 _TOP = 5
 _TOLERANCE = 0.05  # quantized probabilities sum to 1 only roughly
@@ -27,8 +28,7 @@ def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndar
     """
     outputs = np.float64(outputs)
     if probabilities is None:
-        sums = outputs.sum(axis=-1)
-        probabilities = bool((outputs >= 0).all() and (np.abs(sums - 1) < _TOLERANCE).all())
+        probabilities = look_like_probabilities(outputs, _TOLERANCE)
     return np.log(np.maximum(outputs, 1e-9)) if probabilities else outputs
 
 

@@ -4,7 +4,7 @@ tensorflow-model-optimization knows tf_keras models only. The twin is rebuilt la
 the config, has the same names, and shares nothing with the model it was made from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,8 +13,10 @@ import tensorflow as tf
 import tf_keras
 
 from keras_distill._internal import InputError, VerificationError
+from keras_distill._internal._keras_private import producer
 from keras_distill.compress._graph import Builder, check_kind, copy_weights
 from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
+from keras_distill.models import walk_layers
 
 # The largest difference between outputs that is put down to rounding, relative to their size.
 TOLERANCE = 1e-4
@@ -86,7 +88,7 @@ def _with_heads(model: keras.Model, logits: list[Any], heads: Mapping[str, str])
 
 def _head_layer(tensor: Any) -> str:
     """The layer that a symbolic output comes from, looked for inside nested models too."""
-    layer, _, index = tensor._keras_history
+    layer, _, index = producer(tensor)
     return _head_layer(layer.outputs[index]) if isinstance(layer, keras.Model) else layer.name
 
 
@@ -110,8 +112,8 @@ def to_keras(twin: Any, like: keras.Model) -> keras.Model:
         True
     """
     clone = clone_with_weights(like)
-    twins = dict(walk(twin, tf_keras.Model))
-    for path, layer in walk(clone, keras.Model):
+    twins = dict(walk_layers(twin, enter=lambda layer: isinstance(layer, tf_keras.Model)))
+    for path, layer in walk_layers(clone):
         if type(layer).__name__ in CONSTANT_LAYERS or not layer.weights:
             continue
         found = twins.get(path) or twins.get(path.replace("/", "_"))
@@ -128,18 +130,9 @@ def clone_with_weights(model: keras.Model) -> keras.Model:
     return clone
 
 
-def walk(model: Any, kind: type = keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All layers of a model and of the models in it, with their paths: `encoder/conv_1`."""
-    for layer in model.layers:
-        if isinstance(layer, kind):
-            yield from walk(layer, kind, f"{prefix}{layer.name}/")
-        else:
-            yield prefix + layer.name, layer
-
-
 def _refuse_sharing_across(model: keras.Model) -> None:
     paths: dict[int, str] = {}
-    for path, layer in walk(model, keras.Model):
+    for path, layer in walk_layers(model):
         if id(layer) in paths and layer.weights:
             raise refusal(
                 path,

@@ -1,6 +1,5 @@
 """The fake-quantized model: it computes with int8's rounding, and goes on training."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ class FakeQuantModel:
     @property
     def scheme(self) -> str:
         """What is kept: "QAT" nothing, "PQAT" zeros, "CQAT" clusters, "PCQAT" both."""
-        found = [kernel_of(layer) for _, layer in _bridge.walk(self.student)]
+        found = [kernel_of(layer) for _, layer in models.walk_layers(self.student)]
         found = [kernel for kernel in found if kernel is not None and self.preserve]
         pruned = any(is_pruned(kernel) for kernel in found)
         clustered = any(is_clustered(kernel) for kernel in found)
@@ -144,8 +143,5 @@ class FakeQuantSource(KerasSource):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all variables, in order."""
-        digest = hashlib.sha256()
-        for weight in self._model.net.weights:
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return digest.hexdigest()
+        """SHA-256 of settings and weights; see `models.fingerprint`."""
+        return models.fingerprint(self._model.net)

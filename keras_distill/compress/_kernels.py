@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_distill._internal import bad
-from keras_distill.compress._bridge import walk
+from keras_distill.models import walk_layers
 
 # tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are left
 # alone: they are small, and losing any of their few weights costs more than it saves.
@@ -60,7 +60,7 @@ def kernels(model: keras.Model) -> Iterator[Kernel]:
         >>> list(kernels(model))
         [Kernel(layer='a', size=4, zeros=1, values=3)]
     """
-    for path, layer in walk(model):
+    for path, layer in walk_layers(model):
         values = kernel_of(layer)
         if values is not None:
             yield Kernel(path, values.size, int((values == 0).sum()), len(np.unique(values)))

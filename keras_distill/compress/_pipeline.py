@@ -1,7 +1,6 @@
 """Pruning, clustering and quantization one after the other, each keeping what came before."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from keras_distill import models
 from keras_distill._internal import InputError, VerificationError, _files
@@ -135,9 +133,6 @@ def _asked(
     student: keras.Model, steps: Sequence[Step], skip: Sequence[str], training: Training
 ) -> dict[str, Any]:
     """What decides the trained weights, so that other work is not taken for this."""
-    digest = hashlib.sha256()
-    for weight in student.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
     plain = {
         field.name: getattr(training, field.name)
         for field in dataclasses.fields(training)
@@ -146,7 +141,7 @@ def _asked(
     }
     teacher = None if training.teacher is None else as_teacher(training.teacher).fingerprint()
     return {
-        "student": digest.hexdigest(),
+        "student": models.fingerprint(student),
         "teacher": teacher,
         "steps": [step.text for step in steps],
         "skip": list(skip),

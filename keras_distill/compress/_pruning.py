@@ -13,6 +13,7 @@ from keras_distill._internal._compression_steps import SCHEDULES
 from keras_distill.compress import _bridge
 from keras_distill.compress._fit import Training, fit
 from keras_distill.compress._kernels import KERNELS, check_skip, kernel_of, kernels
+from keras_distill.models import walk_layers
 
 _RAMP = 0.6  # of all steps, in which a polynomial schedule reaches its end
 _UPDATES = 50  # of the masks in that time
@@ -139,7 +140,7 @@ def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] 
     Raises:
         VerificationError: Naming the first layer that falls short.
     """
-    for path, layer in _bridge.walk(model):
+    for path, layer in walk_layers(model):
         kernel = kernel_of(layer)
         if kernel is None or path in skip:
             continue

@@ -1,7 +1,6 @@
 """What can be exported: one view of a Keras model for the exporter and the verification."""
 
 import contextlib
-import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -11,9 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
+from keras_distill import models
 from keras_distill._internal import InputError
+from keras_distill._internal._keras_private import is_functional, sublayers
 from keras_distill.export._convert import SIGNATURE
 
 _BATCH = 128  # rows per reference call
@@ -113,11 +113,8 @@ class KerasSource:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights, in order."""
-        digest = hashlib.sha256()
-        for weight in self.model.weights:
-            digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-        return digest.hexdigest()
+        """SHA-256 of settings and weights; see `models.fingerprint`."""
+        return models.fingerprint(self.model)
 
 
 @contextlib.contextmanager
@@ -143,7 +140,7 @@ def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
         if not model.built:
             raise _unbuilt(model)
         return model.inputs[0], list(model.inputs), [model.inputs[0].name]
-    if isinstance(model, Functional):
+    if is_functional(model):
         structure = model.input
         names = [t.name for t in model.inputs]
         if isinstance(structure, dict) and len(structure) == len(names):
@@ -174,7 +171,7 @@ def _outputs_of(model: keras.Model, inputs: Any) -> tuple[str, ...]:
     """Names of the flat outputs: a dict's keys, else the output layers' names, else numbers."""
     if isinstance(model, keras.Sequential):
         return (signature_name(model.layers[-1].name),)
-    functional = isinstance(model, Functional)
+    functional = is_functional(model)
     structure = model.output if functional else _symbolic_output(model, inputs)
     count = len(_flatten(structure))
     if isinstance(structure, dict) and len(structure) == count:
@@ -217,8 +214,7 @@ def as_float32(model: keras.Model) -> keras.Model:
     The converter has no kernels for float16 or bfloat16 arithmetic; a `float16` file stores half
     precision weights and computes in float32.
     """
-    layers = list(model._flatten_layers(include_self=False))
-    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in layers):
+    if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in sublayers(model)):
         return model
 
     def in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:

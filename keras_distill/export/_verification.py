@@ -18,6 +18,7 @@ import numpy as np
 from keras_distill import metrics
 from keras_distill._internal import InputError
 from keras_distill.records._export import OutputVerification, VerificationRecord
+from keras_distill.teachers import look_like_probabilities
 
 # The most that `relative` and `noise` may be, by precision.
 LIMITS = {
@@ -91,9 +92,8 @@ def class_ids(labels: Any, outputs: np.ndarray) -> np.ndarray:
 
 
 def _are_probabilities(labels: np.ndarray, outputs: np.ndarray) -> bool:
-    if labels.shape != outputs.shape or labels.dtype.kind not in "iufb":
-        return False
-    return bool((labels >= 0).all() and (np.abs(labels.sum(-1) - 1.0) < 1e-3).all())
+    numeric = labels.shape == outputs.shape and labels.dtype.kind in "iufb"
+    return numeric and look_like_probabilities(labels, tolerance=1e-3)
 
 
 def labeled_classes(labels: Any, reference: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

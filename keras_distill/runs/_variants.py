@@ -15,7 +15,7 @@ from keras_distill.records._recipe import TrainingPart
 from keras_distill.records._run import Curve
 from keras_distill.runs._context import Inputs
 from keras_distill.targets import SoftTargetStore
-from keras_distill.teachers._heads import find_heads
+from keras_distill.teachers import find_heads
 from keras_distill.training import Distiller
 from keras_distill.work import _resumable
 from keras_distill.work._resumable import Progress, Rounds

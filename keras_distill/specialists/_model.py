@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _checks
+from keras_distill._internal._keras_private import call_inputs, producer
 from keras_distill.specialists._bins import check_class_sets
 from keras_distill.teachers import Teacher, as_teacher
 
@@ -80,10 +81,10 @@ def find_head(generalist: keras.Model) -> keras.layers.Dense:
             f" copied. Received: {type(generalist).__name__}"
         )
     outputs = keras.tree.flatten(generalist.outputs)
-    layer, node = outputs[0]._keras_history[0], outputs[0]._keras_history[1]
+    layer, node, _ = producer(outputs[0])
     allowed = _AT_THE_END
     if _is_left_off(layer):
-        layer = layer._inbound_nodes[node].input_tensors[0]._keras_history[0]
+        layer = producer(call_inputs(layer, node)[0])[0]
         allowed = (keras.activations.linear,)
     fits = isinstance(layer, keras.layers.Dense) and layer.activation in allowed
     if len(outputs) != 1 or not fits:

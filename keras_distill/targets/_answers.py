@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, bad
 from keras_distill.records._targets import TargetsOutput, TargetsTeacher
-from keras_distill.teachers import as_teacher
-from keras_distill.teachers._heads import look_like_probabilities
+from keras_distill.teachers import as_teacher, look_like_probabilities
 
 # The logarithm of the smallest normal float32, 2^-126: what a probability of 0 becomes.
 LOG_OF_ZERO = float(np.log(np.finfo(np.float32).tiny))

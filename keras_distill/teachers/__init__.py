@@ -3,6 +3,7 @@
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._callable_teacher import CallableTeacher
 from keras_distill.teachers._ensemble import TeacherEnsemble
+from keras_distill.teachers._heads import find_heads, look_like_probabilities
 from keras_distill.teachers._keras_teacher import KerasTeacher
 from keras_distill.teachers._source import as_teacher
 from keras_distill.teachers._tflite import TFLiteTeacher
@@ -14,4 +15,6 @@ __all__ = [
     "Teacher",
     "TeacherEnsemble",
     "as_teacher",
+    "find_heads",
+    "look_like_probabilities",
 ]

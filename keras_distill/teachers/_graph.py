@@ -12,7 +12,8 @@ from typing import Any
 
 import keras
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, _keras_private
+from keras_distill.models import walk_layers
 from keras_distill.teachers._heads import symbolic_outputs
 
 
@@ -34,7 +35,7 @@ def find_layer(model: keras.Model, name: str, role: str) -> keras.Layer:
             f"A loss on layer {name!r} needs a built Functional or Sequential {role}. Received:"
             f" {type(model).__name__} {model.name!r}, which has no graph to read layers from."
         )
-    paths = _paths(model)
+    paths = list(walk_layers(model, enter=_has_graph, models=True))
     found = [layer for path, layer in paths if path == name]
     found = found or [layer for path, layer in paths if path.rpartition("/")[2] == name]
     if len(found) == 1:
@@ -49,13 +50,8 @@ def find_layer(model: keras.Model, name: str, role: str) -> keras.Layer:
     raise InputError(f"The {role} has no layer {name!r}. Its layers: {names}.")
 
 
-def _paths(model: keras.Model, prefix: str = "") -> list[tuple[str, keras.Layer]]:
-    paths = []
-    for layer in model.layers:
-        paths.append((prefix + layer.name, layer))
-        if symbolic_outputs(layer) is not None:
-            paths += _paths(layer, f"{prefix}{layer.name}/")
-    return paths
+def _has_graph(layer: Any) -> bool:
+    return symbolic_outputs(layer) is not None
 
 
 def layer_shape(layer: keras.Layer) -> tuple:
@@ -88,8 +84,6 @@ def run(
 
 
 def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: Any) -> Any:
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-
     def watched(operation: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             # As in Keras: a mode given from outside wins over the one the graph was built with.
@@ -105,15 +99,16 @@ def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: 
 
         return call
 
-    outputs = graph._run_through_graph(graph._standardize_inputs(x), operation_fn=watched)
+    outputs = _keras_private.run_graph(model, x, watched)
     single = isinstance(outputs, list | tuple) and len(outputs) == 1
     return outputs[0] if single else outputs
 
 
 def _holds(operation: Any, wanted: set[int]) -> bool:
-    if symbolic_outputs(operation) is None:
+    if not _has_graph(operation):
         return False
-    return any(id(layer) in wanted for _, layer in _paths(operation))
+    inside = walk_layers(operation, enter=_has_graph, models=True)
+    return any(id(layer) in wanted for _, layer in inside)
 
 
 def _takes_training(operation: Any) -> bool:

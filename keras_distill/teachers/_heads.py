@@ -11,10 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras.src.models.functional import Functional
 
 from keras_distill._internal import InputError
+from keras_distill._internal import _keras_private as private
 
 _FUSED = (
     keras.layers.Activation,
@@ -102,7 +101,7 @@ def symbolic_outputs(model: Any) -> Any:
     Returns:
         A structure of `KerasTensor`, or None for a model whose call is not the walk of a graph.
     """
-    if type(model).call is Functional.call:
+    if private.runs_its_graph(model):
         return model.output
     if type(model).call is keras.Sequential.call:
         try:
@@ -134,7 +133,7 @@ def find_heads(model: keras.Model) -> Any:
 
 
 def _head_of(tensor: Any) -> Head:
-    operation, node, index = tensor._keras_history
+    operation, node, index = private.producer(tensor)
     name = operation.name
     if isinstance(operation, keras.Model):
         inner = symbolic_outputs(operation)
@@ -149,7 +148,7 @@ def _head_of(tensor: Any) -> Head:
             return Head("unknown", name)
         if operation.weights:
             return Head("linear", name, certain=_has_no_activation(operation))
-    parents = [_head_of(t) for t in operation._inbound_nodes[node].input_tensors]
+    parents = [_head_of(t) for t in private.call_inputs(operation, node)]
     kinds = {parent.kind for parent in parents}
     if kinds and kinds <= set(_PROBABILITIES):
         return Head("stuck", name)
@@ -245,7 +244,7 @@ def logits_of(output: Any, head: Head, role: str = "model") -> Any:
     """
     if head.kind == "linear":
         return output
-    logits = getattr(output, "_keras_logits", None)
+    logits = private.activation_input(output)
     if logits is None:
         if head.kind != "unknown":
             raise stuck(role, head)
@@ -253,14 +252,18 @@ def logits_of(output: Any, head: Head, role: str = "model") -> Any:
     return logits
 
 
-def look_like_probabilities(values: Any) -> bool:
-    """Whether every row of `values` is >= 0 and sums to 1: softmax that no graph shows.
+def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
+    """Returns whether every row of `values` is >= 0 and sums to 1.
 
     Args:
-        values: `(..., N)` with N >= 2, else the answer is no.
+        values: Outputs or labels `(..., N)`; with fewer than 2 axes or N < 2 the answer is no.
+        tolerance: The largest difference of a row's sum from 1.
+
+    Example:
+        >>> look_like_probabilities([[0.25, 0.75]]), look_like_probabilities([[2.0, -1.0]])
+        (True, False)
     """
-    values = np.asarray(tf.cast(values, tf.float32))
+    values = np.asarray(values, np.float32)
     if values.ndim < 2 or values.shape[-1] < 2:
         return False
-    sums = values.sum(axis=-1)
-    return bool((values >= 0).all() and np.allclose(sums, 1.0, atol=1e-2))
+    return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1.0) <= tolerance).all())

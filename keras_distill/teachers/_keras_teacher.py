@@ -1,7 +1,5 @@
 """A Keras model as a teacher."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill.teachers import _graph
 from keras_distill.teachers._base import Teacher, map_outputs, named, to_numpy
@@ -20,9 +19,6 @@ from keras_distill.teachers._heads import (
     look_like_probabilities,
     symbolic_outputs,
 )
-
-# What a config holds of names and of the graph's wiring, which carry names too.
-_NAMING = ("name", "inbound_nodes", "input_layers", "output_layers", "build_config", "module")
 
 
 class KerasTeacher(Teacher):
@@ -104,17 +100,7 @@ class KerasTeacher(Teacher):
 
     def fingerprint(self) -> str:
         """sha256 of the layers' settings, names apart, and of all weights in order."""
-        digest = hashlib.sha256()
-        try:
-            config = _without_names(self.model.get_config())
-        except NotImplementedError:  # a subclass without get_config
-            config = type(self.model).__name__
-        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-        for weight in self.model.weights:
-            array = np.ascontiguousarray(weight.numpy())
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
+        return models.fingerprint(self.model)
 
 
 def output_names(model: keras.Model) -> list[str] | None:
@@ -162,11 +148,3 @@ def check_values(role: str, heads: Any, logits: Any) -> None:
             )
 
     map_outputs(check, logits, heads)
-
-
-def _without_names(config: Any) -> Any:
-    if isinstance(config, dict):
-        return {k: _without_names(v) for k, v in config.items() if k not in _NAMING}
-    if isinstance(config, list | tuple):
-        return [_without_names(v) for v in config]
-    return config

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_distill._internal import InputError
 from keras_distill.losses import MultiLabelSoftLoss, RegressionLoss
+from keras_distill.teachers import look_like_probabilities
 from keras_distill.teachers._heads import Head
 from keras_distill.training import _terms, _weights
 
@@ -58,8 +59,7 @@ def default_loss(
         )
     if head.kind == "sigmoid" or any(isinstance(loss, MultiLabelSoftLoss) for loss in soft):
         return keras.losses.BinaryCrossentropy(from_logits=logits)
-    distribution = same and values.shape[-1] > 1 and (values >= 0).all()
-    if distribution and np.allclose(values.sum(-1), 1.0, atol=1e-3):
+    if same and look_like_probabilities(values, tolerance=1e-3):
         return keras.losses.CategoricalCrossentropy(from_logits=logits)
     if np.isin(values, (0, 1)).all():
         return keras.losses.BinaryCrossentropy(from_logits=logits)

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_distill._internal._keras_private import mask_of
 from keras_distill.teachers import _graph
 from keras_distill.teachers._base import map_outputs, named
 from keras_distill.teachers._heads import logits_of, symbolic_outputs
@@ -54,8 +55,3 @@ class StudentReader:
         if symbolic_outputs(self.student) is None:
             return None
         return [tuple(tensor.shape) for tensor in self.student.inputs]
-
-
-def mask_of(tensor: Any) -> Any:
-    """The mask that Keras hung on a tensor, None without one."""
-    return getattr(tensor, "_keras_mask", None)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets, TopK
+from keras_distill._internal._keras_private import mask_of
 from keras_distill.losses import DistillationLoss, value_at
 from keras_distill.training._weights import align, mask_weights, reduce_values, weigh
 
@@ -198,14 +199,14 @@ class SoftTerms:
         if names != (None, None):
             t = teacher.features[names[0]] if names[0] else teacher.logits
             s = student.features[names[1]] if names[1] else student.logits
-            mask = getattr(s, "_keras_mask", None)
+            mask = mask_of(s)
             if self.projectors[i] is not None:
                 s = self.projectors[i](s)
             _refuse_by_name(loss, batch.sample_weight)
             pools = isinstance(loss, DistillationLoss) and loss.pools_positions
             if pools and mask is not None and len(mask.shape) > 1:
                 # There is no value per position to weigh: what is padding is emptied instead.
-                own = getattr(t, "_keras_mask", None)
+                own = mask_of(t)
                 t = without_padding(t, mask if own is None else own)
                 s, mask = without_padding(s, mask), None
             return _value(loss, t, s, mask, batch, step)

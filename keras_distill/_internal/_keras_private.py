@@ -1,0 +1,146 @@
+"""Every use of Keras's private API, one function per use.
+
+Keras may change these names in any release. `tests/internal/test_keras_private.py` has one canary
+test per function: run it first against a new version of Keras. This module imports Keras, so the
+package `_internal` does not import it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+
+def is_functional(model: Any) -> bool:
+    """Returns whether a model is a Functional model, or a subclass of one (not a Sequential)."""
+    return isinstance(model, Functional)
+
+
+def runs_its_graph(model: Any) -> bool:
+    """Returns whether the model's `call` runs a graph of layers, as Functional defines it."""
+    return type(model).call is Functional.call
+
+
+def producer(tensor: keras.KerasTensor) -> tuple[Any, int, int]:
+    """Returns the operation that made a symbolic tensor, the index of its call, and of the output.
+
+    Args:
+        tensor: A symbolic tensor of a Functional graph.
+    """
+    operation, node, index = tensor._keras_history
+    return operation, node, index
+
+
+def call_inputs(operation: Any, node: int) -> list[keras.KerasTensor]:
+    """Returns the symbolic inputs of one call of an operation.
+
+    Args:
+        operation: A layer or operation in a Functional graph.
+        node: The index of the call, as `producer` returns it.
+    """
+    return list(operation._inbound_nodes[node].input_tensors)
+
+
+def sublayers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yields every layer in a model at any depth, including the layers inside wrappers."""
+    yield from model._flatten_layers(include_self=False)
+
+
+def activation_input(output: Any) -> Any:
+    """Returns the tensor before the softmax or sigmoid that made `output`; None if not recorded.
+
+    Keras's TensorFlow backend stores it on the output for its own cross-entropy functions.
+    """
+    return getattr(output, "_keras_logits", None)
+
+
+def mask_of(tensor: Any) -> Any:
+    """Returns the mask that Keras attached to a tensor; None if it has none."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def run_graph(model: keras.Model, x: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Runs the graph of a Functional or built Sequential model with a wrapper for each operation.
+
+    Args:
+        model: The model.
+        x: Its inputs.
+        operation_fn: Takes an operation of the graph and returns the function to call instead.
+
+    Returns:
+        The outputs in the structure of the graph (a Sequential model's as a list of one).
+    """
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return graph._run_through_graph(graph._standardize_inputs(x), operation_fn=operation_fn)
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """Returns the callable `(labels, outputs, weights)` of the compiled loss; None without one."""
+    return model._compile_loss
+
+
+def compiled_metrics(model: keras.Model) -> Any:
+    """Returns the container of the metrics given to `compile`; None without metrics."""
+    return model._compile_metrics
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
+    """Returns the running mean that Keras reports as `loss`."""
+    return model._loss_tracker
+
+
+def update_metrics(
+    compiled: Any, labels: Any, outputs: Any, weights: Any, weighted_weights: Any
+) -> None:
+    """Updates compiled metrics, the unweighted ones with weights too.
+
+    Keras passes weights to `weighted_metrics` only.
+
+    Args:
+        compiled: From `compiled_metrics`.
+        labels: The labels, structured as for Keras.
+        outputs: The outputs, structured as for Keras.
+        weights: Weights of the metrics given as `metrics`, structured as the outputs.
+        weighted_weights: Weights of the metrics given as `weighted_metrics`.
+    """
+    if not compiled.built:
+        compiled.build(labels, outputs)
+    labels, outputs = compiled._flatten_y(labels), compiled._flatten_y(outputs)
+    groups = (
+        (compiled._flat_metrics, weights),
+        (compiled._flat_weighted_metrics, weighted_weights),
+    )
+    for metrics, group_weights in groups:
+        flat = compiled._flatten_y(group_weights)
+        for metric, label, output, weight in zip(metrics, labels, outputs, flat, strict=True):
+            if metric is not None:
+                metric.update_state(label, output, sample_weight=weight)
+
+
+class TrainerModel(keras.Model):
+    """A `keras.Model` with two private hooks of Keras's trainer overridden.
+
+    - `jit_compile="auto"` never selects XLA where `xla_compilable` is false.
+    - Under a distribution strategy, the model is built from the batch of one replica. Keras builds
+      it from the mean of the replicas' batches, which boolean components such as `Targets.labeled`
+      do not have.
+    """
+
+    @property
+    def xla_compilable(self) -> bool:
+        """Whether XLA can compile a training step."""
+        return True
+
+    def _resolve_auto_jit_compile(self) -> bool:
+        return self.xla_compilable and super()._resolve_auto_jit_compile()
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if self._distribute_strategy is None:
+            return
+        if iterator is not None:
+            batches = next(iter(iterator))[2]
+            local = self.distribute_strategy.experimental_local_results
+            data_batch = keras.tree.map_structure(lambda v: local(v)[0], next(batches))
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=data_batch)

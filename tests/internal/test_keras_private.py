@@ -1,0 +1,215 @@
+"""Canaries: one test per use of Keras's private API, to run first against a new Keras.
+
+Each test compares what the private API gives with what public API or the formula says. Against
+another version: install it with TensorFlow into an environment of its own, and run
+`python -m pytest --noconftest tests/internal/test_keras_private.py` there.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+# Loaded by path, so that the canaries run where only Keras and TensorFlow are installed.
+_PATH = Path(__file__).parents[2] / "keras_distill" / "_internal" / "_keras_private.py"
+_SPEC = importlib.util.spec_from_file_location("canary_keras_private", _PATH)
+private = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(private)
+
+layers = keras.layers
+X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def functional():
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, layers.Dense(3, "softmax", name="end")(layers.Dense(5, name="mid")(x)))
+
+
+def sequential():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(5, name="mid"), layers.Dense(3)])
+
+
+def test_is_functional():
+    kinds = functional(), sequential(), Own()
+    assert [private.is_functional(model) for model in kinds] == [True, False, False]
+
+
+def test_runs_its_graph():
+    class Override(type(functional())):
+        def call(self, inputs, training=None, mask=None):
+            return super().call(inputs, training, mask)
+
+    x = keras.Input((4,))
+    overridden = Override(x, layers.Dense(3)(x))
+    kinds = functional(), sequential(), Own(), overridden
+    assert [private.runs_its_graph(model) for model in kinds] == [True, False, False, False]
+
+
+def test_producer():
+    x = keras.Input((4,))
+    split = keras.ops.split(layers.Dense(6, name="d")(x), 2, axis=-1)
+    operation, node, index = private.producer(split[1])
+    assert type(operation).__name__ == "Split" and (node, index) == (0, 1)
+    dense = layers.Dense(3)
+    assert [private.producer(dense(x))[1] for _ in range(2)] == [0, 1]
+
+
+def test_call_inputs():
+    x, y = keras.Input((4,)), keras.Input((4,))
+    add = layers.Add()
+    add([x, x])
+    add([x, y])
+    inputs = private.call_inputs(add, 1)
+    assert inputs[0] is x and inputs[1] is y
+
+
+def test_sublayers():
+    inner = keras.Sequential([layers.SpectralNormalization(layers.Dense(4, name="d"), name="w")])
+    model = keras.Sequential([keras.Input((4,)), inner])
+    found = list(private.sublayers(model))
+    assert {"w", "d"} <= {layer.name for layer in found}
+    assert inner in found and model not in found
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_activation_input(kind, graph):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, kind)])
+
+    def run(x):
+        output = model(x, training=False)
+        return output, private.activation_input(output)
+
+    output, logits = (tf.function(run) if graph else run)(tf.constant(X))
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(logits, X @ kernel + bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(output, getattr(keras.ops, kind)(logits), atol=1e-6)
+    assert private.activation_input(tf.constant(X)) is None
+
+
+def test_mask_of():
+    tokens = np.array([[3, 1, 0], [2, 0, 0]])
+    output = layers.Embedding(5, 4, mask_zero=True)(tokens)
+    np.testing.assert_array_equal(private.mask_of(output), tokens != 0)
+    assert private.mask_of(tf.constant(X)) is None
+
+
+@pytest.mark.parametrize("build", [functional, sequential])
+def test_run_graph(build):
+    model = build()
+    seen = {}
+
+    def watched(operation):
+        def call(*args, **kwargs):
+            seen[operation.name] = operation(*args, **kwargs)
+            return seen[operation.name]
+
+        return call
+
+    outputs = keras.tree.flatten(private.run_graph(model, X, watched))
+    np.testing.assert_allclose(outputs[0], model(X), atol=1e-6)
+    np.testing.assert_allclose(seen["mid"], model.get_layer("mid")(X), atol=1e-6)
+
+
+def _compiled(**settings):
+    model = functional()
+    model.compile("sgd", "sparse_categorical_crossentropy", **settings)
+    return model
+
+
+def test_compiled_loss():
+    labels, weights = np.array([0, 1, 2, 0, 1, 2]), np.linspace(0.5, 2, 6).astype("float32")
+    model = _compiled(loss_weights=2.0)
+    outputs = model(X)
+    each = -np.log(np.asarray(outputs)[np.arange(6), labels])
+    value = private.compiled_loss(model)(labels, outputs, weights)
+    assert float(value) == pytest.approx(2 * (each * weights).mean(), rel=1e-4)
+    without = functional()
+    without.compile("sgd")
+    assert private.compiled_loss(without) is None
+
+
+def test_loss_tracker():
+    model = _compiled()
+    tracker = private.loss_tracker(model)
+    tracker.update_state(3.0, sample_weight=2)
+    tracker.update_state(0.0, sample_weight=1)
+    assert float(model.get_metrics_result()["loss"]) == pytest.approx(2.0)
+    assert any(metric is tracker for metric in model.metrics)
+
+
+def test_compiled_metrics_and_their_update():
+    weighted = [keras.metrics.SparseCategoricalAccuracy(name="weighted")]
+    model = _compiled(metrics=["accuracy"], weighted_metrics=weighted)
+    compiled = private.compiled_metrics(model)
+    assert any(metric is compiled for metric in model.metrics) and not compiled.built
+    outputs = model(X)
+    labels = np.asarray(outputs).argmax(-1)
+    labels[:2] = (labels[:2] + 1) % 3  # two of six are wrong
+    present = np.array([0, 1, 1, 1, 1, 1], "float32")
+    weights = np.array([0, 3, 1, 1, 1, 1], "float32")
+    private.update_metrics(compiled, labels, outputs, present, weights)
+    result = compiled.result()
+    assert float(result["accuracy"]) == pytest.approx(4 / 5)
+    assert float(result["weighted"]) == pytest.approx(4 / 7)
+    without = functional()
+    without.compile("sgd")
+    assert private.compiled_metrics(without) is None
+
+
+class Plain(private.TrainerModel):
+    """The canary of the hooks: notes what Keras's trainer asks of it."""
+
+    compilable = True
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    @property
+    def xla_compilable(self):
+        return self.compilable
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_jit_compile_auto_asks_the_hook(monkeypatch):
+    def of_keras(model):
+        return True
+
+    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", of_keras)
+    for compilable in (True, False):
+        model = Plain()
+        model.compilable = compilable
+        model.compile("sgd", "mse", jit_compile="auto")
+        assert model.jit_compile is compilable
+
+
+def test_symbolic_build_under_a_strategy():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    y = {"labels": np.zeros((6, 3), "float32"), "present": np.ones(6, bool)}
+
+    class Boolean(Plain):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean(keras.ops.square(y["labels"] - y_pred))
+
+    with strategy.scope():
+        model = Boolean()
+        model.compile("sgd", "mse")
+    data = tf.data.Dataset.from_tensor_slices((X, y)).batch(3)
+    assert not model.built
+    history = model.fit(data, verbose=0).history
+    assert np.isfinite(history["loss"][0]) and model.optimizer.iterations == 2
