@@ -1,9 +1,11 @@
 """Files that are never half-written and never silently replaced."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -15,10 +17,12 @@ from typing import Any
 from keras_distill._internal import InputError
 
 _CHUNK = 1 << 20
+# A name that `atomic_path` makes: `.<stem>-<8 characters of tempfile><suffix>`.
+_TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.[^.]*)?")
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """Returns `path` if something may be written there; makes nothing.
+    """Returns `path` if something may be written there; creates nothing.
 
     Args:
         path: The file or folder to be written.
@@ -29,6 +33,8 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
             there, cannot be written.
     """
     path = Path(path)
+    if not path.exists() and _aside(path).exists():
+        os.rename(_aside(path), path)  # a replacement was interrupted
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists. Pass overwrite=True (--overwrite) or another path.")
     folder = path.parent
@@ -101,18 +107,50 @@ def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator
 
 
 def replace_folder(temporary: Path, path: Path) -> None:
-    """Renames folder `temporary` to `path`; an existing one is moved aside first, then removed."""
+    """Renames the folder `temporary` to `path`; an existing one is exchanged with it, then removed.
+
+    Where the system cannot exchange two names at once, the existing one is moved aside. Should the
+    process be killed at that moment, `check_output` moves it back.
+    """
     if not path.exists():
         os.rename(temporary, path)
-        return
-    aside = temporary.with_name(temporary.name + "-old")
-    os.rename(path, aside)
+    elif _exchange(temporary, path):
+        remove(temporary)
+    else:
+        aside = _aside(path)
+        remove(aside)
+        os.rename(path, aside)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            os.rename(aside, path)
+            raise
+        remove(aside)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swaps two paths in one step (Linux); returns whether the system did."""
     try:
-        os.rename(temporary, path)
-    except OSError:
-        os.rename(aside, path)
-        raise
-    remove(aside)
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    at_working_folder, exchange = -100, 2
+    names = (os.fsencode(first), os.fsencode(second))
+    return renameat2(at_working_folder, names[0], at_working_folder, names[1], exchange) == 0
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed process left of `atomic_path` in a folder and all folders in it.
+
+    No other process may be writing there.
+    """
+    for path in list(folder.rglob(".*")):
+        if _TEMPORARY.fullmatch(path.name):
+            remove(path)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:

@@ -13,7 +13,7 @@ from keras_distill import data, models
 from keras_distill._internal import bad
 from keras_distill.data import Rescale, Splits
 from keras_distill.records._recipe import Recipe
-from keras_distill.work._resumable import Rounds
+from keras_distill.work import Rounds
 
 _EVALUATION_BATCH = 256
 _CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs

@@ -24,7 +24,7 @@ from keras_distill.runs._context import Inputs
 from keras_distill.runs._folder import RunFolder
 from keras_distill.runs._teacher import Taught
 from keras_distill.runs._variants import Variant, curve_of
-from keras_distill.work._resumable import Progress, Rounds
+from keras_distill.work import Progress, Rounds
 
 
 @dataclass(frozen=True)

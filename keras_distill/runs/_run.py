@@ -15,7 +15,7 @@ from keras_distill.runs import _compress, _evaluate, _teacher, _variants
 from keras_distill.runs._context import Inputs
 from keras_distill.runs._folder import RunFolder
 from keras_distill.runs._variants import Variant
-from keras_distill.work._resumable import Progress, Rounds
+from keras_distill.work import Progress, Rounds
 
 
 def run(

@@ -22,8 +22,7 @@ from keras_distill.specialists._training import cached_splits
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller
-from keras_distill.work import _resumable
-from keras_distill.work._resumable import Progress, Rounds
+from keras_distill.work import Progress, Rounds, fit_resumable
 
 _EVALUATION_BATCH = 256
 
@@ -87,7 +86,7 @@ def net_job(
         store = _ask(_load(teacher), splits, asked, work / "targets")
         trainer = Distiller(None, model, alpha=asked.alpha, temperature=asked.temperature)
     compile_for(trainer, settings.training, rounds)
-    progress = _resumable.fit(
+    progress = fit_resumable(
         trainer,
         lambda epoch: _batches(splits, settings, seed, epoch, rounds, store),
         rounds,

@@ -10,7 +10,7 @@ from keras_distill import models
 from keras_distill._internal import InputError, _files, _machine, check_choice
 from keras_distill._internal._stats import share_kept
 from keras_distill.data._streams import labels_of
-from keras_distill.records._jobs import JobRecord
+from keras_distill.records import JobRecord
 from keras_distill.records._run import IntervalRecord
 from keras_distill.records._specialists import SpecialistsReport, SystemResult
 from keras_distill.records._specialists_study import SpecialistsStudy, StepsRecord, StudyRecord

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keras_distill import models
 from keras_distill._internal import VerificationError, _files
-from keras_distill.records._jobs import JobRecord
+from keras_distill.records import JobRecord
 from keras_distill.records._specialists_study import SpecialistsStudy, StudyRecord
 from keras_distill.runs._specialist_nets import splits_of
 from keras_distill.runs._specialist_tables import Tables
@@ -23,8 +23,7 @@ from keras_distill.specialists._ensemble import GENERALIST, MANIFEST, write_mani
 from keras_distill.specialists._evaluation import softmax
 from keras_distill.specialists._training import jobs_for, logits_on
 from keras_distill.teachers import as_teacher
-from keras_distill.work import _jobs
-from keras_distill.work._jobs import Job
+from keras_distill.work import Job, job_failures, run_jobs
 
 _NET = "keras_distill.runs._specialist_nets:net_job"
 _SOFT_ALPHA = 0.5  # of the ablation with soft targets, where the study's specialists have none
@@ -37,7 +36,7 @@ class SpecialistsRun:
         study: What to do.
         work: Where weights, logs and unfinished work are kept.
         results: Where the record of each piece goes (`<piece>.json`), and `study.json`.
-        backend: See `_jobs.run`.
+        backend: See `run_jobs`.
         workers: Jobs at a time.
         report: Called as each job ends, or is found done.
     """
@@ -150,11 +149,11 @@ class SpecialistsRun:
             self._report(record, kept)
 
         self.results.mkdir(parents=True, exist_ok=True)
-        records = _jobs.run(
+        records = run_jobs(
             jobs, self.work / "jobs", backend=self._backend, workers=self._workers, report=report
         )
         self.seconds[group] = round(sum(r.seconds for r in records), 1)
-        self._failed += _jobs.failures(records)
+        self._failed += job_failures(records)
         if needed and self._failed:
             raise VerificationError(f"Pieces failed: {'; '.join(self._failed)}")
         return records

@@ -15,7 +15,7 @@ from keras_distill.runs._context import Inputs
 from keras_distill.runs._folder import RunFolder
 from keras_distill.runs._variants import compile_for, curve_of
 from keras_distill.targets import SoftTargetStore
-from keras_distill.work import _resumable
+from keras_distill.work import fit_resumable
 
 # The teacher's weights and order of data must not be those of a student's seed.
 _TEACHER_SEED = 1_000_003
@@ -119,7 +119,7 @@ def _train(inputs: Inputs, folder: RunFolder, reporter: Reporter) -> tuple[Path,
     reporter.stage("teacher", f"{recipe.teacher.model}, {training.epochs} epochs")
     model = inputs.model(recipe.teacher.model, _TEACHER_SEED)
     compile_for(model, training, rounds)
-    progress = _resumable.fit(
+    progress = fit_resumable(
         model,
         lambda epoch: data.batches(
             inputs.splits.train,

@@ -17,8 +17,7 @@ from keras_distill.runs._context import Inputs
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import find_heads
 from keras_distill.training import Distiller
-from keras_distill.work import _resumable
-from keras_distill.work._resumable import Progress, Rounds
+from keras_distill.work import Progress, Rounds, TrainingState, fit_resumable, training_variables
 
 
 def optimizer(training: TrainingPart, steps: int) -> keras.optimizers.Optimizer:
@@ -78,7 +77,7 @@ class Variant:
 
     def __post_init__(self) -> None:
         self.trainer.optimizer.build(self.trainer.trainable_variables)
-        self._fresh = [v.numpy() for v in _resumable.variables(self.trainer)]
+        self._fresh = [v.numpy() for v in training_variables(self.trainer)]
 
     def state_path(self, folder: Path, seed: int) -> Path:
         """Where the state of one seed's training is kept."""
@@ -94,10 +93,10 @@ class Variant:
         report: Callable[[int], None],
     ) -> Progress:
         """Trains from the seed's initial weights, or goes on where it was interrupted."""
-        for variable, value in zip(_resumable.variables(self.trainer), self._fresh, strict=True):
+        for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
             variable.assign(value)
         self.student.set_weights(self.initial(seed))
-        return _resumable.fit(
+        return fit_resumable(
             self.trainer,
             lambda first_epoch: self.batches(seed, first_epoch),
             rounds,
@@ -108,7 +107,7 @@ class Variant:
 
     def restore(self, seed: int, folder: str | os.PathLike) -> keras.Model:
         """The student as that seed's training left it."""
-        _resumable.load(self.state_path(Path(folder), seed), self.trainer)
+        TrainingState(self.state_path(Path(folder), seed)).restore(training_variables(self.trainer))
         return self.student
 
 

@@ -16,7 +16,7 @@ from keras_distill._internal import VerificationError, _files, bad
 from keras_distill.data import Splits
 from keras_distill.data._augment import Augmentation
 from keras_distill.data._streams import labels_of
-from keras_distill.records._jobs import JobRecord
+from keras_distill.records import JobRecord
 from keras_distill.records._specialists import (
     SpecialistResult,
     SpecialistsRecipe,
@@ -33,8 +33,7 @@ from keras_distill.specialists._model import (
 from keras_distill.specialists._stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller
-from keras_distill.work import _jobs
-from keras_distill.work._jobs import Job
+from keras_distill.work import Job, job_failures, run_jobs
 
 _EVALUATION_BATCH = 256
 _STEPS_PER_EXECUTION = 16
@@ -238,7 +237,7 @@ def train(
     Args:
         recipe: What to do.
         out: The folder to make; see `SpecialistEnsemble.save`. It also gets `recipe.toml`.
-        backend: See `_jobs.run`: in-turn, processes, ray.
+        backend: See `run_jobs`: in-turn, processes, ray.
         workers: Specialists trained at a time.
         overwrite: Whether an existing `out` may be replaced.
         imports: Modules that register the generalist's custom layers.
@@ -258,8 +257,8 @@ def train(
         probs, recipe.clusters, size=recipe.size, even=recipe.even, seed=recipe.cluster_seed
     )
     jobs = jobs_for(recipe.generalist, recipe, class_sets, parts, imports=imports)
-    records = _jobs.run(jobs, work / "jobs", backend=backend, workers=workers, report=report)
-    if failed := _jobs.failures(records):
+    records = run_jobs(jobs, work / "jobs", backend=backend, workers=workers, report=report)
+    if failed := job_failures(records):
         raise VerificationError(
             f"{len(failed)} of {len(jobs)} specialists failed; the others are kept, and the same"
             f" command trains the missing ones. {'; '.join(failed)}"

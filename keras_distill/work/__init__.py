@@ -1,1 +1,34 @@
-"""Work that can be killed and resumed: independent jobs and training state."""
+"""Work that can be interrupted and resumed: folders, training state, and independent jobs."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from keras_distill.work._folder import WorkFolder
+from keras_distill.work._state import TrainingState
+from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
+
+if TYPE_CHECKING:
+    from keras_distill.work._training import Progress, Rounds, fit_resumable, training_variables
+
+__all__ = [
+    "BACKENDS",
+    "Job",
+    "Progress",
+    "Rounds",
+    "TrainingState",
+    "WorkFolder",
+    "finished_job",
+    "fit_resumable",
+    "job_failures",
+    "run_jobs",
+    "training_variables",
+]
+
+# These need Keras, which the process of a job need not import.
+_TRAINING = ("Progress", "Rounds", "fit_resumable", "training_variables")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _TRAINING:
+        return getattr(importlib.import_module("keras_distill.work._training"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

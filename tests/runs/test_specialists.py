@@ -123,14 +123,14 @@ def test_without_a_generalist_there_is_nothing_to_do(tmp_path, monkeypatch):
 def test_an_interrupted_net_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     """A step past the first epoch fails; the job started again ends as if nothing had happened."""
     from keras_distill import models
-    from keras_distill.work import _resumable
+    from keras_distill.work import TrainingState
 
     arguments = {
         "source": "digits", "data_dir": None, "start": "mlp:8", "seed": 3, "checksums": [],
         "net": {"training": {"epochs": 40}, "crop": 1},
     }  # fmt: skip
     _specialist_nets.net_job(**arguments, out=str(tmp_path / "whole.keras"))
-    real = _resumable._save
+    real = TrainingState.save
     calls = []
 
     def interrupted(*args):
@@ -139,11 +139,11 @@ def test_an_interrupted_net_goes_on_to_the_same_weights(tmp_path, monkeypatch):
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_resumable, "_save", interrupted)
+    monkeypatch.setattr(TrainingState, "save", interrupted)
     out = str(tmp_path / "parts.keras")
     with pytest.raises(KeyboardInterrupt):
         _specialist_nets.net_job(**arguments, out=out)
-    monkeypatch.setattr(_resumable, "_save", real)
+    monkeypatch.setattr(TrainingState, "save", real)
     (work,) = tmp_path.glob("parts-*.unfinished")
     assert (work / "state.npz").exists()
     _specialist_nets.net_job(**arguments, out=out)

@@ -16,7 +16,7 @@ from keras_distill.specialists import (
 )
 from keras_distill.specialists import _training as module
 from keras_distill.specialists._training import train, train_specialist
-from keras_distill.work import _jobs
+from keras_distill.work import Job
 
 QUICK = SpecialistTraining(epochs=6, batch_size=32, learning_rate=3e-3)
 
@@ -134,7 +134,7 @@ def test_another_generalist_makes_other_jobs(generalist_file, tmp_path):
         ]
     )
     assert len({one, two, three}) == 3
-    assert isinstance(module.jobs_for(generalist_file, asked, sets, tmp_path)[0], _jobs.Job)
+    assert isinstance(module.jobs_for(generalist_file, asked, sets, tmp_path)[0], Job)
 
 
 def test_the_seed_makes_the_dropout_masks_too():

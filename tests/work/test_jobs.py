@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from keras_distill._internal import InputError, MissingExtraError
-from keras_distill.records._jobs import JobRecord
-from keras_distill.work import _jobs
-from keras_distill.work._jobs import Job, failures, finished, run
+from keras_distill.records import JobRecord
+from keras_distill.work import Job, finished_job, job_failures, run_jobs
+from keras_distill.work.jobs import _ray
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: keras-distill[ray]")
@@ -78,7 +78,7 @@ def ray_cluster():
     """A real local Ray cluster."""
     import ray
 
-    _jobs.start_local_ray(2)
+    _ray.start_local_ray(2)
     yield
     ray.shutdown()
 
@@ -103,7 +103,7 @@ def test_one_failure_does_not_lose_the_others(backend, work, tmp_path):
         Job("f", f"{work}:double", {"number": 5}),
     ]
     seen = []
-    records = run(
+    records = run_jobs(
         jobs, tmp_path / "out", backend=backend, workers=2, report=lambda r, k: seen.append((r, k))
     )
     assert [r.name for r in records] == list("abcdef")
@@ -113,7 +113,7 @@ def test_one_failure_does_not_lose_the_others(backend, work, tmp_path):
     assert records[2].error == "ZeroDivisionError: division by zero"
     assert "ModuleNotFoundError" in records[4].error
     assert all(r.attempts == 1 for r in records)
-    assert [line.split(":")[0] for line in failures(records)] == list("bcde")
+    assert [line.split(":")[0] for line in job_failures(records)] == list("bcde")
     assert sorted(r.name for r, kept in seen if not kept) == list("abcdef")
     for record in records:
         assert JobRecord.load(tmp_path / "out" / record.name / "job.json") == record
@@ -129,9 +129,9 @@ def test_done_jobs_are_kept_and_failed_or_changed_ones_run_again(backend, work, 
             Job("c", f"{work}:crash"),
         ]
 
-    run(jobs(2), tmp_path / "out", backend=backend)
+    run_jobs(jobs(2), tmp_path / "out", backend=backend)
     kept = []
-    records = run(
+    records = run_jobs(
         jobs(3), tmp_path / "out", backend=backend, report=lambda r, k: kept.append((r.name, k))
     )
     assert records[1].result == {"double": 6}
@@ -144,10 +144,10 @@ def test_a_job_stays_done_when_places_change(work, tmp_path):
     def job(trace):
         return Job("a", f"{work}:double", {"number": 3}, places={"trace": str(tmp_path / trace)})
 
-    run([job("one")], tmp_path / "out")
+    run_jobs([job("one")], tmp_path / "out")
     assert (tmp_path / "one").read_text().startswith("3 ")
     kept = []
-    (record,) = run([job("two")], tmp_path / "out", report=lambda r, k: kept.append(k))
+    (record,) = run_jobs([job("two")], tmp_path / "out", report=lambda r, k: kept.append(k))
     assert kept == [True] and record.result == {"double": 6}
 
 
@@ -160,7 +160,7 @@ def test_a_killed_job_is_tried_again_then_reported(backend, work, tmp_path, requ
         Job("always", f"{work}:die"),
         Job("fine", f"{work}:double", {"number": 4}),
     ]
-    once, always, fine = run(jobs, tmp_path / "out", backend=backend, workers=2, retries=1)
+    once, always, fine = run_jobs(jobs, tmp_path / "out", backend=backend, workers=2, retries=1)
     assert (once.status, once.result, once.attempts) == ("done", "survived", 2)
     assert (always.status, always.attempts) == ("failed", 2)
     assert ("SIGKILL" if backend == "processes" else "worker died") in always.error
@@ -175,21 +175,21 @@ def test_a_job_that_exits_does_not_end_the_others(work, tmp_path, capsys):
         Job("refuses", f"{work}:refuse", {"number": 1}),
         Job("fine", f"{work}:double", {"number": 2}),
     ]
-    exits, refuses, fine = run(jobs, tmp_path / "out")
+    exits, refuses, fine = run_jobs(jobs, tmp_path / "out")
     assert (exits.status, exits.error) == ("failed", "SystemExit: 4")
     assert refuses.error == "number 1 is not wanted" and fine.status == "done"
     assert "InputError" not in capsys.readouterr().err  # a user's mistake has no traceback
 
 
 def test_leaving_without_an_answer_is_a_failure(work, tmp_path):
-    (record,) = run([Job("a", f"{work}:leave")], tmp_path, backend="processes", retries=0)
+    (record,) = run_jobs([Job("a", f"{work}:leave")], tmp_path, backend="processes", retries=0)
     assert record.status == "failed" and "exit code 3" in record.error
 
 
 def test_each_process_job_has_its_own_log_and_process(work, tmp_path):
     trace = str(tmp_path / "trace")
     jobs = [Job(f"n{i}", f"{work}:double", {"number": i, "trace": trace}) for i in range(3)]
-    run(jobs, tmp_path / "out", backend="processes", workers=2)
+    run_jobs(jobs, tmp_path / "out", backend="processes", workers=2)
     pids = {line.split()[1] for line in Path(trace).read_text().splitlines()}
     assert len(pids) == 3 and str(os.getpid()) not in pids
     for i in range(3):
@@ -198,7 +198,7 @@ def test_each_process_job_has_its_own_log_and_process(work, tmp_path):
 
 
 def test_threads_reach_the_job(work, tmp_path):
-    (record,) = run([Job("a", f"{work}:threads")], tmp_path, backend="processes", threads=3)
+    (record,) = run_jobs([Job("a", f"{work}:threads")], tmp_path, backend="processes", threads=3)
     assert record.result == "3"
 
 
@@ -207,8 +207,8 @@ def test_a_killed_run_leaves_no_orphan_and_goes_on(work, tmp_path):
     script = textwrap.dedent(f"""
         import sys
         sys.path.insert(0, {str(tmp_path)!r})
-        from keras_distill.work._jobs import Job, run
-        run([Job("a", "{work}:double", {{"number": 1}}),
+        from keras_distill.work import Job, run_jobs
+        run_jobs([Job("a", "{work}:double", {{"number": 1}}),
              Job("b", "{work}:wait_for", {{"mark": {str(tmp_path / "mark")!r}}})],
             {str(tmp_path / "out")!r}, backend="processes")
     """)
@@ -225,11 +225,11 @@ def test_a_killed_run_leaves_no_orphan_and_goes_on(work, tmp_path):
         while Path(f"/proc/{pid}").exists() and _state(pid) != "Z":
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    assert finished(Job("a", f"{work}:double", {"number": 1}), tmp_path / "out") is not None
+    assert finished_job(Job("a", f"{work}:double", {"number": 1}), tmp_path / "out") is not None
     assert not (tmp_path / "out" / "b" / "job.json").exists()
     kept = []
     jobs = [Job("a", f"{work}:double", {"number": 1}), Job("b", f"{work}:double", {"number": 2})]
-    records = run(jobs, tmp_path / "out", report=lambda r, k: kept.append(k))
+    records = run_jobs(jobs, tmp_path / "out", report=lambda r, k: kept.append(k))
     assert [r.status for r in records] == ["done", "done"] and kept == [True, False]
 
 
@@ -247,10 +247,10 @@ def _state(pid):
 
 def test_a_damaged_record_is_named(work, tmp_path):
     job = Job("a", f"{work}:double", {"number": 1})
-    run([job], tmp_path)
+    run_jobs([job], tmp_path)
     (tmp_path / "a" / "job.json").write_text(json.dumps({"name": "a"}))
     with pytest.raises(InputError, match=r"job\.json"):
-        run([job], tmp_path)
+        run_jobs([job], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -277,15 +277,15 @@ def test_bad_settings_are_named(tmp_path):
         ({"retries": -1}, "`retries`"),
     ]:
         with pytest.raises(InputError, match=message):
-            run([job], tmp_path, **settings)
+            run_jobs([job], tmp_path, **settings)
     with pytest.raises(InputError, match="different names"):
-        run([job, job], tmp_path)
+        run_jobs([job, job], tmp_path)
 
 
 def test_without_ray_the_pip_command_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(_jobs._checks.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'keras-distill\[ray\]'"):
-        run([Job("a", "math:sqrt")], tmp_path, backend="ray")
+        run_jobs([Job("a", "math:sqrt")], tmp_path, backend="ray")
 
 
 @needs_ray
@@ -301,9 +301,9 @@ def test_ray_that_starts_slowly_is_started_again(monkeypatch):
 
     monkeypatch.setattr(ray, "init", slow)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    _jobs.start_local_ray(2)
+    _ray.start_local_ray(2)
     assert calls == [2, 2, 2]
     calls[:] = []
     monkeypatch.setattr(ray, "init", lambda **settings: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        _jobs.start_local_ray(2)
+        _ray.start_local_ray(2)

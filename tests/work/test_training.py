@@ -4,8 +4,7 @@ import pytest
 
 from keras_distill import data
 from keras_distill._internal import InputError
-from keras_distill.work import _resumable
-from keras_distill.work._resumable import Rounds
+from keras_distill.work import Rounds, fit_resumable
 
 
 def _trainer(seed=0):
@@ -35,7 +34,7 @@ def splits():
 
 
 def _fit(model, splits, path, rounds=ROUNDS, report=lambda done: None):
-    return _resumable.fit(
+    return fit_resumable(
         model,
         lambda epoch: data.batches(splits.train, 12, shuffle_seed=3, epoch=epoch, epochs=None),
         rounds,

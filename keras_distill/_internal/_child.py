@@ -1,0 +1,247 @@
+"""Child processes that answer requests: one line of JSON for each request and each answer.
+
+Everything that may crash, hang, or need a fresh interpreter runs in such a child: the LiteRT
+interpreter, the converter, TensorFlow loading a SavedModel, timed training, and independent jobs.
+
+    with Child("package.module:Service") as child:
+        answer = child.ask("add", a=1, b=2, timeout=60)
+
+The child imports `package.module`, makes a `Service`, and calls its method `add`. Its standard
+output and error go to a log. It ends together with its parent: a thread of the child waits for the
+end of standard input, which the system closes when the parent dies.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from typing_extensions import Self
+
+import keras_distill
+from keras_distill._internal import InputError
+
+_RUN = "from keras_distill._internal._child import main; main()"
+
+
+class ChildError(Exception):
+    """A request got no result.
+
+    Args:
+        reason: A phrase with the child as its subject: "crashed (SIGSEGV)".
+        log: What the child has printed.
+        raised: See below.
+        timed_out: See below.
+        signal: See below.
+
+    Attributes:
+        reason: As given.
+        log: As given.
+        raised: Whether the service raised an exception; then the child still answers requests.
+        timed_out: Whether the child was ended because it took too long.
+        signal: The name of the signal that ended the child; None if there was none.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        log: str,
+        *,
+        raised: bool = False,
+        timed_out: bool = False,
+        signal: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.log = reason, log
+        self.raised, self.timed_out, self.signal = raised, timed_out, signal
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the log that are not empty."""
+        return [line.strip() for line in self.log.splitlines() if line.strip()]
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the log, or the reason if the child printed nothing."""
+        return self.lines[-1] if self.lines else self.reason
+
+
+class Child:
+    """The parent's side of a child process. Leaving the `with` block ends the child.
+
+    Args:
+        service: `package.module:Class`; the class takes no arguments.
+        log: A file to append to what the child prints; None: a temporary file.
+        environment: Changes to the environment of this process; None removes a variable.
+        memory: Limit of the address space of the child, in bytes; None: no limit.
+        before: Python to execute before this package is imported.
+        flags: Flags of the Python interpreter.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        log: str | os.PathLike | None = None,
+        environment: Mapping[str, str | None] | None = None,
+        memory: int | None = None,
+        before: str = "",
+        flags: tuple[str, ...] = (),
+    ) -> None:
+        self._log: IO[bytes] = (
+            tempfile.TemporaryFile() if log is None else open(log, "a+b")  # noqa: SIM115
+        )
+        self._log.seek(0, os.SEEK_END)
+        self._start = self._log.tell()
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, *flags, "-c", f"{before}\n{_RUN}", service, str(memory or 0)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+            env=child_environment(environment),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the child, also in the middle of a request of another thread."""
+        self._process.kill()
+        with self._lock:
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+            self._log.close()
+
+    def ask(self, method: str, *, timeout: float | None = None, **arguments: Any) -> Any:
+        """Calls a method of the service.
+
+        Args:
+            method: Its name.
+            timeout: Seconds after which the child is ended; None: no limit.
+            **arguments: JSON values.
+
+        Returns:
+            What the method returned, a JSON value.
+
+        Raises:
+            InputError: If the method raised one.
+            ChildError: If it raised another exception, or the child died or took too long.
+        """
+        with self._lock:
+            line, timed_out = self._exchange(json.dumps([method, arguments]), timeout)
+            if timed_out:
+                reason = f"took longer than {timeout:g} s and was ended"
+                raise ChildError(reason, self._printed(), timed_out=True)
+            if not line:
+                raise self._death()
+            answer = json.loads(line)
+            if "input_error" in answer:
+                raise InputError(answer["input_error"])
+            if "error" in answer:
+                raise ChildError(answer["error"], self._printed(), raised=True)
+            return answer["result"]
+
+    def _exchange(self, request: str, timeout: float | None) -> tuple[str, bool]:
+        """Sends a line; returns the answering one (empty if the child died), and whether late."""
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = None if timeout is None else threading.Timer(timeout, end)
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(request + "\n")
+                self._process.stdin.flush()
+            return self._process.stdout.readline(), late.is_set()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _death(self) -> ChildError:
+        code = self._process.wait()
+        if code >= 0:
+            return ChildError(f"failed with exit code {code}", self._printed())
+        name = signal.Signals(-code).name
+        reason = f"crashed ({name})"
+        if name == "SIGKILL":
+            reason = "was killed (SIGKILL), most likely for lack of memory"
+        return ChildError(reason, self._printed(), signal=name)
+
+    def _printed(self) -> str:
+        self._log.seek(self._start)
+        return self._log.read().decode(errors="replace")
+
+
+def child_environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Makes the environment of a child: this package first on its path, TensorFlow quiet."""
+    root = str(Path(keras_distill.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    every = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2", **(changes or {})}
+    return {name: value for name, value in every.items() if value is not None}
+
+
+def main() -> None:
+    """Answers requests until standard input ends. The child's side."""
+    service, memory = sys.argv[-2], int(sys.argv[-1])
+    if memory:
+        _limit_memory(memory)
+    # Whatever else writes to standard output must not mix with the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(os.dup(0), requests), daemon=True).start()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    module, _, name = service.partition(":")
+    target = getattr(importlib.import_module(module), name)()
+    while True:
+        method, arguments = json.loads(requests.get())
+        try:
+            answer = json.dumps({"result": getattr(target, method)(**arguments)})
+        except InputError as error:
+            answer = json.dumps({"input_error": str(error)})
+        except MemoryError:
+            answer = json.dumps({"error": "ran out of memory"})
+        except Exception as error:  # whatever the service raises is the answer
+            answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
+        sys.stdout.flush()
+        answers.write(answer + "\n")
+        answers.flush()
+
+
+def _read(file: int, requests: queue.SimpleQueue[bytes]) -> None:
+    """Puts lines into the queue; ends this process, even a busy one, when there are no more."""
+    rest = b""
+    while chunk := os.read(file, 1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            requests.put(line)
+    os._exit(1)
+
+
+def _limit_memory(limit: int) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

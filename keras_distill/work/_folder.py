@@ -1,0 +1,237 @@
+"""A folder of results that is complete or absent, and work on it that can be interrupted."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import Self
+
+from keras_distill._internal import InputError, _files, _machine, bad
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: concurrent writers are not detected there.
+    fcntl = None  # type: ignore[assignment]
+
+_MARKER, _LOCK, _SCRATCH = ".keras-distill", ".lock", "work"
+
+
+class WorkFolder:
+    """`<out>.unfinished/` during the work, `<out>/` once it is complete.
+
+    Use it as a context manager. Entering locks the folder, so that only one process writes to it,
+    and resumes unfinished work of the same settings. Leaving saves the wall time and unlocks. The
+    lock belongs to the process: the system releases it when the process is killed.
+
+    Every folder of this class has a marker file, `.keras-distill`. A folder without one is never
+    replaced or emptied, whatever `overwrite` says.
+
+    Args:
+        out: Where the finished folder goes.
+        settings: JSON values that decide the result. Unfinished work is resumed if its settings
+            are equal to these.
+        overwrite: Whether to replace an existing `out` (at the end, atomically) and to discard
+            unfinished work with other settings.
+        what: What is made, for messages.
+
+    Attributes:
+        out: As given.
+        path: The folder to write to, `<out>.unfinished`.
+        scratch: `path / "work"`, removed by `finish`.
+        resumed: Whether work of an earlier session was found. Set on entering.
+        started: UTC time at which the first session began. Set on entering.
+
+    Raises:
+        InputError: If `out` exists and may not be replaced, another process is writing, or there
+            is unfinished work with other settings and no `overwrite`. The last two also on
+            entering.
+
+    Example:
+        >>> import tempfile
+        >>> with WorkFolder(Path(tempfile.mkdtemp(), "small"), {"seed": 0}) as folder:
+        ...     _ = (folder.path / "result.txt").write_text("done")
+        ...     out = folder.finish()
+        >>> (out / "result.txt").read_text()
+        'done'
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike,
+        settings: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        what: str = "run",
+    ) -> None:
+        self.out = _files.check_output(out, overwrite=overwrite)
+        self.path = self.out.with_name(self.out.name + ".unfinished")
+        self.scratch = self.path / _SCRATCH
+        self.resumed, self.started = False, ""
+        try:
+            self._settings = json.loads(json.dumps(settings, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise bad("settings", f"be JSON values ({error})", settings) from error
+        self._overwrite, self._what = overwrite, what
+        self._lock: int | None = None
+        self._before = self._since = 0.0
+        self._check_ours(self.out)
+        self._check_settings()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all sessions so far."""
+        return self._before + time.monotonic() - self._since
+
+    def __enter__(self) -> Self:
+        self._acquire()
+        try:
+            self._open()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            # A session that made nothing, such as one with a wrong argument, leaves nothing.
+            if self._lock is not None and self._begun():
+                self._save()
+            elif self._lock is not None:
+                _files.remove(self.path)
+        finally:
+            self._release()
+
+    def finish(self) -> Path:
+        """Removes scratch and leftovers, moves the folder to `out`, and returns `out`."""
+        _files.remove(self.scratch)
+        _files.remove_leftovers(self.path)
+        self._save()
+        self._check_ours(self.out)
+        if not self._overwrite:
+            _files.check_output(self.out)
+        _files.replace_folder(self.path, self.out)
+        _files.write_json(self.out / _MARKER, {"what": self._what}, overwrite=True)
+        _files.remove(self.out / _LOCK)
+        self._release()
+        return self.out
+
+    def _open(self) -> None:
+        """Resumes what is in the locked folder, or starts anew."""
+        self._check_settings()
+        marker = _read_marker(self.path)
+        self._since = time.monotonic()
+        self.resumed = self._begun() and marker.get("settings") == self._settings
+        if self.resumed:
+            self.started, self._before = marker["started"], marker["seconds"]
+            _files.remove_leftovers(self.path)
+        else:
+            for entry in self.path.iterdir():
+                if entry.name != _LOCK:
+                    _files.remove(entry)
+            self.started, self._before = _machine.now(), 0.0
+        self.scratch.mkdir(exist_ok=True)
+        self._save()
+
+    def _save(self) -> None:
+        state = {
+            "what": self._what,
+            "started": self.started,
+            "seconds": self.seconds,
+            "settings": self._settings,
+        }
+        _files.write_json(self.path / _MARKER, state, overwrite=True)
+
+    def _begun(self) -> bool:
+        """Whether the folder has anything but an empty scratch folder and files of this class."""
+        if not self.path.is_dir():
+            return False
+        names = {entry.name for entry in self.path.iterdir()} - {_MARKER, _LOCK}
+        return bool(names - {_SCRATCH}) or (self.scratch.is_dir() and any(self.scratch.iterdir()))
+
+    def _check_ours(self, path: Path) -> None:
+        """Refuses a path with something that this class has not made."""
+        if not path.exists():
+            return
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+        if not path.is_dir() or (_MARKER not in names and names - {_LOCK}):
+            raise InputError(
+                f"{path} exists and was not made by keras-distill (it has no {_MARKER} file), so"
+                " it is not replaced. Move it away, or choose another output."
+            )
+
+    def _check_settings(self) -> None:
+        """Refuses unfinished work with other settings, unless it may be discarded."""
+        self._check_ours(self.path)
+        if self._overwrite or not self._begun():
+            return
+        found = _read_marker(self.path).get("settings")
+        if found is None or found == self._settings:
+            return
+        names = sorted(
+            name
+            for name in {*found, *self._settings}
+            if found.get(name) != self._settings.get(name)
+        )
+        raise InputError(
+            f"{self.path} is an unfinished {self._what} with other settings (they differ in:"
+            f" {', '.join(names)}). Finish it with those settings, choose another output, or"
+            " discard it with overwrite=True (--overwrite)."
+        )
+
+    def _acquire(self) -> None:
+        """Makes the folder if need be, and locks it.
+
+        Between opening and locking the file, another process may have finished and moved the
+        folder: the lock counts only if the file is still in place.
+        """
+        while self._lock is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:
+                continue
+            try:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(file, self.path / _LOCK):
+                    os.ftruncate(file, 0)
+                    os.write(file, str(os.getpid()).encode())
+                    self._lock = file
+            except BlockingIOError as error:
+                owner = os.read(file, 20).decode() or "unknown"
+                raise InputError(
+                    f"{self.path} is in use by another process (process ID {owner}). Wait until it"
+                    " ends, or choose another output."
+                ) from error
+            finally:
+                if self._lock is None:
+                    os.close(file)
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    """What the marker says; empty if there is none yet."""
+    file = path / _MARKER
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} is damaged ({error}). Remove {path} to start again.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file} is damaged. Remove {path} to start again.")
+    return found

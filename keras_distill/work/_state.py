@@ -1,0 +1,113 @@
+"""The state of a training: one file of variables, for Keras and tf_keras alike."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from keras_distill._internal import InputError, _files
+
+_HEADER = "header"
+
+
+class Variable(Protocol):
+    """What `TrainingState` uses of a Keras or tf_keras variable."""
+
+    @property
+    def shape(self) -> Any: ...
+    def numpy(self) -> np.ndarray: ...
+    def assign(self, value: Any) -> Any: ...
+
+
+class TrainingState:
+    """A file (`.npz`, nothing pickled) with the values of variables and JSON values about them.
+
+    Args:
+        path: The file. It need not exist.
+
+    Example:
+        >>> import keras, tempfile
+        >>> state = TrainingState(Path(tempfile.mkdtemp(), "state.npz"))
+        >>> variable = keras.Variable([1.0, 2.0])
+        >>> state.restore([variable]) is None
+        True
+        >>> state.save([variable], {"epoch": 3})
+        >>> _ = variable.assign([0.0, 0.0])
+        >>> state.restore([variable]), variable.numpy().tolist()
+        ({'epoch': 3}, [1.0, 2.0])
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+
+    def save(self, variables: Sequence[Variable], about: dict[str, Any]) -> None:
+        """Writes the file atomically; an existing one is replaced.
+
+        Args:
+            variables: Their order identifies them.
+            about: JSON values to store with them.
+        """
+        values = [np.asarray(v.numpy()) for v in variables]
+        header = {"about": about, "dtypes": [value.dtype.name for value in values]}
+        arrays = {f"v{i}": _plain(value) for i, value in enumerate(values)}
+        arrays[_HEADER] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
+        with (
+            _files.atomic_path(self.path, overwrite=True) as temporary,
+            open(temporary, "wb") as file,
+        ):
+            np.savez(file, **arrays)
+
+    def restore(self, variables: Sequence[Variable]) -> dict[str, Any] | None:
+        """Assigns the stored values to the variables; nothing is assigned if one does not fit.
+
+        Args:
+            variables: In the order in which they were saved.
+
+        Returns:
+            What was saved about them; None if the file does not exist.
+
+        Raises:
+            InputError: If the file is damaged, or the number, a shape, or a dtype differs.
+        """
+        if not self.path.exists():
+            return None
+        about, values = self._read()
+        wanted = [(tuple(v.shape), v.numpy().dtype.name) for v in variables]
+        found = [(value.shape, value.dtype.name) for value in values]
+        if found != wanted:
+            differs = next(
+                (
+                    f"variable {i} is {a}, expected {b}"
+                    for i, (a, b) in enumerate(zip(found, wanted, strict=False))
+                    if a != b
+                ),
+                f"{len(found)} variables, expected {len(wanted)}",
+            )
+            raise InputError(
+                f"{self.path} is the state of another model ({differs}). Remove it to train again."
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return about
+
+    def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        try:
+            _files.check_archive(self.path)
+            with np.load(self.path, allow_pickle=False) as file:
+                header = json.loads(file[_HEADER].tobytes())
+                values = [
+                    file[f"v{i}"].view(np.dtype(name)) for i, name in enumerate(header["dtypes"])
+                ]
+                return header["about"], values
+        except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
+            raise InputError(
+                f"{self.path} is damaged ({error}). Remove it to train again."
+            ) from error
+
+
+def _plain(value: np.ndarray) -> np.ndarray:
+    """`value` as NumPy stores it: a dtype that is not NumPy's own (bfloat16) as its bits."""
+    return value.view(f"u{value.itemsize}") if value.dtype.kind == "V" else value

@@ -1,0 +1,75 @@
+"""Runs jobs one after the other in this process, and the function of a job in any process."""
+
+import contextlib
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypedDict
+
+from keras_distill._internal import InputError
+
+_LOG_TAIL = 400
+
+
+class Task(TypedDict):
+    """What a process needs to know to run a job."""
+
+    function: str
+    arguments: dict[str, Any]
+    path: list[str]
+
+
+# Starts a task, whose output goes to the file given, and returns the future of its answer.
+Start = Callable[[Task, Path], Future]
+
+
+class Killed(Exception):
+    """The process of a job ended without an answer."""
+
+    def __init__(self, reason: str, log: str) -> None:
+        tail = " ".join(log[-_LOG_TAIL:].split())
+        super().__init__(f"{reason}; the log ends: {tail}" if tail else reason)
+
+
+class Service:
+    """What the child process of a job answers, see `_internal._child`."""
+
+    def run(self, task: Task) -> dict[str, Any]:
+        """Runs the task."""
+        return execute(task)
+
+
+def execute(task: Task) -> dict[str, Any]:
+    """Runs a task in this process.
+
+    Returns:
+        `{"result": ...}`, or `{"error": ...}` with one line.
+    """
+    sys.path.extend(entry for entry in task["path"] if entry not in sys.path)
+    module, _, name = task["function"].partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+        result = json.loads(json.dumps(function(**task["arguments"]), allow_nan=False))
+    except (Exception, SystemExit) as error:
+        line = " ".join(str(error).split())
+        if isinstance(error, InputError):
+            return {"error": line}
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {line}"}
+    return {"result": result}
+
+
+@contextlib.contextmanager
+def in_turn() -> Iterator[Start]:
+    """Yields a function that runs a task before it returns."""
+
+    def start(task: Task, log: Path) -> Future:
+        future: Future = Future()
+        future.set_result(execute(task))
+        return future
+
+    yield start

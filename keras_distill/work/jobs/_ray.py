@@ -1,0 +1,93 @@
+"""Runs jobs on Ray, a fresh worker for each."""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from keras_distill.work.jobs._in_turn import Killed, Start, Task, execute
+
+_STARTS = 3
+
+
+@contextlib.contextmanager
+def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[Start]:
+    """Yields a function that starts a task on Ray.
+
+    Uses the cluster that Ray is connected to or finds; otherwise a local one until the block ends.
+
+    Args:
+        workers: How many tasks run at a time.
+        threads: Cores for each.
+        environment: Environment variables of the workers.
+    """
+    import ray
+
+    here = not ray.is_initialized()
+    if here:
+        os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
+        try:
+            ray.init(address="auto", log_to_driver=False)
+        except ConnectionError:
+            start_local_ray(workers * threads)
+    variables = {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    remote = ray.remote(
+        num_cpus=threads,
+        max_retries=0,
+        max_calls=1,
+        runtime_env={"env_vars": variables},
+    )(_execute_logged)
+
+    def start(task: Task, log: Path) -> Future:
+        future: Future = Future()
+
+        def collect() -> None:
+            try:
+                future.set_result(ray.get(reference))
+            except ray.exceptions.RayError as error:
+                text = log.read_text(errors="replace") if log.exists() else ""
+                future.set_exception(Killed(f"its Ray worker died ({type(error).__name__})", text))
+
+        reference = remote.remote(task, str(log.resolve()))
+        threading.Thread(target=collect, daemon=True).start()
+        return future
+
+    try:
+        yield start
+    finally:
+        if here:
+            ray.shutdown()
+
+
+def start_local_ray(cores: int) -> None:
+    """Starts a Ray cluster on this machine.
+
+    Ray waits 30 seconds for its own start and then gives up. On a busy machine that may be too
+    short, so it is tried up to three times.
+
+    Args:
+        cores: How many cores the cluster may use.
+    """
+    import ray
+
+    for attempt in range(_STARTS):
+        try:
+            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
+            return
+        except Exception as error:
+            ray.shutdown()
+            # Ray raises a bare Exception here: nothing but its text tells it from other errors.
+            if attempt == _STARTS - 1 or "timed out during startup" not in str(error):
+                raise
+
+
+def _execute_logged(task: Task, log: str) -> dict[str, Any]:
+    """Runs a task in a Ray worker; what it prints goes to the job's own log."""
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    return execute(task)
