@@ -62,9 +62,6 @@ def test_imports_only_lower_ranks(path):
 PAST_THE_DOOR: set[str] = {
     "benchmarks/_benchmark.py",
     "benchmarks/_cost.py",
-    "benchmarks/_cost_processes.py",
-    "benchmarks/_cost_store.py",
-    "benchmarks/_cost_study.py",
     "benchmarks/_cost_tables.py",
     "benchmarks/_cost_ways.py",
     "benchmarks/_latency.py",

@@ -1,5 +1,6 @@
 """Measures size, latency, and quality of models, and the cost of distilling them."""
 
+from keras_distill._internal._machine import describe as describe_machine
 from keras_distill._internal._stats import (
     mean_interval,
     paired_difference,
@@ -17,6 +18,7 @@ from keras_distill.benchmarks._size import measure_size
 __all__ = [
     "benchmark",
     "cost",
+    "describe_machine",
     "figure",
     "mean_interval",
     "measure_latency",

@@ -21,11 +21,11 @@ from keras_distill.records._cost import CostBuild, CostFit, CostRatio, CostRecor
 _EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4}
 _WARM_UP = 4
 _STEP_PAIRS = (("store", "plain"), ("online", "plain"), ("keras", "plain"), ("store", "keras"))
-# (our setting, the setting compared with, in words). As shipped: each package as it is installed.
+# (our setting, the setting compared with, label). Default settings: each package as installed.
 _COMPARED = (
     ("onednn", "onednn", "onednn"),
     ("tf-default", "tf-default", "tf-default"),
-    ("onednn", "tf-default", "as shipped"),
+    ("onednn", "tf-default", "default settings"),
 )
 
 Report = Callable[[int, int], None]
@@ -262,7 +262,7 @@ def _step_ratios(steps: Sequence[CostSteps]) -> tuple[CostRatio, ...]:
     ratios = []
     for ours, theirs, where in _COMPARED:
         for way, other in _STEP_PAIRS:
-            if where == "as shipped" and other != "keras":
+            if where == "default settings" and other != "keras":
                 continue
             a, b = by.get((ours, way), {}), by.get((theirs, other), {})
             shared = sorted(a.keys() & b.keys())

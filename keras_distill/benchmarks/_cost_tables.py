@@ -1,10 +1,8 @@
 """Tables of what distilling costs, for the terminal and for Markdown."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from keras_distill.records._cost import CostFigure, CostRecord
+from keras_distill.records._cost import CostRecord
 
 Section = tuple[str, list[str], list[list[str]]]
 
@@ -49,25 +47,3 @@ def sections(record: CostRecord) -> list[Section]:
 def _interval(figure) -> tuple[str, str]:
     known = figure.low is not None and figure.high is not None
     return f"{figure.value:.3f}", f"{figure.low:.3f} .. {figure.high:.3f}" if known else ""
-
-
-def markdown(figures: Sequence[CostFigure], machine: str) -> str:
-    """Figures and their targets as a Markdown table.
-
-    Args:
-        figures: In the order of the table.
-        machine: What they were measured on.
-    """
-    lines = [
-        "| figure | value | 95 % interval | n | target | |",
-        "|---|---|---|---|---|---|",
-    ]
-    for figure in figures:
-        value, interval = _interval(figure)
-        value = f"{figure.value:.2g}" if 0 < abs(figure.value) < 0.01 else value
-        mark = {True: "yes", False: "**no**", None: ""}[figure.reached]
-        lines.append(
-            f"| {figure.name} | {value} | {interval} | {figure.n} | {figure.target} | {mark} |"
-        )
-    notes = [f"- {figure.name}: {figure.note}." for figure in figures if figure.note]
-    return "\n".join([f"Measured on {machine}.", "", *lines, "", *notes, ""])

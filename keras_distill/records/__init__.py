@@ -14,7 +14,6 @@ from keras_distill.records._benchmark import (
     SizeRecord,
 )
 from keras_distill.records._compress import (
-    CompressCell,
     CompressRecord,
     FakeQuantRecord,
     KernelCount,
@@ -23,7 +22,6 @@ from keras_distill.records._compress import (
 )
 from keras_distill.records._cost import (
     CostBuild,
-    CostFigure,
     CostFit,
     CostRatio,
     CostRecord,
@@ -104,12 +102,10 @@ __all__ = [
     "BenchmarkRecord",
     "CalibrationRecord",
     "ClassRow",
-    "CompressCell",
     "CompressPart",
     "CompressRecord",
     "CompressResult",
     "CostBuild",
-    "CostFigure",
     "CostFit",
     "CostRatio",
     "CostRecord",

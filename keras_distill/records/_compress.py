@@ -115,30 +115,3 @@ class CompressRecord(Record):
     temperature: float | None = Field(None, gt=0)
     export: ExportRecord
     kernels: tuple[KernelCount, ...]
-
-
-class CompressCell(Record):
-    """One cell of a study: one student, compressed in one way, from one seed.
-
-    Attributes:
-        student: Its spec.
-        variant: Name of the way.
-        seed: Of weights and order.
-        accuracy: Of the `.tflite` file on the test split, 0..1.
-        bytes: Size of the file.
-        gzip_bytes: Size compressed.
-        sparsity: Share of zeros among the weights of the file.
-        values_per_channel: The most different weights that an output channel of a convolution or
-            dense layer has (depthwise kernels are never clustered and left out).
-        seconds: What training took in the session that made the cell.
-    """
-
-    student: str
-    variant: str
-    seed: int
-    accuracy: float = Field(ge=0, le=1)
-    bytes: int
-    gzip_bytes: int
-    sparsity: float
-    values_per_channel: int
-    seconds: float

@@ -105,27 +105,3 @@ class CostRecord(Record):
     machine: str
     versions: dict[str, str]
     created: str
-
-
-class CostFigure(Record):
-    """One figure of a benchmark, with what it should be.
-
-    Attributes:
-        name: What was measured.
-        value: The figure.
-        low: Lower end of its 95 % interval, where it has one.
-        high: Upper end.
-        n: Measurements behind it.
-        target: What it should be, in words.
-        reached: Whether it is.
-        note: How it was measured.
-    """
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int = 1
-    target: str = ""
-    reached: bool | None = None
-    note: str = ""

@@ -21,7 +21,7 @@ def load_study():
 
     def load(study, script="study"):
         folder = STUDIES / study
-        name = f"{study.replace('-', '_')}_{script}"
+        name = f"{study.replace('-', '_')}_study" if script == "study" else script
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, folder / f"{script}.py")
             sys.modules[name] = importlib.util.module_from_spec(spec)

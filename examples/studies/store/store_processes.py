@@ -1,6 +1,6 @@
-"""Builds of a store in processes of their own: killed at random moments, and weighed.
+"""Builds stores in child processes: killed at random moments, or measured for peak memory.
 
-Run as a module, it is the child: `python -m keras_distill.benchmarks._cost_processes kill …`.
+Run as a script, it is the child: `python store_processes.py kill FOLDER KILLS EXAMPLES SEED`.
 """
 
 import json
@@ -19,21 +19,19 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError
-from keras_distill.litert import _isolated
-from keras_distill.targets import SoftTargetStore
+from keras_distill import InputError, SoftTargetStore
 
 _CLASSES, _WIDTH = 100, 16
 
 
 class Kills(NamedTuple):
-    """What became of builds that were killed.
+    """Outcome of builds that were killed.
 
     Attributes:
-        killed: Builds killed before they ended, and then resumed.
-        same: Of these, how many are byte for byte like a build left alone.
-        resumed: Of these, how many found examples done already.
-        seconds: Of the build left alone.
+        killed: Number of builds killed before they ended, then resumed.
+        same: How many of these are byte-identical to an uninterrupted build.
+        resumed: How many of these found finished examples.
+        seconds: Duration of the uninterrupted build.
     """
 
     killed: int
@@ -43,16 +41,16 @@ class Kills(NamedTuple):
 
 
 def killed_builds(folder: Path, kills: int, *, examples: int = 6000, seed: int = 0) -> Kills:
-    """Kills a build with SIGKILL at a random moment, resumes it, compares all bytes; many times.
+    """Kills builds with SIGKILL at random moments, resumes them, and compares all bytes.
 
-    Runs in a child that imports TensorFlow once and forks each build before TensorFlow has begun
-    anything.
+    Runs in a child that imports TensorFlow once and forks each build before TensorFlow starts any
+    thread.
 
     Args:
-        folder: Where the stores are made; must be empty or new.
-        kills: Builds to kill.
-        examples: Examples of each.
-        seed: Of the moments.
+        folder: Folder for the stores; must be empty or new.
+        kills: Number of builds to kill.
+        examples: Examples per store.
+        seed: Seed of the random moments.
 
     Raises:
         InputError: If the child fails.
@@ -61,11 +59,11 @@ def killed_builds(folder: Path, kills: int, *, examples: int = 6000, seed: int =
 
 
 def writer_memory(folder: Path, examples: int) -> float:
-    """Peak memory, in MiB, of a process that builds a store of 100 classes.
+    """Returns the peak memory, in MiB, of a process that builds a store of 100 classes.
 
     Args:
-        folder: Where the store is made; must be empty or new.
-        examples: Its examples.
+        folder: Folder for the store; must be empty or new.
+        examples: Number of examples.
 
     Raises:
         InputError: If the child fails.
@@ -75,19 +73,19 @@ def writer_memory(folder: Path, examples: int) -> float:
 
 def _child(*arguments: str):
     done = subprocess.run(
-        [sys.executable, "-m", __name__, *arguments],
+        [sys.executable, __file__, *arguments],
         capture_output=True,
         text=True,
-        env=_isolated.environment(),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise InputError(f"The process that builds ended: {last[0]}")
+        raise InputError(f"The child process that builds the store failed: {last[0]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def _examples(count: int) -> tf.data.Dataset:
-    """A stream of `count` different x of 16 numbers, made as they are read."""
+    """A stream of `count` distinct x of 16 numbers, generated as they are read."""
 
     def one(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = tf.cast(i, tf.float32) + tf.range(_WIDTH, dtype=tf.float32) / _WIDTH
@@ -119,16 +117,16 @@ def _build(path: Path, examples: int, pause: float = 0.0, progress=False) -> Non
 
 
 def _forked(path: Path, examples: int, kill_after: float | None) -> tuple[bool, float, int]:
-    """Builds in a fork, killed after some seconds; returns (ended by itself, seconds, done)."""
+    """Builds in a fork, optionally killed; returns (finished, seconds, examples found done)."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
-        told = []
+        reported = []
 
         def first(done: int, _: int | None) -> None:
-            if not told:
-                told.append(done)
+            if not reported:
+                reported.append(done)
                 os.write(write, f"{done}\n".encode())
 
         try:
@@ -146,7 +144,7 @@ def _forked(path: Path, examples: int, kill_after: float | None) -> tuple[bool, 
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     if status and os.WTERMSIG(status) != signal.SIGKILL:
-        raise SystemExit(f"a build failed with status {status}")
+        raise SystemExit(f"A build failed with status {status}.")
     return status == 0, time.perf_counter() - begun, done
 
 

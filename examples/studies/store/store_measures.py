@@ -1,4 +1,4 @@
-"""Figures of the store itself: bytes, reading, what top-k loses, and the student it makes."""
+"""Measures the store itself: bytes, reading speed, error of top-k, and the trained student."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -10,22 +10,43 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax
 
-from keras_distill import data, models
-from keras_distill._internal import _stats
-from keras_distill._internal._elements import TopK
+from keras_distill import Distiller, SoftTargetStore, TopK, data, models
+from keras_distill.benchmarks import paired_difference, ratio_of_medians
 from keras_distill.losses.functional import topk_log_probabilities
-from keras_distill.records._cost import CostFigure
-from keras_distill.targets import SoftTargetStore
-from keras_distill.training._distiller import Distiller
+from keras_distill.records import Record
 
 TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0)
 
 
-def record_bytes(folder: Path) -> list[CostFigure]:
-    """Bytes of records on disk as a multiple of the payload, keys apart.
+class Figure(Record):
+    """One measured figure with its target.
+
+    Attributes:
+        name: What was measured.
+        value: The figure.
+        low: Lower end of its 95 % interval; None: it has none.
+        high: Upper end of the interval.
+        n: Number of measurements.
+        target: The target in words.
+        reached: Whether the target is reached; None: there is no target.
+        note: How it was measured.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 1
+    target: str = ""
+    reached: bool | None = None
+    note: str = ""
+
+
+def record_bytes(folder: Path) -> list[Figure]:
+    """Bytes of records on disk divided by the payload, keys not counted.
 
     Args:
-        folder: Where the stores are made; must be empty or new.
+        folder: Folder for the stores; must be empty or new.
     """
     figures = []
     for classes, top_k in ((100, None), (1000, 20), (1 << 16, 20), (100_000, 20)):
@@ -37,12 +58,12 @@ def record_bytes(folder: Path) -> list[CostFigure]:
         ratio = size / (64 * payload)
         kind = "dense" if top_k is None else f"top-{top_k}"
         figures.append(
-            CostFigure(
+            Figure(
                 name=f"bytes of records / payload, {kind} of {classes} classes",
                 value=ratio,
                 target="<= 1.02",
                 reached=ratio <= 1.02,
-                note=f"payload {payload} bytes; keys, 8 bytes an example, apart",
+                note=f"payload {payload} bytes; keys (8 bytes per example) not counted",
             )
         )
     return figures
@@ -55,14 +76,14 @@ def _numbered(count: int) -> tf.data.Dataset:
 
 def read_path(
     folder: Path, *, examples: int = 20_000, classes: int = 1000, epochs: int = 12
-) -> CostFigure:
-    """Records per second of `batches`, relative to `from_tensor_slices(...).batch` of the same.
+) -> Figure:
+    """Records per second of `batches` relative to `from_tensor_slices(...).batch`.
 
     Args:
-        folder: Where the store is made; must be empty or new.
-        examples: Of the data set.
-        classes: Logits of each.
-        epochs: Timed passes of each, in turn, after one that is not timed.
+        folder: Folder for the store; must be empty or new.
+        examples: Number of examples.
+        classes: Number of logits per example.
+        epochs: Timed passes of each, taking turns, after one that is not timed.
     """
     logits = np.random.default_rng(0).normal(size=(examples, classes)).astype(np.float32)
     plain = _numbered(examples)
@@ -82,28 +103,28 @@ def read_path(
         begun = time.perf_counter()
         next(iter(stored))
         starts.append(time.perf_counter() - begun)
-    ratio = _stats.ratio_of_medians(seconds["tensors"], seconds["stored"])
+    ratio = ratio_of_medians(seconds["tensors"], seconds["stored"])
     rate = examples / float(np.median(seconds["stored"]))
-    return CostFigure(
+    return Figure(
         name=f"records per second: batches / from_tensor_slices(...).batch, N={classes}",
         **ratio._asdict(),
         target=">= 0.8",
         reached=ratio.value >= 0.8,
-        note=f"{rate:.0f} records a second from the store, {1e3 * np.median(starts):.0f} ms of a"
-        " pass to begin it; examples compared in an epoch before",
+        note=f"{rate:.0f} records per second from the store; starting a pass takes"
+        f" {1e3 * np.median(starts):.0f} ms; examples compared in an earlier epoch",
     )
 
 
-def topk_loss(folder: Path, *, top_k: int = 20, classes: int = 1000) -> list[CostFigure]:
-    """KL of soft targets from one top-k store, at each T, and of a store made at that T.
+def topk_loss(folder: Path, *, top_k: int = 20, classes: int = 1000) -> list[Figure]:
+    """KL error of soft targets from one top-k store at each T, and of a store made at that T.
 
-    The teacher is a net trained on a mixture of overlapping Gaussians, one per class. A store made
-    at T knows the k probabilities and the rest's mass exactly; both spread the rest evenly.
+    The teacher is trained on a mixture of overlapping Gaussians, one per class. A store made
+    at T has the k probabilities and the mass of the rest exactly; both spread the rest evenly.
 
     Args:
-        folder: Where the stores are made; must be empty or new.
-        top_k: Logits kept.
-        classes: N.
+        folder: Folder for the stores; must be empty or new.
+        top_k: Number of logits stored.
+        classes: Number of classes N.
     """
     teacher, held_out = _mixture_teacher(classes)
     kept = SoftTargetStore.build(teacher, held_out, folder / "k", top_k=top_k, progress=False)
@@ -115,7 +136,7 @@ def topk_loss(folder: Path, *, top_k: int = 20, classes: int = 1000) -> list[Cos
     for temperature in TEMPERATURES:
         one, own, bins = _losses(logits, record, temperature)
         figures.append(
-            CostFigure(
+            Figure(
                 name=f"KL error in nats of top-{top_k} of {classes}, T={temperature:g}",
                 value=one,
                 n=len(logits),
@@ -129,7 +150,7 @@ def topk_loss(folder: Path, *, top_k: int = 20, classes: int = 1000) -> list[Cos
 
 
 def _losses(logits: np.ndarray, record: TopK, temperature: float) -> tuple[float, float, float]:
-    """Mean KL(teacher ‖ record), the same for a record made at T, and over k+1 outcomes."""
+    """Mean KL(teacher || record), the same for a record made at T, and over k+1 outcomes."""
     log_p = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
     classes, k = logits.shape[-1], record.indices.shape[-1]
     exact = np.take_along_axis(log_p, record.indices, axis=-1)
@@ -160,15 +181,15 @@ def _mixture_teacher(classes: int) -> tuple[keras.Model, tf.data.Dataset]:
 
 
 class Curves(NamedTuple):
-    """The same students trained online and from the store.
+    """Training curves of the same students, online and from the store.
 
     Attributes:
-        figures: Difference in accuracy, and of the losses.
-        online: Training loss per epoch, one list for each seed.
+        figures: Differences in accuracy and in the losses.
+        online: Training loss per epoch, one list per seed.
         stored: The same from the store.
     """
 
-    figures: list[CostFigure]
+    figures: list[Figure]
     online: list[list[float]]
     stored: list[list[float]]
 
@@ -176,12 +197,12 @@ class Curves(NamedTuple):
 def same_student(
     folder: Path, *, seeds: Sequence[int] = range(5), epochs: int = 20, views: int = 4
 ) -> Curves:
-    """Students of digits, same seeds and views of moved images, online and from the store.
+    """Trains students on digits with the same seeds and views, online and from the store.
 
     Args:
-        folder: Where the store is made; must be empty or new.
-        seeds: Of the students' weights and of the order of the data.
-        epochs: Of each student.
+        folder: Folder for the store; must be empty or new.
+        seeds: Seeds of the initial weights and of the data order.
+        epochs: Epochs per student.
         views: Augmented views per example.
     """
     splits = data.load("digits")
@@ -200,16 +221,16 @@ def same_student(
     )
     curves, accuracies = {"online": [], "stored": []}, {"online": [], "stored": []}
     for seed in seeds:
-        for way in curves:
+        for variant in curves:
             batches = store.batches(splits.train, 64, seed=seed)
-            if way == "online":
+            if variant == "online":
                 batches = batches.map(lambda x, y: (x, y.labels))
             student = models.build("mlp:16", seed=seed, **shape)
             losses, accuracy = _train(
-                teacher if way == "online" else None, student, batches, splits.test, epochs
+                teacher if variant == "online" else None, student, batches, splits.test, epochs
             )
-            curves[way].append(losses)
-            accuracies[way].append(accuracy)
+            curves[variant].append(losses)
+            accuracies[variant].append(accuracy)
     return Curves(_same_figures(curves, accuracies), curves["online"], curves["stored"])
 
 
@@ -241,12 +262,12 @@ def _train(
 
 def _same_figures(
     curves: dict[str, Iterable[list[float]]], accuracies: dict[str, list[float]]
-) -> list[CostFigure]:
-    difference = _stats.paired_difference(accuracies["stored"], accuracies["online"])
+) -> list[Figure]:
+    difference = paired_difference(accuracies["stored"], accuracies["online"])
     spread = float(np.std(accuracies["online"], ddof=1))
     gap = np.abs(np.array(curves["stored"]) / np.array(curves["online"]) - 1).max()
     return [
-        CostFigure(
+        Figure(
             name="accuracy of the student, store - online, in points",
             **difference._asdict(),
             target="within the spread of seeds",
@@ -254,7 +275,7 @@ def _same_figures(
             note=f"digits; online {np.mean(accuracies['online']):.2f} %, spread (standard"
             f" deviation) of seeds {spread:.2f}",
         ),
-        CostFigure(
+        Figure(
             name="training loss, store / online - 1, largest of all epochs and seeds",
             value=float(gap),
             n=len(accuracies["online"]),
