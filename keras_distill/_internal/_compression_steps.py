@@ -19,14 +19,14 @@ class Step:
         text: As given.
         kind: "prune", "cluster" or "quantize".
         sparsity: Of a prune step.
-        schedule: Of a prune step.
+        pruning_schedule: Of a prune step: how its share of zeros rises.
         clusters: Of a cluster step.
     """
 
     text: str
     kind: str
     sparsity: float = 0.8
-    schedule: str = "polynomial"
+    pruning_schedule: str = "polynomial"
     clusters: int = 16
 
     @classmethod
@@ -40,7 +40,7 @@ class Step:
             InputError: If it is none of these.
 
         Example:
-            >>> Step.parse("prune:0.9:constant").sparsity, Step.parse("prune:2:4").schedule
+            >>> Step.parse("prune:0.9:constant").sparsity, Step.parse("prune:2:4").pruning_schedule
             (0.9, '2:4')
         """
         kind, colon, argument = (
@@ -55,12 +55,12 @@ class Step:
         if kind != "prune" or not argument:
             return cls(text, kind)
         if argument == "2:4":
-            return cls(text, kind, sparsity=0.5, schedule="2:4")
+            return cls(text, kind, sparsity=0.5, pruning_schedule="2:4")
         number, colon, schedule = argument.partition(":")
         sparsity = _spec.number(above=0, at_most=0.999)("steps: prune", number)
         if colon and schedule not in SCHEDULES[:2]:
             raise bad("steps", f"have a schedule of {', '.join(SCHEDULES[:2])}", text)
-        return cls(text, kind, sparsity=sparsity, schedule=schedule or SCHEDULES[0])
+        return cls(text, kind, sparsity=sparsity, pruning_schedule=schedule or SCHEDULES[0])
 
 
 def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ...]:

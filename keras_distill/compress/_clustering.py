@@ -43,8 +43,8 @@ def cluster(
         clusters: Values per kernel, >= 2 (>= 3 where zeros are kept). A kernel that has not more
             values already is left as it is, and not trained.
         skip: Names of layers to leave alone.
-        **training: See `Training`. A learning rate well below the one the student was trained
-            with is usual.
+        **training: See `Training` and `TrainingSettings`. Use a learning rate well below the one
+            that the student was trained with.
 
     Returns:
         A plain Keras 3 model with that many values per kernel.
@@ -60,7 +60,7 @@ def cluster(
         >>> len(np.unique(clustered.get_weights()[0])) <= 4
         True
     """
-    return cluster_logged(student, data, clusters, skip, Training(**training))[0]
+    return cluster_logged(student, data, clusters, skip, Training.of(**training))[0]
 
 
 def cluster_logged(

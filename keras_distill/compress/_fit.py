@@ -12,62 +12,65 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_distill._internal import InputError, _files, bad, check_choice, check_count, check_number
+from keras_distill._internal import InputError, _files, bad, check_count
 from keras_distill.compress._objective import Objective
 from keras_distill.data import _batching
+from keras_distill.records import TrainingSettings
+from keras_distill.training import make_optimizer
 
 _STEPS_PER_EXECUTION = 32
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a compression step trains. All of it may be given to every step by keyword.
+    """How a compression step trains: `TrainingSettings`, and what only this training needs.
 
     Attributes:
+        settings: Epochs, batch size (of arrays; a data set is batched already), optimizer, learning
+            rate, schedule, weight decay.
         teacher: A live teacher: a Keras model, a file, a function, a list; None where the data
             carry `Targets`, or alpha is 0.
         alpha: Weight of the soft terms, 0..1, a number or a schedule.
         temperature: Of the default soft loss.
         distillation_losses: Losses on logits as in `Distiller`; None: `SoftTargetLoss`.
         distillation_loss_weights: As in `Distiller`.
-        loss: The hard loss; None: read off the labels.
-        epochs: Passes over the data.
-        batch_size: Of arrays; a data set is batched already.
-        steps_per_epoch: Needed where a data set does not know its length.
-        learning_rate: At the start.
-        optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
-        decay: "cosine" falls to 0 at the last step; "constant" stays.
+        loss: The hard loss; None: chosen by the labels.
+        steps_per_epoch: Required where a data set does not know its length.
         callbacks: Keras 3 or tf_keras callbacks.
         validation_data: Batches of (x, y), or a pair of arrays.
-        state: A file that is written after each epoch; training goes on from it if it is there.
+        state: A file that is written after each epoch; if it exists, training resumes from it.
         verbose: As in Keras.
         seed: Of the order of arrays.
     """
 
+    settings: TrainingSettings
     teacher: Any = None
     alpha: Any = 0.9
     temperature: Any = 4.0
     distillation_losses: Any = None
     distillation_loss_weights: Any = None
     loss: Any = None
-    epochs: int = 10
-    batch_size: int = 128
     steps_per_epoch: int | None = None
-    learning_rate: float = 1e-3
-    optimizer: str = "adam"
-    decay: str = "cosine"
     callbacks: Sequence[Any] = ()
     validation_data: Any = None
     state: str | os.PathLike | None = None
     verbose: Any = 0
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_count("epochs", self.epochs)
-        check_count("batch_size", self.batch_size)
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_choice("optimizer", self.optimizer, ("adam", "sgd"))
-        check_choice("decay", self.decay, ("cosine", "constant"))
+    @classmethod
+    def of(cls, **options: Any) -> "Training":
+        """Makes a training of keyword arguments: of this class, or of `TrainingSettings`.
+
+        Raises:
+            InputError: If a setting breaks its rule.
+
+        Example:
+            >>> Training.of(epochs=2, alpha=0.5).settings.epochs
+            2
+        """
+        own = {name: options.pop(name) for name in TrainingSettings.model_fields if name in options}
+        settings = TrainingSettings.parse({"epochs": 10, **own}, source="compress")
+        return cls(settings, **options)
 
     def objective(self, student: keras.Model) -> Objective:
         """The loss these settings ask for."""
@@ -97,7 +100,7 @@ class Training:
             return data(0)
         if isinstance(data, tf.data.Dataset):
             return data
-        return _batching.batches(_rows(name, data), self.batch_size)
+        return _batching.batches(_rows(name, data), self.settings.batch_size)
 
     def stream(self, data: Any, first_epoch: int) -> tf.data.Dataset:
         """`data` as batches to train on; arrays in an order that seed and epoch alone decide."""
@@ -107,7 +110,7 @@ class Training:
             return data
         return _batching.batches(
             _rows("data", data),
-            self.batch_size,
+            self.settings.batch_size,
             shuffle_seed=self.seed,
             epoch=first_epoch,
             epochs=None,
@@ -311,18 +314,10 @@ def load_state(path: Path, trainer: Trainer) -> tuple[int, dict[str, list[float]
     return epochs, logs
 
 
-def _optimizer(training: Training, steps: int) -> Any:
-    rate: Any = training.learning_rate
-    if training.decay == "cosine":
-        rate = tf_keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
-    if training.optimizer == "sgd":
-        return tf_keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    return tf_keras.optimizers.Adam(rate)
-
-
-def _steps_per_execution(steps: int, callbacks: Sequence[Any]) -> int:
-    """32, the last of an epoch is shorter; 1 beside callbacks, which may want every batch."""
-    return 1 if callbacks else min(steps, _STEPS_PER_EXECUTION)
+def _steps_per_execution(training: Training, steps: int) -> int:
+    """As the settings say; by default 32, or 1 with callbacks, which may need every batch."""
+    default = 1 if training.callbacks else _STEPS_PER_EXECUTION
+    return min(steps, training.settings.steps_per_execution or default)
 
 
 def fit(
@@ -358,8 +353,10 @@ def fit(
     )
     objective.prepare(y, trainer(x, training=False))
     trainer.compile(
-        optimizer=_optimizer(training, steps * training.epochs),
-        steps_per_execution=_steps_per_execution(steps, training.callbacks),
+        optimizer=make_optimizer(
+            training.settings, steps * training.settings.epochs, optimizers=tf_keras.optimizers
+        ),
+        steps_per_execution=_steps_per_execution(training, steps),
     )
     trainer.optimizer.build(net.trainable_variables)
     path = None if training.state is None else Path(training.state)
@@ -374,7 +371,7 @@ def fit(
     trainer.fit(
         ds,
         initial_epoch=done,
-        epochs=training.epochs,
+        epochs=training.settings.epochs,
         steps_per_epoch=None if 0 < int(ds.cardinality()) <= steps else steps,
         validation_data=validation,
         callbacks=[

@@ -20,7 +20,7 @@ from keras_distill.compress._fake_quant import FakeQuantModel
 from keras_distill.compress._fit import Training
 from keras_distill.compress._kernels import PRUNED, kernels
 from keras_distill.compress._pruning import prune_logged
-from keras_distill.compress._quantization import check_export, export_int8, quantize_aware
+from keras_distill.compress._quantization import check_export, export_int8, quantize_logged
 from keras_distill.export import export_tflite
 from keras_distill.records._compress import CompressRecord, KernelCount, KernelState, StepRecord
 from keras_distill.records._export import ExportRecord
@@ -78,8 +78,8 @@ def compress(
         overwrite: Whether a folder at `out` may be replaced, once all is done; unfinished work of
             other settings is thrown away.
         export: More arguments of `export_tflite`.
-        **training: See `Training`; the same for every step. The verification also judges by
-            `validation_data`.
+        **training: See `Training` and `TrainingSettings`; the same for every step. The
+            verification also uses `validation_data`.
 
     Raises:
         InputError: If an argument breaks its rule or the student cannot be compressed so.
@@ -102,7 +102,7 @@ def compress(
         check_export(options)
     check_student(student, steps, skip=skip)
     work = _Work(out, overwrite=overwrite)
-    settings = dataclasses.replace(Training(**training), state=None)
+    settings = dataclasses.replace(Training.of(**training), state=None)
     work.open(_asked(student, parsed, skip, settings))
     model, fake_quant, records = student, None, []
     for position, step in enumerate(parsed):
@@ -145,7 +145,7 @@ def _asked(
         "teacher": teacher,
         "steps": [step.text for step in steps],
         "skip": list(skip),
-        "training": plain,
+        "training": {**training.settings.model_dump(mode="json"), **plain},
     }
 
 
@@ -197,17 +197,18 @@ class _Work:
         training = dataclasses.replace(training, state=state)
         fake_quant = None
         if step.kind == "prune":
-            model, logs = prune_logged(model, data, step.sparsity, step.schedule, skip, training)
+            model, logs = prune_logged(
+                model, data, step.sparsity, step.pruning_schedule, skip, training
+            )
         elif step.kind == "cluster":
             model, logs = cluster_logged(model, data, step.clusters, skip, training)
         else:
-            settings = {f.name: getattr(training, f.name) for f in dataclasses.fields(training)}
-            fake_quant, _, logs = quantize_aware(model, data, **settings)
+            fake_quant, logs = quantize_logged(model, data, training)
             fake_quant.save(self.path / "fake_quant", overwrite=True)
         if not quantize:
             with _files.atomic_path(kept, overwrite=True) as temporary:
                 model.save(temporary)
-        record = _step_record(step, model, fake_quant, logs, training.epochs)
+        record = _step_record(step, model, fake_quant, logs, training.settings.epochs)
         record.save(report)
         return model, fake_quant, record
 

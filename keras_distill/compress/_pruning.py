@@ -25,7 +25,7 @@ def prune(
     data: Any,
     *,
     sparsity: float = 0.8,
-    schedule: str = "polynomial",
+    pruning_schedule: str = "polynomial",
     skip: Sequence[str] = (),
     **training: Any,
 ) -> keras.Model:
@@ -47,11 +47,11 @@ def prune(
             from the number of the first epoch to batches, with which a resumed training sees
             the same as an uninterrupted one.
         sparsity: Share of zeros in each kernel, 0..1 (excluded). "2:4" has 0.5 by definition.
-        schedule: "polynomial"; "constant" (all at once at the first step); "2:4" (two zeros
+        pruning_schedule: "polynomial"; "constant" (all at once at the first step); "2:4" (two zeros
             in every four consecutive input channels, Dense and Conv2D kernels only).
         skip: Names of layers to leave dense, such as the first or the last.
-        **training: See `Training`: teacher, alpha, temperature, epochs, learning_rate, callbacks,
-            validation_data, state, …
+        **training: See `Training` and `TrainingSettings`: teacher, alpha, temperature, epochs,
+            learning_rate, callbacks, validation_data, state, …
 
     Returns:
         A plain Keras 3 model with its zeros.
@@ -68,30 +68,30 @@ def prune(
         >>> int((pruned.get_weights()[0] == 0).sum())
         16
     """
-    return prune_logged(student, data, sparsity, schedule, skip, Training(**training))[0]
+    return prune_logged(student, data, sparsity, pruning_schedule, skip, Training.of(**training))[0]
 
 
 def prune_logged(
     student: keras.Model,
     data: Any,
     sparsity: float,
-    schedule: str,
+    pruning_schedule: str,
     skip: Sequence[str],
     training: Training,
 ) -> tuple[keras.Model, dict[str, Any]]:
     """`prune`, and the logs of each epoch."""
-    check_choice("schedule", schedule, SCHEDULES)
+    check_choice("pruning_schedule", pruning_schedule, SCHEDULES)
     check_number("sparsity", sparsity, above=0, at_most=0.999)
     objective = training.objective(student)
     twin = _bridge.to_logits(student, objective.heads)
     left = check_skip(student, skip)
-    steps = training.epochs * training.steps(data)
-    options = _options(student, sparsity, schedule, steps)
+    steps = training.settings.epochs * training.steps(data)
+    options = _options(student, sparsity, pruning_schedule, steps)
 
     def wrap(layer: Any) -> Any:
         if type(layer).__name__ not in KERNELS or layer.name in left:
             return layer
-        if schedule == "2:4" and len(layer.get_weights()[0].shape) not in (2, 4):
+        if pruning_schedule == "2:4" and len(layer.get_weights()[0].shape) not in (2, 4):
             return layer
         return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
 
@@ -99,7 +99,7 @@ def prune_logged(
     update = tfmot.sparsity.keras.UpdatePruningStep()
     logs = fit(net, objective, student, data, training, [update])
     pruned = _bridge.to_keras(tfmot.sparsity.keras.strip_pruning(net), like=student)
-    check_zeros(pruned, None if schedule == "2:4" else sparsity, skip)
+    check_zeros(pruned, None if pruning_schedule == "2:4" else sparsity, skip)
     return pruned, logs
 
 
@@ -153,7 +153,7 @@ def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] 
         if not enough:
             raise VerificationError(
                 f"Layer {path!r} has {zeros / kernel.size:.1%} zeros after pruning, not {wanted}."
-                " Train for more steps, or use schedule='constant'."
+                " Train for more steps, or use pruning_schedule='constant'."
             )
 
 

@@ -61,8 +61,8 @@ def quantize_aware(
         preserve: Whether zeros and clusters are kept; of a `FakeQuantModel` its own setting holds.
         overwrite: Whether existing files may be replaced.
         export: More arguments of `export_tflite`, such as `max_drop` and `data`.
-        **training: See `Training`. A learning rate well below the one the student was trained
-            with is usual.
+        **training: See `Training` and `TrainingSettings`. Use a learning rate well below the one
+            that the student was trained with.
 
     Returns:
         The fake-quantized model, the record of the file, the logs.
@@ -80,19 +80,26 @@ def quantize_aware(
         >>> result.model.scheme, result.model.predict(x).shape
         ('QAT', (64, 4))
     """
-    settings = Training(**training)
+    settings = Training.of(**training)
     check_export(export or {})
-    model = _start(student, preserve)
-    if not isinstance(student, FakeQuantModel):
-        batches = settings.batches("data", data).take(_RANGE_BATCHES)
-        names = input_names(model.student)
-        start_ranges(model.net, [flat_inputs(_x_of(batch), names) for batch in batches])
-    objective = settings.objective(model.student)
-    logs = fit(model.net, objective, model.student, data, settings)
+    model, logs = quantize_logged(student, data, settings, preserve=preserve)
     record = None
     if path is not None:
         record = export_int8(model, path, data, settings, overwrite=overwrite, **(export or {}))
     return Quantized(model, record, logs)
+
+
+def quantize_logged(
+    student: keras.Model | FakeQuantModel, data: Any, training: Training, *, preserve: bool = True
+) -> tuple[FakeQuantModel, dict[str, Any]]:
+    """Trains in fake quantization; returns the model, and the logs of each epoch."""
+    model = _start(student, preserve)
+    if not isinstance(student, FakeQuantModel):
+        batches = training.batches("data", data).take(_RANGE_BATCHES)
+        names = input_names(model.student)
+        start_ranges(model.net, [flat_inputs(_x_of(batch), names) for batch in batches])
+    objective = training.objective(model.student)
+    return model, fit(model.net, objective, model.student, data, training)
 
 
 def check_export(options: dict[str, Any]) -> None:

@@ -50,7 +50,6 @@ from keras_distill.records._recipe import (
     Recipe,
     StudentPart,
     TeacherPart,
-    TrainingPart,
 )
 from keras_distill.records._run import (
     CompressResult,
@@ -92,6 +91,7 @@ from keras_distill.records._targets import (
     TargetsTeacher,
     TopKError,
 )
+from keras_distill.records._training import TrainingChanges, TrainingSettings
 
 __all__ = [
     "ENSEMBLE_FORMAT",
@@ -160,7 +160,8 @@ __all__ = [
     "TensorRecord",
     "TomlRecord",
     "TopKError",
-    "TrainingPart",
+    "TrainingChanges",
+    "TrainingSettings",
     "VariantResult",
     "VerificationRecord",
     "read_toml",

@@ -1,6 +1,6 @@
 """The recipe: everything a run needs to know, as a TOML file."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
@@ -9,6 +9,7 @@ from keras_distill._internal import check_identifier
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._export import Precision
+from keras_distill.records._training import Count, TrainingChanges, TrainingSettings
 
 
 class DataPart(Record):
@@ -41,43 +42,14 @@ class DataPart(Record):
         return value
 
 
-class TrainingPart(Record):
-    """How a network is trained: the same settings for every variant of the comparison.
+class TeacherPart(TrainingChanges):
+    """The teacher, and how its training differs from the student's.
 
     Attributes:
-        epochs: Passes over the training split.
-        batch_size: Examples per step.
-        optimizer: Adam, or SGD with Nesterov momentum 0.9.
-        learning_rate: At the start.
-        schedule: `cosine` falls to 0 at the last step; `constant` stays.
-    """
-
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(128, ge=1)
-    optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    schedule: Literal["cosine", "constant"] = "cosine"
-
-
-class TeacherPart(Record):
-    """The teacher, and what is different in its training from the student's.
-
-    Attributes:
-        model: A model spec (then it is trained), a `.keras` or a `.tflite` file (then it is used
-            as it is).
-        epochs: In place of the student's; so are the others.
-        batch_size: Likewise.
-        optimizer: Likewise.
-        learning_rate: Likewise.
-        schedule: Likewise.
+        model: A model spec (trained by the run), or a `.keras` or `.tflite` file (used as it is).
     """
 
     model: str
-    epochs: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
-    optimizer: Literal["adam", "sgd"] | None = None
-    learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
-    schedule: Literal["cosine", "constant"] | None = None
 
 
 class StudentPart(Record):
@@ -120,20 +92,17 @@ class ExportPart(Record):
         return value
 
 
-class CompressPart(Record):
+class CompressPart(TrainingChanges):
     """How the best distilled student is pruned, clustered and quantized, on the same soft targets.
 
     Weight and temperature of the soft loss are those of the distillation. The file is verified
-    with the settings of the export, against the compressed model that it is converted from.
+    with the settings of the export, against the compressed model that it is converted from. Each
+    step trains with the settings here. The batch size defaults to the student's, the others to
+    those of `TrainingSettings`.
 
     Attributes:
         steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
             more, in this order.
-        epochs: Of each step.
-        batch_size: Examples per training step; None: the student's.
-        optimizer: Adam, or SGD with Nesterov momentum 0.9.
-        learning_rate: At the start of each step.
-        schedule: `cosine` falls to 0 at the last step; `constant` stays.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether zeros are left out of a float32 file.
 
@@ -146,11 +115,7 @@ step's win would be undone by one that comes after it.
     """
 
     steps: tuple[str, ...]
-    epochs: int = Field(10, ge=1)
-    batch_size: int | None = Field(None, ge=1)
-    optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    epochs: Count = 10
     skip: tuple[str, ...] = ()
     sparse: bool = False
 
@@ -190,7 +155,7 @@ class Recipe(TomlRecord):
     teacher: TeacherPart
     student: StudentPart
     distillation: DistillationPart = DistillationPart()
-    training: TrainingPart = TrainingPart()
+    training: TrainingSettings = TrainingSettings()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
     export: ExportPart = ExportPart()
     compress: CompressPart | None = None
@@ -218,7 +183,13 @@ class Recipe(TomlRecord):
         return value
 
     @property
-    def teacher_training(self) -> TrainingPart:
-        """How the teacher is trained: its own settings where it has them, else the student's."""
-        own = self.teacher.model_dump(exclude={"model"}, exclude_none=True)
-        return self.training.model_copy(update=own)
+    def teacher_training(self) -> TrainingSettings:
+        """How the teacher is trained: as the student, but for its own settings."""
+        return self.teacher.applied_to(self.training)
+
+    @property
+    def compress_training(self) -> TrainingSettings | None:
+        """How each compression step is trained; None without compression."""
+        if self.compress is None:
+            return None
+        return self.compress.applied_to(TrainingSettings(batch_size=self.training.batch_size))

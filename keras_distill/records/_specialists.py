@@ -6,6 +6,7 @@ from pydantic import Field
 
 from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._run import IntervalRecord
+from keras_distill.records._training import TrainingSettings
 
 ENSEMBLE_FORMAT = "keras-distill specialists"
 
@@ -14,13 +15,12 @@ _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.keras$")]
 
 
-class SpecialistTraining(Record):
+class SpecialistTraining(TrainingSettings):
     """How each specialist is trained.
 
     Attributes:
-        epochs: Passes over the examples of its own classes.
-        batch_size: Examples per step.
-        learning_rate: Of Adam at the start; falls to 0 along a cosine.
+        epochs: Passes over the examples of its own classes; see `TrainingSettings` for the other
+            settings of that class.
         share: Share of the stream that comes from its own classes.
         alpha: Weight of the generalist's soft targets; 0: labels alone.
         temperature: Of these soft targets.
@@ -29,8 +29,6 @@ class SpecialistTraining(Record):
     """
 
     epochs: _Count = 4
-    batch_size: _Count = 128
-    learning_rate: float = Field(1e-3, gt=0)
     share: float = Field(0.5, gt=0, lt=1)
     alpha: float = Field(0.0, ge=0, le=1)
     temperature: float = Field(2.0, gt=0)

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from keras_distill.records._base import Record, TomlRecord
-from keras_distill.records._recipe import TrainingPart
 from keras_distill.records._run import IntervalRecord
 from keras_distill.records._specialists import (
     SpecialistsRecipe,
     SpecialistsReport,
     SpecialistTraining,
 )
+from keras_distill.records._training import TrainingSettings
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -25,7 +25,7 @@ class NetTraining(Record):
         flip: Whether half of the training images are mirrored.
     """
 
-    training: TrainingPart = TrainingPart()
+    training: TrainingSettings = TrainingSettings()
     crop: int = Field(0, ge=0)
     flip: bool = False
 

@@ -95,13 +95,12 @@ def _compress(
     from keras_distill.compress import compress
 
     recipe, part = inputs.recipe, inputs.recipe.compress
-    assert part is not None
-    batch_size = part.batch_size or recipe.training.batch_size
-
+    training = recipe.compress_training
+    assert part is not None and training is not None
     few = inputs.few_labels(seed)
 
     def soft_targets(epoch: int) -> tf.data.Dataset:
-        return store.batches(few, batch_size, seed=seed, first_epoch=epoch).repeat()
+        return store.batches(few, training.batch_size, seed=seed, first_epoch=epoch).repeat()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the record carries those of the conversion
@@ -120,10 +119,7 @@ def _compress(
             },
             alpha=recipe.distillation.alpha,
             temperature=recipe.distillation.temperature,
-            epochs=part.epochs,
-            steps_per_epoch=math.ceil(inputs.splits.sizes["train"] / batch_size),
-            optimizer=part.optimizer,
-            learning_rate=part.learning_rate,
-            decay=part.schedule,
+            steps_per_epoch=math.ceil(inputs.splits.sizes["train"] / training.batch_size),
             validation_data=inputs.evaluation("validation"),
+            **training.model_dump(),
         )

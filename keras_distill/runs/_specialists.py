@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keras_distill import models
 from keras_distill._internal import VerificationError, _files
-from keras_distill.records import JobRecord
+from keras_distill.records import JobRecord, TrainingSettings
 from keras_distill.records._specialists_study import SpecialistsStudy, StudyRecord
 from keras_distill.runs._specialist_nets import splits_of
 from keras_distill.runs._specialist_tables import Tables
@@ -193,13 +193,7 @@ class SpecialistsRun:
     def _longer(self, seed: int, steps: int) -> Job:
         """The generalist trained on as its specialists are: same optimizer, rate and steps."""
         specialist = self.study.specialist
-        training = {
-            "epochs": specialist.epochs,
-            "batch_size": specialist.batch_size,
-            "optimizer": "adam",
-            "learning_rate": specialist.learning_rate,
-            "schedule": "cosine",
-        }
+        training = specialist.model_dump(mode="json", include=set(TrainingSettings.model_fields))
         net = {"training": training, "crop": specialist.crop, "flip": specialist.flip}
         return self._net(
             f"longer-s{seed}",

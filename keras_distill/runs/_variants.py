@@ -11,31 +11,21 @@ import tensorflow as tf
 
 from keras_distill import data
 from keras_distill.data._batching import read_ahead
-from keras_distill.records._recipe import TrainingPart
+from keras_distill.records import TrainingSettings
 from keras_distill.records._run import Curve
 from keras_distill.runs._context import Inputs
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import find_heads
-from keras_distill.training import Distiller
+from keras_distill.training import Distiller, make_optimizer
 from keras_distill.work import Progress, Rounds, TrainingState, fit_resumable, training_variables
 
 
-def optimizer(training: TrainingPart, steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer that `training` names, its schedule stretched over `steps` steps."""
-    rate = training.learning_rate
-    if training.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=steps)
-    if training.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    return keras.optimizers.Adam(rate)
-
-
-def compile_for(trainer: keras.Model, training: TrainingPart, rounds: Rounds) -> None:
+def compile_for(trainer: keras.Model, training: TrainingSettings, rounds: Rounds) -> None:
     """Compiles a student, teacher or Distiller for class ids; a user's net may end in softmax."""
     net = trainer.student if isinstance(trainer, Distiller) else trainer
     softmax = find_heads(net).kind == "softmax"
     trainer.compile(
-        optimizer=optimizer(training, rounds.epochs * rounds.steps),
+        optimizer=make_optimizer(training, rounds.epochs * rounds.steps),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
         metrics=["accuracy"],
         steps_per_execution=rounds.steps_per_execution,

@@ -32,7 +32,7 @@ from keras_distill.specialists._model import (
 )
 from keras_distill.specialists._stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
-from keras_distill.training import Distiller
+from keras_distill.training import Distiller, make_optimizer
 from keras_distill.work import Job, job_failures, run_jobs
 
 _EVALUATION_BATCH = 256
@@ -103,11 +103,11 @@ def train_specialist(
         )
     steps = training.epochs * stream.steps_per_epoch
     trainer.compile(
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(training.learning_rate, steps)
-        ),
+        make_optimizer(training, steps),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        steps_per_execution=min(_STEPS_PER_EXECUTION, stream.steps_per_epoch),
+        steps_per_execution=min(
+            training.steps_per_execution or _STEPS_PER_EXECUTION, stream.steps_per_epoch
+        ),
     )
     history = trainer.fit(
         stream.batches,

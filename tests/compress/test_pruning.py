@@ -31,7 +31,9 @@ def shares(model):
 def test_prune_gives_a_plain_keras_model_with_its_zeros(nets, soft, schedule, sparsity):
     student = nets[0]("softmax")
     before = student.get_weights()
-    pruned = prune(student, soft, sparsity=sparsity, schedule=schedule, epochs=2, batch_size=32)
+    pruned = prune(
+        student, soft, sparsity=sparsity, pruning_schedule=schedule, epochs=2, batch_size=32
+    )
     assert type(pruned) is type(student) and pruned.get_config() == student.get_config()
     assert all(abs(share - sparsity) < 0.01 for share in shares(pruned).values())
     assert set(shares(pruned)) == {"conv", "logits"}
@@ -43,7 +45,7 @@ def test_prune_gives_a_plain_keras_model_with_its_zeros(nets, soft, schedule, sp
 
 
 def test_two_of_every_four_input_channels(nets, soft):
-    pruned = prune(nets[1](), soft, schedule="2:4", epochs=1, batch_size=64)
+    pruned = prune(nets[1](), soft, pruning_schedule="2:4", epochs=1, batch_size=64)
     for _, kernel in zip(range(2), [w for w in pruned.get_weights() if w.ndim == 2], strict=True):
         groups = kernel.T.reshape(-1, 4)
         assert ((groups == 0).sum(-1) == 2).all()
@@ -118,7 +120,7 @@ def test_callbacks_and_validation(nets, soft, task):
     seen = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: seen.append(logs))
     early = keras.callbacks.EarlyStopping("val_loss", min_delta=100, patience=1)
-    settings = {"schedule": "constant", "epochs": 9, "validation_data": task[:2]}
+    settings = {"pruning_schedule": "constant", "epochs": 9, "validation_data": task[:2]}
     prune(nets[1](), soft, **settings, callbacks=[watch, early])
     assert len(seen) == 2
     assert {"loss", "hard_loss", "soft_loss", "accuracy", "val_loss", "val_accuracy"} <= set(
@@ -170,10 +172,14 @@ def test_several_outputs_learn_by_name(task):
     ("options", "message"),
     [
         ({"sparsity": 1.0}, "`sparsity` must be > 0 and <= 0.999"),
-        ({"schedule": "linear"}, "`schedule` must be one of polynomial, constant, 2:4"),
-        ({"epochs": 0}, "`epochs` must be a whole number >= 1"),
+        (
+            {"pruning_schedule": "linear"},
+            "`pruning_schedule` must be one of polynomial, constant, 2:4",
+        ),
+        ({"epochs": 0}, "`epochs` must be >= 1"),
+        ({"epochs": True}, "`epochs` must be a valid integer"),
         ({"alpha": 2}, "`alpha` must be in 0..1"),
-        ({"optimizer": "lion"}, "`optimizer` must be one of adam, sgd"),
+        ({"optimizer": "lion"}, "`optimizer` must be 'adam', 'adamw' or 'sgd'"),
         ({"callbacks": ["log"]}, "`callbacks` must be Keras or tf_keras callbacks"),
     ],
 )

@@ -17,7 +17,9 @@ L = keras.layers
 
 def trained(student, soft, **options):
     """The student after some plain distillation (pruning of nothing that matters)."""
-    return prune(student, soft, sparsity=0.01, schedule="constant", epochs=15, learning_rate=0.01)
+    return prune(
+        student, soft, sparsity=0.01, pruning_schedule="constant", epochs=15, learning_rate=0.01
+    )
 
 
 def test_from_student_to_int8_file_and_on(nets, soft, tmp_path):

@@ -7,9 +7,11 @@ from keras_distill._internal._compression_steps import Step, parse_steps
 
 
 def test_steps_are_read():
-    assert Step.parse("prune") == Step("prune", "prune", sparsity=0.8, schedule="polynomial")
-    assert Step.parse("prune:2:4").schedule == "2:4"
-    assert Step.parse("prune:0.5:constant").schedule == "constant"
+    assert Step.parse("prune") == Step(
+        "prune", "prune", sparsity=0.8, pruning_schedule="polynomial"
+    )
+    assert Step.parse("prune:2:4").pruning_schedule == "2:4"
+    assert Step.parse("prune:0.5:constant").pruning_schedule == "constant"
     assert Step.parse("cluster").clusters == 16
     assert [s.kind for s in parse_steps(["prune", "cluster:4", "quantize"])] == [
         *("prune", "cluster", "quantize")
