@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import importlib.metadata
 import itertools
 import os
 import subprocess
@@ -99,3 +100,16 @@ def test_every_dependency_says_why():
 def test_no_module_imports_the_predecessor_of_the_quantizer():
     code = [*(ROOT / "keras_distill").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
     assert not [path for path in code if "ai_edge_quantizer" in path.read_text(encoding="utf-8")]
+
+
+def test_the_version_is_written_once():
+    import keras_distill
+
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert config["metadata"]["version"] == "attr: keras_distill.__version__"
+    assert importlib.metadata.version("keras-distill") == keras_distill.__version__
+    # setuptools reads it without running the package, hence without TensorFlow.
+    assert f'\n__version__ = "{keras_distill.__version__}"\n' in (
+        ROOT / "keras_distill/__init__.py"
+    ).read_text(encoding="utf-8")

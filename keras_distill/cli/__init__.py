@@ -1,4 +1,4 @@
-"""The command line: `keras-distill VERB …`, one file per verb, each a `main(argv) -> int`."""
+"""The command line `keras-distill`: one file per verb, each with a `main(argv) -> int`."""
 
 from keras_distill.cli._app import main
 

@@ -34,7 +34,8 @@ def _top(
     """From a big Keras model to a small, fast, verified .tflite file."""
 
 
-def _build() -> typer.Typer:
+def build() -> typer.Typer:
+    """Builds the app of all verbs."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
     app.command("run")(run.command)
@@ -52,4 +53,4 @@ def _build() -> typer.Typer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `keras-distill` with `argv`, by default `sys.argv[1:]`; returns the exit code."""
-    return execute(_build(), argv, "keras-distill")
+    return execute(build(), argv, "keras-distill")

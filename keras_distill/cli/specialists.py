@@ -1,4 +1,4 @@
-"""`keras-distill specialists train | evaluate | distill`."""
+"""`keras-distill specialists`: trains, evaluates, and distills specialists."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`keras-distill targets build | info | verify`: stores, shows, and checks soft targets."""
+"""`keras-distill targets`: builds, shows, and checks soft-target stores."""
 
 from collections.abc import Sequence
 from pathlib import Path

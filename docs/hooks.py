@@ -1,0 +1,91 @@
+"""Adds generated pages to the site: the command line, the studies, and the pages of the root.
+
+mkdocs calls `on_files` when it collects the pages; see `hooks` in mkdocs.yml.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from keras_distill.cli._app import build
+
+ROOT = Path(__file__).parents[1]
+STUDIES = "examples/studies"
+# Links between pages, pictures, and other sites are kept; links to records and scripts are not.
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)([^)\s]+)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the generated pages to those in docs/."""
+    for name in ("CONTRIBUTING", "CHANGELOG"):
+        text = (ROOT / f"{name}.md").read_text(encoding="utf-8").replace("](docs/", "](")
+        files.append(File.generated(config, f"{name.lower()}.md", content=text))
+    files.append(File.generated(config, "cli.md", content=_command_line()))
+    pages = sorted((ROOT / STUDIES).glob("*/README.md"))
+    files.append(File.generated(config, "studies.md", content=_studies(pages)))
+    for page in pages:
+        for path in (page, *page.parent.glob("*.png"), *page.parent.glob("*.svg")):
+            source = path.relative_to(ROOT).as_posix()
+            if path == page:
+                content: Any = _without_file_links(path.read_text(encoding="utf-8"))
+            else:
+                content = path.read_bytes()
+            files.append(File.generated(config, source, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Points links to the studies, which lie beside docs/ in the repository, into the site."""
+    return re.sub(rf"\]\(\.\./((?:\.\./)?{STUDIES}/)", r"](\1", markdown)
+
+
+def _without_file_links(text: str) -> str:
+    return _LINK.sub(
+        lambda link: link[0] if link[2].split("#")[0].endswith("README.md") else link[1], text
+    )
+
+
+def _studies(pages: list[Path]) -> str:
+    lines = [
+        "# Studies",
+        "",
+        "Each page answers one question with a table, its command, and its limits.",
+        "",
+    ]
+    for page in pages:
+        title = page.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        lines.append(f"- [{title}]({page.relative_to(ROOT).as_posix()})")
+    return "\n".join(lines) + "\n"
+
+
+def _command_line() -> str:
+    """Renders the help of every verb."""
+    lines = [
+        "# Command line",
+        "",
+        "Exit codes: 0 on success, 1 if a verification fails, 2 on bad input with one line on"
+        " stderr. `--json` prints the record and nothing else. Existing output is replaced only"
+        " with `--overwrite`.",
+    ]
+    group = typer.main.get_command(build())
+    for name, command in group.commands.items():
+        verbs = getattr(command, "commands", None)
+        for verb, leaf in {name: command}.items() if verbs is None else verbs.items():
+            full = name if verbs is None else f"{name} {verb}"
+            lines += ["", f"## keras-distill {full}", "", (leaf.help or "").strip(), ""]
+            lines += ["| argument or option | meaning |", "|---|---|"]
+            lines += [_row(param) for param in leaf.params if param.name != "help"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(param: Any) -> str:
+    argument = param.param_type_name == "argument"
+    name = param.name.upper() if argument else "`, `".join([*param.opts, *param.secondary_opts])
+    text = " ".join((param.help or "").split()).replace("|", "\\|")
+    shown = param.default not in (None, False, [], ()) and not callable(param.default)
+    default = f" Default: `{param.default}`." if shown and not param.required else ""
+    return f"| `{name}` | {text}{default} |"
