@@ -1,26 +1,34 @@
-"""Distillation losses: pure functions in `functional`, classes that carry their settings."""
+"""Distillation losses: pure functions in `functional`, classes that carry their settings.
+
+To add a loss: write its function (in `functional`, or in `_features` if it compares inner layers),
+and a class in `_logit_losses` or `_feature_losses` that calls it. T² is applied in
+`_logspace.rescaled` only.
+"""
 
 from keras_distill.losses import functional
-from keras_distill.losses._attention import AttentionTransferLoss
-from keras_distill.losses._base import (
+from keras_distill.losses._base import DistillationLoss, known_differ
+from keras_distill.losses._feature_losses import (
+    AttentionTransferLoss,
+    HintLoss,
+    RelationalLoss,
+    SimilarityLoss,
+)
+from keras_distill.losses._logit_losses import (
+    DecoupledLoss,
+    DISTLoss,
+    LogitMatchingLoss,
+    MultiLabelSoftLoss,
+    RegressionLoss,
+    SoftTargetLoss,
+    StandardizedSoftTargetLoss,
+)
+from keras_distill.losses._settings import (
     PACKAGE,
-    DistillationLoss,
     check_setting,
     deserialized,
-    known_differ,
     serialized,
     value_at,
 )
-from keras_distill.losses._decoupled import DecoupledLoss
-from keras_distill.losses._dist import DISTLoss
-from keras_distill.losses._hint import HintLoss
-from keras_distill.losses._logit_matching import LogitMatchingLoss
-from keras_distill.losses._multi_label import MultiLabelSoftLoss
-from keras_distill.losses._regression import RegressionLoss
-from keras_distill.losses._relational import RelationalLoss
-from keras_distill.losses._similarity import SimilarityLoss
-from keras_distill.losses._soft_target import SoftTargetLoss
-from keras_distill.losses._standardized import StandardizedSoftTargetLoss
 
 __all__ = [
     "PACKAGE",

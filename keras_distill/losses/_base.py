@@ -1,4 +1,4 @@
-"""The base of every loss here: settings, checks, and the two forms a trainer may ask for."""
+"""The base of every loss: its two forms, checks of shapes, and saving."""
 
 import inspect
 from collections.abc import Callable
@@ -8,108 +8,28 @@ import keras
 import tensorflow as tf
 from typing_extensions import Self
 
-from keras_distill._internal import InputError, bad, check_number
+from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import TopK
-from keras_distill.losses._batch import over_rows
-
-PACKAGE = "keras_distill"
-
-# A number, or a schedule: any callable of the step, such as a Keras LearningRateSchedule.
-Setting = float | Callable[[Any], Any]
-
-
-def value_at(setting: Setting, step: Any = None) -> Any:
-    """The value of a setting at a step.
-
-    Args:
-        setting: A number, or a callable of the step.
-        step: The optimizer's step, a scalar tensor or variable; needed by a schedule only.
-
-    Returns:
-        The number itself, or what the schedule gives (a scalar tensor inside a graph, so that a
-        change of value never retraces).
-
-    Raises:
-        InputError: If a schedule gets no step.
-
-    Example:
-        >>> value_at(4.0), value_at(lambda step: 8.0 - step, 3)
-        (4.0, 5.0)
-    """
-    if not callable(setting):
-        return setting
-    if step is None:
-        raise InputError(
-            "`step` must be given where a setting is a schedule. Received: step=None. Use"
-            " keras_distill's Distiller, which passes it, or a number."
-        )
-    return setting(step)
-
-
-# A step that no training reaches: schedules that end have ended there.
-_LAST_STEP = 2**31 - 1
-_schedules = keras.optimizers.schedules
-
-
-def check_setting(name: str, setting: Setting, **bounds: float) -> Setting:
-    """Returns the setting if its number, or what is known of its schedule, is within bounds.
-
-    The schedules of Keras and of this package that end are checked at their start, in between and
-    at their end; any other callable at step 0 only.
-
-    Args:
-        name: The argument's name.
-        setting: A number, or a callable of the step.
-        **bounds: `above`, `at_least`, `at_most`, as of `check_number`.
-
-    Raises:
-        InputError: If it is not, or is neither a number nor callable.
-
-    Example:
-        >>> check_setting("temperature", 4.0, above=0)
-        4.0
-    """
-    if not callable(setting):
-        return check_number(name, setting, **bounds)
-    for step in _telling_steps(setting):
-        which = f"the last value of {name}" if step == _LAST_STEP else f"{name}({step})"
-        check_number(which, float(setting(step)), **bounds)
-    return setting
-
-
-def _telling_steps(schedule: Any) -> list[int]:
-    """Steps that show the values a schedule takes: those of Keras and of this package are known."""
-    steps = [0]
-    if isinstance(schedule, _schedules.PiecewiseConstantDecay):
-        steps += [int(boundary) + 1 for boundary in schedule.boundaries]
-    if isinstance(schedule, _schedules.CosineDecay):
-        steps.append(int(schedule.warmup_steps))
-    endless = (
-        _schedules.ExponentialDecay,
-        _schedules.InverseTimeDecay,
-        _schedules.CosineDecayRestarts,
-    )
-    known = type(schedule).__module__.partition(".")[0] in ("keras", "keras_distill")
-    if known and not isinstance(schedule, endless):
-        steps.append(_LAST_STEP)
-    return steps
+from keras_distill._internal._types import Json, Shape, Step, TeacherLogits, Tensor, TensorLike
+from keras_distill.losses._logspace import as_float
+from keras_distill.losses._settings import deserialized, serialized
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):
-    """A distillation loss with a value per example, or one value for a batch.
+    """The base of distillation losses, with a value per example or one value for a batch.
 
     A subclass implements `per_example`, or sets `over_batch` and implements `value_of_rows`;
-    everything else follows. It works in `keras.distillation.Distiller` too, where it needs neither
+    everything else follows. It works in `keras.distillation.Distiller` too, if it needs neither
     labels nor a projector nor a schedule.
 
     Attributes:
         over_batch: It relates the examples of a batch, so there is no value per example.
         needs_labels: It reads the labels.
         accepts_topk: The teacher may be a `TopK`.
-        compares_classes: It compares probabilities of classes: one logit leaves it nothing.
-        takes_ruled_out: A teacher's logit may be -inf, a class that is ruled out.
-        pools_positions: It has no value per position of features `(B, L, ...)`: padding must be
-            emptied before.
+        compares_classes: It compares probabilities of classes, so it needs two logits or more.
+        takes_ruled_out: A teacher's logit may be -inf: a class with probability 0.
+        pools_positions: It has no value per position of features `(B, L, ...)`, so padding must be
+            set to 0 before.
         teacher_layer_name: The teacher's layer to read, None for its logits.
         student_layer_name: The student's layer to read, None for its logits.
 
@@ -122,23 +42,28 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         0.5
     """
 
-    over_batch = False
-    needs_labels = False
-    accepts_topk = False
-    compares_classes = False
-    takes_ruled_out = True
-    pools_positions = False
+    over_batch: bool = False
+    needs_labels: bool = False
+    accepts_topk: bool = False
+    compares_classes: bool = False
+    takes_ruled_out: bool = True
+    pools_positions: bool = False
     teacher_layer_name: str | None = None
     student_layer_name: str | None = None
 
     def per_example(
-        self, teacher: Any, student: Any, labels: Any = None, *, step: Any = None
-    ) -> tf.Tensor:
-        """The loss of each example.
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes the loss of each example.
 
         Args:
-            teacher: Logits `(..., N)`, a `TopK`, or features.
-            student: Logits or features.
+            teacher: float logits `(..., N)`, a `TopK`, or float features.
+            student: float logits or features.
             labels: What the hard loss takes; read if `needs_labels`.
             step: The optimizer's step, for settings that are schedules.
 
@@ -155,21 +80,21 @@ class DistillationLoss(keras.distillation.DistillationLoss):
 
     def over_batch_value(
         self,
-        teacher: Any,
-        student: Any,
-        labels: Any = None,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
         *,
-        sample_weight: Any = None,
-        step: Any = None,
-    ) -> tf.Tensor:
-        """The loss of a batch as one scalar, where there is no value per example.
+        sample_weight: TensorLike | None = None,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes the loss of a batch as one scalar, where there is no value per example.
 
         Args:
-            teacher: Logits `(..., N)` or features.
-            student: Logits or features.
+            teacher: float logits `(..., N)` or features.
+            student: float logits or features.
             labels: What the hard loss takes; read if `needs_labels`.
-            sample_weight: A weight per leading position, or None. Rows of weight 0 are dropped,
-                all others must weigh the same.
+            sample_weight: A weight per leading position, or None. Rows of weight 0 are dropped;
+                all others must have equal weights.
             step: The optimizer's step, for settings that are schedules.
 
         Returns:
@@ -181,22 +106,29 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         if not self.over_batch:
             raise InputError(f"{type(self).__name__} has a value per example. Use per_example.")
 
-        def value(keep):
+        def value(keep: Tensor | None) -> Tensor:
             return self.value_of_rows(teacher, student, keep, labels, step=step)
 
-        rows = tf.shape(student)[:-1] if self.student_layer_name is None else tf.shape(student)[:1]
+        shape = tf.shape(student)
+        rows = shape[:-1] if self.student_layer_name is None else shape[:1]
         return over_rows(value, sample_weight, rows, type(self).__name__)
 
     def value_of_rows(
-        self, teacher: Any, student: Any, keep: Any, labels: Any = None, *, step: Any = None
-    ) -> tf.Tensor:
-        """The loss over the rows kept: what a loss over the batch implements.
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        keep: Tensor | None,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes the loss over the rows kept: what a loss over the batch implements.
 
         Rows are the examples of features `(B, ...)`, and every position of logits `(..., N)`.
 
         Args:
-            teacher: Logits `(..., N)` or features.
-            student: Logits or features.
+            teacher: float logits `(..., N)` or features.
+            student: float logits or features.
             keep: None for all rows, or `(rows,)` of 1 and 0: rows of 0 are left out.
             labels: What the hard loss takes; read if `needs_labels`.
             step: The optimizer's step, for settings that are schedules.
@@ -210,15 +142,19 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         raise InputError(f"{type(self).__name__} has a value per example. Use per_example.")
 
     def compute_loss(
-        self, teacher_outputs: Any, student_outputs: Any, labels: Any = None, **kwargs: Any
-    ) -> tf.Tensor:
-        """The mean over the batch, as Keras asks for it.
+        self,
+        teacher_outputs: TeacherLogits,
+        student_outputs: TensorLike,
+        labels: TensorLike | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Computes the mean over the batch; `keras.distillation.Distiller` calls it.
 
         Args:
-            teacher_outputs: Logits, a `TopK`, or features.
-            student_outputs: Logits or features.
+            teacher_outputs: float logits, a `TopK`, or features.
+            student_outputs: float logits or features.
             labels: What the hard loss takes; read if `needs_labels`.
-            **kwargs: `step`, for settings that are schedules; others are not read.
+            **kwargs: `step`, for settings that are schedules; others are ignored.
 
         Returns:
             A scalar.
@@ -235,24 +171,24 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         result = value(teacher_outputs, student_outputs, labels, step=kwargs.get("step"))
         return tf.reduce_mean(result)
 
-    def projector(self, teacher_shape: tuple, student_shape: tuple) -> keras.layers.Layer | None:
-        """The layer to train on the student's features before they are compared.
+    def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer | None:
+        """Makes the layer to train on the student's features before they are compared.
 
         Args:
-            teacher_shape: Shape of the teacher's features with the batch axis, None for what is
-                not known.
+            teacher_shape: Shape of the teacher's features with the batch axis, None for a size
+                that is not known.
             student_shape: The same of the student.
 
         Returns:
             A new, unbuilt layer, or None where none is needed, as for every loss on logits.
 
         Raises:
-            InputError: If no layer can bring the one to the other.
+            InputError: If no layer can bring the student's features to the teacher's shape.
         """
         return None
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
-        """Checks what is known of the shapes before the first step.
+        """Checks the shapes, as far as they are known before the first step.
 
         Args:
             teacher_outputs: Tensors, or anything with a `shape`; a `TopK` of such.
@@ -276,8 +212,8 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         if all(shape.rank is not None for shape in shapes):
             self.validate_shapes(*map(tuple, shapes))
 
-    def validate_shapes(self, teacher: tuple, student: tuple) -> None:
-        """Checks two shapes with None for what is not known; logits must agree in every axis.
+    def validate_shapes(self, teacher: Shape, student: Shape) -> None:
+        """Checks two shapes with None for unknown sizes; logits must agree in every axis.
 
         Raises:
             InputError: If they do not fit each other.
@@ -316,8 +252,8 @@ class DistillationLoss(keras.distillation.DistillationLoss):
                 f" Received: k={kept[-1]}, {shape[-1]} classes."
             )
 
-    def get_config(self) -> dict[str, Any]:
-        """The settings, schedules serialized; `from_config` takes them.
+    def get_config(self) -> dict[str, Json]:
+        """Returns the settings, schedules serialized; `from_config` takes them.
 
         They are the arguments of `__init__`, each kept as an attribute of its name.
         """
@@ -326,35 +262,69 @@ class DistillationLoss(keras.distillation.DistillationLoss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Makes the loss from `get_config`'s settings."""
+        """Makes the loss from the settings that `get_config` returned."""
         return cls(**{name: deserialized(value) for name, value in config.items()})
 
 
-def known_differ(a: tuple, b: tuple) -> bool:
-    """Whether two shapes of one length differ in an axis that both know."""
+def known_differ(a: Shape, b: Shape) -> bool:
+    """Returns whether two shapes of one rank differ in an axis whose size both know."""
     return any(None not in (x, y) and x != y for x, y in zip(a, b, strict=True))
 
 
-def serialized(name: str, setting: Setting) -> Any:
-    """A setting as JSON holds it.
+_RULE = (
+    "relates the examples of a batch, so every sample weight must be 0 (the row is dropped) or one"
+    " and the same"
+)
+_REMEDY = "Use a loss with a value per example, or no class_weight and equal sample_weight."
+
+
+def over_rows(
+    value: Callable[[Tensor | None], Tensor],
+    sample_weight: TensorLike | None,
+    leading: Tensor,
+    name: str,
+) -> Tensor:
+    """Computes the value over the rows whose weight is not 0, times the mean weight.
+
+    So a weight c on all rows gives c times the value, and dropping rows lowers it as it lowers
+    Σ w·L / B. Where weights are known only when the graph runs, an assertion refuses unequal
+    ones; under XLA, which drops assertions, the loss becomes NaN.
+
+    Args:
+        value: Takes 1 or 0 per row `(rows,)`, or None for all rows, and returns a scalar.
+        sample_weight: None, or weights that broadcast to `leading` from the left.
+        leading: The shape of the rows before they are flattened, as a 1-D tensor.
+        name: The loss, for the error.
 
     Raises:
-        InputError: If it is a lambda, which no file can hold safely.
+        InputError: If weights that are known differ, or their shape does not fit.
     """
-    if not callable(setting):
-        return setting
-    if getattr(setting, "__name__", "") == "<lambda>":
-        raise bad(
-            name,
-            "be a number, a Keras schedule or a registered function to be saved",
-            setting,
-            "Use keras.optimizers.schedules, or keras.saving.register_keras_serializable.",
+    if sample_weight is None:
+        return value(None)
+    weights = _aligned(as_float(sample_weight), leading)
+    kept = tf.not_equal(weights, 0)
+    low = tf.reduce_min(tf.where(kept, weights, weights.dtype.max))
+    high = tf.reduce_max(tf.where(kept, weights, weights.dtype.min))
+    equal = high - low <= 1e-6 * tf.abs(high)
+    known = tf.get_static_value(equal)
+    if known is not None and not known:
+        raise InputError(
+            f"{name} {_RULE}. Received: sample_weight from {float(low):g} to {float(high):g}."
+            f" {_REMEDY}"
         )
-    return keras.saving.serialize_keras_object(setting)
+    result = value(tf.cast(kept, weights.dtype))
+    message = [f"{name} {_RULE}. {_REMEDY} Received: sample_weight from", low, "to", high]
+    with tf.control_dependencies([tf.debugging.Assert(equal, message)]):
+        mean = tf.cast(tf.reduce_mean(weights), result.dtype)
+        return result * tf.where(equal, mean, tf.constant(float("nan"), result.dtype))
 
 
-def deserialized(value: Any) -> Any:
-    """A setting, or any other object, from `serialized`'s form."""
-    if isinstance(value, dict) and "class_name" in value:
-        return keras.saving.deserialize_keras_object(value)
-    return value
+def _aligned(weights: Tensor, leading: Tensor) -> Tensor:
+    rank = leading.shape.num_elements() or 0
+    if len(weights.shape) > rank and weights.shape[-1] == 1:
+        weights = tf.squeeze(weights, -1)
+    if len(weights.shape) > rank:
+        raise bad("sample_weight", f"have at most {rank} axes here", weights.shape)
+    while len(weights.shape) < rank:
+        weights = tf.expand_dims(weights, -1)
+    return tf.reshape(tf.broadcast_to(weights, leading), (-1,))

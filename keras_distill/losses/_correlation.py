@@ -1,9 +1,8 @@
-"""DIST: the student's probabilities correlate with the teacher's, by rows and by columns."""
-
-from typing import Any
+"""The loss of DIST as a pure function: `functional` exports it."""
 
 import tensorflow as tf
 
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._logspace import as_pair, num_classes, number, rescaled, softened
 
 # The share of a row's square sum that is added to that of its centered values, so that the gradient
@@ -13,23 +12,24 @@ _TINY = 1e-30
 
 
 def dist(
-    teacher: Any,
-    student: Any,
-    temperature: Any = 1.0,
-    inter_weight: Any = 1.0,
-    intra_weight: Any = 1.0,
-    keep: Any = None,
-) -> tf.Tensor:
-    """T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)), ρ Pearson's correlation.
+    teacher: TeacherLogits,
+    student: TensorLike,
+    temperature: TensorLike = 1.0,
+    inter_weight: TensorLike = 1.0,
+    intra_weight: TensorLike = 1.0,
+    keep: TensorLike | None = None,
+) -> Tensor:
+    """Computes T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)).
 
-    Rows are the class probabilities softmax(z/T) of an example, columns the probabilities of a
-    class over the examples. A constant has no correlation: 1 - ρ is then 1, and 0 where both are
-    constant, as every column of a batch of one is. Source: Huang, You, Wang, Qian, Xu 2022 (DIST,
-    arXiv:2205.10536), section 4.
+    ρ is Pearson's correlation. Rows are the class probabilities softmax(z/T) of an example, columns
+    the probabilities of a class over the examples. A constant has no correlation: 1 - ρ is then 1,
+    and 0 where both are constant, as every column of a batch of one is.
+
+    Source: Huang, You, Wang, Qian, Xu 2022 (DIST, arXiv:2205.10536), section 4.
 
     Args:
-        teacher: Logits `(..., N)`, N >= 2; leading axes are flattened to rows.
-        student: Logits `(..., N)`.
+        teacher: float logits `(..., N)`, N >= 2; leading axes are flattened to rows.
+        student: float logits `(..., N)`.
         temperature: T > 0.
         inter_weight: Weight of the row term.
         intra_weight: Weight of the column term.
@@ -55,16 +55,16 @@ def dist(
     return rescaled(weighted, temperature)
 
 
-def _row_distances(a: tf.Tensor, b: tf.Tensor, keep: tf.Tensor | None = None) -> tf.Tensor:
-    """1 - Pearson's correlation of each row of `a` with that of `b`, over the columns kept."""
+def _row_distances(a: Tensor, b: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Returns 1 - Pearson's correlation of the rows of `a` with those of `b`, over columns kept."""
     keep = tf.ones(tf.shape(a)[1:], a.dtype) if keep is None else keep
     (a, norm_a, flat_a), (b, norm_b, flat_b) = (_centered(x, keep) for x in (a, b))
     distance = 1 - tf.reduce_sum(a * b, axis=1) / (norm_a * norm_b)
     return tf.where(flat_a & flat_b, tf.zeros_like(distance), distance)
 
 
-def _centered(x: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Rows less their mean, their norms, and whether each is constant but for rounding."""
+def _centered(x: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns rows less their mean, their norms, and whether each is constant but for rounding."""
     x *= keep
     small = _FLAT * tf.stop_gradient(tf.reduce_sum(tf.square(x), axis=1)) + _TINY
     mean = tf.math.divide_no_nan(tf.reduce_sum(x, axis=1, keepdims=True), tf.reduce_sum(keep))

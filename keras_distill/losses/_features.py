@@ -1,21 +1,20 @@
-"""Losses on features of inner layers: per example (hint, attention) or over a batch (SP, RKD)."""
-
-from typing import Any
+"""The losses on features of inner layers, as pure functions: `functional` exports them."""
 
 import tensorflow as tf
 
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._logspace import as_float, as_pair, number
 
 
-def hint(teacher: Any, student: Any) -> tf.Tensor:
-    """Mean over the last axis of (s - t)².
+def hint(teacher: TeacherLogits, student: TensorLike) -> Tensor:
+    """Computes the mean over the last axis of (s - t)².
 
     Source: Romero et al. 2015 (FitNets, arXiv:1412.6550), equation 3, as a mean instead of half
     the sum.
 
     Args:
-        teacher: Features `(..., C)`.
-        student: Features of the same shape, after a projector where their shapes differ.
+        teacher: float features `(..., C)`.
+        student: float features of the same shape, after a projector where their shapes differ.
 
     Returns:
         `(...)`.
@@ -28,14 +27,15 @@ def hint(teacher: Any, student: Any) -> tf.Tensor:
     return tf.reduce_mean(tf.math.squared_difference(student, teacher), axis=-1)
 
 
-def attention_map(features: Any) -> tf.Tensor:
-    """Mean of squared channels by position, flattened, divided by its L2 norm.
+def attention_map(features: TensorLike) -> Tensor:
+    """Computes the mean of squared channels by position, flattened, divided by its L2 norm.
 
-    Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1 with p = 2. A map of
-    zeros stays zeros.
+    A map of zeros stays zeros.
+
+    Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1 with p = 2.
 
     Args:
-        features: `(B, ..., C)` with one or more axes of positions.
+        features: float `(B, ..., C)` with one or more axes of positions.
 
     Returns:
         `(B, positions)`.
@@ -49,14 +49,15 @@ def attention_map(features: Any) -> tf.Tensor:
     return _unit_rows(_by_example(energy))
 
 
-def attention_transfer(teacher: Any, student: Any) -> tf.Tensor:
-    """Mean over positions of (A(s) - A(t))², with `attention_map` A.
+def attention_transfer(teacher: TeacherLogits, student: TensorLike) -> Tensor:
+    """Computes the mean over positions of (A(s) - A(t))², with `attention_map` A.
 
-    Source: Zagoruyko, Komodakis 2017, section 3.1; the mean of squares is their published code's.
+    Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1; the mean of squares is
+    that of their published code.
 
     Args:
-        teacher: `(B, ..., C)`.
-        student: `(B, ..., C')`, the same positions; channels may differ.
+        teacher: float `(B, ..., C)`.
+        student: float `(B, ..., C')`, the same positions; channels may differ.
 
     Returns:
         `(B,)`.
@@ -71,15 +72,18 @@ def attention_transfer(teacher: Any, student: Any) -> tf.Tensor:
     )
 
 
-def similarity(teacher: Any, student: Any, keep: Any = None) -> tf.Tensor:
-    """Σ (G(s) - G(t))² / B², where G is A·Aᵀ with rows divided by their L2 norm.
+def similarity(
+    teacher: TeacherLogits, student: TensorLike, keep: TensorLike | None = None
+) -> Tensor:
+    """Computes Σ (G(s) - G(t))² / B², where G is A·Aᵀ with rows divided by their L2 norm.
 
-    A holds the flattened features of one example in each row. Source: Tung, Mori 2019 (SP,
-    arXiv:1907.09682), section 3.1.
+    A holds the flattened features of one example in each row.
+
+    Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
 
     Args:
-        teacher: `(B, ...)`.
-        student: `(B, ...)`, of any shape beyond the batch.
+        teacher: float `(B, ...)`.
+        student: float `(B, ...)`, of any shape after the batch axis.
         keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
 
     Returns:
@@ -92,7 +96,7 @@ def similarity(teacher: Any, student: Any, keep: Any = None) -> tf.Tensor:
     teacher, student = as_pair(teacher, student)
     keep, rows = _rows(student, keep)
 
-    def gram(features):
+    def gram(features: Tensor) -> Tensor:
         a = _by_example(features / _size(features)) * keep[:, None]
         return _unit_rows(tf.matmul(a, a, transpose_b=True))
 
@@ -101,24 +105,26 @@ def similarity(teacher: Any, student: Any, keep: Any = None) -> tf.Tensor:
 
 
 def relational(
-    teacher: Any,
-    student: Any,
-    distance_weight: Any = 1.0,
-    angle_weight: Any = 2.0,
-    keep: Any = None,
-) -> tf.Tensor:
-    """w_d · mean over pairs l(d_s - d_t) + w_a · mean over triplets l(cos_s - cos_t).
+    teacher: TeacherLogits,
+    student: TensorLike,
+    distance_weight: TensorLike = 1.0,
+    angle_weight: TensorLike = 2.0,
+    keep: TensorLike | None = None,
+) -> Tensor:
+    """Computes w_d · mean over pairs l(d_s - d_t) + w_a · mean over triplets l(cos_s - cos_t).
 
     d is the distance of two examples divided by the mean distance of distinct ones, cos the cosine
     of the angle that three examples make, l the smooth L1 (Huber, delta 1). Means are over all B²
-    pairs and B³ triplets; those with a repeated example add 0. Examples nearer to each other than
-    rounding count as equal: distance and cosine 0. Source: Park, Kim, Lu, Cho 2019 (RKD,
-    arXiv:1904.05068), section 3.2; weights of their metric learning, means of their code. Products
-    are taken in float64, since distances come out of differences of them.
+    pairs and B³ triplets; those with a repeated example add 0. Examples closer to each other than
+    rounding count as equal: distance and cosine 0. Products are computed in float64, because
+    distances are differences of them.
+
+    Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2; weights of their metric
+    learning, means of their code.
 
     Args:
-        teacher: `(B, ...)`.
-        student: `(B, ...)`, of any shape beyond the batch.
+        teacher: float `(B, ...)`.
+        student: float `(B, ...)`, of any shape after the batch axis.
         distance_weight: Weight of the distances.
         angle_weight: Weight of the angles; the number 0 skips their B³ values.
         keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
@@ -150,8 +156,8 @@ def relational(
     )
 
 
-def _geometry(features: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Gram matrix of the centered rows, distances, and 1/distance (0 for equal rows), float64."""
+def _geometry(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns Gram matrix of the centered rows, distances, and 1/distance (0 for equal rows)."""
     keep = tf.cast(keep, tf.float64)[:, None]
     x = tf.cast(_by_example(features / _size(features)), tf.float64)
     x -= tf.math.divide_no_nan(tf.reduce_sum(x * keep, axis=0), tf.reduce_sum(keep))
@@ -165,8 +171,8 @@ def _geometry(features: tf.Tensor, keep: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     return gram, tf.where(apart, distance, zero), tf.where(apart, 1 / distance, zero)
 
 
-def _mean_distance_one(geometry: tuple, pairs: tf.Tensor) -> tf.Tensor:
-    """Distances of the pairs kept, divided by their mean over distinct examples."""
+def _mean_distance_one(geometry: tuple[Tensor, Tensor, Tensor], pairs: Tensor) -> Tensor:
+    """Returns distances of the pairs kept, divided by their mean over distinct examples."""
     pairs = tf.cast(pairs, tf.float64)
     distance = geometry[1] * pairs
     distinct = tf.reduce_sum(pairs) - tf.reduce_sum(tf.linalg.diag_part(pairs))
@@ -174,32 +180,32 @@ def _mean_distance_one(geometry: tuple, pairs: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(distance, mean)
 
 
-def _cosines(geometry: tuple, dtype: tf.DType) -> tf.Tensor:
-    """cos of the angle at j between i and k, `(j, i, k)`, from products of centered rows."""
+def _cosines(geometry: tuple[Tensor, Tensor, Tensor], dtype: tf.DType) -> Tensor:
+    """Returns the cosine of the angle at j between i and k, `(j, i, k)`."""
     gram, _, inverse = geometry
     corner = tf.linalg.diag_part(gram)[:, None, None]
     dots = gram[None, :, :] - gram[:, :, None] - gram[:, None, :] + corner
     return tf.cast(dots * inverse[:, :, None] * inverse[:, None, :], dtype)
 
 
-def _smooth_l1(x: tf.Tensor) -> tf.Tensor:
+def _smooth_l1(x: Tensor) -> Tensor:
     size = tf.abs(x)
     return tf.where(size < 1, tf.square(x) / 2, size - 0.5)
 
 
-def _rows(features: tf.Tensor, keep: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """1 or 0 per example in the features' dtype, and how many count."""
+def _rows(features: Tensor, keep: TensorLike | None) -> tuple[Tensor, Tensor]:
+    """Returns 1 or 0 per example in the features' dtype, and the number of ones."""
     shape = tf.shape(features)[:1]
     keep = tf.ones(shape, features.dtype) if keep is None else tf.cast(keep, features.dtype)
     return keep, tf.reduce_sum(keep)
 
 
-def _by_example(features: tf.Tensor) -> tf.Tensor:
+def _by_example(features: Tensor) -> Tensor:
     return tf.reshape(features, (tf.shape(features)[0], -1))
 
 
-def _size(features: tf.Tensor, *, keep_batch: bool = False) -> tf.Tensor:
-    """The largest absolute value, 1 if that is 0: what is free of scale is computed near 1.
+def _size(features: Tensor, *, keep_batch: bool = False) -> Tensor:
+    """Returns the largest absolute value, 1 if that is 0, to compute scale-free losses near 1.
 
     Not differentiated: the losses that use it do not change with the features' scale.
     """
@@ -208,8 +214,8 @@ def _size(features: tf.Tensor, *, keep_batch: bool = False) -> tf.Tensor:
     return tf.where(size > 0, size, tf.ones_like(size))
 
 
-def _unit_rows(x: tf.Tensor) -> tf.Tensor:
-    """Rows divided by their L2 norm; a row of zeros stays, with gradient 0."""
+def _unit_rows(x: Tensor) -> Tensor:
+    """Returns rows divided by their L2 norm; a row of zeros stays, with gradient 0."""
     squares = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
     some = squares > 0
     return tf.where(some, x * tf.math.rsqrt(tf.where(some, squares, tf.ones_like(squares))), 0)

@@ -1,17 +1,16 @@
-"""What every loss on logits shares: dtypes, temperature, and the one place where T² is applied."""
-
-from typing import Any
+"""Shared by every loss on logits: dtypes, temperature, and the one place where T² is applied."""
 
 import tensorflow as tf
 
 from keras_distill._internal import bad
 from keras_distill._internal._elements import TopK
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 
 # Added to the standard deviation that logits are divided by (Sun et al. 2024).
 STANDARD_EPSILON = 1e-7
 
 
-def as_float(x: Any) -> tf.Tensor:
+def as_float(x: TensorLike) -> Tensor:
     """Returns `x` as a tensor of float32 or float64.
 
     float64 stays; float16, bfloat16 and integers become float32, so that no loss is computed in
@@ -24,7 +23,7 @@ def as_float(x: Any) -> tf.Tensor:
     return x if x.dtype in (tf.float32, tf.float64) else tf.cast(x, tf.float32)
 
 
-def as_pair(teacher: Any, student: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def as_pair(teacher: TeacherLogits, student: TensorLike) -> tuple[Tensor, Tensor]:
     """Returns both as tensors of the wider of their two dtypes; refuses a `TopK` teacher."""
     if isinstance(teacher, TopK):
         raise bad(
@@ -36,40 +35,40 @@ def as_pair(teacher: Any, student: Any) -> tuple[tf.Tensor, tf.Tensor]:
     return teacher, student
 
 
-def number(value: Any, dtype: tf.DType) -> tf.Tensor:
-    """A setting as a scalar of `dtype`, without a detour through float32."""
+def number(value: TensorLike, dtype: tf.DType) -> Tensor:
+    """Returns a setting as a scalar of `dtype`, without rounding to float32."""
     if tf.is_tensor(value):
         return tf.cast(value, dtype)
     return tf.constant(float(value), dtype)
 
 
-def softened(logits: tf.Tensor, temperature: Any) -> tf.Tensor:
-    """logits / T."""
+def softened(logits: Tensor, temperature: TensorLike) -> Tensor:
+    """Returns logits / T."""
     return logits / number(temperature, logits.dtype)
 
 
-def below_top(logits: tf.Tensor, temperature: Any) -> tf.Tensor:
-    """(logits - max)/T: the same probabilities, and a logsumexp near 0 that rounds little."""
+def below_top(logits: Tensor, temperature: TensorLike) -> Tensor:
+    """Returns (logits - max)/T: equal probabilities, and a logsumexp near 0 that rounds little."""
     top = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
     return softened(logits - top, temperature)
 
 
-def rescaled(value: tf.Tensor, temperature: Any) -> tf.Tensor:
-    """value · T²: keeps the gradient's size about the same for every temperature.
+def rescaled(value: Tensor, temperature: TensorLike) -> Tensor:
+    """Returns value · T², so that the gradient's size is about the same for every temperature.
 
     The gradient of a divergence at T is of order 1/T² (Hinton 2015, section 2). This is the only
-    function that makes up for it.
+    function that applies T².
     """
     return value * tf.square(number(temperature, value.dtype))
 
 
-def expected(probabilities: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Σ p·v over the last axis, with 0·inf = 0: a class the teacher rules out counts nothing."""
+def expected(probabilities: Tensor, values: Tensor) -> Tensor:
+    """Returns Σ p·v over the last axis, with 0·inf = 0: a class of probability 0 counts nothing."""
     return tf.reduce_sum(tf.math.multiply_no_nan(values, probabilities), axis=-1)
 
 
-def num_classes(student: tf.Tensor) -> int:
-    """The static size of the class axis.
+def num_classes(student: Tensor) -> int:
+    """Returns the static size of the class axis.
 
     Raises:
         InputError: If the last axis has no static size.
@@ -80,10 +79,10 @@ def num_classes(student: tf.Tensor) -> int:
     return classes
 
 
-def without(logits: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """`logits` with the classes `indices` put out of play (probability exactly 0).
+def without(logits: Tensor, indices: Tensor) -> Tensor:
+    """Returns `logits` with the classes `indices` removed (probability exactly 0).
 
-    The lowest finite number stands for -inf, because it keeps differences and gradients finite.
+    The lowest finite number represents -inf, because it keeps differences and gradients finite.
 
     Args:
         logits: `(..., N)`.
@@ -99,8 +98,8 @@ def without(logits: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
     return tf.reshape(out, tf.shape(logits))
 
 
-def gathered(logits: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """The logits `(..., k)` of the classes `indices` `(..., k)`, each in 0..N-1."""
+def gathered(logits: Tensor, indices: Tensor) -> Tensor:
+    """Returns the logits `(..., k)` of the classes `indices` `(..., k)`, each in 0..N-1."""
     flat = tf.reshape(logits, (-1, num_classes(logits)))
     columns = tf.reshape(indices, (-1, indices.shape[-1]))
     return tf.reshape(tf.gather(flat, columns, batch_dims=1), tf.shape(indices))

@@ -1,11 +1,11 @@
 """The soft-target loss against a teacher of which only the k largest logits are kept."""
 
 import math
-from typing import Any
 
 import tensorflow as tf
 
 from keras_distill._internal._elements import TopK
+from keras_distill._internal._types import Tensor, TensorLike
 from keras_distill.losses._logspace import (
     STANDARD_EPSILON,
     as_float,
@@ -18,7 +18,7 @@ from keras_distill.losses._logspace import (
 )
 
 
-def as_topk(teacher: TopK, student: Any) -> tuple[TopK, tf.Tensor]:
+def as_topk(teacher: TopK, student: TensorLike) -> tuple[TopK, Tensor]:
     """Returns the teacher's parts and the student in the wider of their dtypes."""
     student = as_float(student)
     parts = [as_float(part) for part in teacher[1:] if part is not None]
@@ -27,8 +27,10 @@ def as_topk(teacher: TopK, student: Any) -> tuple[TopK, tf.Tensor]:
     return TopK(tf.cast(teacher.indices, tf.int32), *parts), student
 
 
-def log_probabilities(teacher: TopK, classes: int, temperature: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """log of the teacher's probabilities at T: `(..., k)` of the kept, `(...)` of all the rest.
+def log_probabilities(
+    teacher: TopK, classes: int, temperature: TensorLike
+) -> tuple[Tensor, Tensor]:
+    """Computes the log probabilities at T: `(..., k)` of the k classes, `(...)` of the rest.
 
     The rest's mass is (N-k)·exp(`log_mean_exp`(1/T)), and never more than (N-k)·exp(min/T), where
     min is the smallest logit kept: no class of the rest has a larger one.
@@ -41,16 +43,16 @@ def log_probabilities(teacher: TopK, classes: int, temperature: Any) -> tuple[tf
     kept = softened(teacher.logits, temperature)
     rest = log_mean_exp(teacher, softened(tf.ones((), kept.dtype), temperature))
     rest = tf.minimum(rest, tf.reduce_min(kept, axis=-1))
-    rest += tf.constant(math.log(classes - kept.shape[-1]), rest.dtype)
-    bins = tf.nn.log_softmax(tf.concat([kept, rest[..., None]], axis=-1))
+    rest += tf.constant(math.log(classes - teacher.logits.shape[-1]), rest.dtype)
+    bins = tf.nn.log_softmax(tf.concat([kept, tf.expand_dims(rest, -1)], axis=-1))
     return bins[..., :-1], bins[..., -1]
 
 
-def log_mean_exp(teacher: TopK, beta: tf.Tensor) -> tf.Tensor:
-    """L(β) = log of the mean of exp(βz) over the rest's logits z, at β = 1/T: `(...)`.
+def log_mean_exp(teacher: TopK, beta: Tensor) -> Tensor:
+    """Computes L(β) = log of the mean of exp(βz) over the rest's logits z, at β = 1/T: `(...)`.
 
     Of its expansion in β, mean·β + var·β²/2 + …, the first two terms are those of a log-normal. The
-    logits of real nets are skewed, and at T = 2 that can be several times too much. Where L is
+    logits of real networks are skewed, and at T = 2 that can be several times too much. Where L is
     known at β = 1/4 and β = 1, terms in β³ and β⁴ make it exact there, and it stays exact to second
     order as T grows.
 
@@ -78,14 +80,15 @@ def log_mean_exp(teacher: TopK, beta: tf.Tensor) -> tf.Tensor:
     return tf.where(beta > 1, tf.maximum(through_both, beta * at_1), value)
 
 
-def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
-    """KL(teacher ‖ student) at T over k+1 outcomes: the k kept classes and "any other".
+def divergence(teacher: TopK, student: TensorLike, temperature: TensorLike) -> Tensor:
+    """Computes KL(teacher ‖ student) at T over k+1 outcomes: the k classes, and all others.
 
     By the chain rule this is the dense KL less P_rest·KL(teacher within the rest ‖ student within
     the rest), of which a `TopK` knows nothing. So, up to the error of the rest's mass, it never
     exceeds the dense value and is 0 for a student equal to the teacher; its gradient is the dense
-    one with the teacher's rest spread over the classes as the student's own rest is. Both come
-    near the dense ones where the teacher's rest has little mass at T: the warmer, the larger k.
+    one with the teacher's rest distributed over the classes as the student's own rest is. Both are
+    close to the dense ones where the teacher's rest has little mass at T: a higher T needs a larger
+    k.
     The student's rest is a logsumexp over the classes left out, never log(1 - Σ q).
 
     Args:
@@ -99,7 +102,7 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
     teacher, student = as_topk(teacher, student)
     student = below_top(student, temperature)
     log_z = tf.reduce_logsumexp(student, axis=-1)
-    kept = gathered(student, teacher.indices) - log_z[..., None]
+    kept = gathered(student, teacher.indices) - tf.expand_dims(log_z, -1)
     if num_classes(student) == teacher.indices.shape[-1]:
         log_p = tf.nn.log_softmax(softened(teacher.logits, temperature))
         return expected(tf.exp(log_p), log_p - kept)
@@ -111,32 +114,33 @@ def divergence(teacher: TopK, student: Any, temperature: Any) -> tf.Tensor:
 
 
 def standardized(teacher: TopK, classes: int) -> TopK:
-    """The `TopK` of the standardized logits, exactly: a `TopK` holds their mean and variance.
+    """Returns the `TopK` of the standardized logits, exactly: it holds their mean and variance.
 
-    Its mass at T = 1 and 4 would be that at two other temperatures of the teacher: left out.
+    `rest_log_mean_exp` is left out: it would be that of two other temperatures.
 
     Args:
         teacher: `TopK` of leading shape `(...)`.
         classes: N >= 2.
     """
     kept, rest_mean, rest_var = map(as_float, teacher[1:4])
-    rest = tf.cast(classes - kept.shape[-1], kept.dtype)
-    if classes == kept.shape[-1]:
+    k = teacher.indices.shape[-1]
+    rest = tf.cast(classes - k, kept.dtype)
+    if classes == k:
         rest_mean, rest_var = tf.zeros_like(rest_mean), tf.zeros_like(rest_var)
     mean = (tf.reduce_sum(kept, axis=-1) + rest * rest_mean) / classes
-    squares = tf.reduce_sum(tf.square(kept - mean[..., None]), axis=-1)
+    squares = tf.reduce_sum(tf.square(kept - tf.expand_dims(mean, -1)), axis=-1)
     squares += rest * (rest_var + tf.square(rest_mean - mean))
     scale = STANDARD_EPSILON + tf.sqrt(squares / (classes - 1))
     return TopK(
         teacher.indices,
-        (kept - mean[..., None]) / scale[..., None],
+        (kept - tf.expand_dims(mean, -1)) / tf.expand_dims(scale, -1),
         (rest_mean - mean) / scale,
         rest_var / tf.square(scale),
     )
 
 
-def squared_difference(teacher: TopK, student: Any) -> tf.Tensor:
-    """Σ (s_i - t_i)² over the kept classes, plus (N-k)·(difference of the rest's means)².
+def squared_difference(teacher: TopK, student: TensorLike) -> Tensor:
+    """Computes Σ (s_i - t_i)² over the kept classes, plus (N-k)·(difference of the rest's means)².
 
     Never more than the dense sum, and 0 for a student equal to the teacher; for zero-meaned logits
     the limit of 2N·T²·`divergence` as T grows.
@@ -144,7 +148,7 @@ def squared_difference(teacher: TopK, student: Any) -> tf.Tensor:
     teacher, student = as_topk(teacher, student)
     kept = gathered(student, teacher.indices)
     total = tf.reduce_sum(tf.square(kept - teacher.logits), axis=-1)
-    rest = num_classes(student) - kept.shape[-1]
+    rest = num_classes(student) - teacher.indices.shape[-1]
     if rest == 0:
         return total
     mean = (tf.reduce_sum(student, axis=-1) - tf.reduce_sum(kept, axis=-1)) / rest

@@ -1,16 +1,15 @@
 """The losses as pure functions on tensors, in log space.
 
-Logits have any leading shape `(...)` and the classes last; a value per leading position comes
-back. float64 stays float64, half precision is computed in float32. `tf.Tensor` in and out; arrays
-and lists are converted.
+Logits have any leading shape `(...)` and the classes last; each function returns a value per
+leading position. float64 stays float64; half precision is computed in float32. Arrays and lists
+are converted to tensors. T² is applied by `rescaled` (`_logspace.py`) and nowhere else.
 """
-
-from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._internal import bad
+from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import TopK
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses import _topk
 from keras_distill.losses._correlation import dist
 from keras_distill.losses._features import (
@@ -54,18 +53,19 @@ __all__ = [
 ]
 
 
-def log_softmax(logits: Any, temperature: Any = 1.0) -> tf.Tensor:
-    """log softmax(z/T), the softened log probabilities.
+def log_softmax(logits: TensorLike, temperature: TensorLike = 1.0) -> Tensor:
+    """Computes log softmax(z/T), the softened log probabilities.
 
-    q_i = exp(z_i/T) / Σ_j exp(z_j/T): softmax at T = 1, uniform as T grows. Source: Hinton,
-    Vinyals, Dean 2015, equation 1.
+    q_i = exp(z_i/T) / Σ_j exp(z_j/T): softmax at T = 1, uniform as T grows.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, equation 1.
 
     Args:
-        logits: `(..., N)`.
+        logits: float `(..., N)`.
         temperature: T > 0, a number or a scalar tensor.
 
     Returns:
-        `(..., N)`.
+        float32 or float64 `(..., N)`.
 
     Example:
         >>> [round(float(q), 3) for q in tf.exp(log_softmax([8.0, 2.0, 0.5], temperature=5.0))]
@@ -74,22 +74,26 @@ def log_softmax(logits: Any, temperature: Any = 1.0) -> tf.Tensor:
     return tf.nn.log_softmax(softened(as_float(logits), temperature))
 
 
-def soft_target(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.Tensor:
-    """T² · KL(softmax(t/T) ‖ softmax(s/T)).
+def soft_target(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · KL(softmax(t/T) ‖ softmax(s/T)).
 
     It differs from the soft cross-entropy by the teacher's entropy, a constant: the gradient,
-    T · (softmax(s/T) - softmax(t/T)), is the same, and 0 is reached. Source: Hinton, Vinyals,
-    Dean 2015, section 2.
+    T · (softmax(s/T) - softmax(t/T)), is the same, and the minimum is 0.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
 
     Args:
-        teacher: Logits `(..., N)`, or a `TopK` of leading shape `(...)`: then the k classes kept
-            and "any other" are the outcomes compared, which never exceeds the dense value
-            (up to the error of the rest's mass) and is 0 for an equal student.
-        student: Logits `(..., N)`.
+        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`. With a `TopK`, the
+            outcomes compared are its k classes and one for all other classes; the value never
+            exceeds the dense one (up to the error of the rest's mass) and is 0 for an equal
+            student.
+        student: float logits `(..., N)`.
         temperature: T > 0, a number or a scalar tensor.
 
     Returns:
-        `(...)`.
+        float32 or float64 `(...)`.
 
     Example:
         >>> round(float(soft_target([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
@@ -103,16 +107,20 @@ def soft_target(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.Tensor
     return rescaled(expected(tf.exp(log_p), log_p - log_q), temperature)
 
 
-def soft_cross_entropy(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.Tensor:
-    """T² · CE(softmax(t/T), softmax(s/T)), for comparison; the losses report the divergence.
+def soft_cross_entropy(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · CE(softmax(t/T), softmax(s/T)), for comparison with `soft_target`.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
 
     Args:
-        teacher: Logits `(..., N)`.
-        student: Logits `(..., N)`.
-        temperature: T > 0.
+        teacher: float logits `(..., N)`.
+        student: float logits `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
 
     Returns:
-        `(...)`: `soft_target` plus T² times the teacher's entropy.
+        float32 or float64 `(...)`: `soft_target` plus T² times the teacher's entropy.
 
     Example:
         >>> round(float(soft_cross_entropy([0.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
@@ -123,18 +131,21 @@ def soft_cross_entropy(teacher: Any, student: Any, temperature: Any = 4.0) -> tf
     return rescaled(-expected(p, log_softmax(student, temperature)), temperature)
 
 
-def logit_matching(teacher: Any, student: Any) -> tf.Tensor:
-    """(1/2N) Σ_i (s_i - t_i)²: the limit of `soft_target` as T grows, for zero-meaned logits.
+def logit_matching(teacher: TeacherLogits, student: TensorLike) -> Tensor:
+    """Computes (1/2N) Σ_i (s_i - t_i)², the limit of `soft_target` as T grows.
 
-    Source: Bucilua, Caruana, Niculescu-Mizil 2006; Hinton, Vinyals, Dean 2015, section 2.1.
+    The limit holds for zero-meaned logits.
+
+    Source: Bucilua, Caruana, Niculescu-Mizil 2006 (KDD); Hinton, Vinyals, Dean 2015
+    (arXiv:1503.02531), section 2.1.
 
     Args:
-        teacher: Logits `(..., N)`, or a `TopK`: then the kept logits and the mean of the rest are
+        teacher: float logits `(..., N)`, or a `TopK`: its k logits and the mean of the rest are
             matched, which is the same limit of `soft_target` on a `TopK`.
-        student: Logits `(..., N)`.
+        student: float logits `(..., N)`.
 
     Returns:
-        `(...)`.
+        float32 or float64 `(...)`.
 
     Example:
         >>> float(logit_matching([1.0, -1.0], [0.0, 0.0]))
@@ -147,30 +158,34 @@ def logit_matching(teacher: Any, student: Any) -> tf.Tensor:
 
 
 def decoupled(
-    teacher: Any,
-    student: Any,
-    labels: Any,
-    temperature: Any = 4.0,
-    target_weight: Any = 1.0,
-    nontarget_weight: Any = 8.0,
-) -> tf.Tensor:
-    """T² · (w_t · TCKD + w_n · NCKD), the decoupled divergence.
+    teacher: TeacherLogits,
+    student: TensorLike,
+    labels: TensorLike,
+    temperature: TensorLike = 4.0,
+    target_weight: TensorLike = 1.0,
+    nontarget_weight: TensorLike = 8.0,
+) -> Tensor:
+    """Computes T² · (w_t · TCKD + w_n · NCKD), the decoupled divergence.
 
     TCKD is the KL of (p_y, 1 - p_y), NCKD the KL of the softmax over all classes but the label y.
-    With w_t = 1 and w_n = 1 - p_y (the teacher's) it is `soft_target`. Source: Zhao, Cui, Song,
-    Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3.
+    With w_t = 1 and w_n = 1 - p_y (the teacher's) it is `soft_target`.
+
+    Source: Zhao, Cui, Song, Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3.
 
     Args:
-        teacher: Logits `(..., N)`, N >= 2.
-        student: Logits `(..., N)`.
-        labels: Class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id outside 0..N-1
-            (unlabeled, ignored) gives 0, since there is no target class.
-        temperature: T > 0.
+        teacher: float logits `(..., N)`, N >= 2.
+        student: float logits `(..., N)`.
+        labels: int class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id outside 0..N-1
+            (unlabeled, ignored) gives 0, because there is no target class.
+        temperature: T > 0, a number or a scalar tensor.
         target_weight: w_t.
         nontarget_weight: w_n.
 
     Returns:
-        `(...)`.
+        float32 or float64 `(...)`.
+
+    Raises:
+        InputError: If the labels have another shape.
 
     Example:
         >>> z = [[2.0, 1.0, 0.0]]
@@ -181,13 +196,13 @@ def decoupled(
     ids = class_ids(labels, student)
     classes = num_classes(student)
     labeled = tf.logical_and(ids >= 0, ids < classes)
-    target = tf.clip_by_value(ids, 0, classes - 1)[..., None]
+    target = tf.expand_dims(tf.clip_by_value(ids, 0, classes - 1), -1)
 
-    def parts(logits):
+    def parts(logits: Tensor) -> tuple[Tensor, Tensor]:
         z = below_top(logits, temperature)
         others = without(z, target)
         log_z = tf.reduce_logsumexp(z, axis=-1)
-        hit = gathered(z, target)[..., 0] - log_z
+        hit = tf.squeeze(gathered(z, target), -1) - log_z
         miss = tf.reduce_logsumexp(others, axis=-1) - log_z
         return tf.stack([hit, miss], axis=-1), tf.nn.log_softmax(others)
 
@@ -198,11 +213,11 @@ def decoupled(
     return rescaled(tf.where(labeled, value, tf.zeros_like(value)), temperature)
 
 
-def class_ids(labels: Any, student: tf.Tensor) -> tf.Tensor:
-    """Class ids of the student's leading shape, from ids or one-hot rows.
+def class_ids(labels: TensorLike, student: Tensor) -> Tensor:
+    """Returns class ids of the student's leading shape, from ids or one-hot rows.
 
     Args:
-        labels: Ids `(...)` or `(..., 1)`, or one-hot `(..., N)`.
+        labels: int ids `(...)` or `(..., 1)`, or one-hot `(..., N)`.
         student: Logits `(..., N)`.
 
     Returns:
@@ -220,7 +235,7 @@ def class_ids(labels: Any, student: tf.Tensor) -> tf.Tensor:
     if labels.shape.rank == rank - 1:
         return tf.cast(labels, tf.int32)
     if labels.shape.rank == rank and labels.shape[-1] == 1:
-        return tf.cast(labels[..., 0], tf.int32)
+        return tf.cast(tf.squeeze(labels, -1), tf.int32)
     if labels.shape.rank == rank and labels.shape[-1] == classes:
         return tf.argmax(labels, axis=-1, output_type=tf.int32)
     raise bad(
@@ -230,24 +245,27 @@ def class_ids(labels: Any, student: tf.Tensor) -> tf.Tensor:
     )
 
 
-def standardized(logits: Any, classes: int | None = None) -> Any:
-    """(z - mean) / (1e-7 + std) over the classes, std with N-1.
+def standardized(logits: TeacherLogits, classes: int | None = None) -> TeacherLogits:
+    """Computes (z - mean) / (1e-7 + std) over the classes, std with N-1.
 
-    Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
     Constant logits give 0.
 
+    Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
+
     Args:
-        logits: `(..., N)`, N >= 2, or a `TopK`, of whose mean and variance it is exact.
+        logits: float `(..., N)`, N >= 2, or a `TopK`, whose mean and variance make it exact.
         classes: N, needed by a `TopK`.
 
     Returns:
-        `(..., N)`, or the `TopK` of the standardized logits.
+        float32 or float64 `(..., N)`, or the `TopK` of the standardized logits.
 
     Example:
         >>> standardized([1.0, 2.0, 3.0]).numpy().round(3).tolist()
         [-1.0, 0.0, 1.0]
     """
     if isinstance(logits, TopK):
+        if classes is None:
+            raise InputError("`classes` must be given for a TopK. Received: classes=None")
         return _topk.standardized(logits, classes)
     logits = as_float(logits)
     centered = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
@@ -257,19 +275,23 @@ def standardized(logits: Any, classes: int | None = None) -> Any:
     return centered / (STANDARD_EPSILON + tf.where(some, deviation, 0))
 
 
-def multi_label_soft(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.Tensor:
-    """T² · mean over labels of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
+def multi_label_soft(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · mean over labels of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
 
     One logit per label, each an independent yes or no. The mean puts it on the scale of Keras's
     BinaryCrossentropy, from which it differs at T = 1 by the teacher's entropy.
 
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, for two outcomes per label.
+
     Args:
-        teacher: Logits `(..., N)`.
-        student: Logits `(..., N)`.
-        temperature: T > 0.
+        teacher: float logits `(..., N)`.
+        student: float logits `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
 
     Returns:
-        `(...)`.
+        float32 or float64 `(...)`.
 
     Example:
         >>> round(float(multi_label_soft([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
@@ -283,18 +305,20 @@ def multi_label_soft(teacher: Any, student: Any, temperature: Any = 4.0) -> tf.T
     return rescaled(tf.reduce_mean(kl, axis=-1), temperature)
 
 
-def regression(teacher: Any, student: Any, delta: float | None = None) -> tf.Tensor:
-    """Mean over the last axis of (s - t)², or of Huber's loss of s - t.
+def regression(teacher: TeacherLogits, student: TensorLike, delta: float | None = None) -> Tensor:
+    """Computes the mean over the last axis of (s - t)², or of Huber's loss of s - t.
 
     Huber: d²/2 where |d| <= delta, else delta·(|d| - delta/2).
 
+    Source: Gou, Yu, Maybank, Tao 2021 (survey, IJCV 129), section 2.1; Huber 1964.
+
     Args:
-        teacher: Values `(..., D)`; of rank 1, `(B,)`, each is an example of its own.
-        student: Values of the same shape.
+        teacher: float values `(..., D)`; of rank 1, `(B,)`, each is an example of its own.
+        student: float values of the same shape.
         delta: None for the square, else Huber's delta > 0.
 
     Returns:
-        `(...)`.
+        float32 or float64 `(...)`.
 
     Example:
         >>> regression([[0.0, 0.0]], [[1.0, 3.0]]).numpy().tolist()
@@ -306,17 +330,17 @@ def regression(teacher: Any, student: Any, delta: float | None = None) -> tf.Ten
     if delta is None:
         values = tf.math.squared_difference(student, teacher)
     else:
-        size, delta = tf.abs(student - teacher), number(delta, student.dtype)
-        values = tf.where(size <= delta, tf.square(size) / 2, delta * (size - delta / 2))
+        size, bound = tf.abs(student - teacher), number(delta, student.dtype)
+        values = tf.where(size <= bound, tf.square(size) / 2, bound * (size - bound / 2))
     return values if values.shape.rank == 1 else tf.reduce_mean(values, axis=-1)
 
 
-def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) -> tf.Tensor:
-    """log of the k+1 probabilities that a `TopK` stands for at T: of its classes, of all others.
+def topk_log_probabilities(teacher: TopK, classes: int, temperature: TensorLike = 1.0) -> Tensor:
+    """Computes the log of the k+1 probabilities of a `TopK` at T: its classes, and all others.
 
-    The others' mass is (N-k)·exp(mean/T + var/(2T²)), or exact at T = 1 and T = 4 and close between
-    where the `TopK` has `rest_log_mean_exp`; and never more than (N-k)·exp(min/T), where min is the
-    smallest logit kept.
+    The mass of the others is (N-k)·exp(mean/T + var/(2T²)), or, where the `TopK` has
+    `rest_log_mean_exp`, exact at T = 1 and T = 4 and close between. It is never more than
+    (N-k)·exp(min/T), where min is the smallest logit kept.
 
     Args:
         teacher: `TopK` of leading shape `(...)`.
@@ -333,4 +357,4 @@ def topk_log_probabilities(teacher: TopK, classes: int, temperature: Any = 1.0) 
     """
     teacher, _ = _topk.as_topk(teacher, teacher.logits)
     kept, rest = _topk.log_probabilities(teacher, classes, temperature)
-    return tf.concat([kept, rest[..., None]], axis=-1)
+    return tf.concat([kept, tf.expand_dims(rest, -1)], axis=-1)

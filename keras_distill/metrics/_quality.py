@@ -1,20 +1,21 @@
-"""How good logits are, as plain NumPy functions: for benchmarks and reports.
+"""Measures of the quality of logits, as NumPy functions: for benchmarks and reports.
 
-Logits are `(..., N)`, labels class ids `(...)`; leading axes count alike, label -1 is left out.
-Everything is computed in float64 and comes back as a Python float.
+Logits are `(..., N)`, labels int class ids `(...)`; every leading position is an example, and label
+-1 (unlabeled) is left out. Values are computed in float64 and returned as Python floats.
 """
 
 import math
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import optimize
 
 from keras_distill._internal import InputError, check_count
+from keras_distill._internal._types import Array
 
 
-def accuracy(logits: Any, labels: Any) -> float:
-    """The share of examples whose largest logit is the label's; of equal ones the first counts.
+def accuracy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Computes the share of examples whose largest logit is the label's; of equal ones, the first.
 
     Args:
         logits: `(..., N)`.
@@ -30,11 +31,13 @@ def accuracy(logits: Any, labels: Any) -> float:
     return top_k_accuracy(logits, labels, k=1)
 
 
-def top_k_accuracy(logits: Any, labels: Any, k: int = 5) -> float:
-    """The share of examples whose label is among the k largest logits; equal ones in class order.
+def top_k_accuracy(logits: npt.ArrayLike, labels: npt.ArrayLike, k: int = 5) -> float:
+    """Computes the share of examples whose label is among the k largest logits.
+
+    Equal logits are taken in class order.
 
     Args:
-        logits: `(..., N)`. With N <= k every label is among them, so the value is 1.
+        logits: `(..., N)`. With N <= k the value is 1.
         labels: Class ids `(...)`; -1 is left out.
         k: 1 or more.
 
@@ -53,10 +56,10 @@ def top_k_accuracy(logits: Any, labels: Any, k: int = 5) -> float:
     return float((rank < k).mean())
 
 
-def agreement(teacher: Any, student: Any) -> float:
-    """The share of examples for which teacher and student name the same class.
+def agreement(teacher: npt.ArrayLike, student: npt.ArrayLike) -> float:
+    """Computes the share of examples for which teacher and student predict the same class.
 
-    Also called fidelity: what distillation is after, whether or not the teacher is right.
+    Also called fidelity: it does not depend on whether the teacher is right.
 
     Args:
         teacher: Logits `(..., N)`.
@@ -79,8 +82,8 @@ def agreement(teacher: Any, student: Any) -> float:
     return accuracy(student, teacher.argmax(axis=-1))
 
 
-def negative_log_likelihood(logits: Any, labels: Any) -> float:
-    """Mean of -log softmax(z)[label], in nats.
+def negative_log_likelihood(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Computes the mean of -log softmax(z)[label], in nats.
 
     Args:
         logits: `(..., N)`.
@@ -97,8 +100,10 @@ def negative_log_likelihood(logits: Any, labels: Any) -> float:
     return float(-np.take_along_axis(_log_softmax(logits), labels[:, None], axis=1).mean())
 
 
-def expected_calibration_error(logits: Any, labels: Any, bins: int = 15) -> float:
-    """Σ_m |B_m|/n · |accuracy(B_m) - confidence(B_m)| over bins of equal width.
+def expected_calibration_error(
+    logits: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15
+) -> float:
+    """Computes Σ_m |B_m|/n · |accuracy(B_m) - confidence(B_m)| over bins of equal width.
 
     Bin m of M holds the examples whose confidence, the largest softmax probability, is in
     ((m-1)/M, m/M]. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599), section 2,
@@ -129,21 +134,21 @@ def expected_calibration_error(logits: Any, labels: Any, bins: int = 15) -> floa
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def calibration_temperature(logits: Any, labels: Any) -> float:
-    """The T > 0 at which `softmax(logits / T)` gives the labels the smallest mean -log p.
+def calibration_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Finds the T > 0 at which `softmax(logits / T)` gives the labels the smallest mean -log p.
 
-    Above 1 the logits are too sure of themselves. The largest logit stays the largest. Looked for
-    in 0.01..100. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599), section 4.2.
+    T > 1 means that the logits are overconfident. The predicted class does not change. The search
+    is over 0.01..100. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599), section 4.2.
 
     Args:
-        logits: `(..., N)`, of examples that the network was not trained on.
+        logits: `(..., N)`, of examples that the model was not trained on.
         labels: Class ids `(...)`; -1 is left out.
 
     Raises:
         InputError: If shapes do not fit, there is no example, or a logit is NaN.
 
     Example:
-        >>> z = [[3.0, 0.0]] * 4  # 95 % sure, and right in 3 of 4
+        >>> z = [[3.0, 0.0]] * 4  # 95 % confidence, right in 3 of 4
         >>> round(calibration_temperature(z, [0, 0, 0, 1]), 2), round(3 / math.log(3), 2)
         (2.73, 2.73)
     """
@@ -156,8 +161,8 @@ def calibration_temperature(logits: Any, labels: Any) -> float:
     return math.exp(found.x)
 
 
-def _checked(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Logits `(n, N)` float64 and labels `(n,)` int, without the examples of label -1."""
+def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike | None) -> tuple[Array, Array]:
+    """Returns logits `(n, N)` float64 and labels `(n,)` int, without the examples of label -1."""
     logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise InputError(f"`logits` must be (..., N). Received: shape {logits.shape}")
@@ -178,10 +183,10 @@ def _checked(logits: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
             f" Received: {labels.min()}..{labels.max()}"
         )
     if np.isnan(logits).any():
-        raise InputError("`logits` must not hold NaN.")
+        raise InputError("`logits` must not contain NaN.")
     return logits, labels
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
+def _log_softmax(logits: Array) -> Array:
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,16 +1,15 @@
 """Agreement with the teacher as a Keras metric, for the logs of training."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from keras_distill._internal._elements import TopK
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 
 
 @keras.saving.register_keras_serializable("keras_distill")
 class Agreement(keras.metrics.Mean):
-    """The weighted share of examples for which teacher and student name the same class.
+    """Measures the weighted share of examples for which teacher and student predict the same class.
 
     The running form of `metrics.agreement`.
 
@@ -25,20 +24,24 @@ class Agreement(keras.metrics.Mean):
         0.5
     """
 
-    def __init__(self, name: str = "agreement", dtype: Any = None) -> None:
+    def __init__(self, name: str = "agreement", dtype: str | None = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(
-        self, teacher: Any, student: Any, sample_weight: Any = None, mask: Any = None
+    def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        sample_weight: TensorLike | None = None,
+        mask: TensorLike | None = None,
     ) -> None:
-        """Counts a batch.
+        """Adds a batch.
 
         Args:
             teacher: Logits `(..., N)`, or a `TopK` of leading shape `(...)`.
             student: Logits `(..., N)`.
             sample_weight: None, or weights `(B,)` up to `(...)`.
-            mask: None, or bool `(B,)` up to `(...)`: what is false (padding, an example that shall
-                not count) is left out.
+            mask: None, or bool `(B,)` up to `(...)`: false entries (padding, excluded examples)
+                are left out.
         """
         named = tf.argmax(student, axis=-1, output_type=tf.int32)
         same = tf.cast(tf.equal(_class(teacher), named), self.dtype)
@@ -53,7 +56,7 @@ class Agreement(keras.metrics.Mean):
         super().update_state(same, weight)
 
 
-def _class(teacher: Any) -> tf.Tensor:
+def _class(teacher: TeacherLogits) -> Tensor:
     if not isinstance(teacher, TopK):
         return tf.argmax(teacher, axis=-1, output_type=tf.int32)
     place = tf.argmax(teacher.logits, axis=-1, output_type=tf.int32)
@@ -61,10 +64,10 @@ def _class(teacher: Any) -> tf.Tensor:
     return tf.gather(indices, place, axis=-1, batch_dims=place.shape.rank)
 
 
-def _widened(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """`weight` with axes of size 1 behind, until it has those of `values`."""
-    if weight.shape.rank > values.shape.rank:
+def _widened(weight: Tensor, values: Tensor) -> Tensor:
+    """Returns `weight` with axes of size 1 appended, until it has as many axes as `values`."""
+    if len(weight.shape) > len(values.shape):
         weight = tf.squeeze(weight, -1)
-    for _ in range(values.shape.rank - weight.shape.rank):
-        weight = weight[..., None]
+    for _ in range(len(values.shape) - len(weight.shape)):
+        weight = tf.expand_dims(weight, -1)
     return weight

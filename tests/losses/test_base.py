@@ -14,7 +14,7 @@ from keras_distill import (
     SoftTargetLoss,
     TopK,
 )
-from keras_distill.losses._base import check_setting, value_at
+from keras_distill.losses import check_setting, value_at
 
 T = tf.constant([[2.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
 S = tf.constant([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]])

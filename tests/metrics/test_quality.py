@@ -118,7 +118,7 @@ class TestInput:
             (LOGITS, LABELS + 5, r"`labels` must be in 0..7. Received: 5..12"),
             (LOGITS, LABELS - 5, r"`labels` must be in 0..7"),
             (LOGITS[:0], LABELS[:0], "at least one labeled example"),
-            (np.where(LOGITS > 5, np.nan, LOGITS), LABELS, "`logits` must not hold NaN"),
+            (np.where(LOGITS > 5, np.nan, LOGITS), LABELS, "`logits` must not contain NaN"),
             (3.0, 0, r"`logits` must be \(..., N\)"),
         ],
     )

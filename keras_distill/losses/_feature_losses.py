@@ -1,0 +1,256 @@
+"""The losses on the outputs of inner layers, as classes; the math is in `functional`."""
+
+import keras
+
+from keras_distill._internal import InputError, bad
+from keras_distill._internal._types import Schedule, Shape, Step, TeacherLogits, Tensor, TensorLike
+from keras_distill.losses import functional
+from keras_distill.losses._base import DistillationLoss, known_differ
+from keras_distill.losses._settings import PACKAGE, check_setting, value_at
+
+
+class FeatureLoss(DistillationLoss):
+    """Compares the outputs of one layer of the teacher and one of the student.
+
+    Args:
+        teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
+        student_layer_name: The student's layer, named in the same way.
+    """
+
+    def __init__(self, teacher_layer_name: str, student_layer_name: str) -> None:
+        self.teacher_layer_name = _layer_name("teacher_layer_name", teacher_layer_name)
+        self.student_layer_name = _layer_name("student_layer_name", student_layer_name)
+
+    def validate_shapes(self, teacher: Shape, student: Shape) -> None:
+        """Checks that features have a batch axis and one more; the other axes may differ."""
+        for name, shape in (("teacher", teacher), ("student", student)):
+            if len(shape) < 2:
+                raise InputError(
+                    f"{type(self).__name__} needs features (batch, ...) of the {name}."
+                    f" Received: {shape}."
+                )
+
+
+def _layer_name(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise bad(name, "be the name of a layer", value)
+    return value
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class HintLoss(FeatureLoss):
+    """Matches features: mean of (s - t)² over batch, positions, and channels.
+
+    Where the shapes differ, s passes through a trained projector first.
+
+    Source: Romero et al. 2015 (FitNets, arXiv:1412.6550), section 2.1.
+
+    Args:
+        teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
+        student_layer_name: The student's layer, named in the same way.
+
+    Example:
+        >>> loss = HintLoss("block3", "block1")
+        >>> float(loss.compute_loss([[1.0, 2.0]], [[1.0, 0.0]]))
+        2.0
+        >>> loss.projector((None, 8), (None, 4)).units
+        8
+    """
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.hint`: a value per position, `(...)` for features `(..., C)`."""
+        return functional.hint(teacher, student)
+
+    def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer | None:
+        """Makes the layer that brings the student's features to the teacher's shape.
+
+        Maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels, all other features a
+        Dense on the last axis. Maps of another height or width are then resized bilinearly to the
+        teacher's; the teacher's features are not changed.
+
+        Args:
+            teacher_shape: With the batch axis; a size of None is taken to be equal.
+            student_shape: The same.
+
+        Returns:
+            A new, unbuilt layer, or None where the shapes agree.
+
+        Raises:
+            InputError: If the shapes differ in rank, in channels that are not known, or in a
+                position axis of features that are not maps.
+        """
+        channels = teacher_shape[-1]
+        if len(teacher_shape) != len(student_shape) or channels is None:
+            raise InputError(
+                "HintLoss needs features of one rank, with known channels."
+                f" Received: teacher {teacher_shape}, student {student_shape}."
+                " Pool or flatten one of them, or name other layers."
+            )
+        same_places = not known_differ(teacher_shape[1:-1], student_shape[1:-1])
+        if same_places and channels == student_shape[-1]:
+            return None
+        if len(teacher_shape) != 4 and not same_places:
+            raise InputError(
+                "HintLoss can resize maps (B, H, W, C) only."
+                f" Received: teacher {teacher_shape}, student {student_shape}."
+            )
+        if len(teacher_shape) != 4:
+            return keras.layers.Dense(channels, name="projector")
+        convolution = keras.layers.Conv2D(channels, 1, data_format="channels_last")
+        if same_places:
+            return convolution
+        height, width = teacher_shape[1:3]
+        resizing = keras.layers.Resizing(height, width, data_format="channels_last")
+        return keras.Sequential([convolution, resizing], name="projector")
+
+    def validate_shapes(self, teacher: Shape, student: Shape) -> None:
+        """Checks that features agree in every axis, after the projector if there is one."""
+        if len(teacher) != len(student) or known_differ(teacher, student):
+            raise InputError(
+                "HintLoss compares features of the same shape."
+                f" Received: teacher {teacher}, student {student}."
+                " Use keras_distill's Distiller, which trains a projector, or name other layers."
+            )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class AttentionTransferLoss(FeatureLoss):
+    """Matches attention maps: mean over batch and positions of (A(s) - A(t))².
+
+    A is the mean of the squared channels by position, flattened and divided by its L2 norm, so
+    channels may differ in number and no projector is needed; the positions must agree. The mean
+    makes the value small: reproductions weight it by 1,000.
+
+    Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1, p = 2.
+
+    Args:
+        teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
+        student_layer_name: The student's layer, named in the same way.
+
+    Example:
+        >>> loss = AttentionTransferLoss("block3", "block1")
+        >>> float(loss.compute_loss([[[1.0, 1.0], [0.0, 0.0]]], [[[0.0], [2.0]]]))
+        1.0
+    """
+
+    pools_positions = True
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.attention_transfer`: `(B,)`."""
+        return functional.attention_transfer(teacher, student)
+
+    def validate_shapes(self, teacher: Shape, student: Shape) -> None:
+        """Checks that features have position axes, of equal sizes."""
+        places = teacher[:-1], student[:-1]
+        if min(map(len, places)) < 2 or len(teacher) != len(student) or known_differ(*places):
+            raise InputError(
+                "AttentionTransferLoss needs features (batch, positions..., channels) that agree in"
+                f" everything but channels. Received: teacher {teacher}, student {student}."
+                " Name layers of one resolution, or use SimilarityLoss."
+            )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SimilarityLoss(FeatureLoss):
+    """Matches similarities of examples: Σ (G(s) - G(t))² / B².
+
+    G is the Gram matrix of the examples, its rows divided by their L2 norm. Features of any two
+    shapes compare, without a projector; there is no value per example.
+
+    Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
+
+    Args:
+        teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
+        student_layer_name: The student's layer, named in the same way.
+
+    Example:
+        >>> loss = SimilarityLoss("block3", "block1")
+        >>> float(loss.compute_loss([[1.0, 0.0], [0.0, 1.0]], [[2.0], [1.0]])) > 0
+        True
+    """
+
+    over_batch = True
+    pools_positions = True
+
+    def value_of_rows(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        keep: Tensor | None,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.similarity`: a scalar for features `(B, ...)`."""
+        return functional.similarity(teacher, student, keep)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RelationalLoss(FeatureLoss):
+    """Matches relations: w_d · smooth L1 of relative distances + w_a · smooth L1 of angles.
+
+    Distances are those of pairs, divided by their mean over distinct examples; angles are the
+    cosines at the middle of triplets (memory grows as B³). Features of any two shapes compare,
+    without a projector; there is no value per example. Reproductions on CIFAR-100 use the weights
+    25 and 50.
+
+    Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2.
+
+    Args:
+        teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
+        student_layer_name: The student's layer, named in the same way.
+        distance_weight: w_d >= 0, a number or a schedule of the step.
+        angle_weight: w_a >= 0, a number or a schedule of the step; 0 skips the triplets.
+
+    Example:
+        >>> loss = RelationalLoss("block3", "block1")
+        >>> x = keras.ops.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+        >>> round(float(loss.compute_loss(x, 3 * x + 1)), 6)
+        0.0
+    """
+
+    over_batch = True
+    pools_positions = True
+
+    def __init__(
+        self,
+        teacher_layer_name: str,
+        student_layer_name: str,
+        distance_weight: Schedule = 1.0,
+        angle_weight: Schedule = 2.0,
+    ) -> None:
+        super().__init__(teacher_layer_name, student_layer_name)
+        self.distance_weight = check_setting("distance_weight", distance_weight, at_least=0)
+        self.angle_weight = check_setting("angle_weight", angle_weight, at_least=0)
+
+    def value_of_rows(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        keep: Tensor | None,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.relational`: a scalar for features `(B, ...)`."""
+        return functional.relational(
+            teacher,
+            student,
+            distance_weight=value_at(self.distance_weight, step),
+            angle_weight=value_at(self.angle_weight, step),
+            keep=keep,
+        )

@@ -1,0 +1,303 @@
+"""The losses on logits, as classes that carry their settings; the math is in `functional`."""
+
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from keras_distill._internal import InputError, check_choice, check_number
+from keras_distill._internal._types import Schedule, Step, TeacherLogits, Tensor, TensorLike
+from keras_distill.losses import functional
+from keras_distill.losses._base import DistillationLoss
+from keras_distill.losses._settings import PACKAGE, check_setting, value_at
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SoftTargetLoss(DistillationLoss):
+    """Hinton's soft targets: T² · mean over the batch of KL(softmax(t/T) ‖ softmax(s/T)).
+
+    The value is the divergence; its gradient is that of the cross-entropy. A `TopK` teacher is
+    compared over its k classes and one outcome for all other classes (`functional.soft_target`).
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
+
+    Args:
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> loss = SoftTargetLoss(temperature=1.0)
+        >>> round(float(loss.compute_loss([[2.0, 0.0]], [[0.0, 0.0]])), 3)
+        0.328
+    """
+
+    compares_classes = True
+    accepts_topk = True
+
+    def __init__(self, temperature: Schedule = 4.0) -> None:
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.soft_target`: `(...)` for logits `(..., N)`."""
+        return functional.soft_target(teacher, student, value_at(self.temperature, step))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class StandardizedSoftTargetLoss(DistillationLoss):
+    """`SoftTargetLoss` on standardized logits (z - mean)/(1e-7 + std), std with N-1.
+
+    Teacher and student are standardized: the student matches the relations of the teacher's
+    logits, not their size. A `TopK` teacher is standardized exactly, because it holds mean and
+    variance. The gradient grows as 1/std of the student's logits: start from a head whose weights
+    are not all zero.
+
+    Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
+
+    Args:
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> loss = StandardizedSoftTargetLoss()
+        >>> float(loss.compute_loss([[3.0, 2.0, 1.0]], [[30.0, 20.0, 10.0]])) < 1e-5
+        True
+    """
+
+    compares_classes = True
+    accepts_topk = True
+    takes_ruled_out = False
+
+    def __init__(self, temperature: Schedule = 2.0) -> None:
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.soft_target` of `functional.standardized` logits: `(...)`."""
+        student = tf.convert_to_tensor(student)
+        return functional.soft_target(
+            functional.standardized(teacher, student.shape[-1]),
+            functional.standardized(student),
+            value_at(self.temperature, step),
+        )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MultiLabelSoftLoss(DistillationLoss):
+    """Soft targets of several labels: T² · mean of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
+
+    The mean is over batch and labels. There is one logit per label, as under a sigmoid head.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, for two outcomes per label.
+
+    Args:
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> round(float(MultiLabelSoftLoss(1.0).compute_loss([[2.0, 0.0]], [[0.0, 0.0]])), 3)
+        0.164
+    """
+
+    def __init__(self, temperature: Schedule = 4.0) -> None:
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.multi_label_soft`: `(...)` for logits `(..., N)`."""
+        return functional.multi_label_soft(teacher, student, value_at(self.temperature, step))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LogitMatchingLoss(DistillationLoss):
+    """Matches logits: mean over the batch of (1/2N) Σ_i (s_i - t_i)².
+
+    It is the limit of `SoftTargetLoss` as T grows, for zero-meaned logits. A `TopK` teacher is
+    matched in its k logits and in the mean of the rest.
+
+    Source: Bucilua, Caruana, Niculescu-Mizil 2006 (KDD); Hinton, Vinyals, Dean 2015
+    (arXiv:1503.02531), section 2.1.
+
+    Example:
+        >>> float(LogitMatchingLoss().compute_loss([[1.0, -1.0]], [[0.0, 0.0]]))
+        0.5
+    """
+
+    accepts_topk = True
+    takes_ruled_out = False
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.logit_matching`: `(...)` for logits `(..., N)`."""
+        return functional.logit_matching(teacher, student)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class RegressionLoss(DistillationLoss):
+    """Matches the teacher's values: mean over batch and outputs of (s - t)², or of Huber's loss.
+
+    Source: Gou, Yu, Maybank, Tao 2021 (survey, IJCV 129), section 2.1 (response-based knowledge);
+    Huber 1964.
+
+    Args:
+        loss: "mse" or "huber".
+        delta: Huber's delta > 0: quadratic below it, linear above.
+
+    Example:
+        >>> float(RegressionLoss("huber").compute_loss([[0.0]], [[3.0]]))
+        2.5
+    """
+
+    takes_ruled_out = False
+
+    def __init__(self, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
+        self.loss = check_choice("loss", loss, ("mse", "huber"))
+        self.delta = check_number("delta", delta, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.regression`: `(...)` for values `(..., D)`, `(B,)` for `(B,)`."""
+        delta = self.delta if self.loss == "huber" else None
+        return functional.regression(teacher, student, delta)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class DecoupledLoss(DistillationLoss):
+    """Decoupled distillation: T² · mean over the batch of (w_t · TCKD + w_n · NCKD).
+
+    TCKD compares the probability of the label with that of all other classes, NCKD the other
+    classes with each other. It needs labels; unlabeled examples (label -1) give 0.
+
+    Source: Zhao, Cui, Song, Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3; T = 4 and w_n = 8
+    are their settings for CIFAR-100.
+
+    Args:
+        target_weight: w_t >= 0, a number or a schedule of the step.
+        nontarget_weight: w_n >= 0, a number or a schedule of the step.
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> loss = DecoupledLoss(temperature=1.0)
+        >>> t, s = [[3.0, 1.0, 0.0]], [[2.0, 0.0, 0.0]]
+        >>> round(float(loss.compute_loss(t, s, labels=[0])), 3)
+        0.898
+    """
+
+    compares_classes = True
+    needs_labels = True
+
+    def __init__(
+        self,
+        target_weight: Schedule = 1.0,
+        nontarget_weight: Schedule = 8.0,
+        temperature: Schedule = 4.0,
+    ) -> None:
+        self.target_weight = check_setting("target_weight", target_weight, at_least=0)
+        self.nontarget_weight = check_setting("nontarget_weight", nontarget_weight, at_least=0)
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.decoupled`: `(...)` for logits `(..., N)`.
+
+        Raises:
+            InputError: If there are no labels, or their shape does not fit.
+        """
+        if labels is None:
+            raise InputError("DecoupledLoss needs labels. Received: labels=None.")
+        return functional.decoupled(
+            teacher,
+            student,
+            labels,
+            temperature=value_at(self.temperature, step),
+            target_weight=value_at(self.target_weight, step),
+            nontarget_weight=value_at(self.nontarget_weight, step),
+        )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class DISTLoss(DistillationLoss):
+    """Matches correlations: T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)).
+
+    ρ is Pearson's correlation of the teacher's and the student's softmax(z/T), over the classes
+    of an example (rows) and over the examples of a class (columns). The columns need the batch, so
+    there is no value per example; in sequences and maps every position is a row.
+
+    Source: Huang, You, Wang, Qian, Xu 2022 (DIST, arXiv:2205.10536), section 4.
+
+    Args:
+        inter_weight: w_inter >= 0, a number or a schedule of the step.
+        intra_weight: w_intra >= 0, a number or a schedule of the step.
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> t = [[2.0, 1.0, 0.0], [0.0, 2.0, 1.0]]
+        >>> s = [[0.0, 1.0, 2.0], [1.0, 2.0, 0.0]]
+        >>> round(float(DISTLoss().compute_loss(t, s)), 3)
+        2.334
+    """
+
+    compares_classes = True
+    over_batch = True
+
+    def __init__(
+        self,
+        inter_weight: Schedule = 1.0,
+        intra_weight: Schedule = 1.0,
+        temperature: Schedule = 1.0,
+    ) -> None:
+        self.inter_weight = check_setting("inter_weight", inter_weight, at_least=0)
+        self.intra_weight = check_setting("intra_weight", intra_weight, at_least=0)
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def value_of_rows(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        keep: Tensor | None,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.dist`: a scalar for logits `(..., N)`."""
+        return functional.dist(
+            teacher,
+            student,
+            temperature=value_at(self.temperature, step),
+            inter_weight=value_at(self.inter_weight, step),
+            intra_weight=value_at(self.intra_weight, step),
+            keep=keep,
+        )
