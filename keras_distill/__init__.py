@@ -20,6 +20,7 @@ _PUBLIC = {
     "InputError": "_internal",
     "VerificationError": "_internal",
     "MissingExtraError": "_internal",
+    "KerasDistillWarning": "_internal",
     "SoftTargetStore": "targets",
     "Augmentation": "data",
     "Distiller": "training",

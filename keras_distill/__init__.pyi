@@ -9,6 +9,7 @@ from keras_distill import models as models
 from keras_distill import specialists as specialists
 from keras_distill import teachers as teachers
 from keras_distill._internal import InputError as InputError
+from keras_distill._internal import KerasDistillWarning as KerasDistillWarning
 from keras_distill._internal import MissingExtraError as MissingExtraError
 from keras_distill._internal import VerificationError as VerificationError
 from keras_distill._internal._elements import Targets as Targets

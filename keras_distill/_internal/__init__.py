@@ -5,6 +5,7 @@ The errors and argument checks are imported from here; everything else from its 
 
 from keras_distill._internal._checks import (
     InputError,
+    KerasDistillWarning,
     MissingExtraError,
     VerificationError,
     bad,
@@ -18,6 +19,7 @@ from keras_distill._internal._checks import (
 
 __all__ = [
     "InputError",
+    "KerasDistillWarning",
     "MissingExtraError",
     "VerificationError",
     "bad",
@@ -29,5 +31,5 @@ __all__ = [
     "require_extra",
 ]
 
-for _error in (InputError, VerificationError, MissingExtraError):
-    _error.__module__ = "keras_distill"  # the name that users catch it by
+for _class in (InputError, VerificationError, MissingExtraError, KerasDistillWarning):
+    _class.__module__ = "keras_distill"  # the name that users catch it by

@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, KerasDistillWarning
 
 
 def prepare() -> None:
@@ -20,6 +20,7 @@ def prepare() -> None:
             "keras_distill was imported after TensorFlow, too late to switch oneDNN on: training"
             " may take twice as long on this CPU. Import keras_distill first, or set"
             " TF_ENABLE_ONEDNN_OPTS=1.",
+            KerasDistillWarning,
             stacklevel=3,
         )
     else:

@@ -22,6 +22,10 @@ class VerificationError(RuntimeError):
     """A verification failed: the work was done, its result is not good enough. Exit code 1."""
 
 
+class KerasDistillWarning(UserWarning):
+    """Something may not be what the user intended: the category of every warning of the package."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is not installed. The message carries the pip command. Exit code 2."""
 

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_distill._internal import InputError, VerificationError, _machine, check_choice
+from keras_distill._internal import (
+    InputError,
+    KerasDistillWarning,
+    VerificationError,
+    _machine,
+    check_choice,
+)
 from keras_distill.benchmarks._latency import Timing, check_settings, measure_latency
 from keras_distill.benchmarks._quality import measure_quality
 from keras_distill.benchmarks._size import file_bytes, measure_size
@@ -147,7 +153,7 @@ def _subjects(
             if not isinstance(source, KerasSource):
                 raise
             notes, converted = (f"no float32 .tflite: {error}",), None
-            warnings.warn(f"{name}: {notes[0]}", stacklevel=3)
+            warnings.warn(f"{name}: {notes[0]}", KerasDistillWarning, stacklevel=3)
         if isinstance(source, KerasSource) and (in_keras or converted is None):
             subjects.append(_Subject(name, source, path, source.inputs, notes))
         if converted is not None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, KerasDistillWarning
 from keras_distill.export import _calibration, _verification
 from keras_distill.export._options import ExportOptions
 from keras_distill.export._samples import Samples, take
@@ -78,7 +78,7 @@ def prepare(source: Source, o: ExportOptions, integer: bool) -> Work:
     if o.max_drop is not None and not classes:
         raise InputError("`max_drop` needs `data` with class labels: (x, y).")
     for text in said:
-        warnings.warn(text, stacklevel=5)
+        warnings.warn(text, KerasDistillWarning, stacklevel=5)
     return Work(source, o, calibration, judged_on, reference, classes, tuple(said))
 
 

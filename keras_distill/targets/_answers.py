@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import InputError, KerasDistillWarning, bad
 from keras_distill.records._targets import TargetsOutput, TargetsTeacher
 from keras_distill.teachers import as_teacher, look_like_probabilities
 
@@ -136,6 +136,7 @@ class Answers:
             warnings.warn(
                 "The teacher's answers look like probabilities: every row is >= 0 and sums to 1."
                 " Pass from_probabilities=True, or they are stored as if they were logits.",
+                KerasDistillWarning,
                 stacklevel=2,
             )
         return values

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import InputError, KerasDistillWarning, bad
 from keras_distill._internal._elements import Targets
 from keras_distill.losses import SoftTargetLoss, value_at
 from keras_distill.losses._base import PACKAGE, Setting, known_differ
@@ -198,7 +198,7 @@ class Distiller(EntryPoints):
             gradients = tape.gradient(loss, variables)
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         else:
-            warnings.warn("The student has no trainable weights.", stacklevel=2)
+            warnings.warn("The student has no trainable weights.", KerasDistillWarning, 2)
         return self._logs(x, step)
 
     def test_step(self, data: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, KerasDistillWarning
 from keras_distill.benchmarks import _tables, benchmark, figure
 from keras_distill.records._benchmark import BenchmarkRecord
 
@@ -143,7 +143,7 @@ def test_bad_input(models, settings, words):
 
 def test_a_model_that_cannot_be_converted_is_measured_in_keras():
     net = keras.Sequential([keras.Input((4, 4)), Determinant(), layers.Dense(2)])
-    with pytest.warns(UserWarning, match="no float32 .tflite"):
+    with pytest.warns(KerasDistillWarning, match="no float32 .tflite"):
         record = benchmark([net], runs=2, in_keras=False)
     assert [e.runtime for e in record.entries] == ["keras"]
     assert "TFLite has no builtin for" in record.entries[0].notes[0]

@@ -29,6 +29,7 @@ def model():
     return net, int((few == 0).sum())
 
 
+@pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 def test_float_and_half_files(tmp_path):
     net, zeros = model()
     export_all(net, tmp_path, quantizations=["float32", "float16"], stem="net")

@@ -59,6 +59,7 @@ def test_three_steps_interrupted_and_resumed(nets, soft, tmp_path):
         compress(student, soft, steps, out, **settings)
 
 
+@pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 def test_a_sparse_float_file_is_smaller(nets, soft, tmp_path):
     student = nets[1](32)
     out = tmp_path / "sparse"

@@ -25,7 +25,7 @@ FAMILIES = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family(name, tmp_path):
     size = FAMILIES[name]

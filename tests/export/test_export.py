@@ -15,7 +15,7 @@ PIXELS = RANDOM.integers(0, 256, (80, 8, 8, 3)).astype(np.uint8)
 LABELS = RANDOM.integers(0, 5, 80)
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 
 
 def _cnn():

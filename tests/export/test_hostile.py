@@ -12,7 +12,7 @@ from keras_distill.export import resolve
 
 layers = keras.layers
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 
 
 @keras.saving.register_keras_serializable(package="Elsewhere")

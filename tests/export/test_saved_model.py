@@ -71,7 +71,7 @@ def test_damage_is_told(tmp_path):
         SavedModelSource(path).predict({"x": np.ones((2, 3), np.float32)})
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 def test_a_keras_export_becomes_int8_at_batch_1(tmp_path):
     keras.utils.set_random_seed(0)
     net = keras.Sequential(

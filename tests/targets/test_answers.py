@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, KerasDistillWarning
 from keras_distill.targets import SoftTargetStore, _answers
 from keras_distill.teachers import CallableTeacher, TeacherEnsemble
 
@@ -97,7 +97,7 @@ def test_what_is_no_probability_is_refused_as_one(row):
 
 def test_probabilities_taken_for_logits_are_warned_of_once(build, data):
     p = tf.nn.softmax(data.logits()).numpy()
-    with pytest.warns(UserWarning, match="from_probabilities=True") as caught:
+    with pytest.warns(KerasDistillWarning, match="from_probabilities=True") as caught:
         build(p)
     assert len([w for w in caught if "from_probabilities" in str(w.message)]) == 1
 

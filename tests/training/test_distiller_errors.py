@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill import CosineSchedule, Distiller, InputError, LinearSchedule, Targets, TopK
+from keras_distill import (
+    CosineSchedule,
+    Distiller,
+    InputError,
+    KerasDistillWarning,
+    LinearSchedule,
+    Targets,
+    TopK,
+)
 from keras_distill.losses import (
     DecoupledLoss,
     HintLoss,
@@ -310,7 +318,7 @@ def test_a_frozen_student(mlp, batch):
     x, y, _ = batch
     student = mlp()
     student.trainable = False
-    with pytest.warns(UserWarning, match="The student has no trainable weights"):
+    with pytest.warns(KerasDistillWarning, match="The student has no trainable weights"):
         Distiller(mlp(), student).fit(x, y, verbose=0)
 
 
