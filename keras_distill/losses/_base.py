@@ -12,7 +12,14 @@ from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import TopK
 from keras_distill._internal._types import Json, Shape, Step, TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._logspace import as_float
-from keras_distill.losses._settings import deserialized, serialized
+from keras_distill.losses._settings import (  # noqa: F401
+    PACKAGE,
+    Setting,
+    check_setting,
+    deserialized,
+    serialized,
+    value_at,
+)
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):
