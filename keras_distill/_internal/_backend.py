@@ -1,4 +1,4 @@
-"""oneDNN switched on before TensorFlow is imported, and the one Keras backend that works here."""
+"""Turns oneDNN on before TensorFlow is imported, and checks the Keras backend."""
 
 import os
 import sys
@@ -8,16 +8,16 @@ from keras_distill._internal import InputError, KerasDistillWarning
 
 
 def prepare() -> None:
-    """Sets what TensorFlow and Keras read at import, unless the user has set it.
+    """Turns oneDNN on for TensorFlow, unless the user has set it.
 
-    A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow leaves off
-    there. Called when the package is imported; warns once if TensorFlow came first.
+    A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow turns off
+    there by default. Called when the package is imported; warns once if TensorFlow came first.
     """
     if "TF_ENABLE_ONEDNN_OPTS" in os.environ:
         return
     if "tensorflow" in sys.modules:
         warnings.warn(
-            "keras_distill was imported after TensorFlow, too late to switch oneDNN on: training"
+            "keras_distill was imported after TensorFlow, too late to turn oneDNN on: training"
             " may take twice as long on this CPU. Import keras_distill first, or set"
             " TF_ENABLE_ONEDNN_OPTS=1.",
             KerasDistillWarning,
@@ -28,10 +28,10 @@ def prepare() -> None:
 
 
 def check() -> None:
-    """Refuses another Keras backend than TensorFlow.
+    """Refuses a Keras backend other than TensorFlow.
 
     Raises:
-        InputError: If KERAS_BACKEND, or Keras where it is imported already, says another.
+        InputError: If KERAS_BACKEND, or Keras if it is imported already, names another one.
     """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:

@@ -1,7 +1,7 @@
-"""One wording for every bad-argument error: the name, the rule, what was received, the remedy.
+"""The errors of the package, and checks of arguments with one form of message.
 
-The library raises only these for a user's mistake, so that the command line can turn each into
-one line and an exit code without guessing.
+Every mistake of a user raises one of these errors, so that the command line can turn it into one
+line and an exit code.
 """
 
 import importlib
@@ -11,15 +11,17 @@ import numbers
 import re
 from collections.abc import Collection
 from types import ModuleType
-from typing import Any
+from typing import TypeGuard, TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. The command line answers with exit code 2."""
+    """An argument or a file cannot be used. The command line exits with code 2."""
 
 
 class VerificationError(RuntimeError):
-    """A verification failed: the work was done, its result is not good enough. Exit code 1."""
+    """A verification failed: the result is not good enough. The command line exits with code 1."""
 
 
 class KerasDistillWarning(UserWarning):
@@ -27,17 +29,17 @@ class KerasDistillWarning(UserWarning):
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is not installed. The message carries the pip command. Exit code 2."""
+    """An optional dependency is missing; the message has the pip command. Exit code 2."""
 
 
-def bad(name: str, rule: str, value: Any, remedy: str = "") -> InputError:
+def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
     """Returns (does not raise) the error for an argument that breaks its rule.
 
     Args:
         name: The argument, as the user wrote it.
-        rule: What must hold, in words that follow "must": "be > 0".
-        value: What was received; long values are cut.
-        remedy: What to do about it, a sentence of its own.
+        rule: What follows "must" in the message: "be > 0".
+        value: What was received; long values are truncated.
+        remedy: What to do, as a separate sentence.
 
     Example:
         >>> bad("temperature", "be > 0", -1)
@@ -50,14 +52,14 @@ def bad(name: str, rule: str, value: Any, remedy: str = "") -> InputError:
     return InputError(f"{message}. {remedy}" if remedy else message)
 
 
-def is_number(value: Any) -> bool:
-    """Whether `value` is a finite real number (bool is not one)."""
+def is_number(value: object) -> TypeGuard[float]:
+    """Returns whether `value` is a finite real number (bool is not one)."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_number(
     name: str,
-    value: Any,
+    value: object,
     *,
     above: float | None = None,
     at_least: float | None = None,
@@ -87,29 +89,28 @@ def check_number(
         rule = f"be <= {at_most:g}"
     else:
         rule = "be a finite number"
-    within = is_number(value) and (
-        (above is None or value > above)
+    if (
+        is_number(value)
+        and (above is None or value > above)
         and (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
-    )
-    if not within:
-        raise bad(name, rule, value)
-    return float(value)
+    ):
+        return float(value)
+    raise bad(name, rule, value)
 
 
-def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
+def check_count(name: str, value: object, *, at_least: int = 1) -> int:
     """Returns `value` as an int if it is a whole number >= `at_least`.
 
     Raises:
         InputError: If it is not.
     """
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < at_least:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
         raise bad(name, f"be a whole number >= {at_least}", value)
     return int(value)
 
 
-def check_choice(name: str, value: Any, choices: Collection[Any]) -> Any:
+def check_choice(name: str, value: T, choices: Collection[T]) -> T:
     """Returns `value` if it is one of `choices`.
 
     Raises:
@@ -138,7 +139,7 @@ def require_extra(module: str, extra: str) -> ModuleType:
 
     Args:
         module: The module to import.
-        extra: The extra of `keras-distill` that brings it.
+        extra: The extra of `keras-distill` that installs it.
 
     Raises:
         MissingExtraError: If it is not installed, with the pip command.

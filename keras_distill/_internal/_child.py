@@ -29,6 +29,7 @@ from typing_extensions import Self
 
 import keras_distill
 from keras_distill._internal import InputError
+from keras_distill._internal._types import PathLike
 
 _RUN = "from keras_distill._internal._child import main; main()"
 
@@ -91,7 +92,7 @@ class Child:
         self,
         service: str,
         *,
-        log: str | os.PathLike | None = None,
+        log: PathLike | None = None,
         environment: Mapping[str, str | None] | None = None,
         memory: int | None = None,
         before: str = "",
@@ -112,6 +113,8 @@ class Child:
             encoding="utf-8",
             env=child_environment(environment),
         )
+        assert self._process.stdin is not None and self._process.stdout is not None  # pipes
+        self._requests, self._answers = self._process.stdin, self._process.stdout
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +127,7 @@ class Child:
         self._process.kill()
         with self._lock:
             self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
+            for pipe in (self._requests, self._answers):
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
             self._log.close()
@@ -172,9 +175,9 @@ class Child:
             timer.start()
         try:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(request + "\n")
-                self._process.stdin.flush()
-            return self._process.stdout.readline(), late.is_set()
+                self._requests.write(request + "\n")
+                self._requests.flush()
+            return self._answers.readline(), late.is_set()
         finally:
             if timer is not None:
                 timer.cancel()

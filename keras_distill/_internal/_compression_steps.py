@@ -1,4 +1,4 @@
-"""Steps of a compression, as text: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
+"""The steps of a compression, as text: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _ORDER = ("prune", "cluster", "quantize")
 
 @dataclass(frozen=True)
 class Step:
-    """One step.
+    """One step of a compression.
 
     Attributes:
         text: As given.
@@ -31,10 +31,10 @@ class Step:
 
     @classmethod
     def parse(cls, text: str) -> "Step":
-        """Reads one step.
+        """Parses one step.
 
         Args:
-            text: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]` or `quantize`.
+            text: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, or `quantize`.
 
         Raises:
             InputError: If it is none of these.
@@ -64,15 +64,15 @@ class Step:
 
 
 def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ...]:
-    """Reads the steps of a pipeline.
+    """Parses the steps of a pipeline.
 
     Args:
         steps: A list of steps.
-        sparse: Whether zeros are to be left out of the file.
+        sparse: Whether the file stores no zeros.
 
     Raises:
-        InputError: If one is unknown, there are none, their order would undo what was won, or one
-            does not go with another or with `sparse`.
+        InputError: If one is unknown, there are none, they are out of order, or one cannot be
+            combined with another or with `sparse`.
 
     Example:
         >>> [step.kind for step in parse_steps(["prune:0.8", "quantize"])]
@@ -87,7 +87,7 @@ def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ..
             "steps",
             "come in the order prune, cluster, quantize, each at most once",
             list(steps),
-            "An earlier step's win would be undone by one that comes after it.",
+            "In another order, a later step would undo an earlier one.",
         )
     kinds = {step.kind: step for step in parsed}
     if "prune" in kinds and "cluster" in kinds and kinds["cluster"].clusters < 3:
@@ -100,9 +100,9 @@ def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ..
 
 
 def sparse_int8() -> InputError:
-    """Returns (does not raise) the error for zeros to be left out of an int8 file."""
+    """Returns (does not raise) the error for a sparse int8 file."""
     return InputError(
-        "`sparse` and int8 do not go together: a sparse int8 file does not load under the default"
+        "`sparse` cannot be combined with int8: a sparse int8 file does not load under the default"
         " delegate (XNNPACK). Leave `sparse` out (gzip makes use of the zeros), or leave the"
         " quantize step out and export float32 with sparse=True."
     )

@@ -1,17 +1,20 @@
-"""The element contract: what travels inside `y` when soft targets come with the data."""
+"""The element contract: the structures inside `y` when soft targets come with the data.
+
+Their fields are `Any`, because `tf.data` puts tensors, arrays, or specs in them.
+"""
 
 from typing import Any, NamedTuple
 
 
 class TopK(NamedTuple):
-    """The k largest logits of a teacher, and what is needed of the rest.
+    """The k largest logits of a teacher, and the moments of the rest.
 
-    For any temperature T the probability mass of the N-k classes left out is modeled, so that one
+    The probability mass of the N-k classes left out is modeled for any temperature T, so that one
     record serves every temperature: as (N-k)·exp(mean/T + var/(2T²)), the mean of a log-normal with
-    the moments of their logits z, and where `rest_log_mean_exp` is known exactly at T = 1 and 4.
+    the moments of their logits z, and exactly at T = 1 and 4 where `rest_log_mean_exp` is known.
 
     Attributes:
-        indices: int, `(..., k)`: class ids, by falling logit.
+        indices: int, `(..., k)`: class ids, in order of descending logit.
         logits: float, `(..., k)`: their logits.
         rest_mean: float, `(...)`: mean of the other N-k logits.
         rest_var: float, `(...)`: their variance.
@@ -27,13 +30,13 @@ class TopK(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Labels and the teacher's logits, as one `y` that `tf.data` and `fit` carry unchanged.
+    """Labels and the teacher's logits, as one `y` that `tf.data` and `fit` pass on unchanged.
 
     Attributes:
-        labels: What the hard loss takes: class ids, one-hot rows, values, or a dict by output.
+        labels: The labels of the hard loss: class ids, one-hot rows, values, or a dict by output.
         teacher: The teacher's logits `(..., N)`, a `TopK`, or a dict of these by output name.
-        labeled: bool `(B,)`, or None (all are labeled). A false one has hard weight 0 and counts
-            0 in metrics. With sparse class labels, label -1 says the same.
+        labeled: bool `(B,)`, or None (all are labeled). An unlabeled example has hard weight 0 and
+            counts 0 in metrics. With sparse class labels, label -1 means the same.
 
     Example:
         >>> y = Targets(labels=[3, -1], teacher=[[0.1, 2.0], [1.0, 0.0]])

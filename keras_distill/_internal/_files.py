@@ -1,4 +1,4 @@
-"""Files that are never half-written and never silently replaced."""
+"""Atomic writing of files and folders, and checks of archives."""
 
 import contextlib
 import ctypes
@@ -12,16 +12,16 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from keras_distill._internal import InputError
+from keras_distill._internal._types import Json, PathLike
 
 _CHUNK = 1 << 20
 # A name that `atomic_path` makes: `.<stem>-<8 characters of tempfile><suffix>`.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.[^.]*)?")
 
 
-def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+def check_output(path: PathLike, *, overwrite: bool = False) -> Path:
     """Returns `path` if something may be written there; creates nothing.
 
     Args:
@@ -29,8 +29,8 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         overwrite: Whether an existing one may be replaced.
 
     Raises:
-        InputError: If it exists and `overwrite` is false, or its folder, or the nearest that is
-            there, cannot be written.
+        InputError: If it exists and `overwrite` is false, or its folder, or the nearest
+            existing one, is not writable.
     """
     path = Path(path)
     if not path.exists() and _aside(path).exists():
@@ -41,7 +41,7 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
-        # os.access answers yes to root on a read-only mount, so write something.
+        # os.access says yes to root on a read-only mount, so write something.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -54,7 +54,7 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with all in it; one that is not there is no error."""
+    """Removes a file, a link, or a folder with its contents; a missing one is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -62,14 +62,14 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` when the block ends well.
+def atomic_path(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields a temporary path next to `path`; renames it to `path` when the block succeeds.
 
-    The block writes a file or makes a folder at the path it is given; the suffix is kept. If the
-    block fails, whatever it wrote is removed and what stood at `path` before is untouched.
+    The block writes a file or makes a folder at the temporary path, which has the same suffix. If
+    the block fails, whatever it wrote is removed, and an existing `path` is unchanged.
 
     Args:
-        path: Where the result shall stand.
+        path: The file or folder to make.
         overwrite: Whether an existing one may be replaced.
 
     Raises:
@@ -153,26 +153,26 @@ def remove_leftovers(folder: Path) -> None:
             remove(path)
 
 
-def write_bytes(path: str | os.PathLike, data: bytes, *, overwrite: bool = False) -> Path:
+def write_bytes(path: PathLike, data: bytes, *, overwrite: bool = False) -> Path:
     """Writes `data` to `path` atomically; returns the path."""
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
 
-def write_text(path: str | os.PathLike, text: str, *, overwrite: bool = False) -> Path:
+def write_text(path: PathLike, text: str, *, overwrite: bool = False) -> Path:
     """Writes `text` to `path` as UTF-8, atomically; returns the path."""
     return write_bytes(path, text.encode(), overwrite=overwrite)
 
 
-def write_json(path: str | os.PathLike, value: Any, *, overwrite: bool = False) -> Path:
+def write_json(path: PathLike, value: Json, *, overwrite: bool = False) -> Path:
     """Writes `value` to `path` as indented JSON, atomically; returns the path."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return write_text(path, text + "\n", overwrite=overwrite)
 
 
-def sha256(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits; read in pieces of 1 MiB."""
+def sha256(path: PathLike) -> str:
+    """Computes the SHA-256 of a file, 64 hexadecimal digits; reads 1 MiB at a time."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -180,16 +180,16 @@ def sha256(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def check_archive(path: str | os.PathLike, *, max_bytes: int = 16 << 30) -> None:
-    """Refuses a zip archive (a `.keras` file is one) that no honest program would write.
+def check_archive(path: PathLike, *, max_bytes: int = 16 << 30) -> None:
+    """Refuses a zip archive (a `.keras` file is one) that is unsafe to read.
 
     Args:
         path: The archive.
-        max_bytes: The most its members may hold, unpacked.
+        max_bytes: The largest total size of its members, unpacked.
 
     Raises:
-        InputError: If it is not a zip archive, is damaged, holds a name that leaves its folder, a
-            link, or more than `max_bytes`.
+        InputError: If it is not a zip archive, is damaged, or contains a name that leaves its
+            folder, a link, or more than `max_bytes`.
     """
     try:
         with zipfile.ZipFile(path) as archive:

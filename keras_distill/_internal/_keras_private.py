@@ -28,7 +28,7 @@ def producer(tensor: keras.KerasTensor) -> tuple[Any, int, int]:
     Args:
         tensor: A symbolic tensor of a Functional graph.
     """
-    operation, node, index = tensor._keras_history
+    operation, node, index = tensor._keras_history  # pyright: ignore[reportAttributeAccessIssue]
     return operation, node, index
 
 

@@ -1,4 +1,4 @@
-"""Where a number was measured: processor, cores, package versions, the time."""
+"""The machine and versions of a measurement: processor, cores, packages, time."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ _PACKAGES = (
 
 
 def describe() -> str:
-    """Processor and cores, as the system names them."""
+    """Names the processor and its number of cores."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -29,7 +29,7 @@ def describe() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on; how oneDNN is set."""
+    """Returns the versions of Python and of the main dependencies, and the oneDNN setting."""
     return {
         "python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
@@ -40,5 +40,5 @@ def versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """Returns the time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -9,14 +9,14 @@ from keras_distill._internal import _checks, bad
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec string, taken apart.
+    """A parsed spec string.
 
     Attributes:
-        name: What the user called the argument, for errors.
+        name: The name of the argument, for errors.
         text: The whole string.
-        kind: What stands before the first colon (or before `?` where there is no colon).
-        argument: What stands between the first colon and the last `?`; may be empty.
-        options: What stands after the last `?`.
+        kind: The part before the first colon (or before `?` where there is no colon).
+        argument: The part between the first colon and the last `?`; may be empty.
+        options: The part after the last `?`.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Spec:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, name: str, text: Any) -> "Spec":
-        """Takes a spec string apart; which kinds and options exist is the caller's business.
+    def parse(cls, name: str, text: object) -> "Spec":
+        """Parses a spec string; the caller knows which kinds and options exist.
 
         Args:
-            name: What the user called the argument.
+            name: The name of the argument.
             text: `kind`, `kind:argument`, either followed by `?key=value&key=value`.
 
         Raises:
@@ -56,10 +56,10 @@ class Spec:
         return cls(name, text.strip(), kind, argument, options)
 
     def read(self, **readers: Callable[[str, str], Any]) -> dict[str, Any]:
-        """Returns the options given, each passed through its reader.
+        """Returns the given options, each converted by its reader.
 
         Args:
-            **readers: Option -> function of (name for errors, text) that returns its value.
+            **readers: By option: a function of (name for errors, text) that returns its value.
 
         Raises:
             InputError: If an option is given that has no reader, or a reader refuses its text.
@@ -76,13 +76,13 @@ class Spec:
         }
 
     def refuse_argument(self) -> None:
-        """Raises InputError if something stands after the colon."""
+        """Raises InputError if there is something after the colon."""
         if self.argument:
             raise bad(self.name, f"have nothing after {self.kind!r} but options", self.text)
 
 
 def number(**bounds: float) -> Callable[[str, str], float]:
-    """A reader of finite numbers within the bounds that `_checks.check_number` knows.
+    """Makes a reader of finite numbers within the bounds that `_checks.check_number` knows.
 
     Example:
         >>> number(at_least=0)("width", "0.5")
@@ -100,7 +100,7 @@ def number(**bounds: float) -> Callable[[str, str], float]:
 
 
 def count(at_least: int = 1) -> Callable[[str, str], int]:
-    """A reader of whole numbers >= `at_least`.
+    """Makes a reader of whole numbers >= `at_least`.
 
     Example:
         >>> count()("length", "8000")
@@ -116,7 +116,7 @@ def count(at_least: int = 1) -> Callable[[str, str], int]:
 
 
 def size(name: str, text: str) -> tuple[int, int]:
-    """A reader of `HEIGHTxWIDTH`, in pixels.
+    """Reads `HEIGHTxWIDTH`, in pixels.
 
     Example:
         >>> size("size", "32x48")
@@ -129,7 +129,7 @@ def size(name: str, text: str) -> tuple[int, int]:
 
 
 def flag(name: str, text: str) -> bool:
-    """A reader of 0 or 1.
+    """Reads 0 or 1.
 
     Example:
         >>> flag("minimalistic", "1")
@@ -141,5 +141,5 @@ def flag(name: str, text: str) -> bool:
 
 
 def text(name: str, value: str) -> str:
-    """A reader that takes any text."""
+    """Reads any text."""
     return value

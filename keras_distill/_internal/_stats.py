@@ -1,20 +1,20 @@
-"""Means, intervals, paired differences and ratios: the honest half of every number reported."""
+"""Means, paired differences, and ratios, each with its confidence interval."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from keras_distill._internal import InputError
 
 
 class Interval(NamedTuple):
-    """A value with its interval.
+    """An estimate with its confidence interval.
 
     Attributes:
         value: The estimate.
-        low: Lower end; nan where it cannot be known (one observation).
+        low: Lower end; nan where it is unknown (one observation).
         high: Upper end; nan likewise.
         n: Number of observations.
     """
@@ -25,8 +25,8 @@ class Interval(NamedTuple):
     n: int
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The mean with its Student t interval.
+def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """Computes the mean with its Student t interval.
 
     Args:
         values: Independent observations, `(n,)`, n >= 1.
@@ -40,7 +40,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
         >>> round(i.value, 2), round(i.low, 2), round(i.high, 2)
         (2.0, -0.48, 4.48)
     """
-    values = np.asarray(values, dtype=float)
+    values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise InputError(f"`values` must be a non-empty list of finite numbers. Received: {values}")
     mean = float(values.mean())
@@ -51,8 +51,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     return Interval(mean, mean - half, mean + half, int(values.size))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The mean of a - b over pairs (same seed, same data) with its t interval.
+def paired_difference(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """Computes the mean of a - b over pairs (same seed, same data) with its t interval.
 
     Args:
         a: `(n,)` observations.
@@ -64,26 +64,28 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
         >>> round(d.value, 3), round(d.low, 3)
         (0.967, 0.823)
     """
-    if len(a) != len(b):
-        raise InputError(f"Pairs need equal lengths. Received: {len(a)} and {len(b)}")
-    return mean_interval(np.asarray(a, float) - np.asarray(b, float), confidence)
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        raise InputError(f"Pairs need equal lengths. Received: {a.shape} and {b.shape}")
+    return mean_interval(a - b, confidence)
 
 
 def ratio_of_medians(
-    a: Sequence[float],
-    b: Sequence[float],
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
     confidence: float = 0.95,
     *,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """median(a) / median(b) of paired (interleaved) timings, with a percentile bootstrap interval.
+    """Computes median(a) / median(b) of paired timings, with a percentile bootstrap interval.
 
-    Pairs are resampled together, so a drift of the machine that hits both cancels.
+    Timings are interleaved, and pairs are resampled together, so that a drift of the machine that
+    affects both cancels.
 
     Args:
         a: `(n,)` timings, n >= 2.
-        b: `(n,)` timings taken in turn with `a`.
+        b: `(n,)` timings, interleaved with `a`.
         confidence: Coverage of the interval.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
@@ -93,7 +95,7 @@ def ratio_of_medians(
         >>> round(r.value, 2)
         2.0
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or a.ndim != 1 or a.size < 2:
         raise InputError(f"Ratios need >= 2 pairs of timings. Received: {a.shape} and {b.shape}")
     picks = np.random.default_rng(seed).integers(0, a.size, (resamples, a.size))
@@ -104,23 +106,23 @@ def ratio_of_medians(
 
 
 def share_kept(
-    base: Sequence[float],
-    best: Sequence[float],
-    candidate: Sequence[float],
+    base: npt.ArrayLike,
+    best: npt.ArrayLike,
+    candidate: npt.ArrayLike,
     confidence: float = 0.95,
     *,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The share (candidate - base) / (best - base) of a gain that is kept, over paired runs.
+    """Computes the share (candidate - base) / (best - base) of a gain, over paired runs.
 
-    A ratio of means; the interval is a percentile bootstrap over the pairs. Hinton 2015 reports
-    1.9/2.2 = 86 % for speech in this sense.
+    It is a ratio of means; the interval is a percentile bootstrap over the pairs. Hinton 2015
+    reports 1.9/2.2 = 86 % for speech, computed like this.
 
     Args:
-        base: `(n,)` what is had without (student alone).
-        best: `(n,)` what is had at most (ensemble, full precision).
-        candidate: `(n,)` what was reached.
+        base: `(n,)` the lower reference (student alone).
+        best: `(n,)` the upper reference (ensemble, full precision).
+        candidate: `(n,)` the measured values.
         confidence: Coverage of the interval.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
@@ -130,12 +132,14 @@ def share_kept(
         >>> round(s.value, 2)
         0.86
     """
-    base, best, candidate = (np.asarray(v, float) for v in (base, best, candidate))
+    base, best, candidate = (np.asarray(v, np.float64) for v in (base, best, candidate))
     if not base.shape == best.shape == candidate.shape or base.ndim != 1 or base.size == 0:
         raise InputError("`base`, `best` and `candidate` must be lists of one length >= 1.")
     gain = best.mean() - base.mean()
     if gain == 0:
-        raise InputError("There is no gain to keep a share of: best and base have one mean.")
+        raise InputError(
+            "There is no gain to compute a share of: `best` and `base` have equal means."
+        )
     value = float((candidate.mean() - base.mean()) / gain)
     if base.size == 1:
         return Interval(value, float("nan"), float("nan"), 1)
@@ -148,11 +152,11 @@ def share_kept(
     return Interval(value, float(low), float(high), int(base.size))
 
 
-def ratio_of_means(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
-    """mean(a) / mean(b) over pairs, with Fieller's interval, which is right for few pairs.
+def ratio_of_means(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """Computes mean(a) / mean(b) over pairs, with Fieller's interval, exact for few pairs.
 
     The interval holds every ratio r at which the mean of a - r·b does not differ from 0 in a paired
-    t test. Where mean(b) itself does not differ from 0 the ratio can be anything: the ends are
+    t test. Where mean(b) itself does not differ from 0, the ratio is unbounded and the ends are
     infinite. Source: Fieller 1954, Journal of the Royal Statistical Society B 16.
 
     Args:
@@ -168,7 +172,7 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float], confidence: float = 0
         >>> round(r.value, 2), round(r.low, 2), round(r.high, 2)
         (0.49, 0.3, 0.72)
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or a.ndim != 1 or a.size == 0 or b.mean() == 0:
         raise InputError(f"Ratios need pairs, and a mean of b that is not 0. Received: {a}, {b}")
     value, n = float(a.mean() / b.mean()), int(a.size)
@@ -176,7 +180,7 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float], confidence: float = 0
         return Interval(value, float("nan"), float("nan"), 1)
     factor = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2 / n
     (s_aa, s_ab), (_, s_bb) = factor * np.cov(a, b)
-    # r is within where top - 2·middle·r + bottom·r² <= 0.
+    # r is inside where top - 2·middle·r + bottom·r² <= 0.
     top = a.mean() ** 2 - s_aa
     middle = a.mean() * b.mean() - s_ab
     bottom = b.mean() ** 2 - s_bb

@@ -1,4 +1,4 @@
-"""Modules of the user's own, imported by name because the user said so."""
+"""Imports the user's own modules by name."""
 
 import importlib
 import os
@@ -10,14 +10,14 @@ from keras_distill._internal import InputError, bad
 
 
 def import_module(name: str, module: str) -> ModuleType:
-    """Imports a module of the user's, from the current folder too, as `python` itself would.
+    """Imports a module of the user, also from the current folder, as `python` does.
 
     Args:
-        name: What the user called the argument, for errors.
-        module: Its dotted name.
+        name: The name of the argument, for errors.
+        module: The dotted name of the module.
 
     Raises:
-        InputError: If it is not a module name, is not there, or fails while it is imported.
+        InputError: If it is not a module name, is not found, or raises while it is imported.
 
     Example:
         >>> import_module("import", "json").__name__
@@ -28,7 +28,7 @@ def import_module(name: str, module: str) -> ModuleType:
     folder = os.getcwd()
     added = folder not in sys.path
     if added:
-        # Last, so that a file of the current folder cannot take the place of a library.
+        # Last, so that a file of the current folder cannot shadow a library.
         sys.path.append(folder)
     try:
         return importlib.import_module(module)

@@ -1,11 +1,13 @@
 """The bases of every record on disk: JSON for results, TOML for what people write."""
 
+import difflib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from keras_distill._internal import InputError, _files
@@ -18,7 +20,7 @@ else:
 
 
 class Record(BaseModel):
-    """A validated piece of JSON on disk: unknown keys are refused, writing is atomic.
+    """A validated JSON file: unknown keys are refused, writing is atomic.
 
     Example:
         >>> class Note(Record):
@@ -28,13 +30,16 @@ class Record(BaseModel):
         >>> Note.parse({"text": 1}, source="note")
         Traceback (most recent call last):
         keras_distill.InputError: note: `text` must be a valid string. Received: 1
+        >>> Note.parse({"text": "a", "texts": "b"}, source="note")
+        Traceback (most recent call last):
+        keras_distill.InputError: note: `texts` must be a known key. Did you mean `text`?
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
 
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:
-        """Validates `value` (a dict, or JSON text); errors name source, key and rule.
+        """Validates `value` (a dict, or JSON text); errors name source, key, and rule.
 
         Raises:
             InputError: If it does not fit.
@@ -44,14 +49,14 @@ class Record(BaseModel):
                 return cls.model_validate_json(value)
             return cls.model_validate(value)
         except ValidationError as error:
-            raise InputError(f"{source}: {describe(error)}") from error
+            raise InputError(f"{source}: {_describe(cls, error)}") from error
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
         """Reads a record that `save` wrote.
 
         Raises:
-            InputError: If the file is not there, not JSON, or does not fit.
+            InputError: If the file cannot be read, is not JSON, or does not fit.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -99,11 +104,7 @@ def read_toml(path: PathLike) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {error}.") from error
 
 
-# pydantic's words -> this project's, which follow "`key` must".
-_RULES = {
-    "missing": "be given",
-    "extra_forbidden": "be a known key",
-}
+# Messages of pydantic -> those of this project, which follow "`key` must".
 _WORDS = (
     ("Value error, ", ""),
     ("Input should be ", "be "),
@@ -114,25 +115,46 @@ _WORDS = (
 )
 
 
-def describe(error: ValidationError) -> str:
-    """All of a pydantic error on one line: `key` must ...; `key` must ..."""
-    return "; ".join(_describe(item) for item in error.errors(include_url=False))
+def _describe(record: type[Record], error: ValidationError) -> str:
+    """Returns all of a pydantic error on one line: `key` must ...; `key` must ..."""
+    return "; ".join(_describe_one(record, item) for item in error.errors(include_url=False))
 
 
-def _describe(item: Any) -> str:
+def _describe_one(record: type[Record], item: ErrorDetails) -> str:
     key = ".".join(map(str, item["loc"])) or "the whole"
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, InputError):  # names its parameter and what was received already
         return str(cause)
-    rule = _RULES.get(item["type"])
-    if rule is not None:
-        return f"`{key}` must {rule}"
+    if item["type"] == "missing":
+        return f"`{key}` must be given"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(record, item["loc"]), 1)
+        return f"`{key}` must be a known key" + (f". Did you mean `{near[0]}`?" if near else "")
     rule = item["msg"]
-    for words, ours in _WORDS:
-        rule = rule.replace(words, ours)
+    for theirs, ours in _WORDS:
+        rule = rule.replace(theirs, ours)
     message = f"`{key}` must {rule.removeprefix('must ')}" if _is_rule(rule) else f"`{key}`: {rule}"
     given = item.get("input")
     return message if isinstance(given, dict) else f"{message}. Received: {given!r:.80}"
+
+
+def _known_keys(record: type[Record], location: tuple[int | str, ...]) -> list[str]:
+    """Returns the keys of the record, or of the part of it, that `location` is a key of."""
+    parts = [record]
+    for step in location[:-1]:
+        fields = [part.model_fields[str(step)] for part in parts if step in part.model_fields]
+        if fields:  # else a place in a list, or a key of a dict
+            parts = [found for field in fields for found in _records_in(field.annotation)]
+    return [key for part in parts for key in part.model_fields]
+
+
+def _records_in(annotation: object) -> list[type[Record]]:
+    """Returns the records in an annotation such as `tuple[TargetsShard, ...] | None`."""
+    if get_origin(annotation) is None:
+        return (
+            [annotation] if isinstance(annotation, type) and issubclass(annotation, Record) else []
+        )
+    return [found for part in get_args(annotation) for found in _records_in(part)]
 
 
 def _is_rule(text: str) -> bool:

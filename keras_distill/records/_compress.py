@@ -111,7 +111,7 @@ class CompressRecord(Record):
 
     student: str
     steps: tuple[StepRecord, ...]
-    alpha: float | None = Field(None, ge=0, le=1)
-    temperature: float | None = Field(None, gt=0)
+    alpha: float | None = Field(default=None, ge=0, le=1)
+    temperature: float | None = Field(default=None, gt=0)
     export: ExportRecord
     kernels: tuple[KernelCount, ...]

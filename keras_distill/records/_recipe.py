@@ -66,8 +66,8 @@ class DistillationPart(Record):
         temperature: T > 0 of the soft targets.
     """
 
-    alpha: float = Field(0.9, ge=0, le=1)
-    temperature: float = Field(4.0, gt=0, allow_inf_nan=False)
+    alpha: float = Field(default=0.9, ge=0, le=1)
+    temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
 
 
 class ExportPart(Record):
@@ -81,8 +81,8 @@ class ExportPart(Record):
     """
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
-    calibration_samples: int = Field(200, ge=1)
-    max_drop: float | None = Field(None, ge=0, allow_inf_nan=False)
+    calibration_samples: int = Field(default=200, ge=1)
+    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     @field_validator("quantizations")
     @classmethod
@@ -110,12 +110,12 @@ class CompressPart(TrainingChanges):
         >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
         Traceback (most recent call last):
         keras_distill.InputError: mine.toml: `steps` must come in the order prune, \
-cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8']. An earlier \
-step's win would be undone by one that comes after it.
+cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8']. In \
+another order, a later step would undo an earlier one.
     """
 
     steps: tuple[str, ...]
-    epochs: Count = 10
+    epochs: Count = 10  # pyright: ignore[reportIncompatibleVariableOverride]
     skip: tuple[str, ...] = ()
     sparse: bool = False
 
@@ -133,7 +133,7 @@ step's win would be undone by one that comes after it.
 class BenchmarkPart(Record):
     """How latency is measured: interleaved timed calls per file, after warm-up."""
 
-    runs: int = Field(50, ge=2)
+    runs: int = Field(default=50, ge=2)
 
 
 class Recipe(TomlRecord):

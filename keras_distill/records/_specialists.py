@@ -29,10 +29,10 @@ class SpecialistTraining(TrainingSettings):
     """
 
     epochs: _Count = 4
-    share: float = Field(0.5, gt=0, lt=1)
-    alpha: float = Field(0.0, ge=0, le=1)
-    temperature: float = Field(2.0, gt=0)
-    crop: int = Field(0, ge=0)
+    share: float = Field(default=0.5, gt=0, lt=1)
+    alpha: float = Field(default=0.0, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
+    crop: int = Field(default=0, ge=0)
     flip: bool = False
 
 
@@ -63,13 +63,13 @@ class SpecialistsRecipe(TomlRecord):
     source: str
     data_dir: str | None = None
     clusters: _Count = 10
-    size: int | None = Field(None, ge=2)
+    size: int | None = Field(default=None, ge=2)
     even: bool = False
-    cluster_temperature: float = Field(1.0, gt=0)
-    top: int | None = Field(1, ge=1)
+    cluster_temperature: float = Field(default=1.0, gt=0)
+    top: int | None = Field(default=1, ge=1)
     training: SpecialistTraining = SpecialistTraining()
-    seed: int = Field(0, ge=0)
-    cluster_seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    cluster_seed: int = Field(default=0, ge=0)
 
 
 class SpecialistResult(Record):
@@ -122,7 +122,7 @@ class EnsembleManifest(Record):
     format: Literal["keras-distill specialists"] = ENSEMBLE_FORMAT
     version: Literal[1] = 1
     num_classes: int = Field(ge=2)
-    top: int | None = Field(1, ge=1)
+    top: int | None = Field(default=1, ge=1)
     generalist_sha256: _Hash
     parts: tuple[EnsemblePart, ...] = Field(min_length=1)
 

@@ -26,7 +26,7 @@ class NetTraining(Record):
     """
 
     training: TrainingSettings = TrainingSettings()
-    crop: int = Field(0, ge=0)
+    crop: int = Field(default=0, ge=0)
     flip: bool = False
 
 
@@ -44,8 +44,8 @@ class BackPart(Record):
 
     net: NetTraining = NetTraining()
     start: Literal["generalist", "scratch"] = "generalist"
-    alpha: float = Field(0.9, ge=0, le=1)
-    temperature: float = Field(2.0, gt=0)
+    alpha: float = Field(default=0.9, ge=0, le=1)
+    temperature: float = Field(default=2.0, gt=0)
     views: _Count = 1
     seeds: _Count = 1
 
@@ -77,13 +77,13 @@ class SpecialistsStudy(TomlRecord):
     model: str
     generalist: NetTraining = NetTraining()
     clusters: _Count = 10
-    size: int | None = Field(None, ge=2)
+    size: int | None = Field(default=None, ge=2)
     even: bool = False
-    cluster_temperature: float = Field(1.0, gt=0)
-    top: int | None = Field(1, ge=1)
+    cluster_temperature: float = Field(default=1.0, gt=0)
+    top: int | None = Field(default=1, ge=1)
     specialist: SpecialistTraining = SpecialistTraining()
     seeds: _Count = 3
-    members: int = Field(3, ge=0)
+    members: int = Field(default=3, ge=0)
     back: BackPart = BackPart()
 
     def recipe(self, generalist: str, seed: int) -> SpecialistsRecipe:

@@ -107,7 +107,7 @@ class TargetsTeacher(Record):
 
     name: str
     fingerprint: str | None = None
-    temperature: float | None = Field(None, gt=0)
+    temperature: float | None = Field(default=None, gt=0)
     from_probabilities: bool = False
 
 
