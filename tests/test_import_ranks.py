@@ -84,8 +84,6 @@ PAST_THE_DOOR: set[str] = {
     "export/_metadata.py",
     "export/_process.py",
     "export/_record.py",
-    "export/_saved_model.py",
-    "export/_verification.py",
     "report/_compression.py",
     "report/_figures.py",
     "report/_page.py",

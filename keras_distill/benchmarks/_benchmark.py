@@ -191,7 +191,7 @@ def _rows(
     if data is None:
         model = first.model.model if first.in_keras else None
         return random_samples(model, first.inputs, _RANDOM_ROWS)
-    rows = take("data", data, first.inputs, samples, splits=(split,), data_dir=data_dir)
+    rows = take("data", data, first.inputs, samples, split=split, data_dir=data_dir)
     if rows.y is None:
         raise InputError("`data` must have labels: (x, y).")
     return rows

@@ -15,8 +15,7 @@ from keras_distill.compress._fit import flat_inputs, input_names
 from keras_distill.compress._kernels import kernel_of
 from keras_distill.compress._objective import Objective
 from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized
-from keras_distill.export import KerasSource
-from keras_distill.export._sources import SIGNATURE
+from keras_distill.export import SIGNATURE, KerasSource
 from keras_distill.records._compress import FakeQuantRecord
 
 _BATCH = 128

@@ -1,16 +1,17 @@
-"""`.tflite` files in every precision, each run and compared with its model before it is kept."""
+"""Exports `.tflite` files in every precision; each is run and compared before it is written."""
 
 from keras_distill.export._calibration import random_samples
 from keras_distill.export._export import export_all, export_tflite, record_path
 from keras_distill.export._options import QUANTIZATIONS, ExportOptions
-from keras_distill.export._resolve import resolve
+from keras_distill.export._prepare import resolve
 from keras_distill.export._samples import Samples, take
-from keras_distill.export._sources import InputInfo, KerasSource
+from keras_distill.export._sources import SIGNATURE, InputInfo, KerasSource
 from keras_distill.export._verification import LIMITS, class_ids
 
 __all__ = [
     "LIMITS",
     "QUANTIZATIONS",
+    "SIGNATURE",
     "ExportOptions",
     "InputInfo",
     "KerasSource",

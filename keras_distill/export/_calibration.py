@@ -1,22 +1,22 @@
-"""What integer ranges are measured on, and the checks that catch the usual mistakes."""
+"""Checks calibration rows for the usual mistakes, and makes random rows."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, _keras_private
+from keras_distill._internal._types import Array
 from keras_distill.export._samples import Samples
 from keras_distill.export._sources import InputInfo
 
-FEWEST, ENOUGH = 2, 50  # rows: fewer is an error, fewer is a warning
-_FAR = 10  # expected ranges away: wrong units, too
+FEWEST, ENOUGH = 2, 50  # rows: fewer than FEWEST is an error, fewer than ENOUGH a warning
+_FAR = 10  # expected ranges away: probably the wrong units
 _NARROW = 0.02  # of the expected range: certainly the wrong units
 
 
 def first_rescaling(model: keras.Model) -> keras.layers.Rescaling | None:
-    """The `Rescaling` that the input goes through first, if there is one."""
+    """Returns the `Rescaling` that the input passes first, or None."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -27,7 +27,7 @@ def first_rescaling(model: keras.Model) -> keras.layers.Rescaling | None:
 
 
 def raw_range(rescaling: keras.layers.Rescaling) -> tuple[float, float]:
-    """The raw values a `Rescaling` was made for: it maps them to offset..1.
+    """Returns the range of raw values that a `Rescaling` maps to offset..1.
 
     Example:
         >>> raw_range(keras.layers.Rescaling(1 / 255))
@@ -41,7 +41,7 @@ def raw_range(rescaling: keras.layers.Rescaling) -> tuple[float, float]:
 
 
 def declared_range(rescaling: keras.layers.Rescaling | None) -> tuple[float, float] | None:
-    """The raw range, where a `Rescaling` says it for certain: one scale, onto 0..1 or -1..1.
+    """Returns the range of raw values if a `Rescaling` with one scale maps it to 0..1 or -1..1.
 
     Example:
         >>> declared_range(keras.layers.Rescaling(1 / 255))
@@ -55,17 +55,19 @@ def declared_range(rescaling: keras.layers.Rescaling | None) -> tuple[float, flo
     return raw_range(rescaling) if certain and rescaling.offset in (0, -1) else None
 
 
-def random_samples(model: Any, inputs: tuple[InputInfo, ...], count: int, seed: int = 0) -> Samples:
-    """Made-up rows in the range the model is made for, where no data are given.
+def random_samples(
+    model: keras.Model | None, inputs: tuple[InputInfo, ...], count: int, seed: int = 0
+) -> Samples:
+    """Makes random rows in the range that the model expects.
 
-    Integer inputs are drawn below the size of the model's smallest embedding; floats uniformly in
-    the range of the first `Rescaling`, else from N(0, 1).
+    Integers are drawn below the size of the model's smallest embedding; floats uniformly in the
+    range of the first `Rescaling`, or from N(0, 1) without one.
     """
     random = np.random.default_rng(seed)
-    layers = list(model._flatten_layers()) if isinstance(model, keras.Model) else []
+    layers = [] if model is None else list(_keras_private.sublayers(model))
     sizes = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]
-    rescaling = first_rescaling(model) if isinstance(model, keras.Model) else None
-    x = {}
+    rescaling = None if model is None else first_rescaling(model)
+    x: dict[str, Array] = {}
     for info in inputs:
         shape = (count, *(n or 16 for n in info.shape[1:]))
         if np.dtype(info.dtype).kind != "f":
@@ -77,27 +79,29 @@ def random_samples(model: Any, inputs: tuple[InputInfo, ...], count: int, seed: 
     return Samples(x, None, "random", ())
 
 
-def check_calibration(samples: Samples, model: Any, batch_size: int | None) -> list[str]:
-    """Refuses samples that would give wrong ranges; returns what is only worth a warning.
+def check_calibration(
+    samples: Samples, model: keras.Model | None, batch_size: int | None
+) -> list[str]:
+    """Rejects calibration rows that would give wrong ranges; returns warnings.
 
     Args:
         samples: The rows.
-        model: The Keras model, or anything else (then ranges are not checked).
-        batch_size: Rows per call of the file to be made.
+        model: The Keras model; None: value ranges are not checked.
+        batch_size: Rows per call of the exported file.
 
     Raises:
-        InputError: If there are too few, an input is constant, or the values are in other units
-            than the model's first `Rescaling` is made for.
+        InputError: If there are too few rows, an input is constant, or the values have other units
+            than the model's first `Rescaling` expects.
     """
     fewest = max(FEWEST, batch_size or 1)
     if samples.count < fewest:
         raise InputError(
-            f"`calibration` must have >= {fewest} rows. Received: {samples.count}. Ranges measured"
-            f" on so few are chance; give {ENOUGH} to 500 typical rows."
+            f"`calibration` must have >= {fewest} rows. Received: {samples.count}. So few do"
+            f" not give reliable ranges; pass {ENOUGH} to 500 typical rows."
         )
-    said = []
+    notes: list[str] = []
     if samples.count < ENOUGH:
-        said.append(f"calibration has only {samples.count} rows; {ENOUGH} or more are advised")
+        notes.append(f"calibration has only {samples.count} rows; {ENOUGH} or more are advised")
     for name, a in samples.x.items():
         if a.min() == a.max():
             raise InputError(
@@ -105,12 +109,12 @@ def check_calibration(samples: Samples, model: Any, batch_size: int | None) -> l
             )
         if samples.count > 1 and (a == a[:1]).all():
             raise InputError(f"`calibration` must vary. All rows of input {name!r} are equal.")
-    if isinstance(model, keras.Model) and len(samples.x) == 1:
-        said += _check_range(next(iter(samples.x.values())), model)
-    return said
+    if model is not None and len(samples.x) == 1:
+        notes += _check_range(next(iter(samples.x.values())), model)
+    return notes
 
 
-def _check_range(a: np.ndarray, model: keras.Model) -> list[str]:
+def _check_range(a: Array, model: keras.Model) -> list[str]:
     rescaling = first_rescaling(model)
     if rescaling is None or _is_identity(rescaling):
         return []
@@ -120,13 +124,13 @@ def _check_range(a: np.ndarray, model: keras.Model) -> list[str]:
         raise InputError(
             f"`calibration` must be raw values of about {low:g}..{high:g}, which the model's"
             f" Rescaling layer turns into its own range. Received: {a.min():g}..{a.max():g}."
-            " They look scaled already; give the values before scaling."
+            " They look scaled already; pass the values before scaling."
         )
-    # A layer that standardizes is made for a few deviations more on either side.
+    # A layer that standardizes expects some more deviations on either side.
     if a.min() < low - _FAR * expected or a.max() > high + _FAR * expected:
         return [
-            f"calibration spans {a.min():g}..{a.max():g}, far outside {low:g}..{high:g}, for which"
-            " the model's Rescaling layer is made"
+            f"calibration spans {a.min():g}..{a.max():g}, far outside {low:g}..{high:g}, which the"
+            " model's Rescaling layer expects"
         ]
     return []
 
@@ -135,8 +139,8 @@ def _is_identity(rescaling: keras.layers.Rescaling) -> bool:
     return bool(np.all(np.equal(rescaling.scale, 1)) and np.all(np.equal(rescaling.offset, 0)))
 
 
-def check_covers(calibration: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> None:
-    """Refuses a calibration whose units are plainly not those of the data that judge the file.
+def check_covers(calibration: Mapping[str, Array], data: Mapping[str, Array]) -> None:
+    """Rejects calibration rows whose units differ from those of the verification rows.
 
     Raises:
         InputError: If one span is less than 1/20 of the other.
@@ -151,6 +155,6 @@ def check_covers(calibration: Mapping[str, np.ndarray], data: Mapping[str, np.nd
             )
 
 
-def ranges(x: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value by input."""
+def ranges(x: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+    """Returns the smallest and the largest value of each input."""
     return {name: (float(a.min()), float(a.max())) for name, a in x.items()}

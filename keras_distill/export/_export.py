@@ -1,4 +1,4 @@
-"""From a Keras model to a `.tflite` file that was run and compared before it is handed over."""
+"""Exports models to `.tflite` files. Each file is run and compared before it is written."""
 
 import os
 import tempfile
@@ -11,13 +11,12 @@ import numpy as np
 from keras_distill._internal import InputError, VerificationError, _files, bad, check_identifier
 from keras_distill.export import _metadata, _verification
 from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
+from keras_distill.export._prepare import Prepared, prepare, resolve
 from keras_distill.export._process import Converted, run_converter
 from keras_distill.export._record import make_record, preprocessing, raw_ranges
-from keras_distill.export._resolve import resolve
-from keras_distill.export._work import Work, prepare
 from keras_distill.litert import _isolated
 from keras_distill.litert._interpreter import custom_ops
-from keras_distill.records._export import ExportRecord, ExportSet, VerificationRecord
+from keras_distill.records import ExportRecord, ExportSet, VerificationRecord
 
 
 def export_tflite(
@@ -32,30 +31,30 @@ def export_tflite(
     overwrite: bool = False,
     **options: Any,
 ) -> ExportRecord:
-    """Writes a `.tflite` file that was run and compared with the model, and its record beside it.
+    """Writes a verified `.tflite` file, and its record at `path` + ".json".
 
-    The record is `path` + ".json". The file takes what the model takes: raw values, if the model
-    has its preprocessing inside. Conversion and the first run happen in child processes.
+    The file takes the same values as the model: raw values, if the model contains its
+    preprocessing. The conversion and the first run happen in child processes.
 
     Args:
         model: A Keras model, a `.keras` file, a SavedModel folder, or a Distiller (its student).
         path: The file to write.
-        quantization: "float32"; "float16" (half precision weights); "dynamic" (int8 weights, where
-            a tensor has 1,024 entries or more); "int8" (all integer); "int16x8" (int16
-            activations, int8 weights); "weight-only-int8"; "weight-only-int4".
-        calibration: Typical rows that int8 and int16x8 ranges are measured on.
-        batch_size: Rows per call; None leaves it open.
-        max_drop: The most accuracy points that the file may lose against the model on `data`.
-        data: Labeled rows that the verification judges by.
-        overwrite: Whether existing files may be replaced.
-        **options: Further fields of `ExportOptions`, which also says what forms the rows may have.
+        quantization: "float32"; "float16" (half-precision weights); "dynamic" (int8 weights in
+            tensors of 1,024 entries or more); "int8" (all integer); "int16x8" (int16 activations,
+            int8 weights); "weight-only-int8"; "weight-only-int4".
+        calibration: Typical rows that set the ranges of int8 and int16x8.
+        batch_size: Rows per call; None: any number.
+        max_drop: Maximum loss of accuracy on `data` against the model, in points.
+        data: Labeled rows for the verification.
+        overwrite: Whether to replace existing files.
+        **options: Further fields of `ExportOptions`, which also describes the forms of the rows.
 
     Returns:
         The record.
 
     Raises:
-        InputError: If an argument does not fit, or this model cannot be had in this precision.
-        VerificationError: If the file is not near enough to the model; it is not kept, unless
+        InputError: If an argument is not valid, or the model does not support the precision.
+        VerificationError: If the file differs too much from the model. It is not written, unless
             `keep_failed`.
 
     Example:
@@ -76,7 +75,7 @@ def export_tflite(
     )
     result = _export(model, {quantization: path}, given)
     if quantization in result.impossible:
-        raise InputError(f"{path.name} cannot be made: {result.impossible[quantization]}.")
+        raise InputError(f"{path.name} cannot be exported: {result.impossible[quantization]}.")
     if quantization in result.rejected:
         raise VerificationError(f"{path.name} fails verification: {result.rejected[quantization]}.")
     return result.exports[quantization]
@@ -90,20 +89,20 @@ def export_all(
     stem: str | None = None,
     **options: Any,
 ) -> ExportSet:
-    """Writes one `.tflite` file per precision from a single SavedModel.
+    """Writes a verified `.tflite` file for each precision.
 
-    A precision that this model cannot be had in, or that fails verification, does not stop the
+    A precision that the model does not support, or that fails verification, does not stop the
     others.
 
     Args:
         model: As for `export_tflite`.
-        folder: Where the files go, as `<stem>-<precision>.tflite`, each with its record.
+        folder: Folder of the files `<stem>-<precision>.tflite` and their records.
         quantizations: The precisions.
-        stem: Start of the names; None: the model's name.
+        stem: Start of the file names; None: the model's name.
         **options: Fields of `ExportOptions`.
 
     Raises:
-        InputError: If an argument does not fit.
+        InputError: If an argument is not valid.
     """
     if isinstance(quantizations, str) or not quantizations:
         raise bad("quantizations", "be a list of precisions", quantizations)
@@ -116,117 +115,125 @@ def export_all(
 
 
 def record_path(path: str | os.PathLike) -> Path:
-    """Where the record of a `.tflite` file stands: its name + ".json"."""
+    """Returns the path of the record of a `.tflite` file: its path + ".json"."""
     path = Path(path)
     return path.with_name(path.name + ".json")
 
 
-def _export(model: Any, paths: Mapping[str, Path], o: ExportOptions) -> ExportSet:
-    o.check_precisions(list(paths))
+def _export(model: Any, paths: Mapping[str, Path], options: ExportOptions) -> ExportSet:
+    options.check_precisions(list(paths))
     for path in paths.values():
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the name of the .tflite file.")
-        _files.check_output(path, overwrite=o.overwrite)
-        _files.check_output(record_path(path), overwrite=o.overwrite)
-    source = resolve(model, imports=o.imports)
-    work = prepare(source, o, any(name in NEED_CALIBRATION for name in paths))
+        _files.check_output(path, overwrite=options.overwrite)
+        _files.check_output(record_path(path), overwrite=options.overwrite)
+    source = resolve(model, imports=options.imports)
+    integer = any(name in NEED_CALIBRATION for name in paths)
+    prepared = prepare(source, options, integer=integer)
     with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
-        converted = _convert(work, list(paths), Path(folder))
-        return _deliver(work, paths, converted)
+        converted = _convert(prepared, list(paths), Path(folder))
+        return _verify_and_write(prepared, paths, converted)
 
 
-def _convert(work: Work, names: list[str], folder: Path) -> dict[str, Converted]:
-    o, source = work.options, work.source
+def _convert(prepared: Prepared, names: list[str], folder: Path) -> dict[str, Converted]:
+    options, source = prepared.options, prepared.source
     try:
-        source.save(folder / "saved_model", o.batch_size)
+        source.save(folder / "saved_model", options.batch_size)
     except (ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"Model {source.name!r} cannot be traced for batch_size={o.batch_size}:"
+            f"Model {source.name!r} cannot be traced for batch_size={options.batch_size}:"
             f" {' '.join(str(error).split())[:300]}"
         ) from error
     calibration = None
-    if work.calibration is not None:
+    if prepared.calibration is not None:
         calibration = folder / "calibration.npz"
         dtypes = {i.name: i.dtype for i in source.inputs}
-        np.savez(calibration, **{k: a.astype(dtypes[k]) for k, a in work.calibration.x.items()})
+        rows = {name: a.astype(dtypes[name]) for name, a in prepared.calibration.x.items()}
+        np.savez(calibration, **rows)
     (folder / "out").mkdir()
     request = {
         "saved_model": str(folder / "saved_model"),
         "out": str(folder / "out"),
         "calibration": calibration and str(calibration),
-        "batch_size": o.batch_size,
-        "io": o.io,
-        "sparse": o.sparse,
+        "batch_size": options.batch_size,
+        "io": options.io,
+        "sparse": options.sparse,
     }
-    return run_converter(request, names, timeout=o.timeout)
+    return run_converter(request, names, timeout=options.timeout)
 
 
-def _deliver(
-    work: Work, paths: Mapping[str, Path], converted: Mapping[str, Converted]
+def _verify_and_write(
+    prepared: Prepared, paths: Mapping[str, Path], converted: Mapping[str, Converted]
 ) -> ExportSet:
-    exports, rejected, impossible = {}, {}, {}
+    exports: dict[str, ExportRecord] = {}
+    rejected: dict[str, str] = {}
+    impossible: dict[str, str] = {}
     for name, path in paths.items():
         made = converted[name]
         if made.path is None:
             impossible[name] = made.error
             continue
         try:
-            probe, verification = _verify(work, name, made.path)
+            probe, verification = _verify(prepared, name, made.path)
         except InputError as error:
             rejected[name] = str(error).replace(str(made.path), path.name)
             continue
-        record = make_record(work, name, path, made, probe, verification)
+        record = make_record(prepared, name, path, made, probe, verification)
         if not verification.passed:
             rejected[name] = "; ".join(verification.failures)
-        if verification.passed or work.options.keep_failed:
-            _write(path, made.path, record, work.options.overwrite)
+        if verification.passed or prepared.options.keep_failed:
+            _write(path, made.path, record, prepared.options.overwrite)
         if verification.passed:
             exports[name] = record
     return ExportSet(exports=exports, rejected=rejected, impossible=impossible)
 
 
-def _verify(work: Work, name: str, file: Path) -> tuple[_isolated.Probe, VerificationRecord]:
-    """Runs the file in a child process, adds its metadata, and compares what it then computes.
+def _verify(
+    prepared: Prepared, name: str, file: Path
+) -> tuple[_isolated.Probe, VerificationRecord]:
+    """Runs the file in a child process, adds its metadata, and compares its outputs.
 
     Raises:
-        InputError: If it has other than builtin operators, cannot be loaded or run, or kills the
-            interpreter.
+        InputError: If it contains operators that are not builtin, cannot be loaded or run, or
+            crashes the interpreter.
     """
     foreign = custom_ops(file)
     if foreign:
-        raise InputError(f"{file}: has operators that are no TFLite builtins: {', '.join(foreign)}")
+        raise InputError(
+            f"{file}: contains operators that are not TFLite builtins: {', '.join(foreign)}"
+        )
     probe = _isolated.probe(file)
     _metadata.attach(
         file,
-        name=work.source.name,
-        description=preprocessing(work.source) or "",
+        name=prepared.source.name,
+        description=preprocessing(prepared.source) or "",
         inputs=probe.inputs,
         outputs=probe.outputs,
-        ranges=raw_ranges(work.source),
-        class_names=work.class_names,
+        ranges=raw_ranges(prepared.source),
+        class_names=prepared.class_names,
     )
-    y = _isolated.predict(file, work.judged_on.x, threads=os.cpu_count() or 1)
+    y = _isolated.predict(file, prepared.samples.x, threads=os.cpu_count() or 1)
     produced = y if isinstance(y, dict) else {probe.outputs[0].name: y}
-    if set(produced) != set(work.reference):
+    if set(produced) != set(prepared.reference):
         raise InputError(
-            f"{file}: has the outputs {sorted(produced)}, not {sorted(work.reference)}"
+            f"{file}: has the outputs {sorted(produced)}, not {sorted(prepared.reference)}"
         )
     verification = _verification.judge(
-        work.reference,
+        prepared.reference,
         produced,
         quantization=name,
-        labels=work.classes,
-        max_drop=work.options.max_drop,
-        limit=(work.options.limits or {}).get(name),
-        source=work.judged_on.source,
+        labels=prepared.classes,
+        max_drop=prepared.options.max_drop,
+        limit=(prepared.options.limits or {}).get(name),
+        source=prepared.samples.source,
     )
     return probe, verification
 
 
 def _write(path: Path, file: Path, record: ExportRecord, overwrite: bool) -> None:
-    """The file and its record: if the second cannot be written, the first is not put in place."""
+    """Writes the file and its record. If the record cannot be written, neither is the file."""
     with _files.atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(file.read_bytes())
         record.save(record_path(path), overwrite=overwrite)

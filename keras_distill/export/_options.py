@@ -1,4 +1,4 @@
-"""What every precision of one export has in common."""
+"""The settings of an export, shared by its precisions."""
 
 import dataclasses
 import os
@@ -9,34 +9,35 @@ from keras_distill._internal import InputError, check_choice, check_count, check
 from keras_distill.export._verification import LIMITS
 
 QUANTIZATIONS = tuple(LIMITS)
+NEED_CALIBRATION = ("int8", "int16x8")
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """Settings of an export, checked.
+    """Validates and holds the settings of an export.
 
     Attributes:
-        calibration: Typical rows that int8 and int16x8 ranges are measured on: a data spec (its
-            train split), the `Splits` of `data.load`, a `tf.data.Dataset`, arrays.
-        calibration_samples: The most of them to use, evenly spaced.
-        batch_size: Rows per call of the file; None leaves it open.
-        io: What an integer file takes and gives: "integer" or "float32".
-        sparse: Leave zeros out of a float32 or float16 file.
+        calibration: Typical rows that set the ranges of int8 and int16x8: a data spec (its train
+            split), the `Splits` of `data.load`, a `tf.data.Dataset`, or arrays.
+        calibration_samples: Maximum number of calibration rows, evenly spaced.
+        batch_size: Rows per call of the file; None: any number.
+        io: Input and output type of an integer file: "integer" or "float32".
+        sparse: Whether to store a float32 or float16 file without its zeros.
         data: Labeled rows for the verification: a data spec (its validation split), `Splits`, a
-            `tf.data.Dataset` of (x, y), or (x, y). Without it, verification compares outputs on
-            the calibration rows, or on random rows where there are none.
-        verification_samples: The most of them to use, evenly spaced.
-        max_drop: The most accuracy points that the file may lose against the model on `data`.
-        limits: By precision, instead of `LIMITS`: how far outputs may be from the model's.
+            `tf.data.Dataset` of (x, y), or (x, y). Without it, the verification compares outputs
+            on the calibration rows, or on random rows if there are none.
+        verification_samples: Maximum number of verification rows, evenly spaced.
+        max_drop: Maximum loss of accuracy on `data` against the model, in points.
+        limits: Maximum difference of the outputs by precision, instead of `LIMITS`.
         class_names: Names of the classes for record and metadata; None: those of the data spec.
-        data_dir: Folder of prepared data sets, for specs.
+        data_dir: Folder of prepared TFDS data sets, for specs.
         imports: Modules that register custom layers of a `.keras` file.
-        keep_failed: Keep a file that fails verification; its record says so.
-        overwrite: Whether existing files may be replaced.
-        timeout: Seconds that the conversion to one precision may take.
+        keep_failed: Whether to keep a file that fails verification; its record says so.
+        overwrite: Whether to replace existing files.
+        timeout: Time limit of the conversion to one precision, in seconds.
 
     Raises:
-        InputError: If one does not fit.
+        InputError: If a setting is not valid.
     """
 
     calibration: Any = None
@@ -71,23 +72,20 @@ class ExportOptions:
             check_number(f"limits[{name!r}]", value, above=0)
 
     def check_precisions(self, names: Sequence[str]) -> None:
-        """Refuses precisions that do not go with the other settings.
+        """Checks precisions against the other settings.
 
         Raises:
-            InputError: If one is unknown, integer without calibration, or sparse and not float.
+            InputError: If one is unknown, needs calibration and has none, or cannot be sparse.
         """
         for name in names:
             check_choice("quantization", name, QUANTIZATIONS)
             if self.sparse and name not in ("float32", "float16"):
                 raise InputError(
-                    f"`sparse` must go with float32 or float16: a sparse {name} file does not load"
+                    f"`sparse` needs float32 or float16: a sparse {name} file does not load"
                     " under the default delegate."
                 )
             if name in NEED_CALIBRATION and self.calibration is None:
                 raise InputError(
-                    f"{name} needs `calibration` (--calibration): a data spec, a tf.data.Dataset or"
-                    " arrays of typical rows, to measure ranges on."
+                    f"{name} needs `calibration` (--calibration): a data spec, a tf.data.Dataset,"
+                    " or arrays of typical rows that set its ranges."
                 )
-
-
-NEED_CALIBRATION = ("int8", "int16x8")

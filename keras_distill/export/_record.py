@@ -1,4 +1,4 @@
-"""The record of one exported file."""
+"""Makes the record of one exported file."""
 
 import gzip
 from pathlib import Path
@@ -8,11 +8,11 @@ import keras
 from keras_distill._internal import _files, _machine
 from keras_distill.export import _calibration
 from keras_distill.export._options import NEED_CALIBRATION
+from keras_distill.export._prepare import Prepared
 from keras_distill.export._process import Converted
 from keras_distill.export._sources import KerasSource, Source
-from keras_distill.export._work import Work
 from keras_distill.litert._isolated import Probe
-from keras_distill.records._export import (
+from keras_distill.records import (
     CalibrationRecord,
     ExportRecipe,
     ExportRecord,
@@ -23,14 +23,14 @@ from keras_distill.records._export import (
 
 
 def make_record(
-    work: Work,
+    prepared: Prepared,
     name: str,
     path: Path,
     made: Converted,
     probe: Probe,
     verification: VerificationRecord,
 ) -> ExportRecord:
-    """The record of the file `made`, which is to stand at `path`."""
+    """Returns the record of the converted file, for its final `path`."""
     content = made.path.read_bytes()
     return ExportRecord(
         file=path.name,
@@ -40,32 +40,32 @@ def make_record(
         ops=probe.ops,
         inputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.inputs),
         outputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.outputs),
-        model=_model(work.source),
-        recipe=_recipe(work, name),
+        model=_model(prepared.source),
+        recipe=_recipe(prepared, name),
         verification=verification,
-        class_names=work.class_names,
-        preprocessing=preprocessing(work.source),
-        warnings=work.said,
+        class_names=prepared.class_names,
+        preprocessing=preprocessing(prepared.source),
+        warnings=prepared.warnings,
         seconds=made.seconds,
         versions=_machine.versions(),
         created=_machine.now(),
     )
 
 
-def _recipe(work: Work, name: str) -> ExportRecipe:
+def _recipe(prepared: Prepared, name: str) -> ExportRecipe:
     integer = name in NEED_CALIBRATION
     calibration = None
-    if integer:
+    if integer and prepared.calibration is not None:
         calibration = CalibrationRecord(
-            source=work.calibration.source,
-            samples=work.calibration.count,
-            ranges=_calibration.ranges(work.calibration.x),
+            source=prepared.calibration.source,
+            samples=prepared.calibration.count,
+            ranges=_calibration.ranges(prepared.calibration.x),
         )
     return ExportRecipe(
         quantization=name,
-        io=work.options.io if integer else "float32",
-        batch_size=work.options.batch_size,
-        sparse=work.options.sparse,
+        io=prepared.options.io if integer else "float32",
+        batch_size=prepared.options.batch_size,
+        sparse=prepared.options.sparse,
         calibration=calibration,
     )
 
@@ -79,7 +79,7 @@ def _model(source: Source) -> ModelRecord:
 
 
 def raw_ranges(source: Source) -> dict[str, tuple[float, float]]:
-    """The raw values that a first `Rescaling` is known to be made for, by the only input."""
+    """Returns the range of raw values that a first `Rescaling` expects, by the only input."""
     rescaling = _first_rescaling(source)
     found = _calibration.declared_range(rescaling)
     return {} if found is None else {source.inputs[0].name: found}
@@ -92,7 +92,7 @@ def _first_rescaling(source: Source) -> keras.layers.Rescaling | None:
 
 
 def preprocessing(source: Source) -> str | None:
-    """What the model does to its raw input first, in words, where a `Rescaling` says it."""
+    """Describes what a first `Rescaling` does to the raw input; None if there is none."""
     rescaling = _first_rescaling(source)
     if rescaling is None:
         return None

@@ -1,4 +1,4 @@
-"""Samples for calibration and verification, from a spec, a tf.data pipeline, or arrays."""
+"""Takes rows for calibration and verification from a spec, a tf.data pipeline, or arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,20 +9,21 @@ import tensorflow as tf
 from keras_distill import data as data_sources
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets
+from keras_distill._internal._types import Array, PathLike
 from keras_distill.export._sources import InputInfo
 
 
 class Samples(NamedTuple):
-    """Rows by input name, their labels if any, and where they came from."""
+    """Rows by input name, their labels if there are any, and their origin."""
 
-    x: dict[str, np.ndarray]
+    x: dict[str, Array]
     y: Any
     source: str
     class_names: tuple[str, ...]
 
     @property
     def count(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return len(next(iter(self.x.values())))
 
 
@@ -32,32 +33,30 @@ def take(
     inputs: Sequence[InputInfo],
     count: int | None,
     *,
-    splits: Sequence[str],
-    data_dir: str | None = None,
+    split: str,
+    data_dir: PathLike | None = None,
 ) -> Samples:
-    """At most `count` rows of `given` (None: all), evenly spaced where its length is known.
+    """Takes at most `count` rows, evenly spaced if their number is known.
 
     Args:
-        name: The argument, for errors.
+        name: The name of the argument, for errors.
         given: A data spec; the `Splits` of `data.load`; a `tf.data.Dataset` of x, (x, y) or
-            (x, y, weight), batched or not; an array; a dict of arrays by input; (x, y).
+            (x, y, weight), batched or not; an array; a dict of arrays by input; or (x, y).
         inputs: The model's inputs.
-        count: The most rows to take.
-        splits: Which split of a spec, the first one there is.
-        data_dir: Folder of prepared data sets, for a spec.
+        count: Maximum number of rows; None: all.
+        split: The split of a spec or of `Splits`.
+        data_dir: Folder of prepared TFDS data sets, for a spec.
 
     Raises:
-        InputError: If it has another form, no rows, or rows that do not fit the inputs.
+        InputError: If `given` has another form, no rows, or rows that do not fit the inputs.
     """
     source, class_names = "data given", ()
-    if isinstance(given, str):
-        source = given
-        given = data_sources.load(given, data_dir=data_dir)
+    spec = given if isinstance(given, str) else None
+    if spec is not None:
+        given = data_sources.load(spec, data_dir=data_dir)
     if isinstance(given, data_sources.Splits):
-        found = given
-        source, class_names = found.name if source == "data given" else source, found.class_names
-        split = next(s for s in splits if getattr(found, s) is not None)
-        given, source = getattr(found, split), f"{source}, {split}"
+        source, class_names = f"{spec or given.name}, {split}", given.class_names
+        given = getattr(given, split)
     if isinstance(given, tf.data.Dataset):
         x, y = _from_dataset(name, given, inputs, count)
     else:
@@ -70,14 +69,14 @@ def take(
     return Samples(x, y, source, tuple(class_names))
 
 
-def _spaced(rows: int, count: int | None) -> np.ndarray:
+def _spaced(rows: int, count: int | None) -> Array:
     if count is None or rows <= count:
         return np.arange(rows)
     return np.linspace(0, rows - 1, count).round().astype(int)
 
 
 def _split_pair(given: Any, inputs: Sequence[InputInfo]) -> tuple[Any, Any]:
-    """x and y of (x, y); a tuple of as many arrays as there are inputs is x."""
+    """Splits (x, y); a tuple with one array for each input is x."""
     if isinstance(given, tuple) and len(given) in (2, 3):
         several = len(inputs) > 1 and not isinstance(given[0], Mapping | tuple)
         if not several or len(given) != len(inputs):
@@ -103,7 +102,7 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
         raise InputError(f"`{name}` must hold arrays of numbers ({error}).") from error
     if any(a.ndim == 0 or a.dtype.kind not in "fiub" for a in arrays.values()):
         raise InputError(
-            f"`{name}` must be a data spec, a tf.data.Dataset or arrays of numbers. Received:"
+            f"`{name}` must be a data spec, a tf.data.Dataset, or arrays of numbers. Received:"
             f" {type(x).__name__}"
         )
     return arrays
@@ -111,7 +110,7 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
 
 def _from_dataset(
     name: str, dataset: tf.data.Dataset, inputs: Sequence[InputInfo], count: int | None
-) -> tuple[dict[str, np.ndarray], Any]:
+) -> tuple[dict[str, Array], Any]:
     spec = dataset.element_spec
     pair = isinstance(spec, tuple) and not isinstance(spec, Targets)
     first = tf.nest.flatten(spec[0] if pair else spec)[0]
@@ -121,7 +120,8 @@ def _from_dataset(
     rows = int(dataset.cardinality())
     if count is not None and rows > count:
         dataset = dataset.shard(rows // count, 0)
-    x, y = [], []
+    x: list[dict[str, Array]] = []
+    y: list[Any] = []
     for element in dataset.take(-1 if count is None else count).as_numpy_iterator():
         row, label = _split_pair(element, inputs) if pair else (element, None)
         x.append(_row(row, inputs))
@@ -132,14 +132,14 @@ def _from_dataset(
         arrays = {i.name: np.stack([row[i.name] for row in x]) for i in inputs}
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"`{name}` must yield rows for the inputs {[i.name for i in inputs]}, all of one"
-            f" shape ({error})."
+            f"`{name}` must yield rows of one shape for the inputs"
+            f" {[i.name for i in inputs]} ({error})."
         ) from error
     labels = None if y[0] is None else tf.nest.map_structure(lambda *v: np.stack(v), *y)
     return arrays, labels
 
 
-def _row(row: Any, inputs: Sequence[InputInfo]) -> dict[str, np.ndarray]:
+def _row(row: Any, inputs: Sequence[InputInfo]) -> dict[str, Array]:
     if isinstance(row, Mapping):
         return dict(row)
     if isinstance(row, tuple):
@@ -147,7 +147,7 @@ def _row(row: Any, inputs: Sequence[InputInfo]) -> dict[str, np.ndarray]:
     return {inputs[0].name: row}
 
 
-def _check(name: str, x: Mapping[str, np.ndarray], inputs: Sequence[InputInfo]) -> None:
+def _check(name: str, x: Mapping[str, Array], inputs: Sequence[InputInfo]) -> None:
     for info in inputs:
         a = x[info.name]
         if len(a) == 0:

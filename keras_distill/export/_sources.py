@@ -1,4 +1,4 @@
-"""What can be exported: one view of a Keras model for the exporter and the verification."""
+"""Presents a Keras model to the exporter and the verification: flat, named inputs and outputs."""
 
 import contextlib
 import logging
@@ -14,50 +14,52 @@ import tensorflow as tf
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill._internal._keras_private import is_functional, sublayers
+from keras_distill._internal._types import Array, Shape
 from keras_distill.export._convert import SIGNATURE
 
 _BATCH = 128  # rows per reference call
 
 
 class InputInfo(NamedTuple):
-    """One input of the model: its name in the file, its shape with the batch first, its dtype."""
+    """An input of a model: its name in the file, its shape with the batch first, and its dtype."""
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: Shape
     dtype: str
 
 
 class Source(Protocol):
-    """A model as the exporter sees it: flat, named inputs and outputs."""
+    """A model with flat, named inputs and outputs."""
 
     name: str
     inputs: tuple[InputInfo, ...]
     outputs: tuple[str, ...]
 
     def save(self, folder: Path, batch_size: int | None) -> None:
-        """Writes a SavedModel of the inference pass for `batch_size` rows (None: any)."""
+        """Writes a SavedModel of the inference pass for `batch_size` rows; None: any number."""
 
-    def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs on all of `x`, float32, by name."""
+    def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
+        """Returns the outputs on all of `x` by name, as float32."""
 
 
 def signature_name(name: str) -> str:
-    """`name` with what a SavedModel signature cannot carry replaced by "_"."""
+    """Replaces the characters that a SavedModel signature does not allow by "_"."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return name if name[:1].isalpha() else f"x{name}"
 
 
 class KerasSource:
-    """A Keras model in memory. The model itself is not changed.
+    """A Keras model in memory. The model is not changed.
 
     Args:
-        model: Built; functional, sequential, or a subclass that knows its input shape.
+        model: A built model: functional, sequential, or a subclass that knows its input shape.
 
     Raises:
         InputError: If it is not built, or has weights that are not finite.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model) -> None:
+        self._original = model
         self.model = as_float32(model)
         self.name = model.name
         check_weights(self.model)
@@ -69,14 +71,15 @@ class KerasSource:
         self.outputs = _outputs_of(self.model, self._structure)
 
     def call(self, *flat: Any) -> dict[str, Any]:
-        """The outputs of a batch by name, float32; inputs flat. A subclass may compute others."""
+        """Returns the outputs of a batch by name, as float32. A subclass may compute others."""
         x = keras.tree.pack_sequence_as(self._structure, list(flat))
         y = self.model(x, training=False)
-        values = [tf.cast(v, "float32") if v.dtype.is_floating else v for v in _flatten(y)]
+        flat_y = keras.tree.flatten(y)
+        values = [tf.cast(v, "float32") if v.dtype.is_floating else v for v in flat_y]
         return dict(zip(self.outputs, values, strict=True))
 
     def save(self, folder: Path, batch_size: int | None) -> None:
-        """Writes a SavedModel with the model's own input and output names."""
+        """Writes a SavedModel with the input and output names of the model."""
         signature = [
             tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in self.inputs
         ]
@@ -86,11 +89,11 @@ class KerasSource:
         with _quiet_tensorflow():
             archive.write_out(str(folder), verbose=False)
 
-    def predict(self, x: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the model in inference mode, in batches."""
         rows = len(next(iter(x.values())))
         size = self.inputs[0].shape[0] or _BATCH
-        parts = []
+        parts: list[dict[str, Array]] = []
         for start in range(0, rows, size):
             flat = [
                 tf.convert_to_tensor(x[i.name][start : start + size].astype(i.dtype))
@@ -100,7 +103,7 @@ class KerasSource:
                 y = self.call(*flat)
             except (ValueError, TypeError, tf.errors.OpError) as error:
                 raise InputError(
-                    f"Model {self.name!r} fails on the rows given:"
+                    f"Model {self.name!r} fails on the given rows:"
                     f" {' '.join(str(error).split())[:300]}"
                 ) from error
             parts.append({k: keras.ops.convert_to_numpy(v) for k, v in y.items()})
@@ -108,18 +111,18 @@ class KerasSource:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
+        """The number of parameters."""
         return int(self.model.count_params())
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of settings and weights; see `models.fingerprint`."""
-        return models.fingerprint(self.model)
+        """The fingerprint of the model; see `models.fingerprint`."""
+        return models.fingerprint(self._original)
 
 
 @contextlib.contextmanager
 def _quiet_tensorflow() -> Iterator[None]:
-    """TensorFlow tells of assets written, in a notebook on standard output."""
+    """Hides TensorFlow's message about written assets."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -129,13 +132,8 @@ def _quiet_tensorflow() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _flatten(structure: Any) -> list:
-    """Leaves of a structure, a dict's by sorted key, as `keras.tree` orders them."""
-    return keras.tree.flatten(structure)
-
-
-def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
-    """The input structure, its flat tensors and their names."""
+def _inputs_of(model: keras.Model) -> tuple[Any, list[keras.KerasTensor], list[str]]:
+    """Returns the input structure, its flat tensors, and their names."""
     if isinstance(model, keras.Sequential):
         if not model.built:
             raise _unbuilt(model)
@@ -152,7 +150,7 @@ def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
     structure = keras.tree.map_shape_structure(
         lambda s: keras.KerasTensor((None, *s[1:]), dtype=model.input_dtype), shape
     )
-    tensors = _flatten(structure)
+    tensors = keras.tree.flatten(structure)
     if isinstance(structure, dict):
         return structure, tensors, sorted(structure)
     if len(tensors) == 1:
@@ -162,18 +160,18 @@ def _inputs_of(model: keras.Model) -> tuple[Any, list, list[str]]:
 
 def _unbuilt(model: keras.Model) -> InputError:
     return InputError(
-        f"Model {model.name!r} has no input shape yet. Call it once on a batch, or give it an"
-        " Input, before it is exported."
+        f"Model {model.name!r} has no input shape yet. Before you export it, call it on a"
+        " batch or add an Input."
     )
 
 
 def _outputs_of(model: keras.Model, inputs: Any) -> tuple[str, ...]:
-    """Names of the flat outputs: a dict's keys, else the output layers' names, else numbers."""
+    """Names the flat outputs: by the keys of a dict, the output layers, or numbers."""
     if isinstance(model, keras.Sequential):
         return (signature_name(model.layers[-1].name),)
     functional = is_functional(model)
     structure = model.output if functional else _symbolic_output(model, inputs)
-    count = len(_flatten(structure))
+    count = len(keras.tree.flatten(structure))
     if isinstance(structure, dict) and len(structure) == count:
         return tuple(signature_name(name) for name in sorted(structure))
     if functional:
@@ -188,14 +186,14 @@ def _symbolic_output(model: keras.Model, inputs: Any) -> Any:
         return model.compute_output_spec(inputs)
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"Model {model.name!r} cannot be called on its first argument alone:"
+            f"Model {model.name!r} cannot be called with its first argument alone:"
             f" {' '.join(str(error).split())[:300]}"
         ) from error
 
 
 def check_weights(model: keras.Model) -> None:
-    """Raises InputError, with the names of the variables, if weights are NaN or infinite."""
-    broken = []
+    """Raises InputError with the paths of the variables if weights are NaN or infinite."""
+    broken: list[str] = []
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -204,15 +202,15 @@ def check_weights(model: keras.Model) -> None:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise InputError(
             f"Model {model.name!r} has weights that are NaN or infinite:"
-            f" {', '.join(broken[:3])}{more}. Train it again; such a model cannot be exported."
+            f" {', '.join(broken[:3])}{more}. Train the model again before you export it."
         )
 
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """The model itself, or, if it computes in half precision, a float32 twin of it.
+    """Returns the model, or a float32 copy if it computes in half precision.
 
-    The converter has no kernels for float16 or bfloat16 arithmetic; a `float16` file stores half
-    precision weights and computes in float32.
+    The converter has no kernels for float16 or bfloat16 arithmetic; a `float16` file stores
+    half-precision weights and computes in float32.
     """
     if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in sublayers(model)):
         return model
@@ -223,11 +221,11 @@ def as_float32(model: keras.Model) -> keras.Model:
         return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
     try:
-        twin = keras.models.clone_model(model, clone_function=in_float32)
+        copy = keras.models.clone_model(model, clone_function=in_float32)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"Model {model.name!r} computes in half precision and cannot be rebuilt in float32"
             f" ({error}). Build it with dtype='float32' and copy the weights."
         ) from error
-    twin.set_weights(model.get_weights())
-    return twin
+    copy.set_weights(model.get_weights())
+    return copy

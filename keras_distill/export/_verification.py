@@ -1,13 +1,12 @@
-"""The verification: is the file still the model?
+"""Verifies a file: compares its outputs with those of the model.
 
-Difference is judged relative to how much the reference output itself moves, so that one limit
-serves logits of any spread and probabilities alike:
+Differences are relative to the variation of the reference output, so that one limit serves logits
+of any range and probabilities alike:
 
     relative = max |file - Keras| / (max Keras - min Keras)
     noise    = rms(file - Keras) / std(Keras)
 
-over all samples and entries of an output. A file that computes something else has a noise of
-about 1 or more.
+over all samples and entries of an output. A file with wrong values has a noise of about 1 or more.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +16,11 @@ import numpy as np
 
 from keras_distill import metrics
 from keras_distill._internal import InputError
-from keras_distill.records._export import OutputVerification, VerificationRecord
+from keras_distill._internal._types import Array
+from keras_distill.records import OutputVerification, VerificationRecord
 from keras_distill.teachers import look_like_probabilities
 
-# The most that `relative` and `noise` may be, by precision.
+# Maximum of `relative` and `noise` by precision.
 LIMITS = {
     "float32": 0.001,
     "float16": 0.01,
@@ -32,8 +32,8 @@ LIMITS = {
 }
 
 _ADVICE = {
-    "float32": "the model has an operation that the converter gets wrong; leave out Keras's own"
-    " model.quantize, and report the layer",
+    "float32": "the converter gets an operation of the model wrong; do not call Keras's"
+    " model.quantize before, and report the layer",
     "float16": "weights may exceed the float16 range of 65504; use float32",
     "dynamic": "use float16",
     "int8": "calibrate on more, typical rows; use int16x8 or dynamic; or train with"
@@ -44,12 +44,12 @@ _ADVICE = {
 }
 
 
-def difference(reference: np.ndarray, produced: np.ndarray) -> tuple[float, float, float]:
-    """Largest absolute difference, `relative` and `noise` (see the module).
+def difference(reference: Array, produced: Array) -> tuple[float, float, float]:
+    """Returns the largest absolute difference, `relative`, and `noise` (see the module).
 
     Args:
-        reference: Keras's output, finite.
-        produced: The file's, same shape.
+        reference: Output of the Keras model, finite.
+        produced: Output of the file, of the same shape.
 
     Example:
         >>> difference(np.array([[0.0, 4.0]]), np.array([[0.0, 3.0]]))
@@ -57,22 +57,22 @@ def difference(reference: np.ndarray, produced: np.ndarray) -> tuple[float, floa
     """
     reference, produced = np.float64(reference), np.float64(produced)
     d = np.abs(produced - reference)
-    # An output that never moves is compared by its own size.
+    # A constant output is compared with its own size.
     size = float(np.abs(reference).max()) or 1.0
     span = float(np.ptp(reference)) or size
     deviation = float(reference.std()) or size
     return float(d.max()), float(d.max() / span), float(np.sqrt((d**2).mean()) / deviation)
 
 
-def class_ids(labels: Any, outputs: np.ndarray) -> np.ndarray:
-    """Labels as class ids `(n, …)`, for outputs `(n, …, classes)`.
+def class_ids(labels: Any, outputs: Array) -> Array:
+    """Returns labels as class ids `(n, …)`, for outputs `(n, …, classes)`.
 
     Args:
         labels: Class ids, with or without a last axis of 1, or rows of probabilities (one-hot).
-        outputs: What they label.
+        outputs: The outputs that they label.
 
     Raises:
-        InputError: If the labels are something else.
+        InputError: If the labels have another form.
 
     Example:
         >>> class_ids([[0, 1], [1, 0]], np.zeros((2, 2))).tolist()
@@ -91,23 +91,23 @@ def class_ids(labels: Any, outputs: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _are_probabilities(labels: np.ndarray, outputs: np.ndarray) -> bool:
+def _are_probabilities(labels: Array, outputs: Array) -> bool:
     numeric = labels.shape == outputs.shape and labels.dtype.kind in "iufb"
     return numeric and look_like_probabilities(labels, tolerance=1e-3)
 
 
-def labeled_classes(labels: Any, reference: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Class ids by output, for the outputs that have them; what a regression aims at is left out.
+def labeled_classes(labels: Any, reference: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns class ids by output, without the targets of regressions.
 
     Args:
-        labels: Those of one output, a dict by output, a list in their order, or None.
+        labels: Labels of one output, a dict by output, a list in the order of outputs, or None.
         reference: The outputs by name.
 
     Raises:
-        InputError: If whole-number labels do not fit their output, or none of an output's rows is
-            labeled.
+        InputError: If integer labels do not fit their output, or all rows of an output are
+            unlabeled.
     """
-    found = {}
+    found: dict[str, Array] = {}
     for name, outputs in reference.items():
         own = _labels_of(labels, name, list(reference))
         if own is None or outputs.ndim < 2 or outputs.shape[-1] < 2:
@@ -131,44 +131,48 @@ def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:
 
 
 def judge(
-    reference: Mapping[str, np.ndarray],
-    produced: Mapping[str, np.ndarray],
+    reference: Mapping[str, Array],
+    produced: Mapping[str, Array],
     *,
     quantization: str,
-    labels: Mapping[str, np.ndarray] | None = None,
+    labels: Mapping[str, Array] | None = None,
     max_drop: float | None = None,
     limit: float | None = None,
     source: str,
 ) -> VerificationRecord:
-    """Compares the outputs of a file with Keras's.
+    """Compares the outputs of a file with those of the model.
 
     Args:
-        reference: Keras's outputs by name, `(n, …)`.
-        produced: The file's outputs, likewise.
-        quantization: Its precision; chooses the limit and the advice.
+        reference: Outputs of the Keras model by name, `(n, …)`.
+        produced: Outputs of the file by name.
+        quantization: Precision of the file; selects the limit and the advice.
         labels: Class ids by output, see `labeled_classes`.
-        max_drop: The most accuracy points it may lose.
-        limit: Instead of `LIMITS[quantization]`.
-        source: Where the samples came from.
+        max_drop: Maximum loss of accuracy, in points.
+        limit: Maximum difference, instead of `LIMITS[quantization]`.
+        source: Origin of the samples.
     """
     limit = LIMITS[quantization] if limit is None else limit
-    outputs, failures = [], []
+    outputs: list[OutputVerification] = []
+    failures: list[str] = []
     for name, expected in reference.items():
         got = produced[name]
         entry: dict[str, Any] = {"name": name, "limit": limit}
+        measured = None
         if got.shape != expected.shape:
             failures.append(f"output {name!r} has shape {got.shape}, not {expected.shape}")
-            measured = (None, None, None)
         elif not np.isfinite(got).all():
             failures.append(f"output {name!r} is not finite; {_ADVICE[quantization]}")
-            measured = (None, None, None)
         else:
             measured = difference(expected, got)
             failures += _too_far(name, measured, limit, quantization)
             entry |= _classified(expected, got, (labels or {}).get(name))
             failures += _too_wrong(entry, max_drop, quantization)
         keys = ("max_difference", "relative_difference", "noise")
-        outputs.append(OutputVerification(**entry, **dict(zip(keys, measured, strict=True))))
+        outputs.append(
+            OutputVerification(
+                **entry, **dict(zip(keys, measured or (None, None, None), strict=True))
+            )
+        )
     return VerificationRecord(
         passed=not failures,
         failures=tuple(failures),
@@ -179,7 +183,9 @@ def judge(
     )
 
 
-def _too_far(name: str, measured: tuple, limit: float, quantization: str) -> list[str]:
+def _too_far(
+    name: str, measured: tuple[float, float, float], limit: float, quantization: str
+) -> list[str]:
     largest, relative, noise = measured
     if relative <= limit and noise <= limit:
         return []
@@ -189,7 +195,7 @@ def _too_far(name: str, measured: tuple, limit: float, quantization: str) -> lis
     ]
 
 
-def _classified(expected: np.ndarray, got: np.ndarray, ids: np.ndarray | None) -> dict[str, float]:
+def _classified(expected: Array, got: Array, ids: Array | None) -> dict[str, float]:
     if expected.ndim < 2 or expected.shape[-1] < 2:
         return {}
     found = {"agreement": metrics.agreement(expected, got)}

@@ -6,7 +6,7 @@ import pytest
 
 from keras_distill import export
 from keras_distill.cli import main
-from keras_distill.records._export import ExportRecord, ExportSet
+from keras_distill.records import ExportRecord, ExportSet
 
 layers = keras.layers
 

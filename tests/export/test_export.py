@@ -13,20 +13,8 @@ layers = keras.layers
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (80, 8, 8, 3)).astype(np.uint8)
 LABELS = RANDOM.integers(0, 5, 80)
-NAMES = ("ant", "bee", "cat", "dog", "eel")
 
 pytestmark = pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
-
-
-def _cnn():
-    keras.utils.set_random_seed(0)
-    image = keras.Input((8, 8, 3), name="image")
-    x = layers.Rescaling(1 / 255, name="normalization")(image)
-    x = layers.Conv2D(16, 3, activation="relu")(x)
-    x = layers.DepthwiseConv2D(3)(x)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, layers.Dense(5, name="logits")(x))
 
 
 def _attention():
@@ -37,21 +25,8 @@ def _attention():
     return keras.Model(tokens, layers.Dense(3, name="logits")(layers.GlobalAveragePooling1D()(x)))
 
 
-@pytest.fixture(scope="module")
-def cnn(tmp_path_factory):
-    """A small convolutional net in every precision: (model, folder, what came of it)."""
-    folder, model = tmp_path_factory.mktemp("cnn"), _cnn()
-    before = [keras.ops.convert_to_numpy(w) for w in model.weights]
-    result = export_all(
-        model, folder, calibration=PIXELS, data=(PIXELS, LABELS), class_names=NAMES, stem="net"
-    )
-    for old, new in zip(before, model.weights, strict=True):
-        np.testing.assert_array_equal(old, new)  # the user's model is as it was
-    return model, folder, result
-
-
-def test_every_precision_is_made(cnn):
-    _, folder, result = cnn
+def test_every_precision_is_made(exported):
+    folder, result = exported.folder, exported.result
     assert result.summary() == dict.fromkeys(QUANTIZATIONS, "made")
     names = {path.name for path in folder.iterdir()}
     files = {f"net-{name}.tflite" for name in QUANTIZATIONS}
@@ -59,10 +34,10 @@ def test_every_precision_is_made(cnn):
 
 
 @pytest.mark.parametrize("name", QUANTIZATIONS)
-def test_each_file_computes_what_keras_computes(cnn, name):
-    model, folder, result = cnn
-    y = LiteRTModel(folder / f"net-{name}.tflite").predict(PIXELS)
-    expected = model.predict(PIXELS, verbose=0)
+def test_each_file_computes_what_keras_computes(exported, name):
+    model, folder, result = exported.model, exported.folder, exported.result
+    y = LiteRTModel(folder / f"net-{name}.tflite").predict(exported.pixels)
+    expected = model.predict(exported.pixels, verbose=0)
     found = np.abs(y - expected).max()
     figures = result.exports[name].verification.outputs[0]
     assert found == pytest.approx(figures.max_difference, rel=0.02, abs=1e-6)
@@ -71,8 +46,8 @@ def test_each_file_computes_what_keras_computes(cnn, name):
     assert found / spread < bound
 
 
-def test_the_record_beside_the_file(cnn):
-    model, folder, result = cnn
+def test_the_record_beside_the_file(exported):
+    model, folder, result = exported.model, exported.folder, exported.result
     record = kd.ExportRecord.load(record_path(folder / "net-int8.tflite"))
     assert record == result.exports["int8"]
     path = folder / record.file
@@ -81,7 +56,7 @@ def test_the_record_beside_the_file(cnn):
     assert {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"} <= set(record.ops)
     assert record.inputs[0].name == "image" and record.inputs[0].shape == (1, 8, 8, 3)
     assert record.outputs[0].name == "logits"
-    assert record.class_names == NAMES
+    assert record.class_names == exported.names
     assert record.preprocessing.endswith("feed raw values of 0..255")
     assert record.model.parameters == model.count_params()
     assert record.recipe.calibration.samples == 80
@@ -91,8 +66,8 @@ def test_the_record_beside_the_file(cnn):
     assert "tensorflow" in record.versions
 
 
-def test_integers_in_and_out(cnn):
-    _, _, result = cnn
+def test_integers_in_and_out(exported):
+    result = exported.result
     dtypes = {
         name: (record.inputs[0].dtype, record.outputs[0].dtype)
         for name, record in result.exports.items()
@@ -104,10 +79,10 @@ def test_integers_in_and_out(cnn):
     assert result.exports["int8"].inputs[0].scale == pytest.approx(1, abs=0.01)
 
 
-def test_labels_are_in_the_file(cnn):
-    _, folder, _ = cnn
+def test_labels_are_in_the_file(exported):
+    folder = exported.folder
     with zipfile.ZipFile(folder / "net-int8.tflite") as archive:
-        assert archive.read("labels.txt").decode().split() == list(NAMES)
+        assert archive.read("labels.txt").decode().split() == list(exported.names)
 
 
 def test_attention_has_no_int16x8_and_the_others_do_not_mind(tmp_path):
@@ -172,16 +147,20 @@ def test_a_model_that_converts_to_wrong_values_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_file_is_kept_on_request_and_its_record_says_so(tmp_path):
+def test_a_failed_file_is_kept_on_request_and_its_record_says_so(tmp_path, converted_before):
     path = tmp_path / "net.tflite"
     limits = {"weight-only-int4": 1e-6}
     with pytest.raises(VerificationError, match="use weight-only-int8"):
         kd.export_tflite(
-            _wide(), path, quantization="weight-only-int4", limits=limits, keep_failed=True
+            converted_before,
+            path,
+            quantization="weight-only-int4",
+            limits=limits,
+            keep_failed=True,
         )
     record = kd.ExportRecord.load(record_path(path))
     assert not record.verification.passed and "limit 0.0%" in record.verification.failures[0]
-    assert LiteRTModel(path).inputs[0].shape == (1, 784)
+    assert LiteRTModel(path).inputs[0].shape == (1, 8, 8, 3)
 
 
 def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
@@ -223,20 +202,20 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
         ),
     ],
 )
-def test_bad_settings_are_told_before_anything_is_converted(tmp_path, settings, words):
+def test_bad_settings_are_told_before_anything_is_converted(exported, tmp_path, settings, words):
     with pytest.raises(InputError, match=words):
-        kd.export_tflite(_cnn(), tmp_path / "net.tflite", **settings)
+        kd.export_tflite(exported.model, tmp_path / "net.tflite", **settings)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_setting_is_a_type_error(tmp_path):
+def test_an_unknown_setting_is_a_type_error(exported, tmp_path):
     with pytest.raises(TypeError, match="precision"):
-        kd.export_tflite(_cnn(), tmp_path / "net.tflite", precision="int8")
+        kd.export_tflite(exported.model, tmp_path / "net.tflite", precision="int8")
 
 
-def test_export_all_wants_a_list(tmp_path):
+def test_export_all_wants_a_list(exported, tmp_path):
     for wrong in ("int8", [], ()):
         with pytest.raises(InputError, match="`quantizations` must be a list of precisions"):
-            export_all(_cnn(), tmp_path, quantizations=wrong)
+            export_all(exported.model, tmp_path, quantizations=wrong)
     with pytest.raises(InputError, match="`stem` must be letters"):
-        export_all(_cnn(), tmp_path, quantizations=["float32"], stem="../net")
+        export_all(exported.model, tmp_path, quantizations=["float32"], stem="../net")

@@ -135,11 +135,15 @@ def test_a_folder_that_cannot_be_written(file, mounted, capsys):
     assert f"Cannot write in {folder}" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_left_as_it_was(file, mounted, capsys):
-    folder = mounted("size=12k")  # three pages: room for another file, and not for its record
+def test_a_full_disk_is_left_as_it_was(converted_before, tmp_path, mounted, capsys):
+    file = tmp_path / "net.keras"
+    converted_before.save(file)
+    # Four pages: two files, and room for another of two pages, but not for its record.
+    folder = mounted("size=16k")
     (folder / "net.tflite").write_text("the old one")
     (folder / "net.tflite.json").write_text("its record")
-    assert main([str(file), "-o", str(folder / "net.tflite"), "--overwrite"]) == 2
+    out = str(folder / "net.tflite")
+    assert main([str(file), "-o", out, "-q", "dynamic", "--overwrite"]) == 2
     told = capsys.readouterr().err
     assert "No space left on device" in told and told.count("\n") == 1
     assert (folder / "net.tflite").read_text() == "the old one"

@@ -13,7 +13,7 @@ Y = np.arange(10)
 
 
 def _take(given, inputs=ONE, count=100):
-    return take("data", given, inputs, count, splits=("train",))
+    return take("data", given, inputs, count, split="train")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_data_spec_brings_its_class_names():
         (X[:0], "has no rows"),
         (np.full((4, 3), np.nan), "must be finite. Input 'image' has NaN"),
         ({"other": X}, r"must hold the model's inputs \['image'\]. Received: \['other'\]"),
-        (3, "must be a data spec, a tf.data.Dataset or arrays of numbers. Received: int"),
+        (3, "must be a data spec, a tf.data.Dataset, or arrays of numbers. Received: int"),
         (None, "must be a data spec"),
         (np.array([["a", "b", "c"]]), "must be a data spec"),
         (tf.data.Dataset.from_tensor_slices(X[:0]), "has no rows"),

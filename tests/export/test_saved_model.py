@@ -50,8 +50,8 @@ def test_a_lone_signature_of_another_name_will_do(tmp_path):
 @pytest.mark.parametrize(
     ("signature", "words"),
     [
-        ("python", "reach files or run Python: EagerPyFunc"),
-        ("steal", "reach files or run Python: ReadFile"),
+        ("python", "access files or run Python, so it is not loaded: EagerPyFunc"),
+        ("steal", "access files or run Python, so it is not loaded: ReadFile"),
         ("words", "input 'x' is string; only numbers can be exported"),
         ("any_shape", "input 'x' has no known shape with a batch first"),
     ],

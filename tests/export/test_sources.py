@@ -58,7 +58,8 @@ def test_a_dict_of_outputs_keeps_its_keys():
 
 def test_a_subclass_is_known_by_the_shape_it_was_called_on():
     net = Subclassed()
-    with pytest.raises(InputError, match=r"'subclassed' has no input shape yet. Call it once"):
+    words = r"'subclassed' has no input shape yet. Before you export it, call it on a batch"
+    with pytest.raises(InputError, match=words):
         KerasSource(net)
     net(np.zeros((2, 5), np.float32))
     source = KerasSource(net)
@@ -108,7 +109,7 @@ def test_half_precision_is_rebuilt_in_float32():
 def test_rows_the_model_cannot_take():
     tokens = keras.Input((3,), dtype="int32", name="tokens")
     net = keras.Model(tokens, layers.Flatten()(layers.Embedding(5, 2)(tokens)))
-    with pytest.raises(InputError, match="fails on the rows given"):
+    with pytest.raises(InputError, match="fails on the given rows"):
         KerasSource(net).predict({"tokens": np.full((2, 3), 99, np.int32)})
 
 
@@ -136,7 +137,7 @@ def test_resolve_what(tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (3, "must be a Keras model, a .keras file, a SavedModel folder or a Distiller"),
+        (3, "must be a Keras model, a .keras file, a SavedModel folder, or a Distiller"),
         ("missing.keras", "missing.keras: no such file"),
         ("net.h5", "HDF5"),
     ],
@@ -147,7 +148,7 @@ def test_resolve_refuses(given, words):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(InputError, match=r"without saved_model.pb"):
+    with pytest.raises(InputError, match=r"is not a SavedModel: it has no saved_model.pb"):
         resolve(tmp_path)
     (tmp_path / "saved_model.pb").write_text("not a protocol buffer")
     with pytest.raises(InputError, match="damaged SavedModel"):

@@ -1,0 +1,135 @@
+"""Prepares an export: the model as a source, and the rows and outputs that all precisions share."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_distill import models
+from keras_distill._internal import InputError, KerasDistillWarning
+from keras_distill._internal._types import Array
+from keras_distill.export import _calibration, _verification
+from keras_distill.export._options import ExportOptions
+from keras_distill.export._samples import Samples, take
+from keras_distill.export._saved_model import SavedModelSource
+from keras_distill.export._sources import KerasSource, Source
+from keras_distill.training import Distiller
+
+_RANDOM_SAMPLES = 64
+
+
+def resolve(model: Any, *, imports: Sequence[str] = ()) -> Source:
+    """Returns the source for a model.
+
+    Args:
+        model: A Keras model, a Distiller (its student), the path of a `.keras` file or of a
+            SavedModel folder, or a source.
+        imports: Modules that register custom layers of a `.keras` file.
+
+    Raises:
+        InputError: If it is none of these, or cannot be loaded.
+    """
+    if isinstance(model, KerasSource | SavedModelSource):
+        return model
+    if isinstance(model, Distiller):
+        return KerasSource(model.student)
+    if isinstance(model, keras.Model):
+        return KerasSource(model)
+    if isinstance(model, str | os.PathLike):
+        if Path(model).is_dir():
+            return SavedModelSource(model)
+        return KerasSource(models.load(model, imports=imports))
+    raise InputError(
+        "`model` must be a Keras model, a .keras file, a SavedModel folder, or a Distiller."
+        f" Received: {type(model).__name__}"
+    )
+
+
+class Prepared(NamedTuple):
+    """What the precisions of one export share.
+
+    Attributes:
+        source: The model.
+        options: The settings.
+        calibration: Calibration rows, if given.
+        samples: The rows that the verification compares outputs on.
+        reference: The model's outputs on them.
+        classes: Class ids of these rows by output, for outputs with labels.
+        warnings: Warnings given.
+    """
+
+    source: Source
+    options: ExportOptions
+    calibration: Samples | None
+    samples: Samples
+    reference: dict[str, Array]
+    classes: dict[str, Array]
+    warnings: tuple[str, ...]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes: those given, or those of the data spec."""
+        if self.options.class_names is not None:
+            return tuple(self.options.class_names)
+        if self.samples.class_names or self.calibration is None:
+            return self.samples.class_names
+        return self.calibration.class_names
+
+
+def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepared:
+    """Collects the rows and runs the model on those of the verification.
+
+    Args:
+        source: The model.
+        options: The settings.
+        integer: Whether a precision needs calibration.
+
+    Raises:
+        InputError: If rows or labels do not fit, or the model's outputs are not finite.
+    """
+    model = source.model if isinstance(source, KerasSource) else None
+    calibration = _take("calibration", source, options)
+    notes: list[str] = []
+    if calibration is not None and integer:
+        notes = _calibration.check_calibration(calibration, model, options.batch_size)
+    samples = _take("data", source, options)
+    if samples is not None and calibration is not None and integer:
+        _calibration.check_covers(calibration.x, samples.x)
+    if samples is None and calibration is not None:
+        samples = calibration._replace(y=None, source="calibration")
+    if samples is None:
+        samples = _calibration.random_samples(model, source.inputs, _RANDOM_SAMPLES)
+        notes.append("no data given: the verification compared outputs on random rows")
+    reference = source.predict(samples.x)
+    for name, values in reference.items():
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"The outputs of a model must be finite. Model {source.name!r} returns NaN or"
+                f" infinity for output {name!r}: train it again, or check the rows given."
+            )
+    classes = _verification.labeled_classes(samples.y, reference)
+    if options.max_drop is not None and not classes:
+        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
+    for text in notes:
+        warnings.warn(text, KerasDistillWarning, stacklevel=5)
+    return Prepared(source, options, calibration, samples, reference, classes, tuple(notes))
+
+
+def _take(name: str, source: Source, options: ExportOptions) -> Samples | None:
+    """Takes the rows of `calibration` or `data`, if given."""
+    calibrating = name == "calibration"
+    given = options.calibration if calibrating else options.data
+    if given is None:
+        return None
+    return take(
+        name,
+        given,
+        source.inputs,
+        options.calibration_samples if calibrating else options.verification_samples,
+        split="train" if calibrating else "validation",
+        data_dir=options.data_dir,
+    )
