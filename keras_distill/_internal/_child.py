@@ -132,7 +132,7 @@ class Child:
                     pipe.close()
             self._log.close()
 
-    def ask(self, method: str, *, timeout: float | None = None, **arguments: Any) -> Any:
+    def ask(self, method: str, /, *, timeout: float | None = None, **arguments: Any) -> Any:
         """Calls a method of the service.
 
         Args:

@@ -29,8 +29,7 @@ from keras_distill.export import (
     resolve,
     take,
 )
-from keras_distill.litert import _isolated
-from keras_distill.litert._graph import read_graph
+from keras_distill.litert import predict_isolated, probe, read_graph
 from keras_distill.records._benchmark import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
 AS_TFLITE = " as .tflite"
@@ -168,8 +167,8 @@ def _of_file(name: str, path: Path) -> _Subject:
     images: raw uint8 pixels then go to it by q = x - 128, as its makers do it, and not as the real
     values 0..255.
     """
-    probe = _isolated.probe(path)
-    inputs, outputs = probe.inputs, probe.outputs
+    found = probe(path)
+    inputs, outputs = found.inputs, found.outputs
     # A quantized input takes real values.
     infos = tuple(InputInfo(i.name, i.shape, "float32" if i.scale else i.dtype) for i in inputs)
     first = inputs[0]
@@ -271,7 +270,7 @@ def _predict(s: _Subject, x: Any) -> np.ndarray | dict[str, np.ndarray]:
         return y if len(y) > 1 else next(iter(y.values()))
     if _shifts(s, x):
         x = (x.astype(np.int16) - 128).astype(np.int8)
-    return _isolated.predict(s.model, x, threads=os.cpu_count() or 1)
+    return predict_isolated(s.model, x, threads=os.cpu_count() or 1)
 
 
 def _shifts(s: _Subject, x: Any) -> bool:

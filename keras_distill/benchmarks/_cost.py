@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_distill import data, models
 from keras_distill._internal import InputError, _machine, _stats, check_choice, check_count
 from keras_distill.benchmarks._cost_ways import WAYS
-from keras_distill.benchmarks._cost_worker import SETTINGS, Worker
+from keras_distill.benchmarks._cost_worker import SETTINGS, CostWorker
 from keras_distill.records._cost import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
 
 # Ways that run the teacher in every step are measured less often.
@@ -89,7 +89,7 @@ def cost(
         with contextlib.ExitStack() as stack:
             workers = {
                 setting: stack.enter_context(
-                    Worker(setting, _own(folder, setting), batch_size, tuple(imports))
+                    CostWorker(setting, _own(folder, setting), batch_size, tuple(imports))
                 )
                 for setting in settings
             }
@@ -184,19 +184,19 @@ def _prepare(
 
 
 def _fits(
-    workers: dict[str, Worker], ways: list[str], epochs: int, bar: _Bar
+    workers: dict[str, CostWorker], ways: list[str], epochs: int, bar: _Bar
 ) -> tuple[CostFit, ...]:
     """Whole fits: each epoch of each way and setting in turn."""
     if not epochs:
         return ()
     build = {
-        setting: worker.ask(do="build") if "store" in ways else 0.0
+        setting: worker.ask("build") if "store" in ways else 0.0
         for setting, worker in workers.items()
     }
     seconds = {(setting, way): [] for setting in workers for way in ways}
     for epoch in range(epochs):
         for setting, way in _turned(list(seconds), epoch):
-            seconds[setting, way].append(workers[setting].ask(do="epoch", way=way))
+            seconds[setting, way].append(workers[setting].ask("epoch", way=way))
         bar.advance()
     return tuple(
         CostFit(
@@ -209,15 +209,15 @@ def _fits(
     )
 
 
-def _builds(workers: dict[str, Worker], builds: int, bar: _Bar) -> tuple[CostBuild, ...]:
+def _builds(workers: dict[str, CostWorker], builds: int, bar: _Bar) -> tuple[CostBuild, ...]:
     """Builds and predictions in turn, once both are traced."""
     seconds = {(setting, what): [] for setting in workers for what in ("build", "predict")}
     if builds:
         for setting, what in seconds:
-            workers[setting].ask(do=what)
+            workers[setting].ask(what)
     for number in range(builds):
         for setting, what in _turned(list(seconds), number):
-            seconds[setting, what].append(workers[setting].ask(do=what))
+            seconds[setting, what].append(workers[setting].ask(what))
         bar.advance()
     return tuple(
         CostBuild(
@@ -230,7 +230,7 @@ def _builds(workers: dict[str, Worker], builds: int, bar: _Bar) -> tuple[CostBui
 
 
 def _steps(
-    workers: dict[str, Worker], ways: list[str], rounds: int, bar: _Bar
+    workers: dict[str, CostWorker], ways: list[str], rounds: int, bar: _Bar
 ) -> tuple[CostSteps, ...]:
     """Single steps: each round takes one of each way, beginning with another each time."""
     found = {(setting, way): ([], []) for setting in workers for way in ways}
@@ -239,7 +239,7 @@ def _steps(
             for way in _turned(ways, number):
                 if number >= 0 and number % _EVERY[way]:
                     continue
-                ms = workers[setting].ask(do="step", way=way)
+                ms = workers[setting].ask("step", way=way)
                 if number >= 0:
                     found[setting, way][0].append(number)
                     found[setting, way][1].append(ms)

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import _stats, bad, check_count
-from keras_distill.litert._isolated import Worker
-from keras_distill.records._benchmark import LatencyRecord, RatioRecord
+from keras_distill.litert import IsolatedModel
+from keras_distill.records import LatencyRecord, RatioRecord
 
 _WARM_UP = 3
 _SECONDS = 900.0  # that one request to a worker may take
@@ -126,7 +126,7 @@ def _measure(
             if isinstance(model, keras.Model):
                 subjects[name] = _KerasCalls(model, x)
             else:
-                subjects[name] = Worker(model, threads=threads, timeout=_SECONDS)
+                subjects[name] = IsolatedModel(model, threads=threads, timeout=_SECONDS)
                 stack.callback(subjects[name].close)
         cold = {name: subject.cold_start(x) for name, subject in subjects.items()}
         single = _rounds(subjects, runs)

@@ -4,8 +4,8 @@ import gzip
 import os
 from pathlib import Path
 
-from keras_distill.litert._graph import read_graph
-from keras_distill.records._benchmark import SizeRecord
+from keras_distill.litert import read_graph
+from keras_distill.records import SizeRecord
 
 
 def file_bytes(path: str | os.PathLike) -> tuple[int, int]:

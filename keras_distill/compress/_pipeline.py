@@ -15,13 +15,13 @@ from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill._internal._compression_steps import Step, parse_steps
 from keras_distill.compress._checking import check_student
 from keras_distill.compress._clustering import cluster_logged
-from keras_distill.compress._counts import count_weights
 from keras_distill.compress._fake_quant import FakeQuantModel
 from keras_distill.compress._fit import Training
 from keras_distill.compress._kernels import PRUNED, kernels
 from keras_distill.compress._pruning import prune_logged
 from keras_distill.compress._quantization import check_export, export_int8, quantize_logged
 from keras_distill.export import export_tflite
+from keras_distill.litert import count_weights
 from keras_distill.records._compress import CompressRecord, KernelCount, KernelState, StepRecord
 from keras_distill.records._export import ExportRecord
 from keras_distill.teachers import as_teacher

@@ -1,16 +1,8 @@
-"""The one home of the TFLite converter and of LiteRT Quantizer, run as a child process.
+"""The one home of the TFLite converter and of LiteRT Quantizer, which run in a child process.
 
-    python -m keras_distill.export._convert REQUEST.json
-
-The converter prints on stdout, can hang, and for some graphs dies of a signal; here it takes only
-itself down. Each precision leaves `<precision>.tflite` and `<precision>.json` (its error, or null)
-in the folder of the request, so that the parent knows which one was under way at a death.
+The converter prints on standard output, can hang, and crashes on some graphs.
 """
 
-import json
-import os
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +12,7 @@ WEIGHT_ONLY_BITS = {"weight-only-int8": 8, "weight-only-int4": 4}
 
 
 def _samples(path: str, batch: int) -> Iterator[dict[str, Any]]:
-    """Calibration samples by input name, `batch` rows at a time; a last partial batch is left."""
+    """Yields calibration samples by input name, `batch` rows at a time; drops a partial batch."""
     import numpy as np
 
     with np.load(path) as file:
@@ -30,7 +22,7 @@ def _samples(path: str, batch: int) -> Iterator[dict[str, Any]]:
         yield {name: a[start : start + batch] for name, a in arrays.items()}
 
 
-def _converted(request: dict, quantization: str) -> bytes:
+def _converted(request: dict[str, Any], quantization: str) -> bytes:
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(
@@ -60,7 +52,7 @@ def _converted(request: dict, quantization: str) -> bytes:
     return bytes(converter.convert())
 
 
-def _weight_only(request: dict, quantization: str, folder: Path) -> bytes:
+def _weight_only(request: dict[str, Any], quantization: str, folder: Path) -> bytes:
     from litert_quantizer import qtyping, quantizer
 
     source = folder / "float32-source.tflite"
@@ -75,32 +67,20 @@ def _weight_only(request: dict, quantization: str, folder: Path) -> bytes:
     return bytes(work.quantize().quantized_model)
 
 
-def convert(request: dict) -> None:
-    """Makes every precision asked for; an error of one does not stop the others.
+class Service:
+    """What the child process of the converter answers, see `_internal._child`."""
 
-    Args:
-        request: `saved_model` (folder), `out` (folder), `quantizations`, `io` ("integer" or
-            "float32"), `calibration` (.npz or null), `batch_size` (or null), `sparse`.
-    """
-    folder = Path(request["out"])
-    for quantization in request["quantizations"]:
-        print(f"== {quantization}", file=sys.stderr, flush=True)
-        start, error = time.monotonic(), None
-        try:
-            if quantization in WEIGHT_ONLY_BITS:
-                data = _weight_only(request, quantization, folder)
-            else:
-                data = _converted(request, quantization)
-            (folder / f"{quantization}.tflite").write_bytes(data)
-        except MemoryError:
-            error = "out of memory"
-        except Exception as raised:  # whatever a converter raises is the answer, told in words
-            error = f"{type(raised).__name__}: {raised}"
-        result = {"error": error, "seconds": round(time.monotonic() - start, 2)}
-        temporary = folder / f"{quantization}.json.part"
-        temporary.write_text(json.dumps(result), encoding="utf-8")
-        os.replace(temporary, folder / f"{quantization}.json")
+    def convert(self, quantization: str, **request: Any) -> None:
+        """Converts to one precision and writes `<out>/<quantization>.tflite`.
 
-
-if __name__ == "__main__":
-    convert(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        Args:
+            quantization: The precision.
+            **request: `saved_model` (folder), `out` (folder), `io` ("integer" or "float32"),
+                `calibration` (.npz or None), `batch_size` (or None), `sparse`.
+        """
+        folder = Path(request["out"])
+        if quantization in WEIGHT_ONLY_BITS:
+            data = _weight_only(request, quantization, folder)
+        else:
+            data = _converted(request, quantization)
+        (folder / f"{quantization}.tflite").write_bytes(data)

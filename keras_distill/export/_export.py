@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, VerificationError, _files, bad, check_identifier
-from keras_distill.export import _metadata, _verification
+from keras_distill.export import _verification
 from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import Prepared, prepare, resolve
 from keras_distill.export._process import Converted, run_converter
 from keras_distill.export._record import make_record, preprocessing, raw_ranges
-from keras_distill.litert import _isolated
-from keras_distill.litert._interpreter import custom_ops
+from keras_distill.litert import Probe, add_metadata, predict_isolated, probe, read_graph
 from keras_distill.records import ExportRecord, ExportSet, VerificationRecord
 
 
@@ -190,32 +189,29 @@ def _verify_and_write(
     return ExportSet(exports=exports, rejected=rejected, impossible=impossible)
 
 
-def _verify(
-    prepared: Prepared, name: str, file: Path
-) -> tuple[_isolated.Probe, VerificationRecord]:
+def _verify(prepared: Prepared, name: str, file: Path) -> tuple[Probe, VerificationRecord]:
     """Runs the file in a child process, adds its metadata, and compares its outputs.
 
     Raises:
         InputError: If it contains operators that are not builtin, cannot be loaded or run, or
             crashes the interpreter.
     """
-    foreign = custom_ops(file)
-    if foreign:
+    if foreign := read_graph(file).custom_ops:
         raise InputError(
             f"{file}: contains operators that are not TFLite builtins: {', '.join(foreign)}"
         )
-    probe = _isolated.probe(file)
-    _metadata.attach(
+    found = probe(file)
+    add_metadata(
         file,
         name=prepared.source.name,
         description=preprocessing(prepared.source) or "",
-        inputs=probe.inputs,
-        outputs=probe.outputs,
+        inputs=found.inputs,
+        outputs=found.outputs,
         ranges=raw_ranges(prepared.source),
         class_names=prepared.class_names,
     )
-    y = _isolated.predict(file, prepared.samples.x, threads=os.cpu_count() or 1)
-    produced = y if isinstance(y, dict) else {probe.outputs[0].name: y}
+    y = predict_isolated(file, prepared.samples.x, threads=os.cpu_count() or 1)
+    produced = y if isinstance(y, dict) else {found.outputs[0].name: y}
     if set(produced) != set(prepared.reference):
         raise InputError(
             f"{file}: has the outputs {sorted(produced)}, not {sorted(prepared.reference)}"
@@ -229,7 +225,7 @@ def _verify(
         limit=(prepared.options.limits or {}).get(name),
         source=prepared.samples.source,
     )
-    return probe, verification
+    return found, verification
 
 
 def _write(path: Path, file: Path, record: ExportRecord, overwrite: bool) -> None:

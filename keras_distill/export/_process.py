@@ -1,23 +1,25 @@
-"""Runs the converter in a child process and turns each end it can have into words."""
+"""Runs the converter in a child process and explains how it failed."""
 
-import json
 import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from keras_distill._internal._child import Child, ChildError
 from keras_distill.export._options import NEED_CALIBRATION
-from keras_distill.litert._isolated import environment
 
-_POLL_SECONDS = 0.05
+_SERVICE = "keras_distill.export._convert:Service"
 
 
 class Converted(NamedTuple):
-    """What became of one precision: a file, or the reason why there is none."""
+    """The outcome for one precision.
+
+    Attributes:
+        path: The file; None if there is none.
+        error: Why there is no file; None if there is one.
+        seconds: Wall time of the conversion, 0 if the converter crashed.
+    """
 
     path: Path | None
     error: str | None
@@ -25,88 +27,73 @@ class Converted(NamedTuple):
 
 
 def run_converter(
-    request: dict, quantizations: Sequence[str], *, timeout: float
+    request: Mapping[str, Any], quantizations: Sequence[str], *, timeout: float
 ) -> dict[str, Converted]:
-    """Makes every precision asked for, in as few child processes as it takes.
+    """Converts to every precision requested, in as few child processes as possible.
 
-    One child makes all of them. If it dies or hangs, the precision under way is the one that
-    failed, and another child goes on with the rest.
+    One child converts to all of them. If it dies or takes too long, only the current precision
+    fails, and another child converts to the rest.
 
     Args:
-        request: What `_convert.convert` takes, without `quantizations`; `out` is an empty folder.
+        request: The arguments of `_convert.Service.convert` but `quantization`; `out` is an empty
+            folder.
         quantizations: The precisions.
         timeout: Seconds that one precision may take.
     """
-    folder = Path(request["out"])
     results: dict[str, Converted] = {}
-    # Those that can crash the converter come last, so that a crash seldom costs another child.
-    left = sorted(quantizations, key=lambda name: name in NEED_CALIBRATION)
-    while left:
-        end = _run_child({**request, "quantizations": left}, folder, left, timeout)
-        for name in list(left):
-            answer = folder / f"{name}.json"
-            if answer.exists():
-                found = json.loads(answer.read_text(encoding="utf-8"))
-                words = found["error"] and explain(name, found["error"], request["batch_size"])
-                file = None if words else folder / f"{name}.tflite"
-                results[name] = Converted(file, words, found["seconds"])
-                left.remove(name)
-        if left and end is not None:
-            name = left.pop(0)
-            results[name] = Converted(None, _death(name, end, folder / "log"), 0.0)
+    child: Child | None = None
+    try:
+        # Those that can crash the converter come last, so that a crash seldom costs another child.
+        for name in sorted(quantizations, key=lambda name: name in NEED_CALIBRATION):
+            if child is None:
+                child = Child(_SERVICE, flags=("-W", "ignore", "-X", "faulthandler"))
+            start = time.monotonic()
+            try:
+                child.ask("convert", timeout=timeout, quantization=name, **request)
+            except ChildError as error:
+                if error.raised:
+                    seconds = round(time.monotonic() - start, 2)
+                    text = explain(name, error.reason, request["batch_size"])
+                    results[name] = Converted(None, text, seconds)
+                else:
+                    results[name] = Converted(None, _death(name, error), 0.0)
+                    child.close()
+                    child = None
+            else:
+                seconds = round(time.monotonic() - start, 2)
+                path = Path(request["out"], f"{name}.tflite")
+                results[name] = Converted(path, None, seconds)
+    finally:
+        if child is not None:
+            child.close()
     return {name: results[name] for name in quantizations}
 
 
-def _run_child(request: dict, folder: Path, names: list[str], timeout: float) -> str | None:
-    """Starts the child and waits; returns how it died, or None if it ended well."""
-    job = folder / "request.json"
-    job.write_text(json.dumps(request), encoding="utf-8")
-    command = [sys.executable, "-W", "ignore", "-X", "faulthandler"]
-    command += ["-m", "keras_distill.export._convert", str(job)]
-    with (folder / "log").open("wb") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
-        )
-        try:
-            done, since = 0, time.monotonic()
-            while child.poll() is None:
-                now = sum((folder / f"{name}.json").exists() for name in names)
-                if now > done:
-                    done, since = now, time.monotonic()
-                if time.monotonic() - since > timeout:
-                    return f"took longer than {timeout:g} s and was ended"
-                time.sleep(_POLL_SECONDS)
-        finally:
-            if child.poll() is None:
-                child.kill()
-            child.wait()
-    if child.returncode == 0:
-        return None
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        if name == "SIGKILL":
-            return "was killed (SIGKILL), most likely for lack of memory"
-        return f"crashed ({name})"
-    return f"failed with exit code {child.returncode}"
-
-
-def _death(name: str, end: str, log: Path) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def _death(name: str, error: ChildError) -> str:
     remedy = ""
-    if name in ("int8", "int16x8") and "crashed" in end:
+    if name in NEED_CALIBRATION and error.signal not in (None, "SIGKILL"):
         remedy = (
             " The converter cannot calibrate the loop of an LSTM or GRU layer: use dynamic or"
             " float16, or build the layer with unroll=True."
         )
-    fatal = [place for place, line in enumerate(lines) if line.startswith("Fatal Python error")]
-    shown = lines[fatal[0] : fatal[0] + 3] if fatal else lines[-3:]
-    tail = " | ".join(line[-160:] for line in shown)
-    return f"the converter {end} while making {name}.{remedy} End of its log: {tail}"
+    tail = " | ".join(line[-160:] for line in _shown(error.lines))
+    return f"the converter {error.reason} while making {name}.{remedy} End of its log: {tail}"
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Picks the last lines of a log; of a crash, its kind and where Python was."""
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]
+    current = [place for place, line in enumerate(lines) if line.startswith("Current thread")]
+    if fatal and current:
+        return [fatal[0], *lines[current[0] + 1 :][:2]]
+    return lines[-3:]
 
 
 def explain(name: str, error: str, batch_size: int | None) -> str:
-    """A converter's message in words: what cannot be had, and the way out."""
+    """Translates a converter's message: what is not supported, and what to do instead.
+
+    The converter has no error codes: its message is all there is.
+    """
     if "TensorList" in error and batch_size is None:
         return (
             "an LSTM or GRU layer needs a fixed batch: pass batch_size=1 (leave out"
@@ -128,4 +115,4 @@ def explain(name: str, error: str, batch_size: int | None) -> str:
             "int16x8 needs the range of every tensor, and the converter measures none for"
             " whole-number inputs (tokens): use int8, dynamic or float16"
         )
-    return "the converter refuses: " + " ".join(error.split())[:400]
+    return "the converter failed: " + " ".join(error.split())[:400]

@@ -11,7 +11,7 @@ from keras_distill.export._options import NEED_CALIBRATION
 from keras_distill.export._prepare import Prepared
 from keras_distill.export._process import Converted
 from keras_distill.export._sources import KerasSource, Source
-from keras_distill.litert._isolated import Probe
+from keras_distill.litert import Probe
 from keras_distill.records import (
     CalibrationRecord,
     ExportRecipe,

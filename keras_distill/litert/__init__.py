@@ -1,1 +1,20 @@
-"""The LiteRT interpreter, isolated execution, and what a `.tflite` file holds."""
+"""`.tflite` files: run in this process or isolated in a child, parsed, and described."""
+
+from keras_distill.litert._graph import Graph, read_graph
+from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
+from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolated, probe
+from keras_distill.litert._metadata import add_metadata
+from keras_distill.litert._weights import count_weights
+
+__all__ = [
+    "Graph",
+    "IsolatedModel",
+    "LiteRTModel",
+    "Probe",
+    "TensorSpec",
+    "add_metadata",
+    "count_weights",
+    "predict_isolated",
+    "probe",
+    "read_graph",
+]

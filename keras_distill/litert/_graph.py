@@ -1,32 +1,44 @@
-"""What the tables of a `.tflite` file say of its size: weights, multiply-adds, precision."""
+"""The one parser of `.tflite` files: operators, tensors, constants, and what follows from them.
 
+Nothing is executed, so that damaged files cannot do harm. A constant is stored in the FlatBuffer
+("inline") or behind it, at an offset that the FlatBuffer names ("external"; LiteRT Quantizer writes
+such files, and every file over 2 GB is one).
+"""
+
+import functools
 import os
 import struct
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_distill._internal import InputError
 
-_OP = {
+_OPERATORS = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
 }
-_TYPE = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
-
-# Operators that multiply a constant weight; its place among their inputs.
-_WEIGHT_INPUT = {
-    "CONV_2D": 1,
-    "DEPTHWISE_CONV_2D": 1,
-    "CONV_3D": 1,
-    "FULLY_CONNECTED": 1,
-    "TRANSPOSE_CONV": 1,
-    "BATCH_MATMUL": 1,
+_TYPES = {
+    value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
 }
+_INTEGERS = ("int32", "int64", "bool", "string", "uint32", "uint64")
+
+# Operators that multiply their input 1 (mostly constant weights) with another.
+_MULTIPLYING = (
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "CONV_3D",
+    "FULLY_CONNECTED",
+    "TRANSPOSE_CONV",
+    "BATCH_MATMUL",
+)
 _DATA_INPUT = {"TRANSPOSE_CONV": 2}
-_WHOLE = ("INT32", "INT64", "BOOL", "STRING", "UINT32", "UINT64")
+# Operators that only decode a constant.
+_DECODING = ("DEQUANTIZE", "DENSIFY")
 
 # What the readers of FlatBuffers raise on tables that point anywhere.
 _DAMAGE = (
@@ -39,189 +51,319 @@ _DAMAGE = (
     RecursionError,
 )
 
+_Result = TypeVar("_Result")
 
-class GraphFacts(NamedTuple):
-    """Facts of a file.
+
+class Tensor(NamedTuple):
+    """A tensor of a subgraph.
 
     Attributes:
-        parameters: Entries of its constants; scalars, and whole-number constants without a scale
-            (shapes, axes, indices), are left out.
-        multiply_adds: For one row; None where a loop's length is not in the graph.
-        precision: "float32", "float16", "dynamic", "int8", "int16x8", "weight-only-int8", …
+        name: Its name.
+        shape: Its sizes.
+        dtype: Lower-case name of the type: "float32", "int8", "int4", …
+        buffer: Number of its buffer; tensors may share one.
+        constant: Whether the file stores its values.
+        quantized: Whether it has a scale.
+        zero_point: The stored number that means 0, that of the first channel; 0 if not quantized.
+        sparse: Whether the values are stored without most of their zeros.
     """
 
-    parameters: int
-    multiply_adds: int | None
-    precision: str
-
-
-def read_graph(path: str | os.PathLike) -> GraphFacts:
-    """Reads the facts of a file without running it.
-
-    Multiply-adds are counted by operator: convolutions, output positions times weights of one
-    filter bank (depthwise: times the filter's area and channels); fully connected and batched
-    matrix products, output entries times the inner length; the body of a loop times the constant
-    its counter is compared with. Elementwise operators, pooling and softmax count nothing.
-
-    Raises:
-        InputError: If the file is damaged.
-    """
-    try:
-        return _Graph(Path(path).read_bytes()).facts()
-    except _DAMAGE as error:
-        raise InputError(f"{path}: damaged .tflite file ({error}).") from error
-
-
-class _Tensor(NamedTuple):
+    name: str
     shape: tuple[int, ...]
-    type: str
+    dtype: str
+    buffer: int
     constant: bool
     quantized: bool
-    buffer: int
+    zero_point: int
+    sparse: bool
 
     @property
     def entries(self) -> int:
+        """Number of entries."""
         return int(np.prod(self.shape, dtype=np.int64))
 
 
-class _Op(NamedTuple):
+class Op(NamedTuple):
+    """An operator of a subgraph.
+
+    Attributes:
+        name: Name of the builtin operator ("CONV_2D"), or the own name of a custom one.
+        custom: Whether it is not a TFLite builtin.
+        inputs: Indices of tensors; -1 for an input that is left out.
+        outputs: Indices of tensors.
+        table: The operator as the FlatBuffer reader gives it.
+    """
+
     name: str
-    inputs: list[int]
-    outputs: list[int]
-    table: schema.Operator
+    custom: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    table: Any
 
 
-class _Graph:
-    def __init__(self, data: bytes) -> None:
-        self.content = data
-        self.model = schema.Model.GetRootAs(data)
-        codes = [self.model.OperatorCodes(i) for i in range(self.model.OperatorCodesLength())]
-        self.names = [
-            _OP.get(max(c.BuiltinCode(), c.DeprecatedBuiltinCode()), "CUSTOM") for c in codes
-        ]
-        graphs = [self.model.Subgraphs(i) for i in range(self.model.SubgraphsLength())]
-        self.tensors = [self._tensors(graph) for graph in graphs]
-        self.ops = [self._operators(graph) for graph in graphs]
-        self.batch = self._batch(graphs[0])
+@dataclass(frozen=True)
+class Subgraph:
+    """A graph of the file: the main one, or the condition or body of a loop."""
 
-    def _tensors(self, graph: schema.SubGraph) -> list[_Tensor]:
-        found = []
-        for i in range(graph.TensorsLength()):
-            t = graph.Tensors(i)
-            q = t.Quantization()
-            buffer = self.model.Buffers(t.Buffer())
-            found.append(
-                _Tensor(
-                    shape=tuple(t.Shape(d) for d in range(t.ShapeLength())),
-                    type=_TYPE[t.Type()],
-                    constant=buffer.DataLength() > 0 or buffer.Size() > 1,
-                    quantized=q is not None and q.ScaleLength() > 0,
-                    buffer=t.Buffer(),
-                )
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @functools.cached_property
+    def _decoded(self) -> dict[int, int]:
+        return {op.outputs[0]: op.inputs[0] for op in self.ops if op.name in _DECODING}
+
+    def source(self, index: int) -> Tensor:
+        """Returns the tensor that tensor `index` is decoded from; itself if it is not decoded."""
+        for _ in self._decoded:  # a damaged file may have a circle
+            index = self._decoded.get(index, index)
+        return self.tensors[index]
+
+
+def refuses_damage(function: Callable[["Graph"], _Result]) -> Callable[["Graph"], _Result]:
+    """Makes a method raise `InputError` where the file's tables are damaged."""
+
+    @functools.wraps(function)
+    def guarded(self: "Graph") -> _Result:
+        try:
+            return function(self)
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}: damaged .tflite file ({error}).") from error
+
+    return guarded
+
+
+class Graph:
+    """A parsed `.tflite` file; see `read_graph`.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: As given.
+        content: The bytes of the file.
+        subgraphs: The main graph first.
+    """
+
+    path: Path
+    content: bytes
+    subgraphs: tuple[Subgraph, ...]
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        check_mark(self.path)
+        self.content = self.path.read_bytes()
+        self._parse()
+
+    @refuses_damage
+    def _parse(self) -> None:
+        self._model = schema.Model.GetRootAs(self.content)
+        codes = [self._model.OperatorCodes(i) for i in range(self._model.OperatorCodesLength())]
+        names = [_op_name(code) for code in codes]
+        graphs = [self._model.Subgraphs(i) for i in range(self._model.SubgraphsLength())]
+        self.subgraphs = tuple(
+            Subgraph(
+                tuple(self._tensor(graph.Tensors(i)) for i in range(graph.TensorsLength())),
+                tuple(_op(graph.Operators(i), names) for i in range(graph.OperatorsLength())),
+                tuple(graph.Inputs(i) for i in range(graph.InputsLength())),
+                tuple(graph.Outputs(i) for i in range(graph.OutputsLength())),
             )
-        return found
-
-    def _operators(self, graph: schema.SubGraph) -> list[_Op]:
-        ops = []
-        for i in range(graph.OperatorsLength()):
-            op = graph.Operators(i)
-            inputs = [op.Inputs(k) for k in range(op.InputsLength())]
-            outputs = [op.Outputs(k) for k in range(op.OutputsLength())]
-            ops.append(_Op(self.names[op.OpcodeIndex()], inputs, outputs, op))
-        return ops
-
-    def _batch(self, graph: schema.SubGraph) -> int:
-        shape = self.tensors[0][graph.Inputs(0)].shape if graph.InputsLength() else ()
-        return max(shape[0], 1) if shape else 1
-
-    def facts(self) -> GraphFacts:
-        total = self._multiply_adds(0)
-        return GraphFacts(
-            parameters=self._parameters(),
-            multiply_adds=None if total is None else total // self.batch,
-            precision=self._precision(),
+            for graph in graphs
         )
 
-    def _parameters(self) -> int:
+    def _tensor(self, table: Any) -> Tensor:
+        quantization = table.Quantization()
+        quantized = quantization is not None and quantization.ScaleLength() > 0
+        has_zero = quantization is not None and quantization.ZeroPointLength() > 0
+        buffer = self._model.Buffers(table.Buffer())
+        return Tensor(
+            name=(table.Name() or b"").decode(errors="replace"),
+            shape=tuple(table.Shape(d) for d in range(table.ShapeLength())),
+            dtype=_TYPES.get(table.Type(), f"type {table.Type()}"),
+            buffer=table.Buffer(),
+            constant=buffer.DataLength() > 0 or _is_external(buffer),
+            quantized=quantized,
+            zero_point=int(quantization.ZeroPoint(0)) if has_zero else 0,
+            sparse=table.Sparsity() is not None,
+        )
+
+    def buffer(self, number: int) -> np.ndarray:
+        """Returns the bytes of a buffer as uint8, wherever the file stores them."""
+        buffer = self._model.Buffers(number)
+        if _is_external(buffer):
+            return np.frombuffer(self.content, np.uint8, buffer.Size(), buffer.Offset())
+        data = buffer.DataAsNumpy() if buffer.DataLength() else b""
+        return np.frombuffer(data, np.uint8)
+
+    def external_buffers(self) -> list[int]:
+        """Lists the numbers of the buffers that are stored behind the FlatBuffer."""
+        count = self._model.BuffersLength()
+        return [i for i in range(count) if _is_external(self._model.Buffers(i))]
+
+    def metadata(self, name: bytes) -> bytes | None:
+        """Returns the metadata entry of that name, or None."""
+        for i in range(self._model.MetadataLength()):
+            entry = self._model.Metadata(i)
+            if entry.Name() == name:
+                return self.buffer(entry.Buffer()).tobytes()
+        return None
+
+    @functools.cached_property
+    def ops(self) -> dict[str, int]:
+        """How often each operator occurs in all subgraphs, most frequent first."""
+        return dict(Counter(op.name for graph in self.subgraphs for op in graph.ops).most_common())
+
+    @functools.cached_property
+    def custom_ops(self) -> list[str]:
+        """The operators that are not TFLite builtins (Flex among them), sorted."""
+        return sorted({op.name for graph in self.subgraphs for op in graph.ops if op.custom})
+
+    @functools.cached_property
+    @refuses_damage
+    def parameters(self) -> int:
+        """Number of entries of the constants.
+
+        Scalars are not counted, nor are integer constants without a scale (shapes, axes, indices).
+        """
         weights = {
             t.buffer: t.entries
-            for tensors in self.tensors
-            for t in tensors
-            if t.constant and t.shape and (t.quantized or t.type not in _WHOLE)
+            for graph in self.subgraphs
+            for t in graph.tensors
+            if t.constant and t.shape and (t.quantized or t.dtype not in _INTEGERS)
         }
         return sum(weights.values())
 
-    def _multiply_adds(self, graph: int) -> int | None:
-        total = 0
-        for op in self.ops[graph]:
-            if op.name in _WEIGHT_INPUT:
-                total += self._one(graph, op)
+    @functools.cached_property
+    @refuses_damage
+    def multiply_adds(self) -> int | None:
+        """Multiply-adds for one row; None if the length of a loop is not in the graph.
+
+        Convolutions: output positions times weights of one filter bank (depthwise: times the
+        filter's area and channels). Fully connected and batched matrix products: output entries
+        times the inner length. The body of a loop: times the constant that its counter is compared
+        with. Elementwise operators, pooling, and softmax are not counted.
+        """
+        main = self.subgraphs[0]
+        shape = main.tensors[main.inputs[0]].shape if main.inputs else ()
+        total = self._multiply_adds(0)
+        return None if total is None else total // (max(shape[0], 1) if shape else 1)
+
+    def _multiply_adds(self, number: int) -> int | None:
+        total, graph = 0, self.subgraphs[number]
+        for op in graph.ops:
+            cost: int | None = 0
+            if op.name in _MULTIPLYING:
+                cost = _multiplications(graph, op)
             elif op.name == "WHILE":
                 cost = self._loop(op)
-                if cost is None:
-                    return None
-                total += cost
+            if cost is None:
+                return None
+            total += cost
         return total
 
-    def _one(self, graph: int, op: _Op) -> int:
-        tensors = self.tensors[graph]
-        weight = tensors[op.inputs[_WEIGHT_INPUT[op.name]]]
-        out = tensors[op.outputs[0]]
-        if op.name == "BATCH_MATMUL":
-            return out.entries * tensors[op.inputs[0]].shape[-1]
-        if op.name == "FULLY_CONNECTED":
-            return out.entries * weight.shape[-1]
-        if op.name == "TRANSPOSE_CONV":
-            data = tensors[op.inputs[2]]
-            return data.entries // data.shape[-1] * weight.entries
-        # (out, h, w, in) and (1, h, w, channels): every output position uses each weight once.
-        return out.entries // out.shape[-1] * weight.entries
-
-    def _loop(self, op: _Op) -> int | None:
-        options = schema.WhileOptions()
-        union = op.table.BuiltinOptions()
+    def _loop(self, op: Op) -> int | None:
+        options, union = schema.WhileOptions(), op.table.BuiltinOptions()
         options.Init(union.Bytes, union.Pos)
+        test = self.subgraphs[options.CondSubgraphIndex()]
         bounds = [
             bound
-            for test in self.ops[options.CondSubgraphIndex()]
-            if test.name == "LESS"
-            for index in test.inputs
-            if (bound := self._scalar(options.CondSubgraphIndex(), index)) is not None
+            for less in test.ops
+            if less.name == "LESS"
+            for index in less.inputs
+            if (bound := self._scalar(test.tensors[index])) is not None
         ]
         body = self._multiply_adds(options.BodySubgraphIndex())
         if body == 0:
             return 0
         return None if not bounds or body is None else min(bounds) * body
 
-    def _scalar(self, graph: int, index: int) -> int | None:
-        tensor = self.tensors[graph][index]
-        if not tensor.constant or tensor.type != "INT32" or tensor.entries != 1:
+    def _scalar(self, tensor: Tensor) -> int | None:
+        if not tensor.constant or tensor.dtype != "int32" or tensor.entries != 1:
             return None
-        buffer = self.model.Buffers(tensor.buffer)
-        if buffer.Size() > 1:  # stored behind the FlatBuffer
-            return int(np.frombuffer(self.content, "<i4", 1, buffer.Offset())[0])
-        return int(np.frombuffer(buffer.DataAsNumpy(), "<i4")[0])
+        return int(self.buffer(tensor.buffer).view("<i4")[0])
 
-    def _precision(self) -> str:
-        """The precision in which most of the weights are used."""
+    @functools.cached_property
+    @refuses_damage
+    def precision(self) -> str:
+        """The precision of most weights: "float32", "dynamic", "int8", "weight-only-int8", …"""
         votes: Counter[str] = Counter()
-        for tensors, ops in zip(self.tensors, self.ops, strict=True):
-            unpacked = {op.outputs[0]: op.inputs[0] for op in ops if op.name == "DEQUANTIZE"}
-            for op in ops:
-                if op.name not in _WEIGHT_INPUT:
-                    continue
-                place = op.inputs[_WEIGHT_INPUT[op.name]]
-                weight = tensors[unpacked.get(place, place)]
-                if weight.constant:
-                    data = tensors[op.inputs[_DATA_INPUT.get(op.name, 0)]]
-                    votes[_name(data.type, weight.type, place in unpacked)] += weight.entries
+        for graph in self.subgraphs:
+            for op in graph.ops:
+                if op.name in _MULTIPLYING:
+                    weight = graph.source(op.inputs[1])
+                    if weight.constant:
+                        data = graph.tensors[op.inputs[_DATA_INPUT.get(op.name, 0)]]
+                        decoded = weight is not graph.tensors[op.inputs[1]]
+                        votes[_precision(data.dtype, weight.dtype, decoded)] += weight.entries
         return votes.most_common(1)[0][0] if votes else "float32"
 
 
-def _name(data: str, weight: str, unpacked: bool) -> str:
-    data, weight = data.lower(), weight.lower()
+def read_graph(path: str | os.PathLike) -> Graph:
+    """Parses a `.tflite` file without running it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If the file does not exist, is not a `.tflite` file, or is damaged.
+    """
+    return Graph(path)
+
+
+def check_mark(path: Path) -> None:
+    """Checks that a file begins like a `.tflite` file.
+
+    Raises:
+        InputError: If it does not, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    if start[4:] != b"TFL3":
+        raise InputError(f"{path}: not a .tflite file (it has no TFL3 mark).")
+
+
+def _is_external(buffer: Any) -> bool:
+    return buffer.Size() > 1  # 1 is a placeholder
+
+
+def _op_name(code: Any) -> tuple[str, bool]:
+    # The first field is the 8-bit code of old files; the second extends it.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    if number == schema.BuiltinOperator.CUSTOM:
+        return (code.CustomCode() or b"?").decode(errors="replace"), True
+    return _OPERATORS.get(number, f"operator {number}"), False
+
+
+def _op(table: Any, names: list[tuple[str, bool]]) -> Op:
+    name, custom = names[table.OpcodeIndex()]
+    inputs = tuple(table.Inputs(i) for i in range(table.InputsLength()))
+    outputs = tuple(table.Outputs(i) for i in range(table.OutputsLength()))
+    return Op(name, custom, inputs, outputs, table)
+
+
+def _multiplications(graph: Subgraph, op: Op) -> int:
+    weight = graph.tensors[op.inputs[1]]
+    out = graph.tensors[op.outputs[0]]
+    if op.name == "BATCH_MATMUL":
+        return out.entries * graph.tensors[op.inputs[0]].shape[-1]
+    if op.name == "FULLY_CONNECTED":
+        return out.entries * weight.shape[-1]
+    if op.name == "TRANSPOSE_CONV":
+        data = graph.tensors[op.inputs[2]]
+        return data.entries // data.shape[-1] * weight.entries
+    # (out, h, w, in) and (1, h, w, channels): every output position uses each weight once.
+    return out.entries // out.shape[-1] * weight.entries
+
+
+def _precision(data: str, weight: str, decoded: bool) -> str:
     if weight in ("float32", "float16"):
         return weight
     if data == "float32":
-        return f"weight-only-{weight}" if unpacked or weight == "int4" else "dynamic"
+        return f"weight-only-{weight}" if decoded or weight == "int4" else "dynamic"
     return "int16x8" if data == "int16" else data

@@ -1,14 +1,12 @@
-"""The one home of the LiteRT interpreter: reads a `.tflite` file, runs it, says what is in it.
+"""The LiteRT interpreter: runs a `.tflite` file in this process.
 
-`LiteRTModel` runs a file in this process. A damaged or hostile file can kill the process that
-interprets it; `_isolated` runs one in a child process.
+A damaged or hostile file can crash the process that runs it; `_isolated` runs one in a child
+process.
 """
 
 import functools
 import os
-import struct
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_distill._internal import InputError, bad, check_count
+from keras_distill.litert._graph import check_mark, read_graph
 
-DYNAMIC_BATCH = 64  # rows per invocation where the file leaves the batch open
+DYNAMIC_BATCH = 64  # rows per invocation of a file with a dynamic batch
 
 
 class TensorSpec(NamedTuple):
@@ -25,10 +24,10 @@ class TensorSpec(NamedTuple):
 
     Attributes:
         name: Its name in the signature; in a file without one, the tensor's own name.
-        shape: Sizes; None where the file leaves one open.
+        shape: Sizes; None for a size that is not fixed.
         dtype: NumPy name: "float32", "int8", …
         scale: Real value per step: real = scale · (q - zero_point); None if not quantized.
-        zero_point: The integer that stands for 0.0; None where `scale` is.
+        zero_point: The integer that means 0.0; None if `scale` is None.
     """
 
     name: str
@@ -38,68 +37,13 @@ class TensorSpec(NamedTuple):
     zero_point: int | None
 
 
-def read_ops(path: str | os.PathLike) -> dict[str, int]:
-    """The operators of a `.tflite` file and how often each stands in it, most frequent first.
-
-    Read from the file's own tables without an interpreter, over all subgraphs. A custom operator
-    goes by its own name (`FlexErf`).
-
-    Raises:
-        InputError: If the file is not there or not a `.tflite` file.
-    """
-    builtin, custom = _count_ops(path)
-    return dict((builtin + custom).most_common())
-
-
-def custom_ops(path: str | os.PathLike) -> list[str]:
-    """The operators of a file that are not TFLite builtins (Flex among them), sorted."""
-    return sorted(_count_ops(path)[1])
-
-
-def _check_mark(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    if start[4:] != b"TFL3":
-        raise InputError(f"{path}: not a .tflite file (it has no TFL3 mark).")
-
-
-def _count_ops(path: str | os.PathLike) -> tuple[Counter, Counter]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    _check_mark(Path(path))
-    data = Path(path).read_bytes()
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-    builtin, custom = Counter(), Counter()
-    try:
-        model = schema.Model.GetRootAs(data)
-        codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
-        for s in range(model.SubgraphsLength()):
-            graph = model.Subgraphs(s)
-            for i in range(graph.OperatorsLength()):
-                code = codes[graph.Operators(i).OpcodeIndex()]
-                # The first field is the 8-bit code of old files; the second extends it.
-                number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-                if number == schema.BuiltinOperator.CUSTOM:
-                    custom[(code.CustomCode() or b"?").decode(errors="replace")] += 1
-                else:
-                    builtin[names.get(number, f"operator {number}")] += 1
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: damaged .tflite file ({error}).") from error
-    return builtin, custom
-
-
 def _one_line(error: Exception) -> str:
-    """An interpreter's message on one line, without its C++ source positions."""
+    """Puts an interpreter's message on one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 
 class LiteRTModel:
-    """A `.tflite` file, loaded: real values in, real values out, whatever its precision.
+    """A loaded `.tflite` file. Takes and returns real values, whatever its precision.
 
     Args:
         path: The file.
@@ -125,7 +69,7 @@ class LiteRTModel:
     def __init__(self, path: str | os.PathLike, *, threads: int = 1):
         self.path = Path(path)
         self._threads = check_count("threads", threads)
-        _check_mark(self.path)
+        check_mark(self.path)
         self._lock = threading.Lock()
         self._load()
         self.inputs = tuple(_spec(name, d) for name, d in self._inputs.items())
@@ -147,7 +91,7 @@ class LiteRTModel:
                 self._inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
                 self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         except (ValueError, RuntimeError, MemoryError) as error:
-            foreign = custom_ops(self.path)
+            foreign = read_graph(self.path).custom_ops
             if foreign:
                 raise InputError(
                     f"{self.path}: has operators that LiteRT does not know: {', '.join(foreign)}."
@@ -160,11 +104,11 @@ class LiteRTModel:
 
     @functools.cached_property
     def ops(self) -> dict[str, int]:
-        """Operators and their counts, see `read_ops`."""
-        return read_ops(self.path)
+        """How often each operator occurs, most frequent first."""
+        return read_graph(self.path).ops
 
     def resize_batch(self, size: int) -> bool:
-        """Sets the batch of a file, also of one made for another batch, if its graph allows it.
+        """Sets the batch size, also of a file made for another one, if its graph allows it.
 
         Args:
             size: Rows per invocation from now on.
@@ -179,22 +123,22 @@ class LiteRTModel:
                 self._batch = size
                 return True
         except (ValueError, RuntimeError, TypeError):
-            pass  # a graph with its batch written into a reshape; None in a shape
+            pass  # a graph with a reshape to a constant batch; None in a shape
         self._load()
         return False
 
     def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """Runs the file on all of `x`.
 
-        An integer input with a scale takes real values, which are quantized here; an array that
-        has the input's own integer dtype is taken as quantized already (raw uint8 pixels for a
-        uint8 file). Quantized outputs come back as real float32 values.
+        An integer input with a scale takes real values, which are quantized here. An array of the
+        input's own integer dtype is used as it is (raw uint8 pixels for a uint8 file). Quantized
+        outputs are returned as real float32 values.
 
         Args:
-            x: `(n, …)`, or a dict by input name, which a file of several inputs needs: it does not
-                keep the order that the model had.
-            batch_size: Rows per invocation where the file leaves the batch open (default 64); a
-                file of fixed batch runs in its own, the last one filled up and cut.
+            x: `(n, …)`, or a dict by input name, which a file with several inputs requires: a file
+                does not keep the order of the model's inputs.
+            batch_size: Rows per invocation of a file with a dynamic batch (default 64). A file
+                with a fixed batch uses its own size; the last batch is padded and cut.
 
         Returns:
             The output `(n, …)`, or a dict by output name if there are several.
@@ -216,7 +160,7 @@ class LiteRTModel:
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def arrange(self, x: Any) -> dict[str, np.ndarray]:
-        """`x`, checked, by input name, in the dtype of each input (quantized if need be).
+        """Checks `x` and converts it to arrays by input name, in the dtype of each input.
 
         Args:
             x: As for `predict`.
@@ -231,8 +175,8 @@ class LiteRTModel:
             given = {names[0]: x}
         else:
             raise InputError(
-                f"{self.path} has the inputs {names}, in no order that means anything: give a dict"
-                " by name."
+                f"{self.path} has several inputs ({names}), whose order is not that of the model."
+                " Pass a dict by input name."
             )
         if set(given) != set(names):
             raise InputError(f"{self.path} takes the inputs {names}. Received: {sorted(given)}")
@@ -243,9 +187,9 @@ class LiteRTModel:
         return arrays
 
     def call(self, rows: Mapping[str, np.ndarray]) -> None:
-        """Runs the interpreter once on rows that `arrange` made; the outputs are left in it.
+        """Runs the interpreter once on rows that `arrange` made; does not read the outputs.
 
-        This is what a latency measurement times: inputs set, graph run.
+        A latency measurement times this call: it sets the inputs and runs the graph.
 
         Args:
             rows: As many as the file's batch, by input name.

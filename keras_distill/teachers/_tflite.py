@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, _files
-from keras_distill.litert import _interpreter
+from keras_distill.litert import LiteRTModel
 from keras_distill.teachers._base import Teacher, run_on_host
 from keras_distill.teachers._heads import look_like_probabilities
 
@@ -35,7 +35,7 @@ class TFLiteTeacher(Teacher):
         self.path = path
         self.name = os.path.basename(path)
         self._probabilities = probabilities
-        self._model = _interpreter.LiteRTModel(path, threads=threads)
+        self._model = LiteRTModel(path, threads=threads)
         self._names = [spec.name for spec in self._model.outputs]
         shapes = [(None, *spec.shape[1:]) for spec in self._model.outputs]
         several = len(shapes) > 1

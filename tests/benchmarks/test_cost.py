@@ -108,7 +108,7 @@ def test_a_child_that_fails_says_why():
     )
     two = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     wrong = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
-    with pytest.raises(InputError, match="process that measures ended"):
+    with pytest.raises(InputError, match="process that measures failed"):
         cost(two, wrong, regression, batch_size=32, rounds=2, settings=["onednn"])
 
 

@@ -10,7 +10,7 @@ from keras_distill.compress._bridge import to_logits
 from keras_distill.compress._kernels import kernels
 from keras_distill.compress._ranges import start_ranges
 from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel
 
 L = keras.layers
 

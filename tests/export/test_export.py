@@ -7,7 +7,7 @@ import pytest
 import keras_distill as kd
 from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill.export import QUANTIZATIONS, export_all, record_path
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel
 
 layers = keras.layers
 RANDOM = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_distill._internal import InputError
-from keras_distill.litert._interpreter import LiteRTModel, TensorSpec, custom_ops, read_ops
+from keras_distill.litert import LiteRTModel, TensorSpec, read_graph
 
 FILES = Path(__file__).parents[1] / "golden/tflite"
 X = np.array([[1, 2, 3, -1], [0.5, 0, 0, 1], [0, 1, 0, 0]], np.float32)
@@ -66,7 +66,7 @@ def test_several_inputs_go_by_name():
     y = model.predict({"left": X, "right": 2 * X})
     np.testing.assert_array_equal(y["sum"], 3 * X)
     np.testing.assert_array_equal(y["difference"], -X)
-    with pytest.raises(InputError, match="give a dict by name"):
+    with pytest.raises(InputError, match="Pass a dict by input name"):
         model.predict((X, X))
     with pytest.raises(InputError, match=r"takes the inputs \['left', 'right'\]. Received"):
         model.predict({"left": X})
@@ -88,10 +88,10 @@ def test_no_rows():
 
 
 def test_operators():
-    assert read_ops(FILES / "two.tflite") == {"ADD": 1, "SUB": 1}
-    assert read_ops(FILES / "flex.tflite") == {"FlexErf": 1}
-    assert custom_ops(FILES / "flex.tflite") == ["FlexErf"]
-    assert custom_ops(FILES / "float.tflite") == []
+    assert read_graph(FILES / "two.tflite").ops == {"ADD": 1, "SUB": 1}
+    assert read_graph(FILES / "flex.tflite").ops == {"FlexErf": 1}
+    assert read_graph(FILES / "flex.tflite").custom_ops == ["FlexErf"]
+    assert read_graph(FILES / "float.tflite").custom_ops == []
     assert LiteRTModel(FILES / "float.tflite").ops == {"FULLY_CONNECTED": 1}
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_tflite_file(tmp_path):
     cut = tmp_path / "cut.tflite"
     cut.write_bytes((FILES / "float.tflite").read_bytes()[:100])
     with pytest.raises(InputError, match=r"cut\.tflite: damaged"):
-        read_ops(cut)
+        read_graph(cut)
 
 
 def test_threads_are_checked(tmp_path):

@@ -18,7 +18,7 @@ from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
 from keras_distill.compress import FakeQuantModel
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel
 from keras_distill.records._recipe import Recipe
 from keras_distill.records._run import RunRecord
 from keras_distill.report import _compression, _summary

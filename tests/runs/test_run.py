@@ -16,7 +16,7 @@ import pytest
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill._internal._progress import Reporter
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel
 from keras_distill.records._run import RunRecord
 from keras_distill.runs import _recipes
 from keras_distill.runs._run import run

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_distill import models
 from keras_distill._internal import InputError
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel
 from keras_distill.specialists import (
     ClassSets,
     SpecialistEnsemble,

@@ -33,7 +33,7 @@ from keras_distill.benchmarks import (
     ratio_of_means,
 )
 from keras_distill.compress import compress, count_weights
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel
 from keras_distill.records import Record
 
 ALPHA, TEMPERATURE = 0.9, 4.0

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_distill.export._metadata import attach
-from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert import LiteRTModel, add_metadata
 
 FILES = Path(__file__).parents[1] / "golden/tflite"
 X = np.array([[1, 2, 3, -1], [0.5, 0, 0, 1]], np.float32)
@@ -57,7 +56,7 @@ def _metadata(path):
 def _attach(path, **settings):
     model = LiteRTModel(path)
     given = {"name": "net", "description": "x * 2", "ranges": {}, "class_names": ()} | settings
-    attach(path, inputs=model.inputs, outputs=model.outputs, **given)
+    add_metadata(path, inputs=model.inputs, outputs=model.outputs, **given)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""TFLite Metadata: what Android's and MediaPipe's task libraries read out of a `.tflite` file.
+"""TFLite Metadata, which the task libraries of Android and MediaPipe read from a `.tflite` file.
 
-The format is a FlatBuffer of its own (`ModelMetadata`, identifier M001) in a buffer of the model,
-and a zip archive with the label file at the end of the file. Its fields are written here by number,
-as the published schema (tensorflow/tflite-support, metadata_schema.fbs) numbers them; the package
-that wraps it has no builds for current Python.
+The format is a separate FlatBuffer (`ModelMetadata`, identifier M001) in a buffer of the model, and
+a zip archive with the label file at the end of the file. Fields are written by their numbers in the
+published schema (tensorflow/tflite-support, metadata_schema.fbs): the package that wraps it has no
+builds for current Python.
 """
 
 import io
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from keras_distill.litert._graph import Graph, read_graph, refuses_damage
 from keras_distill.litert._interpreter import TensorSpec
 
 LABELS = "labels.txt"
@@ -27,8 +29,8 @@ _COLORS = {3: 1, 1: 2}  # channels -> ColorSpaceType RGB, GRAYSCALE
 _PARSER = "1.0.0"
 
 
-def attach(
-    path: Path,
+def add_metadata(
+    path: str | os.PathLike,
     *,
     name: str,
     description: str,
@@ -37,18 +39,22 @@ def attach(
     ranges: dict[str, tuple[float, float]],
     class_names: Sequence[str],
 ) -> None:
-    """Puts metadata into the file at `path`.
+    """Adds metadata to a file, in place.
 
     Args:
-        path: A `.tflite` file, changed in place.
-        name: Of the model.
-        description: What the model does to its input, in words.
-        inputs: Its inputs. They take raw values: mean 0 and deviation 1 are declared.
+        path: A `.tflite` file.
+        name: Name of the model.
+        description: What the model does.
+        inputs: Its inputs. They take raw values: mean 0 and standard deviation 1 are declared.
         outputs: Its outputs.
         ranges: Smallest and largest value by input, where known.
         class_names: Labels of every output with as many entries; a label file is added.
+
+    Raises:
+        InputError: If the file is damaged.
     """
-    model = _unpacked(path.read_bytes())
+    path = Path(path)
+    model = _unpacked(read_graph(path))
     inputs, outputs = _in_graph_order(model, inputs, outputs)
     builder = _Builder()
     tensors = [builder.input(spec, ranges.get(spec.name)) for spec in inputs]
@@ -66,24 +72,24 @@ def attach(
     path.write_bytes(bytes(out.Output()) + (_label_archive(class_names) if labeled else b""))
 
 
-def _unpacked(content: bytes) -> schema.ModelT:
-    """The model as objects, with all its constants inside.
+@refuses_damage
+def _unpacked(graph: Graph) -> schema.ModelT:
+    """Converts the file to objects with inline constants.
 
-    LiteRT Quantizer stores constants behind the FlatBuffer, at an offset that a rewritten file
-    would not keep.
+    A rewritten file would not keep the offsets of constants stored behind the FlatBuffer.
     """
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    for buffer in model.buffers:
-        if buffer.size > 1:
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
+    model = schema.ModelT.InitFromPackedBuf(graph.content, 0)
+    for number in graph.external_buffers():
+        buffer = model.buffers[number]
+        buffer.data = graph.buffer(number)
+        buffer.offset = buffer.size = 0
     return model
 
 
 def _in_graph_order(
     model: schema.ModelT, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Metadata goes by the order of the graph, which need not be that of the signature."""
+    """Sorts by the order of the graph, which metadata follows; the signature may differ."""
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
 
     def ordered(specs: Sequence[TensorSpec], maps: list, indices: Sequence[int]) -> list:
@@ -103,7 +109,7 @@ def _is_labeled(spec: TensorSpec, class_names: Sequence[str]) -> bool:
 def _label_archive(class_names: Sequence[str]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        # The default date makes equal exports equal, byte by byte.
+        # The default date keeps equal exports byte-identical.
         archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{name}\n" for name in class_names))
     return packed.getvalue()
 
