@@ -1,6 +1,7 @@
 """Measures size, latency, and quality of models, and the cost of distilling them."""
 
 from keras_distill._internal._machine import describe as describe_machine
+from keras_distill._internal._machine import versions as describe_versions
 from keras_distill._internal._stats import (
     mean_interval,
     paired_difference,
@@ -19,6 +20,7 @@ __all__ = [
     "benchmark",
     "cost",
     "describe_machine",
+    "describe_versions",
     "figure",
     "mean_interval",
     "measure_latency",

@@ -3,210 +3,254 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, _files
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
+from keras_distill.cli._options import (
+    BatchSize,
+    DataDir,
+    Imports,
+    Json,
+    OptionalBatchSize,
+    OptionalData,
+    Overwrite,
+    output,
+)
 from keras_distill.cli._verb import execute, uses_tensorflow
 
-_DATA = typer.Option(None, help="Data set: digits, tfds:cifar100, images:DIR, …")
-_DATA_DIR = typer.Option(None, help="Folder of prepared TFDS data sets.")
-_IMPORTS = typer.Option([], "--import", help="Module that registers layers.")
-_JSON = typer.Option(False, "--json", help="Print the record and nothing else.")
-_OVERWRITE = typer.Option(False, help="Replace what stands there.")
+if TYPE_CHECKING:
+    from keras_distill.records import JobRecord, SpecialistsRecipe
+
+Crop = Annotated[int | None, typer.Option(help="Maximum shift of training images, pixels. [0]")]
+Flip = Annotated[bool | None, typer.Option(help="Mirror half of the training images.")]
+LearningRate = Annotated[float | None, typer.Option(help="Initial learning rate. [0.001]")]
+Trained = typer.Argument(help="A folder that `train` wrote.")
 
 
 @uses_tensorflow
 def train(
-    recipe: Path = typer.Argument(None, help="A .toml recipe; options given override it."),
-    generalist: Path = typer.Option(None, help="The .keras file that gets specialists."),
-    data: str = _DATA,
-    data_dir: Path = _DATA_DIR,
-    clusters: int = typer.Option(None, help="How many class sets. [10]"),
-    size: int = typer.Option(None, help="Classes per set. [the clusters as they are]"),
-    even: bool = typer.Option(None, help="Sets of --size share the classes out evenly."),
-    top: int = typer.Option(None, help="Specialists of the generalist's TOP classes answer. [1]"),
-    epochs: int = typer.Option(None, help="Passes over a specialist's own examples. [4]"),
-    learning_rate: float = typer.Option(None, help="Of Adam, at the start. [0.001]"),
-    alpha: float = typer.Option(None, help="Weight of the generalist's soft targets. [0]"),
-    temperature: float = typer.Option(None, help="Of these soft targets. [2]"),
-    crop: int = typer.Option(None, help="Pixels by which training images move. [0]"),
-    flip: bool = typer.Option(None, help="Mirror half of the training images."),
-    seed: int = typer.Option(None, help="Of the order of data. [0]"),
-    out: Path = typer.Option(..., "-o", "--out", help="The folder to make."),
-    backend: str = typer.Option("in-turn", help="in-turn, processes, ray."),
-    workers: int = typer.Option(1, help="Specialists trained at a time."),
-    imports: list[str] = _IMPORTS,
-    overwrite: bool = _OVERWRITE,
-    as_json: bool = _JSON,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A .toml recipe; options override its values.")
+    ] = None,
+    *,
+    generalist: Annotated[
+        Path | None, typer.Option(help="The .keras file to train specialists for.")
+    ] = None,
+    data: OptionalData = None,
+    data_dir: DataDir = None,
+    clusters: Annotated[int | None, typer.Option(help="Number of class sets. [10]")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Classes per set. [the clusters as they are]")
+    ] = None,
+    even: Annotated[
+        bool | None, typer.Option(help="Distribute the classes evenly over sets of --size.")
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(help="Use the specialists that cover one of the TOP best classes. [1]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over a specialist's own examples. [4]")
+    ] = None,
+    batch_size: OptionalBatchSize = None,
+    learning_rate: LearningRate = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Weight of the generalist's soft targets. [0]")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of these soft targets. [2]")
+    ] = None,
+    crop: Crop = None,
+    flip: Flip = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order of the data. [0]")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    backend: Annotated[
+        str, typer.Option(help="How to run the trainings: in-turn, processes, or ray.")
+    ] = "in-turn",
+    workers: Annotated[int, typer.Option(help="Number of specialists trained at a time.")] = 1,
+    imports: Imports,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
-    """Cluster the classes that the generalist confuses and train a specialist for each set.
+    """Cluster the classes that the generalist confuses, and train a specialist for each set.
 
-    An interrupted training goes on where it stopped when the same command is given again.
+    Run the same command again to resume an interrupted training.
     """
-    from keras_distill.specialists import _training
+    from keras_distill import specialists
 
-    asked = _recipe(
-        recipe,
-        {
-            "generalist": generalist and str(generalist),
-            "source": data,
-            "data_dir": data_dir and str(data_dir),
-            "clusters": clusters,
-            "size": size,
-            "even": even,
-            "top": top,
-            "seed": seed,
-        },
-        {
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "alpha": alpha,
-            "temperature": temperature,
-            "crop": crop,
-            "flip": flip,
-        },
-    )
-
-    def report(job, kept: bool) -> None:
-        state = "done before" if kept else f"{job.status}, {job.seconds:.0f} s"
-        print(f"{job.name}: {state}", file=sys.stderr)
-
-    ensemble = _training.train(
-        asked,
+    values = {
+        "generalist": generalist and str(generalist),
+        "source": data,
+        "data_dir": data_dir and str(data_dir),
+        "clusters": clusters,
+        "size": size,
+        "even": even,
+        "top": top,
+        "seed": seed,
+    }
+    training = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "alpha": alpha,
+        "temperature": temperature,
+        "crop": crop,
+        "flip": flip,
+    }
+    ensemble = specialists.train(
+        _recipe(recipe, values, training),
         out,
         backend=backend,
         workers=workers,
         overwrite=overwrite,
         imports=imports,
-        report=report,
+        report=_report_job,
     )
     if as_json:
         print((out / "ensemble.json").read_text(encoding="utf-8"), end="")
         return
-    for number, ids in enumerate(ensemble.class_sets.lists()):
-        print(f"specialist {number}: classes {', '.join(map(str, ids))}")
+    sets = [", ".join(map(str, ids)) for ids in ensemble.class_sets.lists()]
+    print_table(
+        ("specialist", "classes"),
+        [(f"specialist {number}", ids) for number, ids in enumerate(sets)],
+        text_columns=("specialist", "classes"),
+    )
     alone = ensemble.class_sets.left_alone.tolist()
     if alone:
-        print(f"left to the generalist alone: {', '.join(map(str, alone))}")
-    print(f"Everything is in {out}. Next: keras-distill specialists evaluate {out}")
+        print_line(f"Covered by the generalist only: {', '.join(map(str, alone))}")
+    print_line(f"Wrote {out}.")
+    print_next(f"keras-distill specialists evaluate {out}")
+
+
+def _report_job(job: "JobRecord", kept: bool) -> None:
+    state = "completed before" if kept else f"{job.status}, {job.seconds:.0f} s"
+    print(f"{job.name}: {state}", file=sys.stderr)
 
 
 @uses_tensorflow
 def evaluate(
-    folders: list[Path] = typer.Argument(..., help="Folders that `train` made: one per seed."),
-    data: str = _DATA,
-    data_dir: Path = _DATA_DIR,
-    split: str = typer.Option("test", help="test or validation."),
-    net: list[Path] = typer.Option([], help="A .keras net to judge beside them: distilled back."),
-    output: Path = typer.Option(None, "-o", "--output", help="Record. [FOLDER/evaluation.json]"),
-    imports: list[str] = _IMPORTS,
-    overwrite: bool = _OVERWRITE,
-    as_json: bool = _JSON,
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders that `train` wrote: one per seed.")
+    ],
+    *,
+    data: OptionalData = None,
+    data_dir: DataDir = None,
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    model: Annotated[
+        list[Path],
+        typer.Option(
+            default_factory=list,
+            show_default=False,
+            help="Another .keras file to evaluate, such as a distilled one; may be repeated.",
+        ),
+    ],
+    out: Annotated[Path | None, output("The record. [FOLDER/evaluation.json]")] = None,
+    imports: Imports,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
-    """Judge generalist against generalist + specialists; write a record and a page."""
-    from keras_distill._internal import _files
-    from keras_distill.report import _specialists as page
-    from keras_distill.specialists import _judging
+    """Compare generalist and specialists with the generalist; write a record and a page."""
+    from keras_distill import report, specialists
 
-    output = output or folders[0] / "evaluation.json"
-    if output.suffix != ".json":
-        raise InputError(f"--output must end in .json; the page goes beside it. Received: {output}")
-    html = output.with_suffix(".html")
-    for path in (output, html):
+    out = out or folders[0] / "evaluation.json"
+    if out.suffix != ".json":
+        raise InputError(
+            f"`--output` must end in .json; the page is written next to it. Received: {out}"
+        )
+    page = out.with_suffix(".html")
+    for path in (out, page):
         _files.check_output(path, overwrite=overwrite)
-    record = _judging.report_on(
-        folders, source=data, data_dir=data_dir, split=split, nets=net, imports=imports
+    record = specialists.evaluate(
+        folders, source=data, data_dir=data_dir, split=split, others=model, imports=imports
     )
-    record.save(output, overwrite=overwrite)
-    page.write(record, html, overwrite=overwrite)
+    record.save(out, overwrite=overwrite)
+    report.write_specialists(record, page, overwrite=overwrite)
     if as_json:
-        print(record.model_dump_json(indent=2))
+        print_json(record)
         return
-    for line in page.lines(record):
-        print(line)
-    print(f"The page is {html}.")
+    print_table(*report.specialists_table(record))
+    print_line(f"Wrote {out} and {page}.")
 
 
 @uses_tensorflow
 def distill(
-    folder: Path = typer.Argument(..., help="A folder that `train` made."),
-    student: str = typer.Option(
-        None, help="Model spec, or a .keras file to start from. [a copy of the generalist]"
-    ),
-    out: Path = typer.Option(..., "-o", "--out", help="The .keras file to write."),
-    data: str = _DATA,
-    data_dir: Path = _DATA_DIR,
-    epochs: int = typer.Option(15, help="Epochs."),
-    batch_size: int = typer.Option(128, help="Examples per step."),
-    learning_rate: float = typer.Option(1e-3, help="Of Adam, at the start."),
-    alpha: float = typer.Option(0.9, help="Weight of the soft targets, 0..1."),
-    temperature: float = typer.Option(2.0, help="Of the soft targets."),
-    crop: int = typer.Option(0, help="Pixels by which training images move."),
-    flip: bool = typer.Option(False, help="Mirror half of the training images."),
-    views: int = typer.Option(4, help="Augmented views in the store, with --crop or --flip."),
-    seed: int = typer.Option(0, help="Of initial weights and order of data."),
-    overwrite: bool = _OVERWRITE,
-    as_json: bool = _JSON,
+    folder: Annotated[Path, Trained],
+    *,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Model spec, or a .keras file to start from. [a copy of the generalist]"),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .keras file to write.")],
+    data: OptionalData = None,
+    data_dir: DataDir = None,
+    epochs: Annotated[int, typer.Option(help="Epochs.")] = 15,
+    batch_size: BatchSize = 128,
+    learning_rate: Annotated[float, typer.Option(help="Initial learning rate.")] = 1e-3,
+    alpha: Annotated[float, typer.Option(help="Weight of the soft targets, 0..1.")] = 0.9,
+    temperature: Annotated[float, typer.Option(help="Temperature of the soft targets.")] = 2.0,
+    crop: Annotated[int, typer.Option(help="Maximum shift of training images, pixels.")] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
+    views: Annotated[
+        int, typer.Option(help="Augmented views in the store, with --crop or --flip.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of initial weights and order of data.")] = 0,
+    imports: Imports,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
-    """Distil generalist and specialists back into one net.
+    """Distill generalist and specialists back into one model.
 
-    An interrupted training goes on where it stopped when the same command is given again.
+    Run the same command again to resume an interrupted training.
     """
-    from keras_distill._internal import _files
-    from keras_distill.records._specialists_study import BackPart, NetResult, NetTraining
-    from keras_distill.runs._specialist_nets import net_job
-    from keras_distill.specialists import _judging
-    from keras_distill.specialists._ensemble import GENERALIST, MANIFEST
+    from keras_distill import specialists
+    from keras_distill.records import TrainingSettings
 
     _files.check_output(out, overwrite=overwrite)
-    if out.suffix != ".keras":
-        raise InputError(f"--out must end in .keras. Received: {out}")
-    recipe = _judging.recipe_of(folder, source=data, data_dir=data_dir)
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds no specialists: it has no {MANIFEST}.")
-    _training = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    net = NetTraining.parse(
-        {"training": _training, "crop": crop, "flip": flip}, source="the options"
-    )
-    back = BackPart.parse(
-        {"net": net, "alpha": alpha, "temperature": temperature, "views": views},
+    training = TrainingSettings.parse(
+        {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
         source="the options",
     )
-    result = net_job(
-        source=recipe.source,
-        data_dir=recipe.data_dir,
-        start=student or str(folder / GENERALIST),
-        net=net.model_dump(mode="json"),
+    record = specialists.distill(
+        folder,
+        out,
+        student=student,
+        source=data,
+        data_dir=data_dir,
+        training=training,
+        alpha=alpha,
+        temperature=temperature,
+        crop=crop,
+        flip=flip,
+        views=views,
         seed=seed,
-        out=str(out),
-        teacher=str(folder),
-        back=back.model_dump(mode="json"),
-        checksums=[_files.sha256(folder / MANIFEST)],
+        imports=imports,
+        overwrite=overwrite,
     )
-    record = NetResult(**result)
     if as_json:
-        print(record.model_dump_json(indent=2))
+        print_json(record)
         return
-    accuracy = 100 * record.validation_accuracy
-    print(f"{out}: {record.parameters:,} weights, {accuracy:.1f} % of the validation split.")
-    print(f"Next: keras-distill specialists evaluate {folder} --net {out}")
+    accuracy = f"{record.validation_accuracy:.1%} validation accuracy"
+    print_line(f"Wrote {out}: {record.parameters:,} parameters, {accuracy}.")
+    print_next(f"keras-distill specialists evaluate {folder} --model {out}")
 
 
-def _recipe(path: Path | None, options: dict, training: dict):
-    """The recipe file with the options given put over it, or the options alone."""
-    from keras_distill.records._base import read_toml
-    from keras_distill.records._specialists import SpecialistsRecipe
+def _recipe(
+    path: Path | None, options: dict[str, Any], training: dict[str, Any]
+) -> "SpecialistsRecipe":
+    """Reads the recipe file, if any, and overrides its values with the given options."""
+    from keras_distill.records import SpecialistsRecipe, read_toml
 
     values = {} if path is None else read_toml(path)
-    given = {key: value for key, value in options.items() if value is not None}
+    values |= {key: value for key, value in options.items() if value is not None}
     trained = {key: value for key, value in training.items() if value is not None}
-    values = {**values, **given}
     if trained and isinstance(values.setdefault("training", {}), dict):
         values["training"] = {**values["training"], **trained}
     for key, option in (("generalist", "--generalist FILE.keras"), ("source", "--data SOURCE")):
         if key not in values:
-            raise InputError(f"`{key}` is missing: give {option}, or a recipe that names it.")
+            raise InputError(f"`{key}` is missing: give {option}, or a recipe that sets it.")
     return SpecialistsRecipe.parse(values, source=str(path or "the options"))
 
 
@@ -214,7 +258,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Generalist and specialists: train, evaluate, distil back (Hinton 2015, section 5).",
+    help="Train specialists for a generalist, evaluate, and distill them (Hinton 2015, section 5).",
 )
 for _verb in (train, evaluate, distill):
     app.command()(_verb)

@@ -1,4 +1,4 @@
-"""What is kept of specialists: how to train them, what their folder holds, what they are worth."""
+"""Records of specialists: how they are trained, the folder of an ensemble, and its evaluation."""
 
 from typing import Annotated, Literal
 
@@ -19,13 +19,16 @@ class SpecialistTraining(TrainingSettings):
     """How each specialist is trained.
 
     Attributes:
-        epochs: Passes over the examples of its own classes; see `TrainingSettings` for the other
-            settings of that class.
-        share: Share of the stream that comes from its own classes.
-        alpha: Weight of the generalist's soft targets; 0: labels alone.
-        temperature: Of these soft targets.
-        crop: Pixels by which training images move at most; 0: none.
-        flip: Whether half of the training images are mirrored.
+        epochs: Passes over the examples of the specialist's own classes.
+        share: Share of the training stream that comes from its own classes.
+        alpha: Weight of the generalist's soft targets; 0: labels only.
+        temperature: Temperature of these soft targets.
+        crop: Maximum shift of training images, in pixels; 0: none.
+        flip: Whether to mirror half of the training images.
+
+    Example:
+        >>> SpecialistTraining(learning_rate=0.003).share
+        0.5
     """
 
     epochs: _Count = 4
@@ -37,21 +40,21 @@ class SpecialistTraining(TrainingSettings):
 
 
 class SpecialistsRecipe(TomlRecord):
-    """A generalist, and the specialists to be added to it.
+    """A generalist and the specialists to train for it.
 
     Attributes:
         generalist: A `.keras` file that ends in a Dense layer over the classes.
         source: A data spec.
         data_dir: Folder of prepared TFDS data sets.
-        clusters: How many class sets.
-        size: Classes per set; None: the clusters as they are.
-        even: Whether sets of `size` share the classes out evenly.
-        cluster_temperature: At which the predictions are softened that are clustered.
-        top: Specialists answer for an image if they cover one of the generalist's `top` best
-            classes (n of the paper); None: all always.
-        training: How each is trained.
-        seed: Of each specialist's order of data.
-        cluster_seed: Of the clusters, which several seeds of training share.
+        clusters: Number of class sets.
+        size: Classes per set; None: the clusters as K-means finds them.
+        even: Whether sets of `size` distribute the classes evenly.
+        cluster_temperature: Temperature of the predictions that are clustered.
+        top: A specialist is active for an example if it covers one of the generalist's `top` best
+            classes (n in the paper); None: all specialists are always active.
+        training: How each specialist is trained.
+        seed: Seed of the order of the data.
+        cluster_seed: Seed of the clusters, which trainings with several seeds share.
 
     Example:
         >>> recipe = SpecialistsRecipe(generalist="teacher.keras", source="digits", clusters=3)
@@ -73,14 +76,15 @@ class SpecialistsRecipe(TomlRecord):
 
 
 class SpecialistResult(Record):
-    """One specialist's training.
+    """The training of one specialist.
 
     Attributes:
         class_ids: Its classes, in the order of its logits; the dustbin comes after them.
-        seed: Of its order of data.
+        seed: Seed of the order of its data.
         steps: Training steps.
-        correction: What was added to the dustbin's logit: log of the proportion of oversampling.
-        loss: Training loss, epoch by epoch.
+        correction: Value added to the dustbin's logit: the logarithm of the proportion by which
+            its own classes were oversampled.
+        loss: Training loss per epoch.
     """
 
     class_ids: tuple[int, ...]
@@ -90,15 +94,32 @@ class SpecialistResult(Record):
     loss: tuple[float, ...]
 
 
+class DistillationResult(Record):
+    """The distillation of specialists back into one model.
+
+    Attributes:
+        parameters: Number of parameters of the student.
+        steps: Training steps.
+        seconds: Wall time of the training, all sessions.
+        validation_accuracy: Accuracy on the validation split at the end, 0..1.
+        loss: Training loss per round of the training.
+    """
+
+    parameters: int
+    steps: int
+    seconds: float
+    validation_accuracy: float
+    loss: tuple[float, ...]
+
+
 class EnsemblePart(Record):
     """One specialist in a saved ensemble.
 
     Attributes:
         file: Its `.keras` file.
-        sha256: Its checksum.
+        sha256: Checksum of the file.
         class_ids: Its classes, in the order of its logits.
-        correction: What its dustbin's logit contains of the correction for oversampling; None
-            where that is not known.
+        correction: The part of its dustbin's logit that corrects for oversampling; None: unknown.
     """
 
     file: _FileName
@@ -111,9 +132,9 @@ class EnsembleManifest(Record):
     """`ensemble.json` in the folder of a generalist with its specialists.
 
     Attributes:
-        format: Says what the file is.
-        version: Of the format of the folder.
-        num_classes: N.
+        format: Identifies the file.
+        version: Version of the layout of the folder.
+        num_classes: Number of classes N.
         top: See `SpecialistsRecipe`.
         generalist_sha256: Checksum of `generalist.keras`.
         parts: The specialists.
@@ -128,20 +149,20 @@ class EnsembleManifest(Record):
 
 
 class SystemResult(Record):
-    """How good a system is on the split that is judged; one entry per seed.
+    """Accuracy of one system, such as the generalist or the ensemble; one entry per seed.
 
     Attributes:
         name: Short name.
-        title: For people.
-        accuracy: Top-1, share of the split, 0..1.
-        conditional: Top-1 on the examples of classes that specialists cover, the answer chosen
-            among those classes (Table 3 of the paper); None where there is no such example.
-        within: The same set by set: examples of each set, answer chosen within it; mean over all
-            pairs of an example and a set that covers it; None likewise.
-        relative: Change of top-1 against the generalist, relative to it, its interval over the
-            seeds of training; None where the generalist has no example right.
-        gain: Change of top-1 against the generalist, share of the split, mean of the seeds;
-            its interval is over the examples, the pairs of right and wrong answers.
+        title: Name in tables.
+        accuracy: Top-1 accuracy, 0..1.
+        conditional: Top-1 accuracy on the examples of the classes that specialists cover, the
+            prediction chosen among those classes (Table 3 of the paper); None: no such example.
+        within: The same per class set: examples of each set, the prediction chosen within the set;
+            mean over all pairs of an example and a set that covers it; None: no such example.
+        relative: Change of top-1 relative to the generalist, with its interval over the training
+            seeds; None: the generalist classifies no example correctly.
+        gain: Change of top-1 against the generalist in shares of the examples, mean of the seeds;
+            its interval is over the examples, paired.
     """
 
     name: str
@@ -154,14 +175,15 @@ class SystemResult(Record):
 
 
 class CoverageRow(Record):
-    """Table 4: examples whose class is covered by so many specialists, over all seeds.
+    """A row of Table 4: the examples whose class a given number of specialists cover.
 
     Attributes:
-        specialists: How many cover the class.
-        examples: Examples of such classes.
-        generalist: Right answers of the generalist, share of these examples.
-        ensemble: Right answers with the specialists, mean over the seeds.
-        change: (ensemble - generalist) / generalist; None where the generalist has none right.
+        specialists: Number of specialists that cover the class.
+        examples: Number of examples of such classes.
+        generalist: Accuracy of the generalist on these examples.
+        ensemble: Accuracy with the specialists, mean over the seeds.
+        change: (ensemble - generalist) / generalist; None: the generalist classifies none
+            correctly.
     """
 
     specialists: int
@@ -172,14 +194,14 @@ class CoverageRow(Record):
 
 
 class ClassRow(Record):
-    """What changed for one class.
+    """The change for one class.
 
     Attributes:
         class_id: Its number.
         name: Its name.
         sets: The specialists that cover it.
-        generalist: Share of its examples that the generalist has right.
-        ensemble: With the specialists, mean over the seeds.
+        generalist: Accuracy of the generalist on its examples.
+        ensemble: Accuracy with the specialists, mean over the seeds.
     """
 
     class_id: int
@@ -190,18 +212,18 @@ class ClassRow(Record):
 
 
 class SpecialistsReport(Record):
-    """Everything the page about specialists shows.
+    """The evaluation of specialists: everything that their page shows.
 
     Attributes:
         source: The data spec.
-        split: What was judged: `test`, or `validation`, by which the sets are chosen.
-        examples: Examples of the split.
-        class_sets: The sets.
+        split: The evaluated split: `test`, or `validation`, by which the class sets are chosen.
+        examples: Number of labeled examples of the split.
+        class_sets: The class sets.
         left_alone: Classes that no specialist covers.
-        systems: Table 3: the first is the generalist.
+        systems: Table 3; the first system is the generalist.
         coverage: Table 4.
-        classes: What changed, class by class.
-        images: One training image per class as base64 PNG, where the data are images; else empty.
+        classes: The change per class.
+        images: One training image per class as base64 PNG; empty if the data are not images.
     """
 
     source: str

@@ -1,38 +1,49 @@
-"""One self-contained HTML page from the record of a run; needs no TensorFlow."""
+"""The HTML page of a run, made from its record. Needs no TensorFlow."""
 
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import tomli_w
 
 from keras_distill._internal import _files
-from keras_distill.records._run import RunRecord
+from keras_distill.records import RunRecord
 from keras_distill.report import _compression, _figures, _summary
 
-_TEMPLATES = Path(__file__).with_name("templates")
 
-
-def render(record: RunRecord) -> str:
-    """The page as HTML: no script, no file or address outside itself.
-
-    Args:
-        record: What a run found.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render_template(name: str, **values: Any) -> str:
+    """Fills the template of that name."""
+    return _environment().get_template(name).render(**values)
+
+
+def render(record: RunRecord) -> str:
+    """Renders the page as HTML, without scripts and without references to other files.
+
+    Args:
+        record: The record of the run.
+    """
     rows = _summary.rows(record)
-    return environment.get_template("run.html").render(
+    return render_template(
+        "run.html",
         record=record,
         cards=_cards(record, rows),
         sentences=_summary.sentences(record),
         header=_summary.HEADER,
-        rows=rows,
+        rows=[row.cells for row in rows],
+        highlighted=[i for i, row in enumerate(rows) if row.entry and not row.is_teacher],
         note=_summary.note(record),
         figures={
             "curves": _figures.curves(record),
@@ -58,14 +69,14 @@ def write(
 
     Args:
         run: The run's folder, or its `record.json`.
-        output: The page; None: `report.html` beside the record.
-        overwrite: Whether an existing page may be replaced.
+        output: The HTML file; None: `report.html` in the folder of the record.
+        overwrite: Whether to replace an existing page.
 
     Returns:
-        Where the page stands.
+        The path of the page.
 
     Raises:
-        InputError: If there is no valid record, or the page exists.
+        InputError: If there is no valid record, or the page exists and may not be replaced.
     """
     run = Path(run)
     record = run / "record.json" if run.is_dir() else run

@@ -1,77 +1,111 @@
-"""The page about specialists: clusters with their pictures, Tables 3 and 4, class by class."""
+"""The page about specialists: class sets with pictures, Tables 3 and 4, and changes per class."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-
-import jinja2
 
 from keras_distill._internal import _files
 from keras_distill._internal._stats import mean_interval
-from keras_distill.records._run import IntervalRecord
-from keras_distill.records._specialists import SpecialistsReport, SystemResult
-from keras_distill.records._specialists_study import StudyRecord
+from keras_distill.records import ClassRow, IntervalRecord, SpecialistsReport, SystemResult
+from keras_distill.report._page import render_template
 
-_TEMPLATES = Path(__file__).with_name("templates")
 _CHANGES_SHOWN = 12
+# Field of a row -> title of its column.
+_TERMINAL = {
+    "title": "system",
+    "accuracy": "top-1, %",
+    "conditional": "conditional, %",
+    "relative": "relative change, %",
+}
+_SYSTEMS = {
+    "title": "system",
+    "accuracy": "top-1, %",
+    "conditional": "conditional, %",
+    "within": "within sets, %",
+    "relative": "relative change, %",
+    "gain": "change, points",
+    "seeds": "seeds",
+}
+_Table = tuple[list[str], list[list[str]]]  # titles of the columns, rows
 
 
-def render(record: SpecialistsReport | StudyRecord) -> str:
-    """The page as HTML: no script, no file or address outside itself.
+def render_specialists(report: SpecialistsReport) -> str:
+    """Renders the page as HTML, without scripts and without references to other files.
 
     Args:
-        record: What an evaluation, or a whole study, found.
+        report: The evaluation.
     """
-    study = record if isinstance(record, StudyRecord) else None
-    report = record.report if isinstance(record, StudyRecord) else record
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=_percent, signed=_signed)
     names = {row.class_id: row.name for row in report.classes}
     changes = sorted(report.classes, key=lambda row: row.ensemble - row.generalist)
-    return environment.get_template("specialists.html").render(
+    lost = [row for row in changes[:_CHANGES_SHOWN] if row.ensemble < row.generalist]
+    return render_template(
+        "specialists.html",
         report=report,
-        study=study,
-        split=report.split if study is None else study.split,
-        kept=[] if study is None else _kept(study),
-        systems=[_row(system) for system in report.systems],
+        systems=_columns(_SYSTEMS, report),
+        coverage=_coverage(report),
+        gained=_changes("Gained most", changes[::-1][:_CHANGES_SHOWN]),
+        lost=_changes("Lost most", lost),
         clusters=[[(i, names.get(i, str(i))) for i in ids] for ids in report.class_sets],
         left_alone=[names.get(i, str(i)) for i in report.left_alone],
-        gained=changes[::-1][:_CHANGES_SHOWN],
-        lost=[row for row in changes[:_CHANGES_SHOWN] if row.ensemble < row.generalist],
     )
 
 
-def write(
-    record: SpecialistsReport | StudyRecord, output: str | os.PathLike, *, overwrite: bool = False
+def write_specialists(
+    report: SpecialistsReport, output: str | os.PathLike, *, overwrite: bool = False
 ) -> Path:
-    """Writes the page.
+    """Writes the page about specialists.
 
     Args:
-        record: What an evaluation, or a whole study, found.
-        output: The file.
-        overwrite: Whether an existing page may be replaced.
+        report: The evaluation.
+        output: The HTML file.
+        overwrite: Whether to replace an existing page.
 
     Raises:
         InputError: If the page exists and may not be replaced.
     """
-    return _files.write_text(output, render(record), overwrite=overwrite)
+    return _files.write_text(output, render_specialists(report), overwrite=overwrite)
 
 
-def lines(report: SpecialistsReport) -> list[str]:
-    """Table 3 for the terminal, a line per system."""
+def specialists_table(report: SpecialistsReport) -> _Table:
+    """Returns Table 3 for a terminal: the columns, and one row per system.
+
+    Args:
+        report: The evaluation.
+    """
+    return _columns(_TERMINAL, report)
+
+
+def _columns(titles: dict[str, str], report: SpecialistsReport) -> _Table:
     rows = [_row(system) for system in report.systems]
-    width = max(len(row["title"]) for row in rows)
-    head = f"{'':{width}}  {'top-1, %':>15}  {'conditional, %':>15}  {'change, %':>18}"
-    return [head] + [
-        f"{row['title']:{width}}  {row['accuracy']:>15}  {row['conditional']:>15}"
-        f"  {row['relative']:>18}"
-        for row in rows
+    return list(titles.values()), [[row[key] for key in titles] for row in rows]
+
+
+def _coverage(report: SpecialistsReport) -> _Table:
+    columns = ["specialists", "examples", "generalist, %", "with specialists, %"]
+    rows = [
+        [
+            str(row.specialists),
+            str(row.examples),
+            _percent(row.generalist),
+            _percent(row.ensemble),
+            _signed(row.change),
+        ]
+        for row in report.coverage
     ]
+    return [*columns, "relative change, %"], rows
+
+
+def _changes(title: str, classes: Sequence[ClassRow]) -> _Table:
+    rows = [
+        [
+            row.name,
+            _percent(row.generalist),
+            _percent(row.ensemble),
+            _signed(row.ensemble - row.generalist),
+        ]
+        for row in classes
+    ]
+    return [title, "before, %", "after, %", "points"], rows or [["no class", "", "", ""]]
 
 
 def _row(system: SystemResult) -> dict[str, str]:
@@ -88,9 +122,10 @@ def _row(system: SystemResult) -> dict[str, str]:
 
 
 def _mean(values: tuple[float | None, ...]) -> str:
-    if None in values:
+    known = [100 * value for value in values if value is not None]
+    if len(known) < len(values):
         return ""
-    interval = mean_interval([100 * value for value in values])
+    interval = mean_interval(known)
     if interval.n == 1:
         return f"{interval.value:.2f}"
     return f"{interval.value:.2f} ± {interval.high - interval.value:.2f}"
@@ -100,17 +135,6 @@ def _interval(interval: IntervalRecord) -> str:
     if interval.high is None:
         return f"{100 * interval.value:+.2f}"
     return f"{100 * interval.value:+.2f} ± {100 * (interval.high - interval.value):.2f}"
-
-
-def _kept(study: StudyRecord) -> list[str]:
-    found = []
-    for what, interval in (
-        ("The one net that all was distilled back into keeps", study.kept),
-        ("The control, the generalist distilled into itself, reaches", study.kept_by_self),
-    ):
-        if interval is not None:
-            found.append(f"{what} {100 * interval.value:.0f} % of the gain of the specialists.")
-    return found
 
 
 def _percent(value: float) -> str:

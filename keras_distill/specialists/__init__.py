@@ -1,7 +1,14 @@
-"""Generalist and specialists (Hinton 2015, section 5): clusters, dustbins, inference, training."""
+"""Generalist and specialists (Hinton 2015, section 5): class sets, training, inference."""
 
 from keras_distill.specialists._clustering import ClassSets, confusable_sets, random_sets
+from keras_distill.specialists._distill import distill
 from keras_distill.specialists._ensemble import SpecialistEnsemble
+from keras_distill.specialists._evaluation import (
+    EnsembleOutputs,
+    class_rows,
+    coverage_rows,
+    evaluate_system,
+)
 from keras_distill.specialists._inference import (
     active_by_top,
     arithmetic_mean,
@@ -15,21 +22,33 @@ from keras_distill.specialists._model import (
     build_specialist,
     dustbin_correction,
 )
+from keras_distill.specialists._report import class_images, evaluate
 from keras_distill.specialists._stream import specialist_stream
+from keras_distill.specialists._training import predictions, train, train_specialist
 
 __all__ = [
     "BinnedTeacher",
     "ClassSets",
+    "EnsembleOutputs",
     "SpecialistEnsemble",
     "active_by_top",
     "add_to_dustbin",
     "arithmetic_mean",
     "build_specialist",
+    "class_images",
+    "class_rows",
     "combine",
     "confusable_sets",
+    "coverage_rows",
+    "distill",
     "dustbin_correction",
+    "evaluate",
+    "evaluate_system",
     "objective",
+    "predictions",
     "random_sets",
     "solve",
     "specialist_stream",
+    "train",
+    "train_specialist",
 ]

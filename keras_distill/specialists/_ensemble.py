@@ -12,8 +12,7 @@ import tensorflow as tf
 from keras_distill import models
 from keras_distill._internal import InputError, _checks, _files, bad
 from keras_distill.export import export_tflite
-from keras_distill.records._export import ExportRecord
-from keras_distill.records._specialists import EnsembleManifest, EnsemblePart
+from keras_distill.records import EnsembleManifest, EnsemblePart, ExportRecord
 from keras_distill.specialists._clustering import ClassSets
 from keras_distill.specialists._inference import active_by_top, check_tol, combine
 from keras_distill.teachers import KerasTeacher, Teacher, as_teacher
@@ -23,24 +22,23 @@ GENERALIST = "generalist.keras"
 
 
 class SpecialistEnsemble(Teacher):
-    """A teacher whose logits are the logarithm of `combine`'s answer.
+    """A teacher whose logits are the logarithm of what `combine` returns.
 
-    A specialist runs only on the examples on which it has a say, so that with sets that do not
-    overlap an example costs two passes, however many specialists there are. Source: Hinton 2015,
-    section 5.
+    A specialist runs only on the examples for which it is active, so that with disjoint sets an
+    example costs two passes, whatever the number of specialists. Source: Hinton 2015, section 5.
 
     Args:
         generalist: Anything `teachers.as_teacher` takes, with logits `(B, N)`.
-        specialists: As many of the like, with logits `(B, |S_m|+1)`, the dustbin last and
-            corrected for oversampling.
+        specialists: One per class set, with logits `(B, |S_m|+1)`, the dustbin last and corrected
+            for oversampling.
         class_sets: `ClassSets`, or a list of lists of class ids (then N is the generalist's).
-        top: Specialists have a say where they cover one of the generalist's `top` best classes;
-            None: everywhere.
+        top: A specialist is active if it covers one of the generalist's `top` best classes; None:
+            always.
         tol: See `combine`.
-        corrections: What each dustbin's logit contains of the correction, to be kept on saving.
+        corrections: The correction that each dustbin's logit contains, saved with the ensemble.
 
     Raises:
-        InputError: If they do not fit together.
+        InputError: If the parts do not fit together.
 
     Example:
         >>> import keras
@@ -70,7 +68,7 @@ class SpecialistEnsemble(Teacher):
         self.class_sets = class_sets
         if not self.specialists or len(self.specialists) != len(class_sets):
             raise InputError(
-                "`specialists` and `class_sets` must be of one length >= 1."
+                "`specialists` and `class_sets` must have the same length >= 1."
                 f" Received: {len(self.specialists)} and {len(class_sets)}"
             )
         self._check_widths()
@@ -102,7 +100,7 @@ class SpecialistEnsemble(Teacher):
                 )
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-        """log q, float32 `(B, N)`; see `Teacher.outputs`. There are no layers."""
+        """Returns log q, float32 `(B, N)`; see `Teacher.outputs`. Layers are not supported."""
         if layers:
             raise self.no_layers(layers)
         generalist = _softmax(self.generalist.logits(x))
@@ -120,7 +118,7 @@ class SpecialistEnsemble(Teacher):
         return active_by_top(generalist, self.class_sets.sets, self.top)
 
     def _where_active(self, number: int, x: Any, active: tf.Tensor) -> tf.Tensor:
-        """Probabilities of one specialist; rows on which it has no say are even."""
+        """Probabilities of one specialist; rows for which it is not active are uniform."""
         width = len(self.class_sets.sets[number]) + 1
         even = tf.fill([tf.shape(active)[0], width], tf.constant(1 / width, tf.float64))
         rows = tf.where(active)
@@ -133,11 +131,11 @@ class SpecialistEnsemble(Teacher):
         return tf.cond(tf.reduce_any(active), some, lambda: even)
 
     def predict(self, x: Any) -> np.ndarray:
-        """log q of a NumPy batch, float32 `(B, N)`."""
+        """Returns log q of a NumPy batch, float32 `(B, N)`."""
         return self._function(tf.nest.map_structure(tf.convert_to_tensor, x)).numpy()
 
     def fingerprint(self) -> str | None:
-        """SHA-256 of all parts' fingerprints, the sets and the settings; None if one has none."""
+        """Returns a SHA-256 of all parts, sets, and settings; None if a part has no fingerprint."""
         prints = [part.fingerprint() for part in [self.generalist, *self.specialists]]
         if None in prints:
             return None
@@ -148,19 +146,19 @@ class SpecialistEnsemble(Teacher):
         """Writes a folder: `ensemble.json`, `generalist.keras`, `specialist-00.keras`, …
 
         Args:
-            path: The folder to be made.
-            overwrite: Whether an existing one may be replaced.
+            path: The folder to write.
+            overwrite: Whether to replace an existing folder.
 
         Raises:
-            InputError: If a part is not a Keras model, or `path` may not be written.
+            InputError: If a part is not a Keras model, or `path` cannot be written.
         """
-        nets = [_keras_model(part) for part in [self.generalist, *self.specialists]]
+        models_ = [_keras_model(part) for part in [self.generalist, *self.specialists]]
         with _files.atomic_path(path, overwrite=overwrite) as folder:
             folder.mkdir()
             files = [folder / GENERALIST]
-            files += [folder / f"specialist-{m:02d}.keras" for m in range(len(nets) - 1)]
-            for net, file in zip(nets, files, strict=True):
-                net.save(file)
+            files += [folder / f"specialist-{m:02d}.keras" for m in range(len(models_) - 1)]
+            for model, file in zip(models_, files, strict=True):
+                model.save(file)
             write_manifest(folder, files[1:], self.class_sets, self.top, self.corrections)
         return Path(path)
 
@@ -168,7 +166,7 @@ class SpecialistEnsemble(Teacher):
     def load(
         cls, path: str | os.PathLike, *, imports: Sequence[str] = (), tol: float = 1e-8
     ) -> "SpecialistEnsemble":
-        """Opens a folder that `save`, or `specialists train`, wrote; every file is checked.
+        """Loads a folder that `save` or `train` wrote, and checks every file.
 
         Args:
             path: The folder.
@@ -176,11 +174,11 @@ class SpecialistEnsemble(Teacher):
             tol: See `combine`.
 
         Raises:
-            InputError: If it is not such a folder, or a file is not the one that was saved.
+            InputError: If it is not such a folder, or a file is missing or changed.
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            raise InputError(f"{path} holds no specialists: it has no {MANIFEST}.")
+            raise InputError(f"{path} is not a folder of specialists: it has no {MANIFEST}.")
         manifest = EnsembleManifest.load(path / MANIFEST)
         sums = {
             GENERALIST: manifest.generalist_sha256,
@@ -188,7 +186,9 @@ class SpecialistEnsemble(Teacher):
         }
         for name, wanted in sums.items():
             if not (path / name).is_file() or _files.sha256(path / name) != wanted:
-                raise InputError(f"{path / name} is missing or was changed. Train again.")
+                raise InputError(
+                    f"{path / name} is missing or was changed. Train the specialists again."
+                )
         return cls(
             models.load(path / GENERALIST, imports=imports),
             [models.load(path / part.file, imports=imports) for part in manifest.parts],
@@ -201,18 +201,18 @@ class SpecialistEnsemble(Teacher):
     def export(
         self, path: str | os.PathLike, *, quantization: str = "float32", **options: Any
     ) -> list[ExportRecord]:
-        """Writes every part as a `.tflite` file in folder `path`: the generalist first.
+        """Exports every part as a `.tflite` file in folder `path`, the generalist first.
 
         `combine` itself runs on the host, in NumPy.
 
         Args:
-            path: The folder; made where it is missing.
+            path: The folder; created if it does not exist.
             quantization: See `export_tflite`.
-            **options: What else `export_tflite` takes: `calibration`, `overwrite`, …
+            **options: Other arguments of `export_tflite`: `calibration`, `overwrite`, …
 
         Raises:
-            InputError: If a part is not a Keras model, or `export_tflite` refuses it.
-            VerificationError: If a file is not near enough to its model.
+            InputError: If a part is not a Keras model, or `export_tflite` does not support it.
+            VerificationError: If a file differs too much from its model.
         """
         names = ["generalist", *(f"specialist-{m:02d}" for m in range(len(self.specialists)))]
         return [
@@ -233,7 +233,7 @@ def write_manifest(
     top: int | None,
     corrections: Sequence[float | None],
 ) -> Path:
-    """Writes `ensemble.json` for the models that stand in `folder` already."""
+    """Writes `ensemble.json` for the models in `folder`."""
     parts = [
         EnsemblePart(
             file=file.name,
@@ -260,8 +260,8 @@ def _classes_of(generalist: Teacher) -> int:
     shape = generalist.output_shapes
     if not isinstance(shape, tuple) or shape[-1] is None:
         raise InputError(
-            "`class_sets` must be a ClassSets where the generalist does not say how many classes it"
-            f" has. Received: a list, and {generalist.name!r} of output shape {shape}"
+            "`class_sets` must be a ClassSets if the generalist's number of classes is unknown."
+            f" Received: a list, and {generalist.name!r} of output shape {shape}"
         )
     return shape[-1]
 

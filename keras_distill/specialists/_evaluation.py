@@ -1,7 +1,6 @@
-"""What specialists are worth: Tables 3 and 4 of the paper, and class by class.
+"""Evaluates specialists: Tables 3 and 4 of the paper, and accuracy per class.
 
-Everything works on arrays of answers, so that a model runs once on the test split, however many
-questions are asked of it.
+All functions take arrays of outputs, so that each model runs once on a split.
 """
 
 from collections.abc import Sequence
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 from keras_distill._internal._stats import mean_interval
-from keras_distill.metrics import calibration_temperature
-from keras_distill.records._run import IntervalRecord
-from keras_distill.records._specialists import ClassRow, CoverageRow, SystemResult
+from keras_distill.metrics import accuracy, calibration_temperature
+from keras_distill.records import ClassRow, CoverageRow, IntervalRecord, SystemResult
 from keras_distill.specialists._clustering import ClassSets
 from keras_distill.specialists._ensemble import SpecialistEnsemble
 from keras_distill.specialists._inference import active_by_top, arithmetic_mean, combine
@@ -22,15 +21,15 @@ from keras_distill.specialists._training import logits_on
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What the parts of an ensemble say of a split.
+class EnsembleOutputs:
+    """The logits of all parts of an ensemble on a split.
 
     Attributes:
         generalist: float `(n, N)` logits.
         specialists: M arrays `(n, |S_m|+1)` of logits, dustbins corrected.
-        class_sets: The sets.
-        top: Who has a say; see `SpecialistEnsemble`.
-        corrections: What the dustbins' logits contain of the correction.
+        class_sets: The class sets.
+        top: Which specialists are active; see `SpecialistEnsemble`.
+        corrections: The corrections for oversampling that the dustbins' logits contain.
     """
 
     generalist: np.ndarray
@@ -40,7 +39,7 @@ class Answers:
     corrections: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, ensemble: SpecialistEnsemble, examples: tf.data.Dataset) -> "Answers":
+    def of(cls, ensemble: SpecialistEnsemble, examples: tf.data.Dataset) -> "EnsembleOutputs":
         """Runs every part on unbatched `(x, y)`."""
         return cls(
             logits_on(ensemble.generalist, examples),
@@ -51,22 +50,22 @@ class Answers:
         )
 
     @classmethod
-    def merged(cls, seeds: Sequence["Answers"]) -> "Answers":
-        """The specialists of all seeds beside one generalist."""
+    def merged(cls, seeds: Sequence["EnsembleOutputs"]) -> "EnsembleOutputs":
+        """Combines the specialists of all seeds with one generalist."""
         first = seeds[0]
         return cls(
             first.generalist,
-            tuple(part for answers in seeds for part in answers.specialists),
+            tuple(part for outputs in seeds for part in outputs.specialists),
             ClassSets(first.class_sets.sets * len(seeds), first.class_sets.num_classes),
             first.top,
-            tuple(value for answers in seeds for value in answers.corrections),
+            tuple(value for outputs in seeds for value in outputs.corrections),
         )
 
-    def calibrated(self, held_out: "Answers", labels: np.ndarray) -> "Answers":
-        """Every part's logits over its calibration temperature; see `metrics`.
+    def calibrated(self, held_out: "EnsembleOutputs", labels: np.ndarray) -> "EnsembleOutputs":
+        """Divides the logits of each part by its calibration temperature; see `metrics`.
 
         Args:
-            held_out: What the same parts say of examples that they were not trained on.
+            held_out: Outputs of the same parts on examples that they were not trained on.
             labels: int `(n,)` of these examples.
         """
         sets = self.class_sets
@@ -81,13 +80,13 @@ class Answers:
         return replace(self, generalist=generalist, specialists=tuple(parts))
 
     def combined(self, *, mean: bool = False, corrected: bool = True) -> np.ndarray:
-        """Probabilities `(n, N)` of generalist and specialists together.
+        """Returns the probabilities `(n, N)` of generalist and specialists combined.
 
         Args:
-            mean: The arithmetic mean in place of `combine`, for comparison.
-            corrected: False takes the correction for oversampling off the dustbins.
+            mean: Use the arithmetic mean instead of `combine`, for comparison.
+            corrected: Whether the dustbins keep their correction for oversampling.
         """
-        generalist = softmax(self.generalist)
+        generalist = probabilities(self.generalist)
         active = np.ones((len(generalist), len(self.specialists)), bool)
         if self.top is not None:
             active = active_by_top(generalist, self.class_sets.sets, self.top)
@@ -96,35 +95,28 @@ class Answers:
             logits = np.array(logits, np.float64)
             if not corrected:
                 logits[:, -1] -= self.corrections[number]
-            parts.append(softmax(logits))
+            parts.append(probabilities(logits))
         function = arithmetic_mean if mean else combine
         return function(generalist, parts, self.class_sets.sets, active)
 
 
-def softmax(logits: Any) -> np.ndarray:
-    """softmax along the last axis, float64."""
-    logits = np.asarray(logits, np.float64)
-    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
-
-
-def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Share of examples whose class has the largest score."""
-    return float((scores.argmax(axis=1) == labels).mean())
+def probabilities(logits: Any) -> np.ndarray:
+    """Returns the softmax along the last axis, float64."""
+    return softmax(np.asarray(logits, np.float64), axis=-1)
 
 
 def conditional_accuracy(
     scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets
 ) -> float | None:
-    """Accuracy on the examples of covered classes, the answer chosen among these classes.
+    """Returns the accuracy on covered classes, the prediction chosen among these classes.
 
     Args:
         scores: `(n, N)` probabilities or logits.
         labels: int `(n,)`.
-        class_sets: The sets; their union is what is covered.
+        class_sets: The class sets; their union is covered.
 
     Returns:
-        In 0..1; None where no example is of a covered class.
+        In 0..1; None if no example is of a covered class.
 
     Example:
         >>> scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
@@ -133,22 +125,22 @@ def conditional_accuracy(
     """
     covered = np.flatnonzero(class_sets.coverage)
     rows = np.isin(labels, covered)
-    answers = covered[scores[rows][:, covered].argmax(axis=1)]
-    return float((answers == labels[rows]).mean()) if rows.any() else None
+    predicted = covered[scores[rows][:, covered].argmax(axis=1)]
+    return float((predicted == labels[rows]).mean()) if rows.any() else None
 
 
 def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets) -> float | None:
-    """Accuracy inside the sets: of each set's examples, the answer chosen within the set.
+    """Returns the accuracy within the sets, the prediction chosen within each set.
 
-    The mean over all pairs of an example and a set that holds its class.
+    The mean over all pairs of an example and a set that covers its class.
 
     Args:
         scores: `(n, N)` probabilities or logits.
         labels: int `(n,)`.
-        class_sets: The sets.
+        class_sets: The class sets.
 
     Returns:
-        In 0..1; None where no example is of a covered class.
+        In 0..1; None if no example is of a covered class.
 
     Example:
         >>> scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
@@ -163,7 +155,7 @@ def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSet
     return float(pairs.mean()) if pairs.size else None
 
 
-def judge(
+def evaluate_system(
     name: str,
     title: str,
     scores: Sequence[np.ndarray],
@@ -171,18 +163,17 @@ def judge(
     class_sets: ClassSets,
     generalist: np.ndarray,
 ) -> SystemResult:
-    """A row of Table 3.
+    """Makes a row of Table 3.
 
     Args:
         name: Short name.
-        title: For people.
+        title: Name in tables.
         scores: `(n, N)` per seed.
         labels: int `(n,)`.
-        class_sets: The sets.
-        generalist: `(n, N)`: the generalist's scores, to which all are compared.
+        class_sets: The class sets.
+        generalist: `(n, N)`: the scores of the generalist, the baseline.
     """
-    before = generalist.argmax(axis=1) == labels
-    after = np.mean([s.argmax(axis=1) == labels for s in scores], axis=0)
+    before, after = _correct(generalist, scores, labels)
     tops = [accuracy(s, labels) for s in scores]
     baseline = float(before.mean())
     relative = mean_interval([(top - baseline) / baseline for top in tops]) if baseline else None
@@ -197,19 +188,26 @@ def judge(
     )
 
 
+def _correct(
+    generalist: np.ndarray, seeds: Sequence[np.ndarray], labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per example: whether the generalist is right, and the share of the seeds that are right."""
+    after = np.mean([scores.argmax(axis=1) == labels for scores in seeds], axis=0)
+    return generalist.argmax(axis=1) == labels, after
+
+
 def coverage_rows(
     generalist: np.ndarray, ensembles: Sequence[np.ndarray], labels: np.ndarray, sets: ClassSets
 ) -> tuple[CoverageRow, ...]:
-    """Table 4: the change in top-1 by how many specialists cover the true class.
+    """Makes Table 4: the change in top-1 by the number of specialists that cover the class.
 
     Args:
         generalist: `(n, N)` scores.
         ensembles: `(n, N)` scores per seed.
         labels: int `(n,)`.
-        sets: The sets.
+        sets: The class sets.
     """
-    before = generalist.argmax(axis=1) == labels
-    after = np.mean([scores.argmax(axis=1) == labels for scores in ensembles], axis=0)
+    before, after = _correct(generalist, ensembles, labels)
     covering = sets.coverage[labels]
     rows = []
     for count in np.unique(covering):
@@ -234,12 +232,11 @@ def class_rows(
     sets: ClassSets,
     class_names: Sequence[str],
 ) -> tuple[ClassRow, ...]:
-    """What changed, class by class, for the classes that the split has examples of.
+    """Makes the table of changes per class, for the classes that have examples.
 
-    Arguments are those of `coverage_rows`, and the names by class id.
+    The arguments are those of `coverage_rows`, and the names by class id.
     """
-    before = generalist.argmax(axis=1) == labels
-    after = np.mean([scores.argmax(axis=1) == labels for scores in ensembles], axis=0)
+    before, after = _correct(generalist, ensembles, labels)
     return tuple(
         ClassRow(
             class_id=int(number),

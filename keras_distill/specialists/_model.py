@@ -1,4 +1,4 @@
-"""A specialist: the generalist's body and weights under a head of |S|+1 with a dustbin."""
+"""Builds a specialist: the generalist's body and weights with a head of |S|+1 logits."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _AT_THE_END = (keras.activations.linear, keras.activations.softmax)
 def build_specialist(
     generalist: keras.Model, class_ids: Sequence[int], *, correction: float = 0.0
 ) -> keras.Model:
-    """Copies the generalist and gives it a head of |S|+1 logits; the last is the dustbin.
+    """Copies the generalist with a new head of |S|+1 logits; the last is the dustbin.
 
     Head rows of the classes in S are copied. The dustbin's row is the mean of the others', and its
     bias their mean bias + log(N - |S|), the logit of that many equal classes together. Source:
@@ -28,16 +28,16 @@ def build_specialist(
 
     Args:
         generalist: A functional or Sequential model that ends in a Dense layer of N units, a
-            softmax behind it or not. It is not changed.
-        class_ids: S: different ids in 0..N-1, at least one and not all.
-        correction: What `dustbin_correction` says of the training stream; taken off the dustbin's
-            bias, so that training starts from the stream's own proportions.
+            optional softmax after it. It is not changed.
+        class_ids: The specialist's classes S: distinct ids in 0..N-1, at least one and not all.
+        correction: `dustbin_correction` of the training stream; subtracted from the dustbin's
+            bias, so that training starts from the proportions of the stream.
 
     Returns:
-        A model of its own, not compiled, that ends in logits `(B, |S|+1)`.
+        A new model, not compiled, with logits `(B, |S|+1)`.
 
     Raises:
-        InputError: If the generalist is not such a model, or S not such a set.
+        InputError: If the generalist is not such a model, or S is not such a set.
 
     Example:
         >>> generalist = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
@@ -63,13 +63,13 @@ def build_specialist(
 
 
 def find_head(generalist: keras.Model) -> keras.layers.Dense:
-    """The Dense layer whose rows become a specialist's.
+    """Returns the Dense layer whose rows a specialist copies.
 
     Args:
         generalist: See `build_specialist`.
 
     Raises:
-        InputError: If it is no built functional or Sequential model that ends in such a layer.
+        InputError: If it is not a built functional or Sequential model that ends in such a layer.
 
     Example:
         >>> find_head(keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="d")])).name
@@ -83,7 +83,7 @@ def find_head(generalist: keras.Model) -> keras.layers.Dense:
     outputs = keras.tree.flatten(generalist.outputs)
     layer, node, _ = producer(outputs[0])
     allowed = _AT_THE_END
-    if _is_left_off(layer):
+    if _is_omitted(layer):
         layer = producer(call_inputs(layer, node)[0])[0]
         allowed = (keras.activations.linear,)
     fits = isinstance(layer, keras.layers.Dense) and layer.activation in allowed
@@ -96,28 +96,28 @@ def find_head(generalist: keras.Model) -> keras.layers.Dense:
     return layer
 
 
-def _is_left_off(layer: keras.Layer) -> bool:
-    """Whether it is the softmax of the head, or casts its logits; a specialist does without."""
+def _is_omitted(layer: keras.Layer) -> bool:
+    """Whether it is the softmax after the head, or casts the logits; a specialist omits it."""
     if isinstance(layer, keras.layers.Activation):
         return layer.activation in _AT_THE_END
     return isinstance(layer, keras.layers.Softmax)
 
 
 def dustbin_correction(labels: Any, class_ids: Sequence[int], share: float = 0.5) -> float:
-    """What to add to a dustbin's logit after training on a stream with too much of S.
+    """Returns the value to add to a dustbin's logit after training on a stream with excess S.
 
     In the stream the odds of S against the rest are share/(1-share), in the data they are n_S/n_R.
-    The correction is the logarithm of the first over the second, the proportion by which S was
-    oversampled: log( share/(1-share) · n_R/n_S ). Then softmax of the specialist's logits is
-    right for the data's own proportions (Hinton 2015, section 5.4).
+    The correction is the logarithm of the first divided by the second, the proportion by which S
+    was oversampled: log( share/(1-share) · n_R/n_S ). With it, the softmax of the specialist's
+    logits is correct for the proportions of the data (Hinton 2015, section 5.4).
 
     Args:
         labels: int `(n,)`: the class ids of the training data.
-        class_ids: S.
+        class_ids: The specialist's classes S.
         share: Share of the stream that comes from S, > 0 and < 1.
 
     Raises:
-        InputError: If the data have no example of S, or none of the rest.
+        InputError: If the data have no example of S, or no example of the rest.
 
     Example:
         >>> labels = [0] * 10 + [1] * 90
@@ -129,14 +129,14 @@ def dustbin_correction(labels: Any, class_ids: Sequence[int], share: float = 0.5
     outside = int(np.size(labels)) - inside
     if not inside or not outside:
         raise InputError(
-            f"The training data must hold examples of the specialist's classes and of others."
+            "The training data must have examples of the specialist's classes and of other classes."
             f" Received: {inside} and {outside}"
         )
     return math.log(share / (1 - share) * outside / inside)
 
 
 def add_to_dustbin(specialist: keras.Model, value: float) -> None:
-    """Adds `value` to the dustbin's logit, in place: to the last entry of the head's bias.
+    """Adds `value` to the dustbin's logit in place: to the last entry of the head's bias.
 
     Example:
         >>> generalist = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
@@ -152,16 +152,16 @@ def add_to_dustbin(specialist: keras.Model, value: float) -> None:
 
 
 class BinnedTeacher(Teacher):
-    """The generalist as a specialist sees it: soft targets over the specialist's bins.
+    """A teacher with the generalist's soft targets over a specialist's bins.
 
     Its logits are z_S and log(sum over the rest of exp z) - correction: exactly the generalist's
-    probabilities of the bins, moved to the proportions of the training stream.
+    probabilities of the bins, adjusted to the proportions of the training stream.
 
     Args:
         generalist: Anything `teachers.as_teacher` takes, with logits `(B, N)`.
-        class_ids: S.
-        num_classes: N.
-        correction: Of `dustbin_correction`.
+        class_ids: The specialist's classes S.
+        num_classes: Number of classes N.
+        correction: See `dustbin_correction`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
@@ -181,17 +181,17 @@ class BinnedTeacher(Teacher):
         self.input_shapes = self.generalist.input_shapes
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-        """The binned logits; see `Teacher.outputs`. There are no layers."""
+        """Returns the binned logits; see `Teacher.outputs`. Layers are not supported."""
         if layers:
             raise self.no_layers(layers)
         return self.binned(self.generalist.logits(x)), {}
 
     def binned(self, logits: Any) -> tf.Tensor:
-        """Logits `(B, N)` of the generalist as logits `(B, |S|+1)` of the bins, float32."""
+        """Converts logits `(B, N)` of the generalist to those of the bins, float32 `(B, |S|+1)`."""
         logits = tf.cast(logits, tf.float32)
         rest = tf.reduce_logsumexp(tf.gather(logits, self.rest, axis=-1), axis=-1, keepdims=True)
         return tf.concat([tf.gather(logits, self.class_ids, axis=-1), rest - self.correction], -1)
 
     def fingerprint(self) -> str | None:
-        """None: it is made anew for each stream."""
+        """Returns None: a new teacher is made for each stream."""
         return None

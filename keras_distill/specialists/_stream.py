@@ -1,4 +1,4 @@
-"""The stream a specialist is trained on: half from its classes, half from all others."""
+"""The training stream of a specialist: half from its classes, half from all others."""
 
 import math
 from collections.abc import Sequence
@@ -8,23 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import _checks, bad
-from keras_distill.data._augment import Augmentation
-from keras_distill.data._batching import read_ahead
-from keras_distill.data._streams import labels_of, select
+from keras_distill.data import Augmentation, labels_of, read_ahead, select
 from keras_distill.specialists._bins import check_class_sets
 from keras_distill.specialists._model import dustbin_correction
 
-# A part of the training data is kept in memory, unpacked, up to this size.
+# Each part of the training data is cached in memory up to this size.
 _CACHE_BYTES = 1 << 30
-_BUFFER = 50_000  # examples that the order is shuffled from
+_BUFFER = 50_000  # size of the shuffle buffer, in examples
 
 
 class Stream(NamedTuple):
-    """What `specialist_stream` yields, and what to know about it.
+    """The batches of `specialist_stream`, and facts about them.
 
     Attributes:
-        batches: Endless batches `(x, y)`; y int64 in 0..|S|, |S| being the dustbin.
-        steps_per_epoch: Batches that hold as many examples of S as the training data do.
+        batches: Infinite batches `(x, y)`; y int64 in 0..|S|, |S| is the dustbin.
+        steps_per_epoch: Number of batches with as many examples of S as the training data.
         correction: `dustbin_correction` for the data and share.
     """
 
@@ -46,22 +44,22 @@ def specialist_stream(
 ) -> Stream:
     """Draws each example from S with probability `share`, else from the rest.
 
-    Both parts are shuffled and repeated on their own, so that within each every example is seen
-    once before any is seen again. The order depends on `seed` only.
+    Both parts are shuffled and repeated separately, so that within a part every example is used
+    once before any is used again. The order depends on `seed` only.
 
     Args:
         train: `(x, y)`, unbatched, finite; y a class id.
-        class_ids: S.
-        num_classes: N.
+        class_ids: The specialist's classes S.
+        num_classes: Number of classes N.
         share: Share of the stream that comes from S.
         batch_size: Examples per batch.
-        seed: Of the order.
+        seed: Seed of the order.
         augment: Applied to each batch; the view is the number of the batch.
-        labels: int `(n,)`, the labels of `train` where they are at hand; None: read from it.
+        labels: int `(n,)`, the labels of `train`, if known; None: they are read from it.
 
     Raises:
-        InputError: If S is not a set of classes, the data lack examples of S or of the rest, or
-            some of them are unlabeled.
+        InputError: If S is not a set of classes, the data have no example of S or of the rest, or
+            some examples are unlabeled.
 
     Example:
         >>> examples = np.zeros((40, 1)), np.arange(40) % 4
@@ -76,13 +74,13 @@ def specialist_stream(
     (ids,) = check_class_sets([class_ids], num_classes)
     _checks.check_count("batch_size", batch_size)
     labels = labels_of(train) if labels is None else np.asarray(labels)
-    strange = labels[(labels < 0) | (labels >= num_classes)]
-    if strange.size:
+    invalid = labels[(labels < 0) | (labels >= num_classes)]
+    if invalid.size:
         raise bad(
             "labels",
             f"be class ids in 0..{num_classes - 1}",
-            np.unique(strange).tolist(),
-            "Leave unlabeled examples (-1) out.",
+            np.unique(invalid).tolist(),
+            "Remove unlabeled examples (-1).",
         )
     correction = dustbin_correction(labels, ids, share)
     inside = np.isin(labels, ids)
@@ -94,13 +92,13 @@ def specialist_stream(
     sizes = [int(inside.sum()), int((~inside).sum())]
 
     def mix(_):
-        # The order shall not depend on the seed of the process: this graph has its own.
+        # This graph has its own seed: the order must not depend on that of the process.
         tf.compat.v1.set_random_seed(1)
-        endless = [
+        infinite = [
             part.shuffle(min(size, _BUFFER), seed=seed + number).repeat()
             for number, (part, size) in enumerate(zip(parts, sizes, strict=True))
         ]
-        return tf.data.Dataset.sample_from_datasets(endless, [share, 1 - share], seed=seed)
+        return tf.data.Dataset.sample_from_datasets(infinite, [share, 1 - share], seed=seed)
 
     mixed = tf.data.Dataset.range(1).flat_map(mix)
     position = np.full(num_classes, len(ids), np.int64)

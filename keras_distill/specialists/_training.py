@@ -1,4 +1,4 @@
-"""Training specialists: each is a job of its own; together they become an ensemble's folder."""
+"""Trains specialists: each is an independent job, and together they become an ensemble folder."""
 
 import functools
 import os
@@ -13,11 +13,9 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import VerificationError, _files, bad
-from keras_distill.data import Splits
-from keras_distill.data._augment import Augmentation
-from keras_distill.data._streams import labels_of
-from keras_distill.records import JobRecord
-from keras_distill.records._specialists import (
+from keras_distill.data import Augmentation, Splits, labels_of
+from keras_distill.records import (
+    JobRecord,
     SpecialistResult,
     SpecialistsRecipe,
     SpecialistTraining,
@@ -33,8 +31,9 @@ from keras_distill.specialists._model import (
 from keras_distill.specialists._stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller, make_optimizer
-from keras_distill.work import Job, job_failures, run_jobs
+from keras_distill.work import Job, WorkFolder, job_failures, run_jobs
 
+RECIPE = "recipe.toml"
 _EVALUATION_BATCH = 256
 _STEPS_PER_EXECUTION = 16
 _JOB = "keras_distill.specialists._training:specialist_job"
@@ -50,22 +49,22 @@ def train_specialist(
     seed: int = 0,
     labels: np.ndarray | None = None,
 ) -> tuple[keras.Model, SpecialistResult]:
-    """Makes a specialist of the generalist and trains it on its stream.
+    """Makes a specialist from the generalist and trains it on the stream of its classes.
 
     Args:
         generalist: See `build_specialist`. It is not changed.
         train: `(x, y)`, unbatched, finite; y a class id.
-        class_ids: S.
-        training: How; None: the defaults.
-        num_classes: N.
-        seed: Of the order of the data, and of the generalist's dropout masks.
-        labels: int `(n,)`: the labels of `train` where they are at hand.
+        class_ids: The specialist's classes S.
+        training: Training settings; None: the defaults.
+        num_classes: Number of classes N.
+        seed: Seed of the order of the data and of the generalist's dropout masks.
+        labels: int `(n,)`: the labels of `train`, if known.
 
     Returns:
-        The specialist, its dustbin corrected, not compiled; and what is to be kept on record.
+        The specialist, its dustbin corrected, not compiled; and the record of its training.
 
     Raises:
-        InputError: If the generalist, S or the data do not fit together.
+        InputError: If the generalist, S, or the data do not fit together.
 
     Example:
         >>> generalist = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
@@ -77,9 +76,6 @@ def train_specialist(
         (4, 0.0)
     """
     training = training or SpecialistTraining()
-    augment = None
-    if training.crop or training.flip:
-        augment = Augmentation(crop=training.crop, flip=training.flip, seed=seed)
     stream = specialist_stream(
         train,
         class_ids,
@@ -87,12 +83,12 @@ def train_specialist(
         share=training.share,
         batch_size=training.batch_size,
         seed=seed,
-        augment=augment,
+        augment=augmentation(training.crop, training.flip, seed),
         labels=labels,
     )
     with models.seeded(seed):
         specialist = build_specialist(generalist, class_ids, correction=stream.correction)
-    # Of the same layers, so that the specialist itself stays without optimizer.
+    # Another model of the same layers, so that the specialist itself has no optimizer.
     trainer = keras.Model(specialist.input, specialist.output)
     if training.alpha > 0:
         teacher = BinnedTeacher(
@@ -127,9 +123,14 @@ def train_specialist(
     return specialist, result
 
 
+def augmentation(crop: int, flip: bool, seed: int) -> Augmentation | None:
+    """Returns the augmentation with these settings, or None if they change nothing."""
+    return Augmentation(crop=crop, flip=flip, seed=seed) if crop or flip else None
+
+
 @functools.lru_cache(maxsize=1)
 def cached_splits(source: str, data_dir: str | None) -> tuple[Splits, np.ndarray]:
-    """Splits and training labels: jobs that run in turn share them."""
+    """Loads splits and training labels; jobs that run in one process share them."""
     splits = data.load(source, data_dir=data_dir)
     return splits, labels_of(splits.train)
 
@@ -146,21 +147,21 @@ def specialist_job(
     out: str,
     imports: list[str],
 ) -> dict[str, Any]:
-    """`train_specialist` as a job: everything by name, the result in file `out`.
+    """Runs `train_specialist` as a job: JSON values in, the model in file `out`.
 
     Args:
         generalist: A `.keras` file.
-        generalist_sha256: Its checksum, so that another generalist makes another job.
+        generalist_sha256: Its checksum, which makes another generalist another job.
         source: A data spec.
         data_dir: Folder of prepared TFDS data sets.
-        class_ids: S.
-        training: Of `SpecialistTraining`.
-        seed: Of the order of the data.
+        class_ids: The specialist's classes.
+        training: The fields of `SpecialistTraining`.
+        seed: Seed of the order of the data.
         out: The `.keras` file to write.
         imports: Modules that register the generalist's custom layers.
 
     Returns:
-        A `SpecialistResult` as plain values.
+        The fields of a `SpecialistResult`.
     """
     del generalist_sha256
     splits, labels = cached_splits(source, data_dir)
@@ -178,29 +179,14 @@ def specialist_job(
     return result.model_dump(mode="json")
 
 
-def jobs_for(
-    generalist: str | os.PathLike,
-    recipe: SpecialistsRecipe,
-    class_sets: ClassSets,
-    folder: str | os.PathLike,
-    *,
-    prefix: str = "specialist",
-    imports: Sequence[str] = (),
+def _jobs(
+    recipe: SpecialistsRecipe, class_sets: ClassSets, folder: Path, imports: Sequence[str]
 ) -> list[Job]:
-    """One job per set; each writes `<folder>/<prefix>-<m>.keras`.
-
-    Args:
-        generalist: The `.keras` file.
-        recipe: Data, training and seed.
-        class_sets: The sets.
-        folder: Where the models go.
-        prefix: Of the jobs' names.
-        imports: Modules that register the generalist's custom layers.
-    """
-    checksum = _files.sha256(generalist)
+    """One job per class set; each writes `<folder>/specialist-<m>.keras`."""
+    checksum = _files.sha256(recipe.generalist)
     return [
         Job(
-            f"{prefix}-{m:02d}",
+            f"specialist-{m:02d}",
             _JOB,
             {
                 "generalist_sha256": checksum,
@@ -211,9 +197,9 @@ def jobs_for(
                 "imports": list(imports),
             },
             places={
-                "generalist": str(Path(generalist).resolve()),
+                "generalist": str(Path(recipe.generalist).resolve()),
                 "data_dir": recipe.data_dir,
-                "out": str((Path(folder) / f"{prefix}-{m:02d}.keras").resolve()),
+                "out": str((folder / f"specialist-{m:02d}.keras").resolve()),
             },
         )
         for m, ids in enumerate(class_sets.sets)
@@ -224,64 +210,74 @@ def train(
     recipe: SpecialistsRecipe,
     out: str | os.PathLike,
     *,
+    class_sets: ClassSets | None = None,
     backend: str = "in-turn",
     workers: int = 1,
     overwrite: bool = False,
     imports: Sequence[str] = (),
     report: Callable[[JobRecord, bool], None] = lambda record, kept: None,
 ) -> SpecialistEnsemble:
-    """Clusters the classes, trains a specialist for each set, and saves the ensemble at `out`.
+    """Clusters the classes, trains one specialist per set, and saves the ensemble at `out`.
 
-    Work stands in `<out>.unfinished` until all of it is done; the same call goes on there.
+    Unfinished work is kept in `<out>.unfinished`; the same call resumes it.
 
     Args:
-        recipe: What to do.
-        out: The folder to make; see `SpecialistEnsemble.save`. It also gets `recipe.toml`.
-        backend: See `run_jobs`: in-turn, processes, ray.
-        workers: Specialists trained at a time.
-        overwrite: Whether an existing `out` may be replaced.
+        recipe: Generalist, data, class sets, and training settings.
+        out: The folder to write; see `SpecialistEnsemble.save`. It also gets `recipe.toml`.
+        class_sets: Class sets to use instead of clusters of confusable classes.
+        backend: How the specialists are trained: in-turn, processes, or ray. See `work.run_jobs`.
+        workers: Number of specialists trained at a time.
+        overwrite: Whether to replace an existing `out` and unfinished work of another recipe.
         imports: Modules that register the generalist's custom layers.
-        report: Called as each specialist's job ends.
+        report: Called when a specialist's job ends, with its record and whether it was completed
+            by an earlier call.
 
     Raises:
-        InputError: If the recipe does not fit the data or the generalist.
+        InputError: If the recipe does not fit the data or the generalist, or `out` exists.
         VerificationError: If a specialist could not be trained. The others are kept.
     """
-    out = _files.check_output(out, overwrite=overwrite)
+    _files.check_output(out, overwrite=overwrite)
     splits, _ = cached_splits(recipe.source, recipe.data_dir)
     generalist = _checked_generalist(recipe, splits, imports)
-    work = out.with_name(out.name + ".unfinished")
-    parts = work / "parts"
-    probs = _predictions(generalist, splits.validation, recipe.cluster_temperature)
-    class_sets = confusable_sets(
-        probs, recipe.clusters, size=recipe.size, even=recipe.even, seed=recipe.cluster_seed
-    )
-    jobs = jobs_for(recipe.generalist, recipe, class_sets, parts, imports=imports)
-    records = run_jobs(jobs, work / "jobs", backend=backend, workers=workers, report=report)
-    if failed := job_failures(records):
-        raise VerificationError(
-            f"{len(failed)} of {len(jobs)} specialists failed; the others are kept, and the same"
-            f" command trains the missing ones. {'; '.join(failed)}"
+    if class_sets is None:
+        class_sets = confusable_sets(
+            predictions(generalist, splits.validation, recipe.cluster_temperature),
+            recipe.clusters,
+            size=recipe.size,
+            even=recipe.even,
+            seed=recipe.cluster_seed,
         )
-    corrections = [record.result["correction"] for record in records]
-    with _files.atomic_path(out, overwrite=overwrite) as folder:
-        folder.mkdir()
-        shutil.copyfile(recipe.generalist, folder / GENERALIST)
-        files = [folder / f"{job.name}.keras" for job in jobs]
-        for file in files:
-            shutil.copyfile(parts / file.name, file)
-        write_manifest(folder, files, class_sets, recipe.top, corrections)
-        # TOML has no None; where all classes count, all specialists answer too.
+    settings = {
+        **recipe.model_dump(mode="json", exclude={"generalist", "data_dir"}),
+        "generalist_sha256": _files.sha256(recipe.generalist),
+        "class_sets": class_sets.lists(),
+        "imports": list(imports),
+    }
+    with WorkFolder(out, settings, overwrite=overwrite, what="training of specialists") as folder:
+        jobs = _jobs(recipe, class_sets, folder.path, imports)
+        records = run_jobs(
+            jobs, folder.scratch / "jobs", backend=backend, workers=workers, report=report
+        )
+        if failed := job_failures(records):
+            raise VerificationError(
+                f"{len(failed)} of {len(jobs)} specialists failed; the others are kept. Run the"
+                f" same command again to train the missing ones. {'; '.join(failed)}"
+            )
+        shutil.copyfile(recipe.generalist, folder.path / GENERALIST)
+        files = [folder.path / f"{job.name}.keras" for job in jobs]
+        corrections = [record.result["correction"] for record in records]
+        write_manifest(folder.path, files, class_sets, recipe.top, corrections)
+        # TOML has no None; with as many top classes as there are, all specialists are active.
         top = splits.num_classes if recipe.top is None else recipe.top
-        recipe.model_copy(update={"top": top}).save(folder / "recipe.toml")
-    shutil.rmtree(work)
+        recipe.model_copy(update={"top": top}).save(folder.path / RECIPE, overwrite=True)
+        folder.finish()
     return SpecialistEnsemble.load(out, imports=imports)
 
 
 def _checked_generalist(
     recipe: SpecialistsRecipe, splits: Splits, imports: Sequence[str]
 ) -> keras.Model:
-    """The generalist, if it fits the data and the recipe: a mistake shows before any training."""
+    """Loads the generalist and checks it against data and recipe, before any training."""
     path, classes = Path(recipe.generalist), splits.num_classes
     generalist = models.load(path, imports=imports)
     find_head(generalist)
@@ -291,14 +287,19 @@ def _checked_generalist(
     return generalist
 
 
-def _predictions(
-    generalist: keras.Model, examples: tf.data.Dataset, temperature: float
-) -> np.ndarray:
+def predictions(generalist: Any, examples: tf.data.Dataset, temperature: float = 1.0) -> np.ndarray:
+    """Returns the probabilities of a generalist for `confusable_sets`, float32 `(n, N)`.
+
+    Args:
+        generalist: Anything `teachers.as_teacher` takes.
+        examples: Unbatched `(x, y)`.
+        temperature: Temperature of the softmax.
+    """
     logits = logits_on(as_teacher(generalist), examples)
     return np.asarray(tf.nn.softmax(logits / temperature))
 
 
 def logits_on(teacher: Teacher, examples: tf.data.Dataset) -> np.ndarray:
-    """A teacher's logits on unbatched `(x, y)`, float32 `(n, N)`."""
+    """Returns a teacher's logits on unbatched `(x, y)`, float32 `(n, N)`."""
     batches = examples.map(lambda x, y: x).batch(_EVALUATION_BATCH).as_numpy_iterator()
     return np.concatenate([teacher.predict(x) for x in batches])

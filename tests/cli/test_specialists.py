@@ -1,4 +1,4 @@
-"""`keras-distill specialists` on digits: train, evaluate, distil back."""
+"""`keras-distill specialists` on digits: train, evaluate, distill."""
 
 import json
 import shutil
@@ -8,8 +8,7 @@ import pytest
 
 from keras_distill import data, models
 from keras_distill.cli import main
-from keras_distill.records._specialists import SpecialistsReport
-from keras_distill.records._specialists_study import NetResult
+from keras_distill.records import DistillationResult, SpecialistsReport
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +49,10 @@ def _train(place, *more):
     ]  # fmt: skip
 
 
-def test_train_says_what_it_does_and_leaves_a_folder(folder, capsys):
+def test_train_reports_and_writes_a_folder(folder, capsys):
     assert main(_train(folder, "--overwrite")) == 0
     shown = capsys.readouterr()
-    assert "specialist 0: classes" in shown.out and "specialist-00: done" in shown.err
+    assert "specialist 0" in shown.out and "specialist-00: done" in shown.err
     recipe = (folder / "out" / "recipe.toml").read_text()
     assert "clusters = 2" in recipe and "epochs = 2" in recipe
     again = ["specialists", "train", str(folder / "out" / "recipe.toml"), "--epochs", "1"]
@@ -65,11 +64,11 @@ def test_train_says_what_it_does_and_leaves_a_folder(folder, capsys):
 def test_distill_then_evaluate(folder, capsys):
     ensemble, back = str(folder / "out"), str(folder / "back.keras")
     assert main(["specialists", "distill", ensemble, "-o", back, "--epochs", "2", "--json"]) == 0
-    result = NetResult.parse(capsys.readouterr().out, source="stdout")
+    result = DistillationResult.parse(capsys.readouterr().out, source="stdout")
     generalist = models.load(folder / "generalist.keras")
     assert result.parameters == generalist.count_params()
     assert models.load(back).output_shape == (None, 10)
-    assert main(["specialists", "evaluate", ensemble, "--net", back]) == 0
+    assert main(["specialists", "evaluate", ensemble, "--model", back]) == 0
     shown = capsys.readouterr().out
     assert "generalist + 2 specialists" in shown and "back.keras" in shown
     record = SpecialistsReport.load(folder / "out" / "evaluation.json")
@@ -150,7 +149,7 @@ def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
             "must be different trainings",
         ),
         (
-            ["evaluate", "{place}/out", "--net", "{place}/five.keras", "-o", "{place}/x.json"],
+            ["evaluate", "{place}/out", "--model", "{place}/five.keras", "-o", "{place}/x.json"],
             "must take (8, 8, 1) and give 10 logits",
         ),
         (
@@ -164,9 +163,9 @@ def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
             ["distill", "{place}/out", "--student", "nothing", "-o", "{place}/x.keras"],
             "no model 'nothing'",
         ),
-        (["evaluate", "{place}"], "holds no trained specialists"),
+        (["evaluate", "{place}"], "is not a folder of trained specialists"),
         (["evaluate", "{place}/out", "-o", "{place}/x.json", "--split", "all"], "test, validation"),
-        (["distill", "{place}", "-o", "{place}/x.keras"], "holds no trained specialists"),
+        (["distill", "{place}", "-o", "{place}/x.keras"], "is not a folder of trained specialists"),
         (["distill", "{place}/out", "-o", "{place}/x.h5"], "must end in .keras"),
         (["distill", "{place}/out", "-o", "{place}/x.keras", "--epochs", "0"], "epochs"),
         (["sing"], "No such command"),
@@ -191,4 +190,4 @@ def test_folders_of_different_sets_are_refused(folder, capsys):
     capsys.readouterr()
     assert main(["specialists", "evaluate", str(folder / "out"), str(other),
                  "-o", str(folder / "y.json")]) == 2  # fmt: skip
-    assert "folders are seeds of one training" in capsys.readouterr().err
+    assert "the folders are seeds of one training" in capsys.readouterr().err

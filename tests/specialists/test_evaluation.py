@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_distill.records._specialists import SystemResult
+from keras_distill.metrics import accuracy
+from keras_distill.records import SystemResult
 from keras_distill.specialists import ClassSets, arithmetic_mean, combine
 from keras_distill.specialists._evaluation import (
-    Answers,
-    accuracy,
+    EnsembleOutputs,
     class_rows,
     conditional_accuracy,
     coverage_rows,
-    judge,
-    softmax,
+    evaluate_system,
+    probabilities,
     within_accuracy,
 )
 
@@ -32,7 +32,7 @@ def test_accuracies_by_hand():
 
 def test_table_3_row():
     generalist = EYE[[0, 0, 0, 3, 0, 0]]  # two of six right, and both are right in SCORES
-    row = judge("both", "both", [SCORES, EYE[LABELS]], LABELS, SETS, generalist)
+    row = evaluate_system("both", "both", [SCORES, EYE[LABELS]], LABELS, SETS, generalist)
     assert row.accuracy == (0.5, 1.0)
     assert row.relative.value == pytest.approx((0.5 + 2) / 2) and row.relative.n == 2
     # Example by example, the mean of both seeds gains 0, 1, 0.5, 0, 0.5, 0.5.
@@ -42,7 +42,7 @@ def test_table_3_row():
 
 
 def test_no_relative_change_where_the_generalist_has_nothing_right():
-    row = judge("one", "one", [SCORES], LABELS, SETS, EYE[(LABELS + 1) % 5])
+    row = evaluate_system("one", "one", [SCORES], LABELS, SETS, EYE[(LABELS + 1) % 5])
     assert row.relative is None and row.gain.value == 0.5
 
 
@@ -67,41 +67,41 @@ def test_class_rows():
     assert (rows[1].generalist, rows[1].ensemble) == (0.5, 1.0)
 
 
-def test_answers_combine_as_asked():
+def test_outputs_combine_as_asked():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(8, 5)), tuple(rng.normal(size=(8, 3)) for _ in range(2))
-    answers = Answers(*logits, SETS, top=None, corrections=(1.0, 2.0))
-    probs = softmax(logits[0]), [softmax(part) for part in logits[1]]
-    np.testing.assert_allclose(answers.combined(), combine(*probs, SETS.sets))
-    np.testing.assert_allclose(answers.combined(mean=True), arithmetic_mean(*probs, SETS.sets))
-    lowered = [softmax(p - [[0, 0, c]]) for p, c in zip(logits[1], (1.0, 2.0), strict=True)]
+    outputs = EnsembleOutputs(*logits, SETS, top=None, corrections=(1.0, 2.0))
+    probs = probabilities(logits[0]), [probabilities(part) for part in logits[1]]
+    np.testing.assert_allclose(outputs.combined(), combine(*probs, SETS.sets))
+    np.testing.assert_allclose(outputs.combined(mean=True), arithmetic_mean(*probs, SETS.sets))
+    lowered = [probabilities(p - [[0, 0, c]]) for p, c in zip(logits[1], (1.0, 2.0), strict=True)]
     np.testing.assert_allclose(
-        answers.combined(corrected=False), combine(probs[0], lowered, SETS.sets)
+        outputs.combined(corrected=False), combine(probs[0], lowered, SETS.sets)
     )
     np.testing.assert_allclose(
-        Answers.merged([answers, answers]).combined(),
+        EnsembleOutputs.merged([outputs, outputs]).combined(),
         combine(probs[0], probs[1] * 2, SETS.sets * 2),
     )
 
 
-def test_calibrated_answers_undo_what_was_overdone():
+def test_calibrated_outputs_undo_what_was_overdone():
     """Logits that tell the true odds, times 3, times 2: divided by 3 and 2 again."""
     rng = np.random.default_rng(0)
     true = rng.normal(size=(20_000, 5))
-    labels = np.array([rng.choice(5, p=p) for p in softmax(true)])
+    labels = np.array([rng.choice(5, p=p) for p in probabilities(true)])
     parts = []
     for ids in SETS.sets:
         rest = np.log(np.exp(np.delete(true, ids, axis=1)).sum(axis=1, keepdims=True))
         parts.append(np.hstack([true[:, ids], rest]))
-    right = Answers(true, tuple(parts), SETS, top=None)
-    overdone = Answers(3 * true, tuple(2 * part for part in parts), SETS, top=None)
-    mended = overdone.calibrated(overdone, labels)
-    np.testing.assert_allclose(mended.combined(), right.combined(), atol=0.02)
+    right = EnsembleOutputs(true, tuple(parts), SETS, top=None)
+    overdone = EnsembleOutputs(3 * true, tuple(2 * part for part in parts), SETS, top=None)
+    calibrated = overdone.calibrated(overdone, labels)
+    np.testing.assert_allclose(calibrated.combined(), right.combined(), atol=0.02)
     assert np.abs(overdone.combined() - right.combined()).max() > 0.3
 
 
 def test_where_no_example_is_covered_there_is_no_conditional_accuracy():
     labels = np.array([3, 4])
-    row = judge("one", "one", [EYE[[3, 4]]], labels, SETS, EYE[[3, 3]])
+    row = evaluate_system("one", "one", [EYE[[3, 4]]], labels, SETS, EYE[[3, 3]])
     assert row.conditional == (None,) and row.within == (None,)
     assert SystemResult.parse(row.model_dump_json(), source="test") == row

@@ -1,3 +1,6 @@
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +16,12 @@ from keras_distill.specialists._inference import (
     objective,
     solve,
 )
-from keras_distill.specialists._references import gradient_descent, lbfgs
+
+# References that are implemented independently, in the study.
+DESCENTS = runpy.run_path(
+    str(Path(__file__).parents[2] / "examples/studies/specialists/descents.py")
+)
+gradient_descent, lbfgs = DESCENTS["gradient_descent"], DESCENTS["lbfgs"]
 
 
 def softmax(z):

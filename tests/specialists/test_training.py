@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from keras_distill import models
 from keras_distill._internal import InputError, VerificationError
-from keras_distill.data._streams import labels_of
-from keras_distill.records._specialists import SpecialistsRecipe, SpecialistTraining
+from keras_distill.data import labels_of
+from keras_distill.records import SpecialistsRecipe, SpecialistTraining
 from keras_distill.specialists import (
     ClassSets,
     SpecialistEnsemble,
@@ -53,9 +53,9 @@ def test_the_corrected_dustbin_is_calibrated(digits, generalist_file, test_array
     x, y = test_arrays
     logits = specialist.predict(x, verbose=0)
     wanted = (~np.isin(y, [1, 8, 9])).mean()
-    corrected = _evaluation.softmax(logits)[:, -1].mean()
+    corrected = _evaluation.probabilities(logits)[:, -1].mean()
     logits[:, -1] -= result.correction
-    uncorrected = _evaluation.softmax(logits)[:, -1].mean()
+    uncorrected = _evaluation.probabilities(logits)[:, -1].mean()
     assert abs(corrected - wanted) < min(0.05, abs(uncorrected - wanted))
 
 
@@ -126,15 +126,11 @@ def test_another_generalist_makes_other_jobs(generalist_file, tmp_path):
     model.save(other)
     asked = recipe(generalist_file)
     one, two, three = (
-        module.jobs_for(path, settings, sets, tmp_path)[0].fingerprint
-        for path, settings in [
-            (generalist_file, asked),
-            (other, asked),
-            (generalist_file, asked.model_copy(update={"seed": 1})),
-        ]
+        module._jobs(settings, sets, tmp_path, ())[0].fingerprint
+        for settings in [asked, recipe(other), asked.model_copy(update={"seed": 1})]
     )
     assert len({one, two, three}) == 3
-    assert isinstance(module.jobs_for(generalist_file, asked, sets, tmp_path)[0], Job)
+    assert isinstance(module._jobs(asked, sets, tmp_path, ())[0], Job)
 
 
 def test_the_seed_makes_the_dropout_masks_too():

@@ -1,20 +1,21 @@
-"""Specialists' inference measured: steps, distance to the optimum, time, against two descents.
+"""Measures the inference of specialists: steps, distance to the optimum, and time.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 0 \\
         python examples/studies/specialists/inference.py
 
-Prints three tables; with `--out FILE.json` also keeps the figures.
+Prints three tables; `--out FILE.json` writes the figures.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 
 import numpy as np
+from descents import gradient_descent, lbfgs
 
-from keras_distill._internal import _files, _machine
+from keras_distill.benchmarks import describe_machine
 from keras_distill.specialists import combine, objective, solve
-from keras_distill.specialists._references import gradient_descent, lbfgs
 
 MARKS = (50, 90, 99, 99.9, 100)
 RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -26,7 +27,7 @@ def softmax(z):
 
 
 def random_case(rng, rows, *, zeros):
-    """Overlapping sets of any size; spreads up to near one-hot, so that specialists contradict."""
+    """Overlapping sets of any size, up to nearly one-hot rows: specialists contradict."""
     classes, count = int(rng.integers(2, 30)), int(rng.integers(1, 8))
     sets = [rng.choice(classes, int(rng.integers(1, classes)), replace=False) for _ in range(count)]
 
@@ -145,7 +146,7 @@ def main():
     arguments.add_argument("--out", type=Path)
     given = arguments.parse_args()
     figures = {
-        "machine": _machine.describe(),
+        "machine": describe_machine(),
         "random cases": random_cases(given.cases),
         "10 specialists, 100 classes": timing(given.rows),
         "side by side, to 1e-6": side_by_side(given.side_rows, 1e-6, given.most),
@@ -154,7 +155,7 @@ def main():
     show("100 classes, 10 specialists", {"EM": figures["10 specialists, 100 classes"]})
     show("to 1e-6 of the optimum, side by side", figures["side by side, to 1e-6"])
     if given.out:
-        _files.write_json(given.out, figures, overwrite=True)
+        given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

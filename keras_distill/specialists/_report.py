@@ -1,4 +1,4 @@
-"""From the folders of trained specialists to the record that the page shows."""
+"""Evaluates folders of trained specialists and returns the record that the page shows."""
 
 import base64
 import os
@@ -10,63 +10,44 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, bad, check_choice
-from keras_distill.data import Splits
-from keras_distill.data._streams import labels_of
-from keras_distill.records._specialists import SpecialistsRecipe, SpecialistsReport
+from keras_distill.data import Splits, labels_of, select
+from keras_distill.records import SpecialistsReport
+from keras_distill.specialists._distill import recipe_of
 from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
-from keras_distill.specialists._evaluation import Answers, class_rows, coverage_rows, judge
+from keras_distill.specialists._evaluation import (
+    EnsembleOutputs,
+    class_rows,
+    coverage_rows,
+    evaluate_system,
+)
 from keras_distill.specialists._training import logits_on
 from keras_distill.teachers import as_teacher
 
 _LARGEST_IMAGE = 256
 
 
-def recipe_of(
-    folder: str | os.PathLike,
-    *,
-    source: str | None = None,
-    data_dir: str | os.PathLike | None = None,
-) -> SpecialistsRecipe:
-    """The recipe that stands in a folder of specialists, with other data where they are given.
-
-    Args:
-        folder: A folder that `training.train` made.
-        source: A data spec; None: the recipe's.
-        data_dir: Folder of prepared TFDS data sets; None: the recipe's.
-
-    Raises:
-        InputError: If there is no recipe.
-    """
-    path = Path(folder) / "recipe.toml"
-    if not path.is_file():
-        raise InputError(f"{folder} holds no trained specialists: it has no recipe.toml.")
-    changes = {"source": source, "data_dir": None if data_dir is None else str(data_dir)}
-    given = {key: value for key, value in changes.items() if value is not None}
-    return SpecialistsRecipe.load(path).model_copy(update=given)
-
-
-def report_on(
+def evaluate(
     folders: Sequence[str | os.PathLike],
     *,
     source: str | None = None,
     data_dir: str | os.PathLike | None = None,
     split: str = "test",
-    nets: Sequence[str | os.PathLike] = (),
+    others: Sequence[str | os.PathLike] = (),
     imports: Sequence[str] = (),
 ) -> SpecialistsReport:
-    """Judges specialists against their generalist: Tables 3 and 4, and class by class.
+    """Compares specialists with their generalist: Tables 3 and 4, and accuracy per class.
 
     Args:
-        folders: Folders that `training.train` made: one generalist and class sets, several seeds.
+        folders: Folders that `train` wrote: one generalist, one list of class sets, several seeds.
         source: A data spec; None: the first recipe's.
         data_dir: Folder of prepared TFDS data sets; None: the first recipe's.
         split: `test` or `validation`.
-        nets: `.keras` files judged beside them, such as nets distilled back.
+        others: `.keras` files to evaluate too, such as models that `distill` wrote.
         imports: Modules that register custom layers.
 
     Raises:
-        InputError: If a folder is none, they differ in generalist or class sets, one is given
-            twice, or a net is of other data.
+        InputError: If a folder is not one of specialists, they differ in generalist or class sets,
+            one is given twice, or a model does not fit the data.
     """
     check_choice("split", split, ("test", "validation"))
     recipe = recipe_of(folders[0], source=source, data_dir=data_dir)
@@ -76,33 +57,32 @@ def report_on(
         same_sets = other.class_sets.lists() == first.class_sets.lists()
         if not same_sets or other.generalist.fingerprint() != first.generalist.fingerprint():
             raise InputError(
-                f"{folder} must have the generalist and the class sets of {folders[0]}: folders are"
-                " seeds of one training."
+                f"{folder} must have the generalist and the class sets of {folders[0]}: the folders"
+                " are seeds of one training."
             )
     if len({ensemble.fingerprint() for ensemble in ensembles}) < len(ensembles):
         raise bad("folders", "be different trainings", [str(folder) for folder in folders])
     splits = data.load(recipe.source, data_dir=recipe.data_dir)
     shape, classes = splits.input_shape, splits.num_classes
     models.check_fits(first.generalist.model, Path(folders[0]) / GENERALIST, shape, classes)
-    judged = [
-        (
-            Path(net),
-            models.build(Path(net), input_shape=shape, num_classes=classes, imports=imports),
+    loaded = {
+        Path(path): models.build(
+            Path(path), input_shape=shape, num_classes=classes, imports=imports
         )
-        for net in nets
-    ]
-    examples = getattr(splits, split)
-    labels, sets = labels_of(examples), first.class_sets
-    answers = [Answers.of(ensemble, examples) for ensemble in ensembles]
-    generalist, together = answers[0].generalist, [a.combined() for a in answers]
+        for path in others
+    }
+    examples, labels = _labeled(getattr(splits, split))
+    sets = first.class_sets
+    outputs = [EnsembleOutputs.of(ensemble, examples) for ensemble in ensembles]
+    generalist, together = outputs[0].generalist, [part.combined() for part in outputs]
     title = f"generalist + {len(sets)} specialists"
     systems = [
-        judge("generalist", "generalist", [generalist], labels, sets, generalist),
-        judge("specialists", title, together, labels, sets, generalist),
+        evaluate_system("generalist", "generalist", [generalist], labels, sets, generalist),
+        evaluate_system("specialists", title, together, labels, sets, generalist),
     ]
-    for path, net in judged:
-        scores = logits_on(as_teacher(net), examples)
-        systems.append(judge(path.stem, path.name, [scores], labels, sets, generalist))
+    for path, model in loaded.items():
+        scores = [logits_on(as_teacher(model), examples)]
+        systems.append(evaluate_system(path.stem, path.name, scores, labels, sets, generalist))
     return SpecialistsReport(
         source=recipe.source,
         split=split,
@@ -116,8 +96,15 @@ def report_on(
     )
 
 
+def _labeled(examples: tf.data.Dataset) -> tuple[tf.data.Dataset, np.ndarray]:
+    """The labeled examples, and their labels."""
+    labels = labels_of(examples)
+    known = labels >= 0
+    return (examples, labels) if known.all() else (select(examples, known), labels[known])
+
+
 def class_images(splits: Splits) -> tuple[str, ...]:
-    """The first training image of each class as base64 PNG; empty where x is no small image."""
+    """Returns the first training image of each class as base64 PNG; empty without images."""
     shape = splits.input_shape
     if len(shape) != 3 or shape[-1] not in (1, 3) or max(shape[:2]) > _LARGEST_IMAGE:
         return ()
@@ -131,7 +118,7 @@ def class_images(splits: Splits) -> tuple[str, ...]:
 
 
 def _pixels(x: np.ndarray) -> np.ndarray:
-    """uint8; other values are spread over 0..255."""
+    """Returns uint8; other values are scaled to 0..255."""
     if x.dtype == np.uint8:
         return x
     spread = max(float(np.ptp(x)), 1e-9)

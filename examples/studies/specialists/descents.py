@@ -1,4 +1,4 @@
-"""What `combine` is measured against: the paper's gradient descent, and L-BFGS, both on logits."""
+"""References for `specialists.combine`: the paper's gradient descent, and L-BFGS, on logits."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,20 +6,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from keras_distill._internal import _checks
-from keras_distill.specialists._inference import check_probs
-
 
 class Descent(NamedTuple):
-    """A course of gradient descent.
+    """The course of a gradient descent.
 
     Attributes:
-        probs: float64 `(B, N)`: where it ended.
+        probs: float64 `(B, N)`: the last q.
         objective: float64 `(steps+1, B)`: F before the first step and after each, in nats.
     """
 
     probs: np.ndarray
     objective: np.ndarray
+
+
+def _normalized(probs: Any) -> np.ndarray:
+    probs = np.asarray(probs, np.float64)
+    return probs / probs.sum(axis=1, keepdims=True)
 
 
 class _Loss:
@@ -29,9 +31,9 @@ class _Loss:
     """
 
     def __init__(self, generalist, specialists, class_sets, active):
-        self.generalist, specialists, active = check_probs(
-            generalist, specialists, class_sets, active
-        )
+        self.generalist, *specialists = (_normalized(p) for p in (generalist, *specialists))
+        shape = len(self.generalist), len(specialists)
+        active = np.ones(shape) if active is None else np.asarray(active, np.float64)
         self.sets = [np.asarray(ids) for ids in class_sets]
         self.parts = [p * active[:, m : m + 1] for m, p in enumerate(specialists)]
         self.total = 1 + active.sum(axis=1, keepdims=True)
@@ -49,7 +51,7 @@ class _Loss:
             value -= (p[:, :-1] * log_q[:, ids]).sum(axis=1)
             outside = np.ones(q.shape[1], bool)
             outside[ids] = False
-            # In log space: the sum of what is left of q underflows long before its logarithm does.
+            # In log space: the sum of the rest of q underflows long before its logarithm does.
             rest = np.logaddexp.reduce(log_q[:, outside], axis=1, keepdims=True)
             value -= (p[:, -1:] * rest)[:, 0]
             pull[:, ids] += p[:, :-1]
@@ -66,7 +68,7 @@ def gradient_descent(
     learning_rate: float,
     steps: int,
 ) -> Descent:
-    """The paper's inference: gradient descent on the logits of q, started at q = p_g.
+    """Runs the paper's inference: gradient descent on the logits of q, started at q = p_g.
 
     Args:
         generalist_probs: `(B, N)` probabilities; zeros start at 1e-12.
@@ -74,7 +76,7 @@ def gradient_descent(
         class_sets: M arrays of class ids.
         active: bool `(B, M)`; None: all.
         learning_rate: Step size.
-        steps: How many.
+        steps: Number of steps.
 
     Example:
         >>> problem = np.array([[0.4, 0.4, 0.2]]), [np.array([[0.7, 0.1, 0.2]])], [[0, 1]]
@@ -82,11 +84,10 @@ def gradient_descent(
         >>> course.probs.round(3).tolist()
         [[0.55, 0.25, 0.2]]
     """
-    _checks.check_number("learning_rate", learning_rate, above=0)
     loss = _Loss(generalist_probs, specialist_probs, class_sets, active)
     logits = np.log(np.maximum(loss.generalist, 1e-12))
     values = []
-    for _ in range(_checks.check_count("steps", steps)):
+    for _ in range(steps):
         value, gradient = loss(logits)
         values.append(value)
         logits = logits - learning_rate * gradient
@@ -104,7 +105,7 @@ def lbfgs(
     max_steps: int = 5000,
     goal: Any = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """SciPy's L-BFGS on the logits of q, row by row.
+    """Runs SciPy's L-BFGS on the logits of q, row by row.
 
     Args:
         generalist_probs: `(B, N)` probabilities; zeros start at 1e-3.
@@ -112,7 +113,7 @@ def lbfgs(
         class_sets: M arrays of class ids.
         active: bool `(B, M)`; None: all.
         max_steps: Iterations per row.
-        goal: `(B,)`: the objective at which a row stops; None: each goes as far as it can.
+        goal: `(B,)`: the objective at which a row stops; None: at convergence.
 
     Returns:
         float64 `(B, N)`: q, and int64 `(B,)`: iterations.
@@ -149,7 +150,7 @@ def lbfgs(
 
 
 def _stop_at(goal: float) -> Callable[..., None]:
-    # SciPy tells by the parameter's name what to pass, so there must be this one and no other.
+    # SciPy chooses what to pass by the name of the only parameter.
     def enough(intermediate_result):
         if intermediate_result.fun <= goal:
             raise StopIteration

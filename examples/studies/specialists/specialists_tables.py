@@ -1,0 +1,411 @@
+"""The settings and the record of the study of specialists, and the evaluation of its pieces."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is switched on)
+
+# isort: split
+import keras
+import numpy as np
+from pydantic import Field
+from scipy.special import softmax
+
+from keras_distill import InputError, metrics, models, specialists
+from keras_distill.benchmarks import describe_machine, describe_versions, share_kept
+from keras_distill.data import Splits, labels_of
+from keras_distill.records import (
+    DistillationResult,
+    IntervalRecord,
+    Record,
+    SpecialistResult,
+    SpecialistsRecipe,
+    SpecialistsReport,
+    SpecialistTraining,
+    SystemResult,
+    TomlRecord,
+    TrainingSettings,
+)
+from keras_distill.specialists import ClassSets, EnsembleOutputs, SpecialistEnsemble
+
+_EVALUATION_BATCH = 256
+
+
+class ModelTraining(TrainingSettings):
+    """How a whole model is trained.
+
+    Attributes:
+        crop: Maximum shift of training images, in pixels; 0: none.
+        flip: Whether to mirror half of the training images.
+    """
+
+    crop: int = Field(0, ge=0)
+    flip: bool = False
+
+
+class DistilledTraining(ModelTraining):
+    """How generalist and specialists are distilled back into one model.
+
+    Attributes:
+        start: `generalist`: the model starts with its weights; `scratch`: with random weights.
+        alpha: Weight of the soft targets.
+        temperature: Temperature of the soft targets.
+        views: Augmented views in the store.
+        seeds: Number of models distilled, each from the ensemble of the same seed.
+    """
+
+    start: Literal["generalist", "scratch"] = "generalist"
+    alpha: float = 0.9
+    temperature: float = 2.0
+    views: int = 1
+    seeds: int = 1
+
+
+class Study(TomlRecord):
+    """The settings of the study.
+
+    Attributes:
+        name: Name of the study.
+        source: A data spec.
+        data_dir: Folder of prepared TFDS data sets.
+        model: Spec of the generalist, of the members of the plain ensemble, and of the model that
+            the ensemble is distilled back into.
+        generalist: How the generalist and the members are trained.
+        clusters: See `SpecialistsRecipe`.
+        size: See `SpecialistsRecipe`.
+        even: See `SpecialistsRecipe`.
+        cluster_temperature: See `SpecialistsRecipe`.
+        top: See `SpecialistsRecipe`.
+        specialist: How each specialist is trained.
+        seeds: Number of trainings of all specialists.
+        members: Number of models in the plain ensemble besides the generalist.
+        distilled: How the ensemble is distilled back.
+    """
+
+    name: str
+    source: str
+    data_dir: str | None = None
+    model: str
+    generalist: ModelTraining = ModelTraining()
+    clusters: int = 10
+    size: int | None = None
+    even: bool = False
+    cluster_temperature: float = 1.0
+    top: int | None = 1
+    specialist: SpecialistTraining = SpecialistTraining()
+    seeds: int = 3
+    members: int = 3
+    distilled: DistilledTraining = DistilledTraining()
+
+    def recipe(self, generalist: str, seed: int) -> SpecialistsRecipe:
+        """The recipe of the specialists of one seed.
+
+        Args:
+            generalist: The `.keras` file.
+            seed: Seed of the order of their data.
+        """
+        shared = {"source", "data_dir", "clusters", "size", "even", "cluster_temperature", "top"}
+        return SpecialistsRecipe(
+            generalist=generalist,
+            training=self.specialist,
+            seed=seed,
+            **self.model_dump(include=shared),
+        )
+
+
+class SpecialistsGroup(Record):
+    """The specialists of one seed.
+
+    Attributes:
+        seconds: Wall time of each training.
+        specialists: Their results.
+    """
+
+    seconds: tuple[float, ...]
+    specialists: tuple[SpecialistResult, ...]
+
+
+class StepsRecord(Record):
+    """Steps of `combine` on the split.
+
+    Attributes:
+        percentiles: "50", "90", "99", "100" -> steps.
+        worst_gap: The largest certificate, in nats.
+    """
+
+    percentiles: dict[str, float]
+    worst_gap: float
+
+
+class StudyRecord(Record):
+    """The results of the study.
+
+    Attributes:
+        study: The settings, without the data folder.
+        split: The evaluated split.
+        report: Table 3 (the first system is the generalist), Table 4, classes.
+        kept: Share of the gain of the ensemble that the distilled model keeps; None: no gain.
+        kept_by_self: The same share for the control, the generalist distilled into itself.
+        steps: Steps of `combine`, seed 0.
+        specialist_steps: Training steps of all specialists of one seed.
+        seconds: Wall time of all pieces, by kind.
+        machine: Processor and cores.
+        versions: Versions of the packages.
+    """
+
+    study: Study
+    split: Literal["test", "validation"]
+    report: SpecialistsReport
+    kept: IntervalRecord | None
+    kept_by_self: IntervalRecord | None
+    steps: StepsRecord
+    specialist_steps: int
+    seconds: dict[str, float]
+    machine: str
+    versions: dict[str, str]
+
+
+class _Pieces:
+    """The pieces in a working folder, run on one split."""
+
+    def __init__(self, study: Study, work: Path, splits: Splits, split: str) -> None:
+        self.study, self.work, self.splits = study, work, splits
+        self.examples = getattr(splits, split)
+
+    def logits(self, path: Path) -> np.ndarray:
+        """The logits of a `.keras` file on the split."""
+        return _predict(models.load(path), self.examples)
+
+    def models(self, paths: Iterable[Path]) -> list[np.ndarray]:
+        """The logits of the files that exist."""
+        return [self.logits(path) for path in paths if path.exists()]
+
+    def ensemble(self, name: str, sets: ClassSets, split: str = "") -> EnsembleOutputs | None:
+        """The outputs of an ensemble; None if it does not exist or has other class sets."""
+        if not (self.work / name / "ensemble.json").exists():
+            return None
+        ensemble = SpecialistEnsemble.load(self.work / name)
+        if ensemble.class_sets.lists() != sets.lists():
+            return None
+        examples = getattr(self.splits, split) if split else self.examples
+        return EnsembleOutputs.of(ensemble, examples)
+
+    def distilled(self, prefix: str) -> list[np.ndarray]:
+        """The logits of the models distilled back."""
+        seeds = range(min(self.study.distilled.seeds, self.study.seeds))
+        return self.models(self.work / f"{prefix}-s{seed}.keras" for seed in seeds)
+
+
+def _predict(model: keras.Model, examples) -> np.ndarray:
+    batches = examples.map(lambda x, y: x).batch(_EVALUATION_BATCH)
+    return model.predict(batches, verbose=0)
+
+
+def evaluate(
+    study: Study,
+    work: Path,
+    records: Path,
+    splits: Splits,
+    split: str,
+    *,
+    class_sets: ClassSets,
+    even_sets: ClassSets | None,
+) -> StudyRecord:
+    """Evaluates all pieces that exist.
+
+    Args:
+        study: The settings.
+        work: The working folder.
+        records: The records of the pieces.
+        splits: The data.
+        split: `test` or `validation`.
+        class_sets: The clusters.
+        even_sets: Class sets of the ablation with even sets; None: there is none.
+
+    Raises:
+        InputError: If the generalist or its specialists are not trained.
+    """
+    pieces = _Pieces(study, work, splits, split)
+    labels = labels_of(pieces.examples)
+    found = [pieces.ensemble(f"specialist-s{seed}", class_sets) for seed in range(study.seeds)]
+    outputs = [one for one in found if one is not None]
+    if not outputs:
+        raise InputError("No specialists are trained yet. Run the study without --evaluate-only.")
+    generalist, together = outputs[0].generalist, [one.combined() for one in outputs]
+    back, control = pieces.distilled("back"), pieces.distilled("self")
+    systems = _systems(pieces, outputs, together, back, control, class_sets, even_sets)
+    group = SpecialistsGroup.load(records / "specialist-s0.json")
+    return StudyRecord(
+        study=study.model_copy(update={"data_dir": None}),
+        split=split,
+        report=SpecialistsReport(
+            source=study.source,
+            split=split,
+            examples=len(labels),
+            class_sets=tuple(tuple(ids) for ids in class_sets.lists()),
+            left_alone=tuple(class_sets.left_alone.tolist()),
+            systems=tuple(
+                specialists.evaluate_system(name, title, scores, labels, class_sets, generalist)
+                for name, title, scores in systems
+                if scores
+            ),
+            coverage=specialists.coverage_rows(generalist, together, labels, class_sets),
+            classes=specialists.class_rows(
+                generalist, together, labels, class_sets, splits.class_names
+            ),
+            images=specialists.class_images(splits),
+        ),
+        kept=_kept(generalist, together, back, labels),
+        kept_by_self=_kept(generalist, together, control, labels),
+        steps=_steps(outputs[0]),
+        specialist_steps=sum(result.steps for result in group.specialists),
+        seconds=_seconds(records),
+        machine=describe_machine(),
+        versions=describe_versions(),
+    )
+
+
+def _systems(
+    pieces: _Pieces,
+    outputs: list[EnsembleOutputs],
+    together: list[np.ndarray],
+    back: list[np.ndarray],
+    control: list[np.ndarray],
+    sets: ClassSets,
+    even_sets: ClassSets | None,
+) -> list[tuple[str, str, list[np.ndarray]]]:
+    """Name, title, and scores of each system, in the order of Table 3."""
+    study, work, generalist = pieces.study, pieces.work, outputs[0].generalist
+    count, seeds = len(sets), range(study.seeds)
+
+    def ablation(name: str, class_sets: ClassSets | None) -> list[np.ndarray]:
+        one = None if class_sets is None else pieces.ensemble(f"{name}-s0", class_sets)
+        return [] if one is None else [one.combined()]
+
+    members = pieces.models(
+        work / f"member-{i}" / "model.keras" for i in range(1, study.members + 1)
+    )
+    plain = [np.mean([generalist, *members], axis=0)] if members else []
+    best = [replace(one, top=1).combined() for one in outputs] if study.top != 1 else []
+    everywhere = [replace(one, top=None).combined() for one in outputs] if study.top else []
+    longer = pieces.models(work / f"longer-s{seed}" / "model.keras" for seed in seeds)
+    merged = [EnsembleOutputs.merged(outputs).combined()] if len(outputs) > 1 else []
+    random = specialists.random_sets(sets, seed=0)
+    return [
+        ("generalist", f"generalist, {study.model}", [generalist]),
+        ("specialists", f"generalist + {count} specialists", together),
+        ("longer", "generalist trained longer, same steps", longer),
+        ("plain", f"plain ensemble of {len(members) + 1} models", plain),
+        ("best", "specialists of the best class only (the paper's rule)", best),
+        ("all", "all specialists always active", everywhere),
+        ("many", f"specialists of all seeds, {count * len(outputs)}", merged),
+        ("calibrated", "all parts calibrated on validation data", _calibrated(pieces, sets)),
+        (
+            "uncorrected",
+            "without the correction of the dustbin",
+            [one.combined(corrected=False) for one in outputs],
+        ),
+        ("mean", "arithmetic mean instead of KL", [one.combined(mean=True) for one in outputs]),
+        ("hard", "without the generalist's soft targets", ablation("hard", sets)),
+        ("soft", "with the generalist's soft targets", ablation("soft", sets)),
+        ("random", "random class sets", ablation("random", random)),
+        ("even", "class sets that distribute the classes evenly", ablation("even", even_sets)),
+        ("back", f"distilled back into {study.model}", back),
+        ("self", f"control: generalist into {study.model}", control),
+    ]
+
+
+def _calibrated(pieces: _Pieces, sets: ClassSets) -> list[np.ndarray]:
+    labels = labels_of(pieces.splits.validation)
+    found = []
+    for seed in range(pieces.study.seeds):
+        name = f"specialist-s{seed}"
+        one, held_out = pieces.ensemble(name, sets), pieces.ensemble(name, sets, "validation")
+        if one and held_out:
+            found.append(one.calibrated(held_out, labels).combined())
+    return found
+
+
+def _kept(
+    generalist: np.ndarray,
+    together: list[np.ndarray],
+    distilled: list[np.ndarray],
+    labels: np.ndarray,
+) -> IntervalRecord | None:
+    base = metrics.accuracy(generalist, labels)
+    # The control has a model of every seed; specialists may have failed in one.
+    count = min(len(together), len(distilled))
+    best = [metrics.accuracy(scores, labels) for scores in together[:count]]
+    if not count or np.mean(best) <= base:
+        return None
+    reached = [metrics.accuracy(scores, labels) for scores in distilled[:count]]
+    return IntervalRecord.of(share_kept([base] * count, best, reached))
+
+
+def _steps(outputs: EnsembleOutputs) -> StepsRecord:
+    probs, *parts = (
+        softmax(np.float64(part), axis=-1) for part in (outputs.generalist, *outputs.specialists)
+    )
+    sets, active = outputs.class_sets.sets, None
+    if outputs.top is not None:
+        active = specialists.active_by_top(probs, sets, outputs.top)
+    found = specialists.solve(probs, parts, sets, active)
+    marks = (50, 90, 99, 100)
+    return StepsRecord(
+        percentiles={str(q): float(np.percentile(found.steps, q)) for q in marks},
+        worst_gap=float(found.gap.max()),
+    )
+
+
+def _seconds(records: Path) -> dict[str, float]:
+    """Wall time by kind of piece."""
+    found: dict[str, float] = {}
+    for path in sorted(records.glob("*.json")):
+        kind = path.stem.rpartition("-")[0] or path.stem
+        if kind in ("specialist", "random", "even", "hard", "soft"):
+            found[kind] = found.get(kind, 0) + sum(SpecialistsGroup.load(path).seconds)
+        elif kind in ("generalist", "longer", "back", "self", "member"):
+            found[kind] = found.get(kind, 0) + DistillationResult.load(path).seconds
+    return {kind: round(seconds, 1) for kind, seconds in found.items()}
+
+
+def markdown(record: StudyRecord) -> list[str]:
+    """Tables 3 and 4 in Markdown.
+
+    Args:
+        record: The results of the study.
+    """
+    lines = [
+        "| system | top-1, % | conditional, % | within sets, % | relative change, % | points"
+        " | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [_system_row(system) for system in record.report.systems]
+    coverage = [
+        "| specialists | examples | generalist, % | with specialists, % | relative change, % |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record.report.coverage:
+        change = "" if row.change is None else f"{100 * row.change:+.1f}"
+        coverage.append(
+            f"| {row.specialists} | {row.examples} | {100 * row.generalist:.1f}"
+            f" | {100 * row.ensemble:.1f} | {change} |"
+        )
+    return ["\n".join(lines), "\n".join(coverage)]
+
+
+def _system_row(system: SystemResult) -> str:
+    means = (system.accuracy, system.conditional, system.within)
+    cells = [system.title, *(f"{100 * np.mean(values):.2f}" for values in means)]
+    relative, gain = system.relative, system.gain
+    if system.name == "generalist" or relative is None:
+        cells += ["", ""]
+    else:
+        ends = ""
+        if relative.low is not None and relative.high is not None:
+            ends = f" ({100 * relative.low:+.2f} to {100 * relative.high:+.2f})"
+        cells.append(f"{100 * relative.value:+.2f}{ends}")
+        cells.append(f"{100 * gain.value:+.2f} ± {100 * (gain.high - gain.value):.2f}")
+    return f"| {' | '.join(cells)} | {len(system.accuracy)} |"

@@ -1,0 +1,185 @@
+"""Distills a generalist and its specialists back into one model."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_distill import data, models
+from keras_distill._internal import InputError, _files
+from keras_distill.records import DistillationResult, SpecialistsRecipe, TrainingSettings
+from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
+from keras_distill.specialists._training import RECIPE, augmentation, cached_splits
+from keras_distill.targets import SoftTargetStore
+from keras_distill.teachers import Teacher, as_teacher, find_heads
+from keras_distill.training import Distiller, make_optimizer
+from keras_distill.work import Rounds, WorkFolder, fit_resumable
+
+_EVALUATION_BATCH = 256
+_TRAINING = TrainingSettings(epochs=15)
+
+
+def distill(
+    ensemble: Any,
+    out: str | os.PathLike,
+    *,
+    student: str | os.PathLike | None = None,
+    source: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    training: TrainingSettings = _TRAINING,
+    alpha: float = 0.9,
+    temperature: float = 2.0,
+    crop: int = 0,
+    flip: bool = False,
+    views: int = 4,
+    seed: int = 0,
+    imports: Sequence[str] = (),
+    overwrite: bool = False,
+) -> DistillationResult:
+    """Distills a generalist and its specialists into one model and saves it at `out`.
+
+    The ensemble runs once on the training split; its logits are stored and train the student.
+    Unfinished work is kept beside `out`, in `<stem>-distillation.unfinished`; the same call
+    resumes it, and the resumed training gives the same result.
+
+    Args:
+        ensemble: A folder that `train` wrote, or anything `teachers.as_teacher` takes.
+        out: The `.keras` file to write.
+        student: A model spec, or the `.keras` file whose weights to start from. None: the
+            generalist in the folder.
+        source: A data spec. None: that of the recipe in the folder.
+        data_dir: Folder of prepared TFDS data sets. None: that of the recipe in the folder.
+        training: Epochs, batch size, optimizer.
+        alpha: Weight of the soft targets, 0..1.
+        temperature: Temperature of the soft targets, > 0.
+        crop: Maximum shift of training images, in pixels.
+        flip: Whether to mirror half of the training images.
+        views: Number of augmented views in the store, with `crop` or `flip`.
+        seed: Seed of the initial weights and of the order of the data.
+        imports: Modules that register custom layers.
+        overwrite: Whether to replace an existing `out` and unfinished work with other settings.
+
+    Returns:
+        Steps, seconds, accuracy, and losses of the training.
+
+    Raises:
+        InputError: If an argument breaks its rule, or the folder is not one of specialists.
+    """
+    out = _files.check_output(out, overwrite=overwrite)
+    if out.suffix != ".keras":
+        raise InputError(f"`out` must end in .keras. Received: {out}")
+    if isinstance(ensemble, str | os.PathLike) and Path(ensemble).is_dir():
+        recipe = recipe_of(ensemble, source=source, data_dir=data_dir)
+        source, data_dir = recipe.source, recipe.data_dir
+        teacher: Teacher = SpecialistEnsemble.load(ensemble, imports=imports)
+        student = Path(ensemble, GENERALIST) if student is None else student
+    else:
+        teacher = as_teacher(ensemble)
+    if student is None or source is None:
+        raise InputError(
+            "`student` and `source` must be given unless `ensemble` is a folder of specialists."
+            f" Received: {student!r} and {source!r}"
+        )
+    start = Path(student)
+    settings = {
+        "teacher": teacher.fingerprint(),
+        "student": _files.sha256(start) if start.is_file() else str(student),
+        "source": source,
+        "training": training.model_dump(mode="json"),
+        **{"alpha": alpha, "temperature": temperature, "crop": crop, "flip": flip},
+        **{"views": views, "seed": seed},
+    }
+    splits, _ = cached_splits(source, None if data_dir is None else str(data_dir))
+    model = models.build(
+        student,
+        input_shape=splits.input_shape,
+        num_classes=splits.num_classes,
+        rescale=data.statistics(splits.train),
+        seed=seed,
+        imports=imports,
+    )
+    distiller = Distiller(None, model, alpha=alpha, temperature=temperature)
+    # The result is a file, so the folder of the work is removed, not finished.
+    work = out.with_name(f"{out.stem}-distillation")
+    with WorkFolder(work, settings, overwrite=overwrite, what="distillation") as folder:
+        augment = augmentation(crop, flip, seed=0)
+        store = _store(teacher, splits.train, folder.scratch / "targets", augment, views)
+        result = _fit(distiller, splits, store, training, seed, folder.scratch / "state.npz")
+        with _files.atomic_path(out, overwrite=True) as temporary:
+            model.save(temporary)
+        _files.remove(folder.path)
+    return result
+
+
+def recipe_of(
+    folder: str | os.PathLike,
+    *,
+    source: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+) -> SpecialistsRecipe:
+    """Reads the recipe in a folder of specialists, with other data if they are given.
+
+    Args:
+        folder: A folder that `train` wrote.
+        source: A data spec; None: the recipe's.
+        data_dir: Folder of prepared TFDS data sets; None: the recipe's.
+
+    Raises:
+        InputError: If the folder has no recipe.
+    """
+    path = Path(folder) / RECIPE
+    if not path.is_file():
+        raise InputError(f"{folder} is not a folder of trained specialists: it has no {RECIPE}.")
+    changes = {"source": source, "data_dir": None if data_dir is None else str(data_dir)}
+    given = {key: value for key, value in changes.items() if value is not None}
+    return SpecialistsRecipe.load(path).model_copy(update=given)
+
+
+def _store(
+    teacher: Teacher,
+    train: Any,
+    path: Path,
+    augment: data.Augmentation | None,
+    views: int,
+) -> SoftTargetStore:
+    if path.exists():
+        return SoftTargetStore.open(path)
+    views = 1 if augment is None else views
+    return SoftTargetStore.build(teacher, train, path, views=views, augment=augment, progress=False)
+
+
+def _fit(
+    distiller: Distiller,
+    splits: data.Splits,
+    store: SoftTargetStore,
+    training: TrainingSettings,
+    seed: int,
+    state: Path,
+) -> DistillationResult:
+    """Trains the student of the distiller, or resumes its training."""
+    student, size = distiller.student, training.batch_size
+    rounds = Rounds(training.epochs, math.ceil(splits.sizes["train"] / size))
+    from_logits = find_heads(student).kind != "softmax"
+    distiller.compile(
+        make_optimizer(training, rounds.epochs * rounds.steps),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+        metrics=["accuracy"],
+        steps_per_execution=rounds.steps_per_execution,
+    )
+    progress = fit_resumable(
+        distiller,
+        lambda epoch: store.batches(splits.train, size, seed=seed, first_epoch=epoch).repeat(),
+        rounds,
+        state,
+        validation_data=splits.validation.batch(_EVALUATION_BATCH),
+    )
+    return DistillationResult(
+        parameters=student.count_params(),
+        steps=rounds.count * rounds.steps_per_round,
+        seconds=progress.seconds,
+        validation_accuracy=progress.logs["val_accuracy"][-1],
+        loss=tuple(progress.logs["loss"]),
+    )
