@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import models
-from keras_distill.data._batching import read_ahead
+from keras_distill.data import read_ahead
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import Teacher, as_teacher, find_heads
 from keras_distill.training._distiller import Distiller

@@ -87,11 +87,11 @@ def compress(
             too much from the model.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, numpy as np
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="logits")])
         >>> x, y = np.random.rand(64, 8).astype("float32"), np.random.randint(0, 4, 64)
         >>> done = compress(model, (x, y), ["prune:0.5"], Path(tempfile.mkdtemp(), "small"),
-        ...                 alpha=0, epochs=1, batch_size=8)
+        ...                 alpha=0, epochs=1, batch_size=8, validation_data=(x, y))
         >>> done.record.kernels[0].zeros
         16
     """

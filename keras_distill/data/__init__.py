@@ -1,12 +1,15 @@
-"""Named sources of labeled examples as tf.data: one spec string each, three splits, raw values."""
+"""Data sources: a spec string names one, and `load` returns its three splits of raw examples.
+
+The table of sources is `SOURCES` in `_load.py`; each has one file with one function `load`. To add
+a source, write such a file and add a line to the table.
+"""
 
 from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import batches, epoch_seed, read_ahead, shuffled
-from keras_distill.data._labels import UNLABELED, keep_labels
+from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
 from keras_distill.data._load import load, sources
 from keras_distill.data._normalization import Rescale, statistics
 from keras_distill.data._splits import Splits
-from keras_distill.data._streams import labels_of, select
 
 __all__ = [
     "UNLABELED",

@@ -1,11 +1,11 @@
-"""Deterministic augmentation: each view of an example is a pure function of who it is.
+"""Deterministic augmentation: each view of an example is a pure function of its index.
 
-The random numbers of a view depend on (seed, sample index, view) alone, so a teacher that sees view
-v of example i today and a student that sees it in another process, batch or epoch see the same
-pixels ("patient and consistent" teaching: Beyer et al. 2022, arXiv:2106.05237).
+The random numbers of a view depend on (seed, sample index, view) alone, so that a teacher and a
+student see the same pixels of view v of example i in any process, batch, or epoch
+ ("patient and consistent" teaching: Beyer et al. 2022, arXiv:2106.05237).
 
-`tf.random.stateless_*` takes one seed per call, so a batch of examples, each with a seed of its
-own, would need one call per example: 12 µs each, as much as a small student's training. Here a
+`tf.random.stateless_*` takes one seed per call, so a batch of examples, each with its own
+seed, would need one call per example: 12 µs each, as much as a small student's training. Here a
 counter-based generator of a few integer operations draws the numbers of a whole batch at once.
 """
 
@@ -19,33 +19,34 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_count, check_number
+from keras_distill._internal._types import Tensor, TensorLike
 
 _GOLDEN = 0x9E3779B97F4A7C15
-# Each number an image needs has a stream of its own, so that switching one change on or off leaves
-# the others as they were.
+# Each random number of an image has its own stream, so that turning one change on or off does not
+# alter the others.
 _STREAMS = (
     "dx", "dy", "flip", "angle", "zoom", "shear_x", "shear_y", "brightness", "contrast",
     "erase", "erase_area", "erase_aspect", "erase_x", "erase_y",
 )  # fmt: skip
 
 
-def _word(value: int) -> tf.Tensor:
+def _word(value: int) -> Tensor:
     return tf.constant(np.uint64(value % 2**64))
 
 
-def _mix(z: tf.Tensor) -> tf.Tensor:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014, OOPSLA): uint64 to uint64."""
+def _mix(z: Tensor) -> Tensor:
+    """Computes the finalizer of SplitMix64 (Steele, Lea, Flood 2014, OOPSLA): uint64 to uint64."""
     shift, xor = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
     z = xor(z, shift(z, _word(30))) * _word(0xBF58476D1CE4E5B9)
     z = xor(z, shift(z, _word(27))) * _word(0x94D049BB133111EB)
     return xor(z, shift(z, _word(31)))
 
 
-def uniform(index: Any, view: Any, seed: int, streams: int) -> tf.Tensor:
-    """Random numbers in [0, 1), a pure function of (index, view, seed) and their column.
+def uniform(index: TensorLike, view: TensorLike, seed: int, streams: int) -> Tensor:
+    """Computes random numbers in [0, 1), a pure function of (index, view, seed) and their column.
 
     Args:
-        index: int `(B,)`, the examples' places in the unshuffled data set.
+        index: int `(B,)`, the indices of the examples in the unshuffled data set.
         view: int, scalar or `(B,)`.
         seed: Whole number.
         streams: Numbers per example.
@@ -59,10 +60,10 @@ def uniform(index: Any, view: Any, seed: int, streams: int) -> tf.Tensor:
         >>> bool(tf.reduce_all(one[0] == many[2, :3]))
         True
     """
-    index = tf.cast(index, tf.uint64)
+    positions = tf.cast(index, tf.uint64)
     state = _mix(_word(seed) + _word(_GOLDEN))
     state = _mix(state + tf.cast(view, tf.uint64) * _word(_GOLDEN))
-    state = _mix(state + (index + _word(1)) * _word(_GOLDEN))
+    state = _mix(state + (positions + _word(1)) * _word(_GOLDEN))
     columns = tf.cast(tf.range(1, streams + 1, dtype=tf.int64), tf.uint64)
     bits = _mix(state[:, None] + columns[None, :] * _word(_GOLDEN))
     top = tf.cast(tf.bitwise.right_shift(bits, _word(40)), tf.int32)
@@ -74,15 +75,15 @@ class Augmentation:
     """Random changes of images `(H, W, C)`; serializable, with a fingerprint.
 
     Attributes:
-        crop: Pixels by which an image moves at most, along each axis: zero-padded and cropped back.
+        crop: Largest shift in pixels along each axis: zero-padded and cropped back.
             2 is the jitter of MNIST in Hinton 2015; 4 is usual for CIFAR.
         flip: Whether half of the images are mirrored left to right.
-        rotate: Degrees by which an image turns at most, either way.
-        zoom: Share by which an image grows or shrinks at most, below 1.
-        shear: Degrees by which either axis leans at most, below 45.
-        jitter: Share by which brightness (the mean) and contrast (the spread about it) change at
-            most, 0..1.
-        erase: Share of images of which a rectangle of 2 to 33 % of the area becomes 0 (random
+        rotate: Largest rotation in degrees, in both directions.
+        zoom: Largest relative change of size, below 1.
+        shear: Largest shear of each axis in degrees, below 45.
+        jitter: Largest relative change of brightness (the mean) and of contrast (the spread about
+            it), 0..1.
+        erase: Share of images in which a rectangle of 2 to 33 % of the area is set to 0 (random
             erasing: Zhong et al. 2020, AAAI).
         seed: Whole number >= 0.
 
@@ -123,7 +124,7 @@ class Augmentation:
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Augmentation":
-        """The inverse of `settings`.
+        """Makes an augmentation from what `settings` returned.
 
         Raises:
             InputError: If a key is unknown or a value breaks its rule.
@@ -135,32 +136,32 @@ class Augmentation:
         return cls(**settings)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain values."""
+        """Returns the settings as JSON values."""
         return asdict(self)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the settings and of the version of the maths behind them."""
+        """Computes the SHA-256 of the settings and of the version of their implementation."""
         text = json.dumps(["augmentation 1", self.settings()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def apply(self, x: Any, index: Any, view: Any) -> Any:
-        """The view of a batch of images, natively and in one go; works in a graph.
+    def apply(self, x: TensorLike, index: TensorLike, view: TensorLike) -> Tensor:
+        """Computes the view of a batch of images; works in a graph.
 
         Args:
-            x: Images `(B, H, W, C)` of any real dtype. Integers come back rounded and within the
+            x: Images `(B, H, W, C)` of any real dtype. Integers are rounded and clipped to the
                 range of their dtype.
-            index: int `(B,)`, their places in the unshuffled data set.
+            index: int `(B,)`, their indices in the unshuffled data set.
             view: int scalar or `(B,)`.
 
         Returns:
             Images of the same shape and dtype.
 
         Raises:
-            InputError: If x is no batch of images.
+            InputError: If x is not a batch of images.
         """
-        x = tf.convert_to_tensor(x) if not isinstance(x, dict | list | tuple) else x
-        if not isinstance(x, tf.Tensor) or x.shape.rank != 4:
+        if isinstance(x, dict | list | tuple) or len(tf.convert_to_tensor(x).shape) != 4:
             raise bad("x", "be images (H, W, C), for an augmentation", x)
+        x = tf.convert_to_tensor(x)
         draws = uniform(index, view, self.seed, len(_STREAMS))
         draw = {name: draws[:, i] for i, name in enumerate(_STREAMS)}
         images = self._moved(x, draw)
@@ -170,13 +171,13 @@ class Augmentation:
             images = _erased(images, self.erase, draw)
         return tf.ensure_shape(_as_dtype(images, x.dtype), x.shape)
 
-    def _moved(self, x: tf.Tensor, draw: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Crop, flip and affine as one native resampling."""
+    def _moved(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """Applies crop, flip, and the affine map as one resampling."""
         bends = self.rotate or self.zoom or self.shear
         if not (bends or self.crop or self.flip):
             return x
         matrix = self._matrix(x, draw)
-        # Whole pixels are copied exactly; only a bent image is interpolated, in float32.
+        # Whole pixels are copied exactly; only an affine map interpolates, in float32.
         kind = tf.float32 if bends or not _resampled(x.dtype) else x.dtype
         size = tf.shape(x)[1:3]
         return tf.raw_ops.ImageProjectiveTransformV3(
@@ -188,11 +189,11 @@ class Augmentation:
             fill_mode="CONSTANT",
         )
 
-    def _matrix(self, x: tf.Tensor, draw: dict[str, tf.Tensor]) -> tf.Tensor:
-        """`(B, 8)`: for each pixel of the result, the place in the image it is read from."""
+    def _matrix(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """Computes the transforms `(B, 8)` from pixels of the result to those of the image."""
         height, width = (tf.cast(tf.shape(x)[axis] - 1, tf.float32) / 2 for axis in (1, 2))
 
-        def between(name: str, most: float) -> tf.Tensor:
+        def between(name: str, most: float) -> Tensor:
             return (2 * draw[name] - 1) * most
 
         angle = between("angle", math.radians(self.rotate))
@@ -212,15 +213,15 @@ class Augmentation:
 
 
 def _resampled(dtype: tf.DType) -> bool:
-    """Whether the native resampling takes the dtype as it is."""
+    """Returns whether the resampling accepts the dtype."""
     return dtype in (tf.uint8, tf.int32, tf.int64, tf.float16, tf.float32, tf.float64)
 
 
-def _per_image(value: tf.Tensor) -> tf.Tensor:
+def _per_image(value: Tensor) -> Tensor:
     return value[:, None, None, None]
 
 
-def _jittered(images: tf.Tensor, most: float, draw: dict[str, tf.Tensor]) -> tf.Tensor:
+def _jittered(images: Tensor, most: float, draw: dict[str, Tensor]) -> Tensor:
     images = tf.cast(images, tf.float32)
     bright = _per_image(1 + (2 * draw["brightness"] - 1) * most)
     contrast = _per_image(1 + (2 * draw["contrast"] - 1) * most)
@@ -228,7 +229,7 @@ def _jittered(images: tf.Tensor, most: float, draw: dict[str, tf.Tensor]) -> tf.
     return (images - mean) * contrast + mean * bright
 
 
-def _erased(images: tf.Tensor, share: float, draw: dict[str, tf.Tensor]) -> tf.Tensor:
+def _erased(images: Tensor, share: float, draw: dict[str, Tensor]) -> Tensor:
     size = tf.shape(images)
     height, width = (tf.cast(size[axis], tf.float32) for axis in (1, 2))
     area = (0.02 + 0.31 * draw["erase_area"]) * height * width
@@ -245,7 +246,7 @@ def _erased(images: tf.Tensor, share: float, draw: dict[str, tf.Tensor]) -> tf.T
     return tf.where(gone[..., None], tf.zeros_like(images), images)
 
 
-def _as_dtype(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def _as_dtype(images: Tensor, dtype: tf.DType) -> Tensor:
     if images.dtype == dtype:
         return images
     if dtype.is_integer:

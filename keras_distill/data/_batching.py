@@ -1,10 +1,12 @@
 """Batches whose order is a function of a seed and of the epoch, so that a run can be resumed."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from keras_distill._internal import InputError, check_count
+from keras_distill._internal._types import Dataset, Tensor
 
 # The seed of an epoch is seed * _SEED_STEP + epoch * _EPOCH_STEP, modulo 2^64: odd constants whose
 # small multiples lie far apart, so that no two (seed, epoch) in use share an order.
@@ -13,7 +15,7 @@ _EPOCH_STEP = 0xD1B54A32D192ED03
 
 
 def batches(
-    ds: tf.data.Dataset,
+    ds: Dataset,
     batch_size: int,
     *,
     shuffle_seed: int | None = None,
@@ -21,27 +23,27 @@ def batches(
     epochs: int | None = 1,
     buffer: int | None = None,
     drop_remainder: bool = False,
-) -> tf.data.Dataset:
-    """Batches of a data set for some epochs; with a seed, each epoch has an order of its own.
+) -> Dataset:
+    """Makes batches of a data set for some epochs; with a seed, each epoch has its own order.
 
-    The order depends on (`shuffle_seed`, epoch) only: it is the same in another process, whatever
-    epochs came before, and whatever `tf.random.set_seed` was given. Batches never mix two epochs.
+    The order depends on (`shuffle_seed`, epoch) only: it is the same in another process, after
+    any number of epochs, and for any `tf.random.set_seed`. Batches never mix two epochs.
 
     Args:
         ds: Unbatched, finite, with known cardinality; any element structure.
         batch_size: Elements per batch.
-        shuffle_seed: Of the order, >= 0; None keeps the order of `ds`.
+        shuffle_seed: The seed of the order, >= 0; None keeps the order of `ds`.
         epoch: The number of the first epoch, from 0.
-        epochs: How many epochs follow one another; None never ends.
-        buffer: How many elements are held in memory to shuffle from. None: all of them, and the
-            order is a uniform permutation.
+        epochs: The number of epochs; None never ends.
+        buffer: The size of the shuffle buffer, in elements. None: all of them, and the order is a
+            uniform permutation.
         drop_remainder: Whether a last batch that is not full is dropped.
 
     Returns:
         A data set of batches, prefetched, with known cardinality.
 
     Raises:
-        InputError: If a number is not one, or the cardinality of `ds` is not known.
+        InputError: If a number is out of range, or the cardinality of `ds` is not known.
 
     Example:
         >>> ds = tf.data.Dataset.range(5)
@@ -59,7 +61,7 @@ def batches(
         check_count("shuffle_seed", shuffle_seed, at_least=0)
     buffer = size if buffer is None else min(check_count("buffer", buffer), size)
 
-    def one_epoch(seed):
+    def one_epoch(seed: Tensor) -> Dataset:
         return shuffled(ds, buffer, seed).batch(batch_size, drop_remainder=drop_remainder)
 
     if shuffle_seed is None:
@@ -74,11 +76,11 @@ def batches(
     return read_ahead(result)
 
 
-def read_ahead(ds: tf.data.Dataset) -> tf.data.Dataset:
-    """`ds`, its next two elements made while one is used, and never tuned while it runs.
+def read_ahead(ds: Dataset) -> Dataset:
+    """Returns `ds` with two elements prefetched and the autotuning of tf.data turned off.
 
-    The end of an iterator that tf.data tunes waits for the tuner to wake, which it does 10, 30, 70,
-    … (2^k - 1)·10 ms after the start: on TensorFlow 2.21 an epoch of 6 s takes 10.2 s now and then.
+    The end of an autotuned iterator waits for the tuner to wake up, which happens 10, 30, 70, …
+    (2^k - 1)·10 ms after the start: on TensorFlow 2.21 an epoch of 6 s sometimes takes 10.2 s.
 
     Args:
         ds: Any data set.
@@ -88,27 +90,28 @@ def read_ahead(ds: tf.data.Dataset) -> tf.data.Dataset:
     return ds.prefetch(2).with_options(options)
 
 
-def epoch_seed(shuffle_seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    """The seed of one epoch's order, for `shuffled`: an int64 scalar, in a graph too."""
+def epoch_seed(shuffle_seed: int, epoch: Tensor) -> Tensor:
+    """Computes the seed of one epoch's order, for `shuffled`: an int64 scalar, in a graph too."""
     start, step = _signed(shuffle_seed * _SEED_STEP), _signed(_EPOCH_STEP)
     return tf.constant(start, tf.int64) + tf.cast(epoch, tf.int64) * tf.constant(step, tf.int64)
 
 
-def shuffled(ds: tf.data.Dataset, buffer: int, seed: tf.Tensor) -> tf.data.Dataset:
-    """`ds` in an order that depends on `seed` alone; to be called inside `flat_map`.
+def shuffled(ds: Dataset, buffer: int, seed: Tensor) -> Dataset:
+    """Returns `ds` in an order that depends on `seed` alone; call it inside `flat_map`.
 
     Args:
         ds: Any data set.
-        buffer: Elements held in memory to shuffle from.
+        buffer: The size of the shuffle buffer, in elements.
         seed: int64 scalar.
     """
-    # Sets the seed of this function's graph alone: the order shall not depend on the seed of the
-    # process. Any number but 0, for (0, 0) is TensorFlow's way to say "draw a seed".
+    # Sets the seed of this function's graph alone, so that the order does not depend on the seed of
+    # the process. Not 0, because (0, 0) makes TensorFlow draw a seed.
     tf.compat.v1.set_random_seed(1)
-    return ds.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
+    shuffle_seed: Any = seed  # `shuffle` takes a tensor, which its annotation does not say
+    return ds.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
 
 
 def _signed(value: int) -> int:
-    """`value` modulo 2^64 as a signed 64-bit number."""
+    """Returns `value` modulo 2^64 as a signed 64-bit number."""
     value %= 1 << 64
     return value - (1 << 64) if value >> 63 else value

@@ -1,15 +1,16 @@
-"""`digits`: the 1,797 real handwritten digits that scikit-learn bundles; no download."""
+"""`digits`: 1,797 real handwritten digits, part of scikit-learn; no download."""
+
+from typing import Any
 
 import numpy as np
 
-from keras_distill._internal._spec import Spec
-from keras_distill.data._splits import TEST_SEED, Splits, from_arrays, stratified
+from keras_distill.data._splits import TEST_SEED, Source, Splits, from_arrays, stratified
 
 TEST_COUNT = 500
 
 
-def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
-    """8 x 8 gray images, uint8 `(8, 8, 1)` with values 0..16, 10 classes.
+def load(source: Source) -> Splits:
+    """Loads 8 x 8 gray images, uint8 `(8, 8, 1)` with values 0..16, 10 classes.
 
     500 images, stratified and always the same, are the test split. Validation is held out of the
     other 1,297 (130 of them by default), which leaves 1,167 to train on.
@@ -17,22 +18,14 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits (1998), UCI Machine
     Learning Repository, doi:10.24432/C50P49, its test part, as in `sklearn.datasets.load_digits`.
 
-    Args:
-        spec: The spec, taken apart.
-        validation: Share of train to hold out for validation; None for the default.
-        seed: Which examples are held out for validation.
-
-    Returns:
-        The splits.
-
     Raises:
-        InputError: If something stands after the name.
+        InputError: If there is something after the name.
     """
     from sklearn.datasets import load_digits
 
-    spec.refuse_argument()
-    spec.read()
-    bundle = load_digits()
+    source.spec.refuse_argument()
+    source.spec.read()
+    bundle: Any = load_digits()
     x = bundle.images[..., np.newaxis].astype(np.uint8)
     y = bundle.target.astype(np.int64)
     test = stratified(y, TEST_COUNT, TEST_SEED)
@@ -41,9 +34,7 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
             "train": (np.delete(x, test, axis=0), np.delete(y, test)),
             "test": (x[test], y[test]),
         },
-        source=spec.text,
+        source,
         name="digits",
-        validation=validation,
-        seed=seed,
         notes=(f"test: {TEST_COUNT} of {len(y)} images, stratified, always the same",),
     )

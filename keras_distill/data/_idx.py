@@ -1,45 +1,39 @@
-"""`idx:DIR`: the IDX files in which MNIST and Fashion-MNIST ship, plain or gzipped."""
+"""`idx:DIR`: IDX files, the format of MNIST and Fashion-MNIST, plain or gzipped."""
 
 import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
 from keras_distill._internal import InputError
-from keras_distill._internal._spec import Spec
-from keras_distill.data._splits import Splits, from_arrays
+from keras_distill._internal._types import Array
+from keras_distill.data._splits import Source, Splits, from_arrays
 
-# Split -> what its files may be called, before "-images" or "-labels".
+# Split -> the names of its files, before "-images" or "-labels".
 _PREFIXES = {"train": ("train",), "validation": ("validation", "val"), "test": ("t10k", "test")}
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_BYTES = 8 << 30
 
 
-def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
-    """Reads `train-images-idx3-ubyte` and its siblings from a folder.
+def load(source: Source) -> Splits:
+    """Loads `train-images-idx3-ubyte` and its siblings from a folder.
 
     The files are named SPLIT-images… and SPLIT-labels…, where SPLIT is train, t10k or test, or
-    validation or val, with `-idx3-ubyte` (or `.idx3-ubyte`) behind, and `.gz` where gzipped.
+    validation or val, followed by `-idx3-ubyte` or `.idx3-ubyte`, and by `.gz` if gzipped.
     Images of shape (height, width) get a channel: `(height, width, 1)`.
 
-    Args:
-        spec: The spec, taken apart.
-        validation: Share of train to hold out for validation; None for the default.
-        seed: Which examples are held out for validation.
-
-    Returns:
-        The splits.
-
     Raises:
-        InputError: If a file is missing, is not IDX, is cut, or does not fit the others.
+        InputError: If a file is missing, is not IDX, is truncated, or does not fit the others.
     """
+    spec = source.spec
     spec.read()
     folder = Path(spec.argument).expanduser()
     if not spec.argument or not folder.is_dir():
         raise InputError(f"{spec.text}: no folder {spec.argument!r}. Write idx:DIR.")
-    arrays = {}
+    arrays: dict[str, tuple[Array, Array]] = {}
     for split, prefixes in _PREFIXES.items():
         images = _find(folder, prefixes, "images")
         labels = _find(folder, prefixes, "labels")
@@ -53,13 +47,11 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
         x, y = read(images), read(labels)
         if y.ndim != 1 or x.ndim < 2:
             raise InputError(
-                f"{spec.text}: {images.name} must hold examples and {labels.name} their labels."
+                f"{spec.text}: {images.name} must contain examples and {labels.name} their labels."
                 f" Received: shapes {x.shape} and {y.shape}."
             )
         arrays[split] = (x[..., np.newaxis] if x.ndim == 3 else x, y)
-    return from_arrays(
-        arrays, source=spec.text, name=folder.resolve().name, validation=validation, seed=seed
-    )
+    return from_arrays(arrays, source, name=folder.resolve().name)
 
 
 def _find(folder: Path, prefixes: tuple[str, ...], part: str) -> Path | None:
@@ -71,8 +63,8 @@ def _find(folder: Path, prefixes: tuple[str, ...], part: str) -> Path | None:
     return None
 
 
-def read(path: Path) -> np.ndarray:
-    """Reads one IDX file, gzipped or not (seen by its first bytes, not by its name).
+def read(path: Path) -> Array:
+    """Reads one IDX file, gzipped or not (its first bytes decide, not its name).
 
     The format: two zero bytes, a type, the number of dimensions, each dimension as a big-endian
     32-bit number, then the values, big-endian (http://yann.lecun.com/exdb/mnist).
@@ -81,34 +73,36 @@ def read(path: Path) -> np.ndarray:
         path: The file.
 
     Returns:
-        The values, in the machine's byte order.
+        The values, in native byte order.
 
     Raises:
-        InputError: If it is not readable, not IDX, cut, or too long.
+        InputError: If it is not readable, not IDX, truncated, or too long.
     """
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
-            return _parse(file, path)
+            return _parse(cast("IO[bytes]", file), path)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}.") from error
 
 
-def _parse(file, path: Path) -> np.ndarray:
+def _parse(file: IO[bytes], path: Path) -> Array:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not magic[3]:
         raise InputError(f"{path}: not an IDX file: it begins with {magic.hex(' ') or 'nothing'}.")
     dtype, rank = np.dtype(_DTYPES[magic[2]]), magic[3]
     header = file.read(4 * rank)
     if len(header) < 4 * rank:
-        raise InputError(f"{path}: cut within its header.")
+        raise InputError(f"{path}: truncated in its header.")
     shape = tuple(np.frombuffer(header, ">u4").tolist())
     expected = math.prod(shape) * dtype.itemsize
     if expected > _MAX_BYTES:
-        raise InputError(f"{path}: says it holds {expected} bytes, more than {_MAX_BYTES}.")
+        raise InputError(f"{path}: declares {expected} bytes, more than {_MAX_BYTES}.")
     body = file.read(expected + 1)
     if len(body) != expected:
         more = "more" if len(body) > expected else f"only {len(body)}"
-        raise InputError(f"{path}: must hold {expected} bytes for shape {shape}, but has {more}.")
+        raise InputError(
+            f"{path}: must have {expected} bytes of values for shape {shape}, but has {more}."
+        )
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))

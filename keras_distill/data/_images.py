@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _spec, bad
 from keras_distill._internal._spec import Spec
-from keras_distill.data._splits import Splits, from_arrays
+from keras_distill._internal._types import Array, Tensor
+from keras_distill.data._splits import Source, Splits, from_arrays
 from keras_distill.data._streams import MEMORY_LIMIT, from_streams
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -21,27 +23,20 @@ _SPLITS = {
 }
 
 
-def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
-    """Reads `DIR/CLASS/*.png`, or `DIR/train/CLASS/*.png` with siblings `val` and `test`.
+def load(source: Source) -> Splits:
+    """Loads `DIR/CLASS/*.png`, or `DIR/train/CLASS/*.png` with siblings `val` and `test`.
 
-    Classes and files are taken in the order of their names; hidden files and folders are skipped.
+    Classes and files are in the order of their names; hidden files and folders are skipped.
     Images are uint8 `(height, width, channels)`: one channel if every file is gray, else three
-    (transparency is dropped). Orientation marks of cameras are not applied.
+    (transparency is dropped). EXIF orientation is ignored.
 
-    Options: `size=32x32` resizes every image (bilinear, antialiased, proportions not kept);
-    `channels=1` or `channels=3` chooses.
-
-    Args:
-        spec: The spec, taken apart.
-        validation: Share of train to hold out for validation; None for the default.
-        seed: Which examples are held out for validation.
-
-    Returns:
-        The splits.
+    Options: `size=32x32` resizes every image (bilinear, antialiased, the aspect ratio may
+    change); `channels=1` or `channels=3` sets the number of channels.
 
     Raises:
-        InputError: If a folder is missing or empty, a file is no image, or sizes differ.
+        InputError: If a folder is missing or empty, a file is not an image, or sizes differ.
     """
+    spec = source.spec
     options = spec.read(size=_spec.size, channels=_channels)
     root = Path(spec.argument).expanduser()
     if not spec.argument or not root.is_dir():
@@ -52,27 +47,21 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     everything = [path for paths, _ in files.values() for path in paths]
     shape = _common_shape(spec, everything, options)
 
-    def decode(path, label):
+    def decode(path: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         return _decode(path, shape, resize="size" in options), label
 
     streams = {
         split: tf.data.Dataset.from_tensor_slices((paths, labels)).map(decode, tf.data.AUTOTUNE)
         for split, (paths, labels) in files.items()
     }
-    common = {
-        "source": spec.text,
-        "name": root.resolve().name,
-        "class_names": names,
-        "validation": validation,
-        "seed": seed,
-    }
+    name = root.resolve().name
     if len(everything) * np.prod(shape) > MEMORY_LIMIT:
-        return from_streams(streams, **common)
-    arrays = {}
+        return from_streams(streams, source, name=name, class_names=names)
+    arrays: dict[str, tuple[Array, Array]] = {}
     for split, ds in streams.items():
         x = np.stack(list(ds.map(lambda x, y: x).as_numpy_iterator()))
         arrays[split] = (x, files[split][1])
-    return from_arrays(arrays, **common)
+    return from_arrays(arrays, source, name=name, class_names=names)
 
 
 def _channels(name: str, text: str) -> int:
@@ -86,7 +75,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _split_folders(spec: Spec, root: Path) -> dict[str, Path]:
-    """train, validation, test -> its folder; the root itself is train where there are no splits."""
+    """Returns the folder by split; the root itself is train where there are no splits."""
     subfolders = _subfolders(root)
     if not any(p.name == "train" for p in subfolders):
         return {"train": root}
@@ -95,22 +84,27 @@ def _split_folders(spec: Spec, root: Path) -> dict[str, Path]:
         split = _SPLITS.get(path.name)
         if split is None or split in folders:
             raise InputError(
-                f"{spec.text}: beside train there may be val and test, nothing else. Received:"
+                f"{spec.text}: next to train there may be val and test, nothing else. Received:"
                 f" {path.name}."
             )
         folders[split] = path
     return folders
 
 
-def _files(spec: Spec, folder: Path, names: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
-    """The image files of one split, and their class ids."""
+def _files(spec: Spec, folder: Path, names: tuple[str, ...]) -> tuple[list[str], Array]:
+    """Returns the image files of one split, and their class ids."""
     there = [p.name for p in _subfolders(folder)]
     unknown = sorted(set(there) - set(names))
     if unknown:
-        raise InputError(f"{spec.text}: {folder} has a class that train has not: {unknown[0]}.")
+        raise InputError(
+            f"{spec.text}: {folder} has a class that train does not have: {unknown[0]}."
+        )
     if not there:
-        raise InputError(f"{spec.text}: {folder} must hold a folder per class. It holds none.")
-    paths, labels = [], []
+        raise InputError(
+            f"{spec.text}: {folder} must contain a folder per class. It contains none."
+        )
+    paths: list[str] = []
+    labels: list[int] = []
     for label, name in enumerate(names):
         if name not in there:
             raise InputError(f"{spec.text}: {folder} has no folder for class {name}.")
@@ -125,15 +119,16 @@ def _files(spec: Spec, folder: Path, names: tuple[str, ...]) -> tuple[list[str],
     return paths, np.array(labels, np.int64)
 
 
-def _decode_any(path):
+def _decode_any(path: Tensor) -> Any:
     return tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
 
 
-def _common_shape(spec: Spec, paths: list[str], options: dict) -> tuple[int, int, int]:
-    """The shape that all images have, or get; reads every file once, so damaged ones show here."""
+def _common_shape(spec: Spec, paths: list[str], options: dict[str, Any]) -> tuple[int, int, int]:
+    """Returns the shape of all images after resizing; reads every file, to find damaged ones."""
     shapes = tf.data.Dataset.from_tensor_slices(paths)
     shapes = shapes.map(lambda path: tf.shape(_decode_any(path)), tf.data.AUTOTUNE)
-    first, color = None, False
+    first: tuple[int, int, str] | None = None
+    color = False
     iterator = shapes.as_numpy_iterator()
     for path in paths:
         try:
@@ -148,20 +143,21 @@ def _common_shape(spec: Spec, paths: list[str], options: dict) -> tuple[int, int
                 f"{spec.text}: images must be of one size. {first[2]} is {first[0]}x{first[1]},"
                 f" {path} is {height}x{width}. Add an option such as ?size=32x32."
             )
-    size = options.get("size", first[:2])
-    return (*size, options.get("channels", 3 if color else 1))
+    assert first is not None  # every class has an image
+    height, width = options.get("size", first[:2])
+    return (height, width, options.get("channels", 3 if color else 1))
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the places in TensorFlow's graph before and behind it."""
+    """Returns the message without the parts about TensorFlow's graph."""
     text = re.sub(r"\{\{function_node [^}]*\}\}", "", str(error))
     text = re.sub(r"^.*Iterator::\S+ ", "", text)
     return re.split(r"\n|\[\[|\{\{", text)[0].strip().rstrip(".")
 
 
-def _decode(path, shape: tuple[int, int, int], *, resize: bool):
-    """One file as uint8 of that shape."""
-    x = _decode_any(path)
+def _decode(path: Tensor, shape: tuple[int, int, int], *, resize: bool) -> Tensor:
+    """Decodes one file as uint8 of that shape."""
+    x: Any = _decode_any(path)
     color = tf.shape(x)[-1] > 2
     # Gray with transparency has 2 channels, color with transparency 4.
     if shape[2] == 1:

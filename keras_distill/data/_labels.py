@@ -1,24 +1,54 @@
-"""Few labels: which examples keep theirs."""
+"""The labels of data sets: reading them, keeping few of them, selecting examples by them."""
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, check_count
+from keras_distill._internal._types import Array, Dataset, Tensor
 from keras_distill.data._splits import stratified
-from keras_distill.data._streams import labels_of
 
 UNLABELED = -1
 
 
-def keep_labels(train: tf.data.Dataset, count: int, *, seed: int = 0) -> tf.data.Dataset:
-    """Keeps the labels of `count` examples and gives -1, "unlabeled", to all others.
+def labels_of(ds: Dataset) -> Array:
+    """Returns the labels of a finite data set of `(x, y)`, int64 `(n,)`, in its order.
 
-    Each class keeps labels in proportion to its examples. The examples and their order stay.
+    Example:
+        >>> labels_of(tf.data.Dataset.from_tensor_slices(([[0.0]] * 3, [2, 0, 1]))).tolist()
+        [2, 0, 1]
+    """
+    only = ds.map(lambda x, y: y, tf.data.AUTOTUNE).batch(4096)
+    parts = [np.asarray(y, np.int64) for y in only.as_numpy_iterator()]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def select(ds: Dataset, keep: Array) -> Dataset:
+    """Returns the elements of `ds` where `keep`, bool `(n,)`, is true, with known cardinality."""
+
+    def flag(element: Any, kept: Tensor) -> Tensor:
+        return kept
+
+    def drop_flag(element: Any, kept: Tensor) -> Any:
+        return element
+
+    flagged = tf.data.Dataset.zip(ds, tf.data.Dataset.from_tensor_slices(keep))
+    predicate: Any = flag  # `filter` calls it with two arguments, which its annotation does not say
+    kept = flagged.filter(predicate).map(drop_flag)
+    return kept.apply(tf.data.experimental.assert_cardinality(int(keep.sum())))
+
+
+def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
+    """Keeps the labels of `count` examples and sets all others to -1, "unlabeled".
+
+    Each class keeps labels in proportion to its examples. The examples and their order do not
+    change.
 
     Args:
         train: `(x, y)`, unbatched, finite; y a class id.
         count: How many labels to keep, from the number of classes to the number of examples.
-        seed: Which examples keep theirs.
+        seed: Which examples keep their label.
 
     Returns:
         A data set like `train`, with the same cardinality.
@@ -48,5 +78,5 @@ def keep_labels(train: tf.data.Dataset, count: int, *, seed: int = 0) -> tf.data
     return relabeled.map(_replace_label, tf.data.AUTOTUNE)
 
 
-def _replace_label(element, label):
+def _replace_label(element: Any, label: Tensor) -> tuple[Any, Tensor]:
     return element[0], label

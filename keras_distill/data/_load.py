@@ -1,60 +1,63 @@
-"""One function for every source: `load(spec)`."""
+"""The table of data sources, and `load(spec)`, which calls the one that the spec names.
 
-import os
+To add a source: write `data/_name.py` with one function `load(source: Source) -> Splits` that ends
+in `from_arrays` or `from_streams`, and add a line to `SOURCES`.
+"""
+
 from collections.abc import Callable
-from functools import partial
 
 from keras_distill._internal import InputError, check_count
 from keras_distill._internal._spec import Spec
+from keras_distill._internal._types import PathLike
 from keras_distill.data import _digits, _idx, _images, _mnist1d, _npz, _python, _tfds
-from keras_distill.data._splits import Splits, check_validation
+from keras_distill.data._splits import Source, Splits, check_validation
 
-# kind -> (loader, how it is written, what it is)
-_SOURCES: dict[str, tuple[Callable[..., Splits], str, str]] = {
+# kind -> (loader, form of the spec, description)
+SOURCES: dict[str, tuple[Callable[[Source], Splits], str, str]] = {
     "digits": (_digits.load, "digits", "1,797 real handwritten digits, 8x8; bundled"),
     "mnist1d": (_mnist1d.load, "mnist1d", "generated signals of 40 samples (extra mnist1d)"),
     "tfds": (_tfds.load, "tfds:NAME", "prepared by TensorFlow Datasets (--data-dir)"),
     "idx": (_idx.load, "idx:DIR", "IDX files, plain or gzipped, as MNIST ships"),
     "npz": (_npz.load, "npz:FILE", "x_train, y_train and so on in a NumPy archive"),
     "images": (_images.load, "images:DIR", "PNG and JPEG files, a folder per class"),
-    "py": (_python.load, "py:package.module:function", "a function of your own"),
+    "py": (_python.load, "py:package.module:function", "a function that you write"),
 }
 
 
 def sources() -> dict[str, str]:
-    """How each kind of source is written -> what it is, in a few words.
+    """Returns a short description of each source, by the form of its spec.
 
     Example:
         >>> sources()["digits"]
         '1,797 real handwritten digits, 8x8; bundled'
     """
-    return {written: what for _, written, what in _SOURCES.values()}
+    return {written: what for _, written, what in SOURCES.values()}
 
 
 def load(
     spec: str,
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: PathLike | None = None,
     validation: float | None = None,
     seed: int = 0,
 ) -> Splits:
     """Loads the data set that a spec string names.
 
-    x is raw, as the files hold it (uint8 images stay uint8): normalization is the first layer of
-    every model. Splits that the source lacks are held out of train, stratified by class: 20 % for
-    test (always the same examples), then 10 % of the rest for validation.
+    x is raw, as in the files (uint8 images stay uint8): normalization is the first layer of
+    every model. Splits that the source does not have are held out of train, stratified by class:
+    20 % for test (always the same examples), then 10 % of the rest for validation.
 
     Args:
         spec: One of `sources()`, such as "digits" or "tfds:mnist".
         data_dir: Folder of prepared TFDS data sets; only `tfds:` reads it. None: TFDS_DATA_DIR.
-        validation: Share of train to hold out for validation, > 0 and <= 0.5, in place of 10 %.
+        validation: Share of train to hold out for validation, > 0 and <= 0.5; None: 10 %.
         seed: Which examples are held out for validation, a whole number in 0..2**32-1.
 
     Returns:
         The splits.
 
     Raises:
-        InputError: If there is no such source, or it is not a data set.
+        InputError: If there is no such source, or it is not a valid data set.
         MissingExtraError: If the source needs a package that is not installed.
 
     Example:
@@ -63,14 +66,12 @@ def load(
         ({'train': 1167, 'validation': 130, 'test': 500}, (8, 8, 1), 10)
     """
     parsed = Spec.parse("data", spec)
-    if parsed.kind not in _SOURCES:
+    if parsed.kind not in SOURCES:
         raise InputError(
             f"data: no source {parsed.kind!r}. Choose from: {', '.join(sources())}."
             f" Received: data={spec!r}"
         )
     if check_count("seed", seed, at_least=0) >= 2**32:
         raise InputError(f"`seed` must be < 2**32. Received: seed={seed}")
-    function = _SOURCES[parsed.kind][0]
-    if parsed.kind == "tfds":
-        function = partial(function, data_dir=data_dir)
-    return function(parsed, validation=check_validation(validation), seed=seed)
+    source = Source(parsed, data_dir, check_validation(validation), seed)
+    return SOURCES[parsed.kind][0](source)

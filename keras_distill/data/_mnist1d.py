@@ -1,7 +1,8 @@
-"""`mnist1d`: generated signals of 40 samples, 10 classes, and as many more as are wanted.
+"""`mnist1d`: generated signals of 40 samples, 10 classes, and any number of further ones.
 
-MNIST-1D is a benchmark on which small and large models lie far apart (S. Graydanus, D. Kobak,
-2024, Scaling down deep learning with MNIST-1D, ICML, arXiv:2011.14439). Needs the extra mnist1d.
+MNIST-1D is a benchmark on which the accuracies of small and large models differ much (Greydanus,
+Kobak 2024, Scaling down deep learning with MNIST-1D, ICML, arXiv:2011.14439). It needs the extra
+mnist1d.
 """
 
 import contextlib
@@ -12,60 +13,50 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import _spec, check_count, require_extra
-from keras_distill._internal._spec import Spec
+from keras_distill._internal._types import Array, Dataset
 from keras_distill.data._labels import UNLABELED
-from keras_distill.data._splits import Splits, from_arrays
+from keras_distill.data._splits import Source, Splits, from_arrays
 
 # The seed of the published data set, and its size; 80 % are train.
 PUBLISHED_SEED = 42
 PUBLISHED_SIZE = 5000
-# Unlabeled examples are made this many at a time, each piece from a seed of its own.
+# Unlabeled examples are made this many at a time, each piece from its own seed.
 _PIECE = 1000
 
 
-def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
+def load(source: Source) -> Splits:
     """Generates the published data set: 4,000 training and 1,000 test signals, float32 `(40,)`.
 
     Option: `examples=N` makes N in place of 5,000, a multiple of 50 (4 of 5 are train).
 
-    Args:
-        spec: The spec, taken apart.
-        validation: Share of train to hold out for validation; None for the default.
-        seed: Which examples are held out for validation.
-
-    Returns:
-        The splits.
-
     Raises:
-        InputError: If an option does not fit.
+        InputError: If an option is unknown or out of range.
         MissingExtraError: If the package mnist1d is not installed.
     """
-    spec.refuse_argument()
-    options = spec.read(examples=_spec.count(at_least=50))
+    source.spec.refuse_argument()
+    options = source.spec.read(examples=_spec.count(at_least=50))
     made = _make(options.get("examples", PUBLISHED_SIZE), PUBLISHED_SEED, train_split=0.8)
     return from_arrays(
         {"train": (made["x"], made["y"]), "test": (made["x_test"], made["y_test"])},
-        source=spec.text,
+        source,
         name="mnist1d",
-        validation=validation,
-        seed=seed,
     )
 
 
-def unlabeled(count: int, *, seed: int = 0) -> tf.data.Dataset:
-    """Makes further examples without labels, as many as are wanted.
+def unlabeled(count: int, *, seed: int = 0) -> Dataset:
+    """Makes further examples without labels.
 
-    Each thousand is brought to mean 0 and standard deviation 1, as the published set is.
+    Each thousand is scaled to mean 0 and standard deviation 1, as the published set is.
 
     Args:
-        count: How many.
-        seed: Which ones; fewer examples of one seed are the first of more.
+        count: The number of examples.
+        seed: Which examples; with equal seeds, fewer examples are the first of more.
 
     Returns:
         An unbatched data set of `(x, y)`, x float32 `(40,)`, y int64 -1 ("unlabeled").
 
     Raises:
-        InputError: If a number is not one.
+        InputError: If an argument is out of range.
         MissingExtraError: If the package mnist1d is not installed.
 
     Example:
@@ -87,7 +78,7 @@ def _piece_seed(seed: int, piece: int) -> int:
     return int(np.random.SeedSequence((seed, piece)).generate_state(1)[0])
 
 
-def _make(examples: int, seed: int, *, train_split: float) -> dict[str, np.ndarray]:
+def _make(examples: int, seed: int, *, train_split: float) -> dict[str, Array]:
     package = require_extra("mnist1d.data", "mnist1d")
     settings = package.get_dataset_args()
     settings.num_samples, settings.seed, settings.train_split = examples, seed, train_split
@@ -97,7 +88,7 @@ def _make(examples: int, seed: int, *, train_split: float) -> dict[str, np.ndarr
 
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """The package seeds the global generators; whoever else uses them shall not notice."""
+    """Restores the global random generators, which the package seeds."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield

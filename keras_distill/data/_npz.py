@@ -8,31 +8,24 @@ import numpy as np
 
 from keras_distill._internal import InputError
 from keras_distill._internal._files import check_archive
-from keras_distill._internal._spec import Spec
-from keras_distill.data._splits import Splits, from_arrays
+from keras_distill._internal._types import Array
+from keras_distill.data._splits import Source, Splits, from_arrays
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_names")
 
 
-def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
-    """Reads `x_train`, `y_train`, and where there are such `x_val`, `y_val`, `x_test`, `y_test`.
+def load(source: Source) -> Splits:
+    """Loads `x_train`, `y_train`, and, if present, `x_val`, `y_val`, `x_test`, `y_test`.
 
-    x: numbers `(examples, ...)`, kept in shape; uint8 stays, everything else becomes float32.
+    x: numbers `(examples, ...)`; uint8 stays uint8, all other types become float32.
     y: class ids `(examples,)`. `class_names` (strings, one per class) is optional.
 
-    Args:
-        spec: The spec, taken apart.
-        validation: Share of train to hold out for validation; None for the default.
-        seed: Which examples are held out for validation.
-
-    Returns:
-        The splits.
-
     Raises:
-        InputError: If the file is not such an archive, is damaged, holds pickles or other keys,
+        InputError: If the file is not such an archive, is damaged, contains pickles or other keys,
             or the arrays do not fit.
     """
+    spec = source.spec
     spec.read()
     path = Path(spec.argument).expanduser()
     if not spec.argument:
@@ -42,38 +35,38 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
     unknown = sorted(set(contents) - set(_KEYS))
     if unknown or not {"x_train", "y_train"} <= set(contents):
         raise InputError(
-            f"{path}: must hold x_train and y_train, and may hold {', '.join(_KEYS[2:])}."
-            f" It holds: {', '.join(sorted(contents)) or 'nothing'}."
+            f"{path}: must contain x_train and y_train, and may contain {', '.join(_KEYS[2:])}."
+            f" It contains: {', '.join(sorted(contents)) or 'nothing'}."
         )
-    arrays = {}
+    arrays: dict[str, tuple[Array, Array]] = {}
     for short, split in _SPLITS.items():
         pair = (f"x_{short}", f"y_{short}")
         there = [key for key in pair if key in contents]
         if len(there) == 1:
-            raise InputError(f"{path}: holds {there[0]}, but not both of {pair[0]} and {pair[1]}.")
+            raise InputError(
+                f"{path}: contains {there[0]}, but not both of {pair[0]} and {pair[1]}."
+            )
         if there:
             arrays[split] = (contents[pair[0]], contents[pair[1]])
     names = contents.get("class_names")
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
-        raise InputError(f"{path}: class_names must be strings. It holds: {names.dtype}.")
+        raise InputError(f"{path}: class_names must be strings. Received: {names.dtype}.")
     return from_arrays(
         arrays,
-        source=spec.text,
+        source,
         name=path.stem,
         class_names=None if names is None else tuple(names.tolist()),
-        validation=validation,
-        seed=seed,
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if "pickle" in str(error):
             raise InputError(
-                f"{path}: holds Python objects (pickles), which are never read. Save arrays of"
+                f"{path}: contains Python objects (pickles), which are never read. Save arrays of"
                 " numbers, with numpy.savez."
             ) from error
         raise InputError(f"{path}: cannot be read: {error}.") from error

@@ -1,4 +1,4 @@
-"""`py:package.module:function`: the user's own code returns the splits."""
+"""`py:package.module:function`: splits that the user's own code returns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,32 +6,24 @@ from typing import Any
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _user_code, bad
-from keras_distill._internal._spec import Spec
-from keras_distill.data._splits import Splits, from_arrays
+from keras_distill.data._splits import Source, Splits, from_arrays
 from keras_distill.data._streams import from_streams
 
 _SPLITS = ("train", "validation", "test")
 
 
-def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
-    """Imports a module, from the current folder too, and calls a function of it without arguments.
+def load(source: Source) -> Splits:
+    """Imports a module, also from the current folder, and calls one of its functions.
 
-    The function returns a dict with "train" and, where it has them, "validation" and "test", each
-    either a pair of arrays (x, y) or a `tf.data.Dataset` of unbatched `(x, y)` with known
-    cardinality (not a mix of both kinds); and, if it likes, "class_names". x is raw and of one
-    shape, y a class id. A missing split is held out of train. A `Splits` will do as well.
-
-    Args:
-        spec: The spec, taken apart.
-        validation: Share of train to hold out for validation; None for the default.
-        seed: Which examples are held out for validation.
-
-    Returns:
-        The splits.
+    The function takes no arguments and returns a `Splits`, or a dict with "train" and, optionally,
+    "validation", "test", and "class_names". Each split is a pair of arrays (x, y), or each is a
+    `tf.data.Dataset` of unbatched `(x, y)` with known cardinality. x is raw and of one shape, y a
+    class id. A missing split is held out of train.
 
     Raises:
-        InputError: If the function is not there, fails, or returns something else.
+        InputError: If the function is not found, raises, or returns something else.
     """
+    spec = source.spec
     spec.read()
     module_name, colon, function_name = spec.argument.partition(":")
     if not (module_name and colon and function_name.isidentifier()):
@@ -46,35 +38,35 @@ def load(spec: Spec, *, validation: float | None, seed: int) -> Splits:
         raise InputError(
             f"{spec.text}: {function_name}() failed: {type(error).__name__}: {error}"
         ) from error
-    return _splits(spec, value, name=function_name, validation=validation, seed=seed)
+    return _splits(source, value, name=function_name)
 
 
-def _splits(spec: Spec, value: Any, **common: Any) -> Splits:
+def _splits(source: Source, value: Any, *, name: str) -> Splits:
     if isinstance(value, Splits):
         value = {key: getattr(value, key) for key in (*_SPLITS, "class_names")}
-    rule = "a dict with 'train', and if it likes 'validation', 'test' and 'class_names'"
+    rule = "a dict with 'train', and optionally 'validation', 'test', and 'class_names'"
     if not isinstance(value, Mapping) or "train" not in value:
-        raise InputError(f"{spec.text}: must return {rule}. It returned: {_shown(value)}.")
+        raise InputError(f"{source.text}: must return {rule}. It returned: {_shown(value)}.")
     unknown = [key for key in value if key not in (*_SPLITS, "class_names")]
     if unknown:
-        raise InputError(f"{spec.text}: must return {rule}. It has the key {unknown[0]!r}.")
+        raise InputError(f"{source.text}: must return {rule}. It has the key {unknown[0]!r}.")
     names = value.get("class_names")
     if names is not None:
         if isinstance(names, str) or not all(isinstance(n, str) for n in names):
-            raise InputError(f"{spec.text}: class_names must be strings. It returned: {names!r}.")
+            raise InputError(f"{source.text}: class_names must be strings. It returned: {names!r}.")
         names = tuple(names)
     parts = {split: value[split] for split in _SPLITS if split in value}
     if all(isinstance(part, tf.data.Dataset) for part in parts.values()):
-        return from_streams(parts, source=spec.text, class_names=names, **common)
+        return from_streams(parts, source, name=name, class_names=names)
     for split, part in parts.items():
         if not isinstance(part, tuple | list) or len(part) != 2:
             raise InputError(
-                f"{spec.text}: each split must be a pair (x, y) of arrays, or each a"
+                f"{source.text}: each split must be a pair (x, y) of arrays, or each a"
                 f" tf.data.Dataset. {split} is: {_shown(part)}."
             )
-    return from_arrays(parts, source=spec.text, class_names=names, **common)
+    return from_arrays(parts, source, name=name, class_names=names)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{type(value).__name__} {text[:80]}…"

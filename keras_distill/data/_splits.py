@@ -1,14 +1,17 @@
-"""What every data source yields: three splits, class names and shapes, checked once."""
+"""What every data source returns, `Splits`, made from arrays and checked once."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_number
+from keras_distill._internal._spec import Spec
+from keras_distill._internal._types import Array, Dataset, PathLike
 
-# Held out of a source's training examples where it has no such split of its own.
+# Shares of the training examples held out where a source has no such split.
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 # The test examples of a source must not depend on the seed of a run.
@@ -16,26 +19,49 @@ TEST_SEED = 0
 
 
 @dataclass(frozen=True)
+class Source:
+    """What `load` of a data source is called with.
+
+    Attributes:
+        spec: The parsed spec string.
+        data_dir: Folder of prepared TFDS data sets; None: TFDS_DATA_DIR.
+        validation: Share of train to hold out for validation; None: 10 % if the source has no
+            validation split.
+        seed: Which examples are held out for validation.
+    """
+
+    spec: Spec
+    data_dir: PathLike | None = None
+    validation: float | None = None
+    seed: int = 0
+
+    @property
+    def text(self) -> str:
+        """The spec string, for messages."""
+        return self.spec.text
+
+
+@dataclass(frozen=True)
 class Splits:
-    """A data set as a run needs it.
+    """A data set: three splits, class names, and the shape of an example.
 
     Each split is an unbatched, finite, ordered `tf.data.Dataset` of `(x, y)` with known
     cardinality: x raw (uint8 or float32, shape `input_shape`), y a class id (int64 scalar).
 
     Attributes:
-        train: What students learn from.
-        validation: What settings and epochs are chosen by.
-        test: What is looked at once, at the end.
+        train: For training.
+        validation: For the choice of settings and epochs.
+        test: For the evaluation at the end.
         class_names: One per class, by class id.
         input_shape: Shape of one x.
         name: A short name, such as "digits".
         spec: The spec string that names the source.
-        notes: How the splits came about, a sentence each.
+        notes: How the splits were made, a sentence each.
     """
 
-    train: tf.data.Dataset = field(repr=False)
-    validation: tf.data.Dataset = field(repr=False)
-    test: tf.data.Dataset = field(repr=False)
+    train: Dataset = field(repr=False)
+    validation: Dataset = field(repr=False)
+    test: Dataset = field(repr=False)
     class_names: tuple[str, ...]
     input_shape: tuple[int, ...]
     name: str
@@ -44,22 +70,22 @@ class Splits:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Examples in each split."""
+        """The number of examples of each split."""
         return {
             split: int(getattr(self, split).cardinality())
             for split in ("train", "validation", "test")
         }
 
 
-def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+def stratified(labels: Array, count: int, seed: int) -> Array:
     """Picks `count` examples so that each class has the share that it has among `labels`.
 
-    Each class gives the whole part of its share; what is missing then goes to the classes with the
+    Each class gets the whole part of its share; the remaining ones go to the classes with the
     largest remainder, lower class ids first. Which examples of a class are picked depends on
     `seed` only (NumPy's legacy generator, whose stream is frozen).
 
@@ -89,7 +115,7 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def check_validation(validation: float | None) -> float | None:
-    """Returns the share of train to hold out, if it is one.
+    """Returns the share of train to hold out, if it is valid.
 
     Raises:
         InputError: If it is not a number > 0 and <= 0.5.
@@ -99,12 +125,12 @@ def check_validation(validation: float | None) -> float | None:
     return check_number("validation", validation, above=0, at_most=0.5)
 
 
-def held_out(labels: np.ndarray, share: float, seed: int, *, what: str, source: str) -> np.ndarray:
-    """Positions of the examples to hold out of train, each class in proportion.
+def held_out(labels: Array, share: float, seed: int, *, what: str, source: str) -> Array:
+    """Picks the positions of the examples to hold out of train, each class in proportion.
 
     Args:
         labels: int, `(n,)`: the labels of train.
-        share: How much of train to hold out.
+        share: The share of train to hold out.
         seed: Of the choice.
         what: "validation" or "test", for errors.
         source: The spec, for errors.
@@ -127,33 +153,37 @@ def held_out(labels: np.ndarray, share: float, seed: int, *, what: str, source: 
 
 @dataclass
 class Arrays:
-    """Examples in memory: x `(n, ...)`, and y `(n,)`, checked by `check_arrays`."""
+    """Examples in memory: x `(n, ...)` and y `(n,)`, checked by `check_arrays`."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: Array
+    y: Array
 
-    def take(self, picks: np.ndarray) -> "Arrays":
+    def take(self, picks: Array) -> "Arrays":
+        """Returns the examples at the positions `picks`."""
         return Arrays(self.x[picks], self.y[picks])
 
-    def drop(self, picks: np.ndarray) -> "Arrays":
+    def drop(self, picks: Array) -> "Arrays":
+        """Returns all other examples."""
         return Arrays(np.delete(self.x, picks, axis=0), np.delete(self.y, picks))
 
-    def dataset(self) -> tf.data.Dataset:
+    def dataset(self) -> Dataset:
+        """Returns the examples as a data set of `(x, y)`."""
         # A tensor made on the CPU first is not copied into the graph of every later dataset.
         with tf.device("cpu"):
             return tf.data.Dataset.from_tensor_slices((self.x, self.y))
 
 
-def check_arrays(x: Any, y: Any, *, where: str) -> Arrays:
+def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike, *, where: str) -> Arrays:
     """Returns x as uint8 or float32 and y as int64 class ids.
 
     Args:
         x: Numbers, `(n, ...)`.
         y: Whole numbers, `(n,)` or `(n, 1)`.
-        where: What the arrays are, for errors: "data.npz: train".
+        where: The name of the arrays, for errors: "data.npz: train".
 
     Raises:
-        InputError: If one is not that, lengths differ, x is not finite, or a label is negative.
+        InputError: If a dtype or shape is wrong, lengths differ, x is not finite, or a label is
+            negative.
     """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim < 2 or x.dtype.kind not in "uifb":
@@ -183,13 +213,13 @@ def check_arrays(x: Any, y: Any, *, where: str) -> Arrays:
 
 
 def check_labels(
-    labels: dict[str, np.ndarray], class_names: tuple[str, ...] | None, *, source: str
+    labels: dict[str, Array], class_names: tuple[str, ...] | None, *, source: str
 ) -> tuple[str, ...]:
-    """Returns the class names, if every label names a class that train has examples of.
+    """Returns the class names, if train has examples of every class.
 
     Args:
         labels: Split -> int64 labels; "train" is among them.
-        class_names: The names, where the source has them; else the ids become the names.
+        class_names: The names; None: the ids become the names.
         source: The spec, for errors.
 
     Raises:
@@ -218,71 +248,69 @@ def check_labels(
 
 
 def from_arrays(
-    arrays: dict[str, tuple[Any, Any]],
+    arrays: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    source: Source,
     *,
-    source: str,
     name: str,
     class_names: tuple[str, ...] | None = None,
-    validation: float | None = None,
-    seed: int = 0,
     notes: tuple[str, ...] = (),
 ) -> Splits:
-    """Checks examples that are in memory, and holds out what splits are missing.
+    """Makes the splits of a source from arrays: checks them, and holds out the missing splits.
 
     Args:
         arrays: "train" and where the source has them "validation" and "test" -> (x, y).
-        source: The spec.
+        source: What `load` was called with.
         name: The short name.
-        class_names: The names of the classes; None names them by their ids.
-        validation: Share of train to hold out; None holds out `VALIDATION_SHARE` where the source
-            has no validation split.
-        seed: Which examples are held out for validation.
-        notes: What to say of splits made before.
+        class_names: The names of the classes; None: their ids.
+        notes: Sentences about splits made before.
 
     Raises:
         InputError: If the arrays are not a data set, or `validation` is given and the source has
             a validation split.
     """
+    text = source.text
     parts = {
-        split: check_arrays(x, y, where=f"{source}: {split}") for split, (x, y) in arrays.items()
+        split: check_arrays(x, y, where=f"{text}: {split}") for split, (x, y) in arrays.items()
     }
-    names = check_labels({s: part.y for s, part in parts.items()}, class_names, source=source)
+    names = check_labels({s: part.y for s, part in parts.items()}, class_names, source=text)
     shape = parts["train"].x.shape[1:]
     for split, part in parts.items():
         if part.x.shape[1:] != shape or part.x.dtype != parts["train"].x.dtype:
             raise InputError(
-                f"{source}: x of {split} must look like x of train, {parts['train'].x.dtype}"
+                f"{text}: x of {split} must look like x of train, {parts['train'].x.dtype}"
                 f" {shape}. Received: {part.x.dtype} {part.x.shape[1:]}."
             )
-    for split, share, split_seed in missing(parts, validation, seed):
+    for split, share, seed in missing(parts, source):
         train = parts["train"]
-        picks = held_out(train.y, share, split_seed, what=split, source=source)
+        picks = held_out(train.y, share, seed, what=split, source=text)
         parts[split], parts["train"] = train.take(picks), train.drop(picks)
-        notes += (note(split, len(picks), len(train.y), split_seed),)
+        notes += (note(split, len(picks), len(train.y), seed),)
     datasets = {split: part.dataset() for split, part in parts.items()}
     return Splits(
-        **datasets, class_names=names, input_shape=tuple(shape), name=name, spec=source, notes=notes
+        **datasets, class_names=names, input_shape=tuple(shape), name=name, spec=text, notes=notes
     )
 
 
-def missing(present: Any, validation: float | None, seed: int) -> list[tuple[str, float, int]]:
-    """Which splits to hold out of train, in this order, as (split, share, seed).
+def missing(present: Collection[str], source: Source) -> list[tuple[str, float, int]]:
+    """Returns which splits to hold out of train, in this order, as (split, share, seed).
 
     Raises:
         InputError: If `validation` is given although a validation split is present.
     """
-    if validation is not None and "validation" in present:
+    if source.validation is not None and "validation" in present:
         raise bad(
-            "validation", "be left out: the source has a validation split of its own", validation
+            "validation",
+            "be left out: the source has a validation split of its own",
+            source.validation,
         )
-    wanted = []
+    wanted: list[tuple[str, float, int]] = []
     if "test" not in present:
         wanted.append(("test", TEST_SHARE, TEST_SEED))
     if "validation" not in present:
-        wanted.append(("validation", validation or VALIDATION_SHARE, seed))
+        wanted.append(("validation", source.validation or VALIDATION_SHARE, source.seed))
     return wanted
 
 
 def note(split: str, count: int, total: int, seed: int) -> str:
-    """The sentence that says how a split was held out."""
+    """Returns the sentence that says how a split was held out."""
     return f"{split}: {count} of {total} training examples held out, stratified, seed {seed}"

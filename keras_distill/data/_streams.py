@@ -1,50 +1,27 @@
-"""Splits of data that is too large to be held in memory, or that comes as a tf.data pipeline."""
+"""`Splits` made from tf.data pipelines: of data that is too large for memory, or of user code."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill.data._splits import Splits, check_labels, held_out, missing, note
+from keras_distill._internal._types import Array, Dataset
+from keras_distill.data._labels import labels_of, select
+from keras_distill.data._splits import Source, Splits, check_labels, held_out, missing, note
 
-# Sources hold their examples in memory, unpacked, up to this many bytes.
+# Sources load their examples into memory, decoded, up to this many bytes.
 MEMORY_LIMIT = 2 << 30
 
 
-def labels_of(ds: tf.data.Dataset) -> np.ndarray:
-    """The labels of a finite data set of `(x, y)`, int64 `(n,)`, in its order.
-
-    Example:
-        >>> labels_of(tf.data.Dataset.from_tensor_slices(([[0.0]] * 3, [2, 0, 1]))).tolist()
-        [2, 0, 1]
-    """
-    only = ds.map(lambda x, y: y, tf.data.AUTOTUNE).batch(4096)
-    parts = [np.asarray(y, np.int64) for y in only.as_numpy_iterator()]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-
-def select(ds: tf.data.Dataset, keep: np.ndarray) -> tf.data.Dataset:
-    """The elements of `ds` at which `keep` (bool, `(n,)`) is true, with known cardinality."""
-
-    def flag(element, kept):
-        return kept
-
-    def drop_flag(element, kept):
-        return element
-
-    flagged = tf.data.Dataset.zip(ds, tf.data.Dataset.from_tensor_slices(keep))
-    kept = flagged.filter(flag).map(drop_flag)
-    return kept.apply(tf.data.experimental.assert_cardinality(int(keep.sum())))
-
-
-def check_stream(ds: Any, *, where: str) -> tf.data.Dataset:
+def check_stream(ds: Dataset, *, where: str) -> Dataset:
     """Returns `ds` if it is a finite, unbatched data set of `(x, y)`; y becomes int64.
 
     Raises:
         InputError: If it is not.
     """
-    spec = ds.element_spec
+    spec: Any = ds.element_spec
     pair = isinstance(spec, tuple) and len(spec) == 2
     if not pair or not all(isinstance(s, tf.TensorSpec) for s in spec):
         raise InputError(f"{where}: elements must be (x, y), two tensors. Received: {spec}.")
@@ -70,7 +47,7 @@ def check_stream(ds: Any, *, where: str) -> tf.data.Dataset:
     return ds.map(lambda x, y: (tf.cast(x, dtype), tf.cast(y, tf.int64)), tf.data.AUTOTUNE)
 
 
-def _labels_of_source(ds: tf.data.Dataset, *, where: str) -> np.ndarray:
+def _labels_of_source(ds: Dataset, *, where: str) -> Array:
     try:
         return labels_of(ds)
     except tf.errors.OpError as error:
@@ -79,39 +56,36 @@ def _labels_of_source(ds: tf.data.Dataset, *, where: str) -> np.ndarray:
 
 
 def from_streams(
-    streams: dict[str, tf.data.Dataset],
+    streams: Mapping[str, Dataset],
+    source: Source,
     *,
-    source: str,
     name: str,
     class_names: tuple[str, ...] | None = None,
-    validation: float | None = None,
-    seed: int = 0,
     notes: tuple[str, ...] = (),
 ) -> Splits:
-    """Checks pipelines of examples, and holds out what splits are missing; nothing is kept.
+    """Makes the splits of a source from pipelines: checks them, and holds out the missing splits.
 
-    Arguments and errors are those of `splits.from_arrays`; labels are read once, x is not checked
-    to be finite.
+    Arguments and errors are those of `from_arrays`. Labels are read once, and nothing is kept in
+    memory; x is not checked to be finite.
     """
-    streams = {s: check_stream(ds, where=f"{source}: {s}") for s, ds in streams.items()}
-    labels = {s: _labels_of_source(ds, where=f"{source}: {s}") for s, ds in streams.items()}
-    for split, ds in streams.items():
-        if ds.element_spec != streams["train"].element_spec:
+    text = source.text
+    splits = {s: check_stream(ds, where=f"{text}: {s}") for s, ds in streams.items()}
+    labels = {s: _labels_of_source(ds, where=f"{text}: {s}") for s, ds in splits.items()}
+    elements: Any = splits["train"].element_spec
+    for split, ds in splits.items():
+        if ds.element_spec != elements:
             raise InputError(
-                f"{source}: {split} must look like train, {streams['train'].element_spec}."
-                f" Received: {ds.element_spec}."
+                f"{text}: {split} must look like train, {elements}. Received: {ds.element_spec}."
             )
-    names = check_labels(labels, class_names, source=source)
-    for split, share, split_seed in missing(streams, validation, seed):
+    names = check_labels(labels, class_names, source=text)
+    for split, share, seed in missing(splits, source):
         train = labels["train"]
-        picks = held_out(train, share, split_seed, what=split, source=source)
+        picks = held_out(train, share, seed, what=split, source=text)
         out = np.zeros(len(train), bool)
         out[picks] = True
-        streams[split] = select(streams["train"], out)
-        streams["train"] = select(streams["train"], ~out)
+        splits[split] = select(splits["train"], out)
+        splits["train"] = select(splits["train"], ~out)
         labels["train"] = train[~out]
-        notes += (note(split, len(picks), len(train), split_seed),)
-    shape = tuple(streams["train"].element_spec[0].shape)
-    return Splits(
-        **streams, class_names=names, input_shape=shape, name=name, spec=source, notes=notes
-    )
+        notes += (note(split, len(picks), len(train), seed),)
+    shape = tuple(elements[0].shape)
+    return Splits(**splits, class_names=names, input_shape=shape, name=name, spec=text, notes=notes)

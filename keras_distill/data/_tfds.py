@@ -1,6 +1,7 @@
-"""`tfds:NAME`: data sets that TensorFlow Datasets has prepared on this machine; no network."""
+"""`tfds:NAME`: data sets that TensorFlow Datasets prepared on this machine; no network."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, _spec
 from keras_distill._internal._spec import Spec
-from keras_distill.data._splits import Splits, from_arrays
-from keras_distill.data._streams import MEMORY_LIMIT, from_streams, select
+from keras_distill._internal._types import Array, Dataset, PathLike, Tensor
+from keras_distill.data._labels import select
+from keras_distill.data._splits import Source, Splits, from_arrays
+from keras_distill.data._streams import MEMORY_LIMIT, from_streams
 
 _TRAIN = ("train",)
 _VALIDATION = ("validation", "valid", "val", "dev")
@@ -21,38 +24,32 @@ _TEST = ("test",)
 _TEST_PATTERN = {"spoken_digit": ("audio/filename", r".*_[0-4]\.wav")}
 
 
-def load(spec: Spec, *, data_dir: str | os.PathLike | None, validation, seed: int) -> Splits:
-    """Reads a prepared data set by its supervised keys.
+def load(source: Source) -> Splits:
+    """Loads a prepared data set by its supervised keys.
 
-    Splits: `train`; `validation` (also valid, val, dev) and `test` where there are such. Without a
+    Splits: `train`; `validation` (also valid, val, dev) and `test` if present. Without a
     test split, the validation split becomes the test split; with neither, test is held out of
-    train (`spoken_digit`: the recordings 0..4, as its authors say).
+    train (`spoken_digit`: the recordings 0..4, as its authors define it).
 
-    Options: `label=FEATURE` takes another label than the supervised one, as in
+    Options: `label=FEATURE` reads another label than the supervised one, as in
     `tfds:cifar100?label=coarse_label`; `size=32x32` resizes images (bilinear, rounded to uint8);
-    `length=N` makes sequences of varying length (audio) N long: cut at the end, or filled up with
-    zeros.
+    `length=N` makes sequences of varying length (audio) N long: truncated at the end, or padded
+    with zeros.
 
-    Args:
-        spec: NAME, NAME/config or NAME:version, as TFDS writes them.
-        data_dir: The folder of prepared data sets; None reads TFDS_DATA_DIR, else TFDS's own.
-        validation: Share of train to hold out.
-        seed: Of the choice.
-
-    Returns:
-        The splits.
+    The argument is NAME, NAME/config, or NAME:version, as in TFDS.
 
     Raises:
         InputError: If it is not prepared, has no class labels, or shapes vary.
     """
+    spec = source.spec
     options = spec.read(label=_spec.text, size=_spec.size, length=_spec.count())
-    builder = _builder(spec, data_dir)
+    builder = _builder(spec, source.data_dir)
     features = builder.info.features
     x_key, y_key = _keys(spec, builder.info, options.get("label"))
     prepare = _preparer(spec, features[x_key], options)
     split_of = _split_names(spec, builder.info)
 
-    def stream(split: str) -> tf.data.Dataset:
+    def stream(split: str) -> Dataset:
         decoded = builder.as_dataset(split=split_of[split], shuffle_files=False)
         return decoded.map(
             lambda e: (prepare(e[x_key]), tf.cast(e[y_key], tf.int64)), tf.data.AUTOTUNE
@@ -65,23 +62,17 @@ def load(spec: Spec, *, data_dir: str | os.PathLike | None, validation, seed: in
         streams["test"] = select(streams["train"], test)
         streams["train"] = select(streams["train"], ~test)
         notes += (note,)
-    common = {
-        "source": spec.text,
-        "name": builder.info.name,
-        "class_names": tuple(features[y_key].names),
-        "validation": validation,
-        "seed": seed,
-        "notes": notes,
-    }
-    x = streams["train"].element_spec[0]
+    name, names = builder.info.name, tuple(features[y_key].names)
+    x: Any = streams["train"].element_spec
     total = sum(int(ds.cardinality()) for ds in streams.values())
-    if total * x.shape.num_elements() * x.dtype.size > MEMORY_LIMIT:
-        return from_streams(streams, **common)
-    return from_arrays({split: _collect(ds) for split, ds in streams.items()}, **common)
+    if total * x[0].shape.num_elements() * x[0].dtype.size > MEMORY_LIMIT:
+        return from_streams(streams, source, name=name, class_names=names, notes=notes)
+    arrays = {split: _collect(ds) for split, ds in streams.items()}
+    return from_arrays(arrays, source, name=name, class_names=names, notes=notes)
 
 
-def _authors_test(builder: Any, train: str) -> tuple[np.ndarray, str]:
-    """Which training examples are test by the word of the authors: bool `(n,)`, and a note."""
+def _authors_test(builder: Any, train: str) -> tuple[Array, str]:
+    """Finds the training examples that the authors define as test: bool `(n,)`, and a note."""
     feature, regex = _TEST_PATTERN[builder.info.name]
     examples = builder.as_dataset(split=train, shuffle_files=False)
     matches = examples.map(lambda e: tf.strings.regex_full_match(e[feature], regex))
@@ -89,14 +80,15 @@ def _authors_test(builder: Any, train: str) -> tuple[np.ndarray, str]:
     return test, f"test: the {test.sum()} training examples whose {feature} matches {regex}"
 
 
-def _builder(spec: Spec, data_dir: str | os.PathLike | None) -> Any:
+def _builder(spec: Spec, data_dir: PathLike | None) -> Any:
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import constants
 
-    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or tfds.core.constants.DATA_DIR
-    folder = Path(folder).expanduser()
+    given = data_dir or os.environ.get("TFDS_DATA_DIR") or constants.DATA_DIR
+    folder = Path(given).expanduser()
     if not folder.is_dir():
         raise InputError(
-            f"{spec.text}: no folder {folder}. Name the folder of prepared data sets with"
+            f"{spec.text}: no folder {folder}. Set the folder of prepared data sets with"
             " --data-dir or TFDS_DATA_DIR."
         )
     there = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "downloads")
@@ -110,7 +102,9 @@ def _builder(spec: Spec, data_dir: str | os.PathLike | None) -> Any:
     try:
         builder = tfds.builder(spec.argument, data_dir=str(folder))
         splits = builder.info.splits
-    except Exception as error:  # TFDS raises its own, ValueError, AssertionError, json errors
+    except (
+        Exception
+    ) as error:  # TFDS raises its own errors, ValueError, AssertionError, json errors
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{spec.text}: TFDS cannot read it in {folder}: {reason}") from error
     if not splits:
@@ -119,7 +113,7 @@ def _builder(spec: Spec, data_dir: str | os.PathLike | None) -> Any:
 
 
 def _keys(spec: Spec, info: Any, label: str | None) -> tuple[str, str]:
-    """The features that are x and y."""
+    """Returns the names of the features that are x and y."""
     import tensorflow_datasets as tfds
 
     keys = info.supervised_keys
@@ -137,8 +131,8 @@ def _keys(spec: Spec, info: Any, label: str | None) -> tuple[str, str]:
 
 
 def _split_names(spec: Spec, info: Any) -> dict[str, str]:
-    """train, validation, test -> the name of the source's split."""
-    found = {}
+    """Returns the name of the source's split by train, validation, test."""
+    found: dict[str, str] = {}
     for split, names in (("train", _TRAIN), ("validation", _VALIDATION), ("test", _TEST)):
         there = [n for n in names if n in info.splits]
         if there:
@@ -157,15 +151,15 @@ def _notes(info: Any, split_of: dict[str, str]) -> tuple[str, ...]:
     return (version,)
 
 
-def _preparer(spec: Spec, feature: Any, options: dict[str, Any]):
-    """A function that gives x a fixed shape."""
+def _preparer(spec: Spec, feature: Any, options: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    """Returns a function that gives x a fixed shape."""
     shape, dtype = feature.shape, feature.np_dtype
     if "length" in options:
         if not shape or shape[0] is not None or None in shape[1:]:
             raise InputError(f"{spec.text}: `length` is for sequences. x has shape {shape}.")
         length = options["length"]
 
-        def fixed(x):
+        def fixed(x: Tensor) -> Tensor:
             x = x[:length]
             x = tf.pad(x, [[0, length - tf.shape(x)[0]]] + [[0, 0]] * (len(shape) - 1))
             return tf.cast(tf.ensure_shape(x, (length, *shape[1:])), tf.float32)
@@ -177,9 +171,11 @@ def _preparer(spec: Spec, feature: Any, options: dict[str, Any]):
         size = options["size"]
         return lambda x: tf.cast(tf.round(tf.image.resize(x, size)), tf.uint8)
     if not shape or None in shape:
-        remedy = "?size=32x32" if len(shape) == 3 else "?length=8000 (cut, or filled with zeros)"
+        remedy = (
+            "?size=32x32" if len(shape) == 3 else "?length=8000 (truncated, or padded with zeros)"
+        )
         raise InputError(
-            f"{spec.text}: examples must have one shape. They have {shape}, where None varies."
+            f"{spec.text}: examples must have one shape. Received: {shape}, where None varies."
             f" Add an option such as {remedy}."
         )
     if dtype == np.uint8:
@@ -187,7 +183,7 @@ def _preparer(spec: Spec, feature: Any, options: dict[str, Any]):
     return lambda x: tf.cast(x, tf.float32)
 
 
-def _collect(ds: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """All of a finite data set as (x, y) in memory."""
+def _collect(ds: Dataset) -> tuple[Array, Array]:
+    """Loads all of a finite data set as (x, y) into memory."""
     parts = list(ds.batch(1024).as_numpy_iterator())
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])

@@ -57,9 +57,10 @@ def export_tflite(
             `keep_failed`.
 
     Example:
-        >>> import keras, tempfile, pathlib
+        >>> import keras, numpy, tempfile, pathlib
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        >>> record = export_tflite(model, pathlib.Path(tempfile.mkdtemp()) / "tiny.tflite")
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "tiny.tflite"
+        >>> record = export_tflite(model, file, data=numpy.ones((8, 4), "float32"))
         >>> record.ops, record.verification.passed
         ({'FULLY_CONNECTED': 1}, True)
     """

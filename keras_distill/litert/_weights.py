@@ -42,7 +42,7 @@ def count_weights(path: str | os.PathLike) -> tuple[KernelCount, ...]:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> model.layers[0].set_weights([np.eye(4, 3), np.zeros(3)])
         >>> path = pathlib.Path(tempfile.mkdtemp(), "eye.tflite")
-        >>> _ = kd.export_tflite(model, path)
+        >>> _ = kd.export_tflite(model, path, data=np.ones((8, 4), np.float32))
         >>> [(k.op, k.shape, k.zeros, k.values) for k in count_weights(path)]
         [('FULLY_CONNECTED', (3, 4), 9, 2)]
     """

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import data
-from keras_distill.data._batching import read_ahead
+from keras_distill.data import read_ahead
 from keras_distill.records import TrainingSettings
 from keras_distill.records._run import Curve
 from keras_distill.runs._context import Inputs

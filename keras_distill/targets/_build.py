@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _files
-from keras_distill.data._augment import Augmentation
-from keras_distill.data._batching import read_ahead
+from keras_distill.data import Augmentation, read_ahead
 from keras_distill.records._targets import TargetsManifest, TargetsShard
 from keras_distill.targets import _fidelity, _keys, _layout
 from keras_distill.targets._answers import Answers, outputs_of

@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets
-from keras_distill.data._augment import Augmentation
-from keras_distill.data._batching import epoch_seed, read_ahead, shuffled
+from keras_distill.data import Augmentation, epoch_seed, read_ahead, shuffled
 from keras_distill.records._targets import TargetsManifest
 from keras_distill.targets import _keys, _layout
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _files, bad, check_choice, check_count
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 from keras_distill.records import (
     TARGETS_FORMAT,
     TARGETS_VERSION,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_distill._internal import VerificationError, _files
 from keras_distill._internal._elements import TopK
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 from keras_distill.records._targets import TargetsManifest
 from keras_distill.targets import _keys, _layout
 from keras_distill.targets._answers import Answers

@@ -92,7 +92,7 @@ class TestDamage:
         assert "header" in self.damage(folder, lambda b: b[:9])
 
     def test_cut_body(self, folder):
-        assert "must hold 800 bytes" in self.damage(folder, lambda b: b[:-1])
+        assert "must have 800 bytes" in self.damage(folder, lambda b: b[:-1])
 
     def test_too_long(self, folder):
         assert "but has more" in self.damage(folder, lambda b: b + b"\0")
@@ -112,7 +112,7 @@ class TestDamage:
         content = images.read_bytes()
         images.write_bytes(labels.read_bytes())
         labels.write_bytes(content)
-        assert "must hold examples" in refused(folder)
+        assert "must contain examples" in refused(folder)
 
     def test_cut_and_damaged_gzip(self, folder):
         zip_up(folder)

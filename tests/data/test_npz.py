@@ -46,7 +46,7 @@ def test_names_and_validation(save):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"y_train": None}, "must hold x_train and y_train"),
+        ({"y_train": None}, "must contain x_train and y_train"),
         ({"x_valid": np.zeros(3)}, "x_val"),
         ({"x_val": np.zeros((3, 6, 6))}, "x_val"),
         ({"y_train": np.arange(39) % 4}, "40 examples, but 39 labels"),

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
+from keras_distill._internal._spec import Spec
 from keras_distill.data import _streams
-from keras_distill.data._splits import from_arrays, stratified
+from keras_distill.data._splits import Source, from_arrays, stratified
 
 
 def arrays(counts=(10, 20, 30), seed=0, dtype=np.uint8):
@@ -28,6 +29,10 @@ def labels(ds):
 
 def as_stream(part):
     return tf.data.Dataset.from_tensor_slices(part)
+
+
+def source(text, **options):
+    return Source(Spec.parse("data", text), **options)
 
 
 class TestStratified:
@@ -53,11 +58,12 @@ class TestStratified:
 
 @pytest.mark.parametrize("kind", ["arrays", "streams"])
 class TestSplits:
-    def make(self, kind, parts, **kwargs):
+    def make(self, kind, parts, class_names=None, **kwargs):
+        given = {"name": "n", "class_names": class_names}
         if kind == "arrays":
-            return from_arrays(parts, source="s", name="n", **kwargs)
+            return from_arrays(parts, source("s", **kwargs), **given)
         parts = {split: as_stream(part) for split, part in parts.items()}
-        return _streams.from_streams(parts, source="s", name="n", **kwargs)
+        return _streams.from_streams(parts, source("s", **kwargs), **given)
 
     def test_what_is_missing_is_held_out(self, kind):
         splits = self.make(kind, {"train": arrays((20, 20))})
@@ -137,14 +143,14 @@ class TestSplits:
 )
 def test_bad_arrays(x, y, says):
     with pytest.raises(InputError) as caught:
-        from_arrays({"train": (x, y)}, source="some.npz", name="n")
+        from_arrays({"train": (x, y)}, source("some.npz"), name="n")
     assert says in str(caught.value) and "some.npz: train" in str(caught.value)
 
 
 def test_column_of_labels():
     x, y = arrays()
-    column = from_arrays({"train": (x, y[:, None])}, source="s", name="n")
-    flat = from_arrays({"train": (x, y)}, source="s", name="n")
+    column = from_arrays({"train": (x, y[:, None])}, source("s"), name="n")
+    flat = from_arrays({"train": (x, y)}, source("s"), name="n")
     assert labels(column.train) == labels(flat.train)
     assert len(labels(column.train)) == column.sizes["train"]
 
@@ -164,7 +170,7 @@ def test_column_of_labels():
 )
 def test_bad_streams(ds, says):
     with pytest.raises(InputError) as caught:
-        _streams.from_streams({"train": ds}, source="py:a:b", name="n")
+        _streams.from_streams({"train": ds}, source("py:a:b"), name="n")
     assert says in str(caught.value) and "py:a:b: train" in str(caught.value)
 
 
@@ -172,4 +178,4 @@ def test_stream_that_is_shorter_than_it_says():
     ds = as_stream(arrays()).filter(lambda x, y: y > 0)
     ds = ds.apply(tf.data.experimental.assert_cardinality(60))
     with pytest.raises(InputError, match=r"s: train: reading it failed.*60 elements.*50 elements"):
-        _streams.from_streams({"train": ds}, source="s", name="n")
+        _streams.from_streams({"train": ds}, source("s"), name="n")

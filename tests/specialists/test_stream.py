@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 from keras_distill.specialists._stream import specialist_stream
 
 SIZES = [10, 30, 60, 100]

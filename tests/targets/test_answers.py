@@ -57,7 +57,7 @@ def test_an_array_of_another_length_is_refused(build, data, rows, known):
 
 
 def test_an_array_knows_no_views(build, data):
-    from keras_distill.data._augment import Augmentation
+    from keras_distill.data import Augmentation
 
     with pytest.raises(InputError, match="`augment` must be left out for an array"):
         build(data.logits(), views=2, augment=Augmentation(flip=True))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 from keras_distill.targets import SoftTargetStore
 
 

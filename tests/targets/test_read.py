@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_distill import data as kd_data
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 from keras_distill.targets import SoftTargetStore, _read, first_batch
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_distill._internal import InputError, VerificationError
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 from keras_distill.targets import SoftTargetStore, _fidelity
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_distill as kd
 from keras_distill import data as kd_data
-from keras_distill.data._augment import Augmentation
+from keras_distill.data import Augmentation
 
 
 def net(seed, units):
