@@ -1,4 +1,8 @@
-"""Plain Keras models named by spec strings: raw values in, logits out."""
+"""Plain Keras models named by spec strings: raw values in, logits out.
+
+The table of families is `FAMILIES` in `_build.py`; each is one class in a file of its own. To add a
+family, write such a class (a subclass of `Family`) and add a line to the table.
+"""
 
 from keras_distill.models._build import KerasFile, build, check_fits, families, parse, seeded
 from keras_distill.models._inspection import fingerprint, walk_layers

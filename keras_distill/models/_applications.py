@@ -1,4 +1,4 @@
-"""`applications:NAME`: the nets of keras.applications, without their ImageNet weights."""
+"""`applications:NAME`: the models of keras.applications, without their ImageNet weights."""
 
 import inspect
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ import numpy as np
 
 from keras_distill._internal import InputError, _spec, bad
 from keras_distill._internal._spec import Spec
-from keras_distill.models._family import Family, as_images
+from keras_distill._internal._types import Array
+from keras_distill.models._family import Family, Rescaling, as_images
 
-# Every one of these nets halves its input five times.
+# Each of these models halves its input five times.
 _SMALLEST = 32
 
 
 @dataclass(frozen=True)
 class Application(Family):
-    """A net of keras.applications up to its pooled features, then the logits.
+    """A model of keras.applications up to its pooled features, then the logits.
 
-    Takes raw values 0..255, and does to them what belongs to the net: its `preprocess_input`
-    becomes the first layer (channels stay in the order red, green, blue; gray takes the mean of the
-    three), or the net has layers of its own for that. Gray images are given three equal channels,
-    images smaller than 32 x 32 a frame of zeros. Weights are random: nothing is downloaded.
+    It takes raw values 0..255. Its `preprocess_input` becomes the first layer (channels stay in the
+    order red, green, blue; gray takes the mean of the three), unless the model has its own layers
+    for that. Gray images get three equal channels, images smaller than 32 x 32 a frame of zeros.
+    Weights are random: nothing is downloaded.
 
     Attributes:
         name: A constructor of keras.applications, such as "MobileNetV3Small".
-        alpha: Width multiplier, where the net has one (MobileNets).
+        alpha: Width multiplier, where the model has one (MobileNets).
         minimalistic: MobileNetV3 without hard-swish and squeeze-and-excite.
         dropout: Share of features dropped before the logits.
     """
@@ -49,10 +50,12 @@ class Application(Family):
         parameters = inspect.signature(getattr(keras.applications, spec.argument)).parameters
         for option in ("alpha", "minimalistic"):
             if option in options and option not in parameters:
-                raise bad(spec.name, f"not have the option {option}, unknown to it", spec.text)
+                raise bad(
+                    spec.name, f"not have the option {option}, which it does not take", spec.text
+                )
         return cls(name=spec.argument, **options)
 
-    def own_rescale(self, shape: tuple[int, ...]) -> tuple:
+    def own_rescale(self, shape: tuple[int, ...]) -> Rescaling:
         channels = shape[2] if len(shape) == 3 else 1
         if channels not in (1, 3):
             raise InputError(
@@ -70,17 +73,17 @@ class Application(Family):
             x = keras.layers.Concatenate(name="three_channels")([x, x, x])
         shape = tuple(x.shape[1:])
         if min(shape[:2]) < _SMALLEST:
-            lack = [max(0, _SMALLEST - side) for side in shape[:2]]
-            frame = tuple((n // 2, n - n // 2) for n in lack)
+            missing = [max(0, _SMALLEST - side) for side in shape[:2]]
+            frame = tuple((n // 2, n - n // 2) for n in missing)
             x = keras.layers.ZeroPadding2D(frame, name="frame")(x)
-        arguments = {"alpha": self.alpha} if self.alpha else {}
+        arguments: dict[str, float] = {"alpha": self.alpha} if self.alpha else {}
         if self.minimalistic:
             arguments["minimalistic"] = True
         # Takes the automatic name "normalization", which is that of our first layer, so that no
-        # unnamed layer of the net can.
+        # unnamed layer of the model gets it.
         keras.layers.Normalization()
         try:
-            net = getattr(keras.applications, self.name)(
+            model = getattr(keras.applications, self.name)(
                 include_top=False,
                 weights=None,
                 input_tensor=x,
@@ -92,15 +95,15 @@ class Application(Family):
             raise InputError(
                 f"applications:{self.name} cannot take input_shape {shape}: {error}"
             ) from error
-        x = net.output
+        x = model.output
         return keras.layers.Dropout(self.dropout, name="dropout")(x) if self.dropout else x
 
 
-def _preprocessing(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the net's `preprocess_input` does to channel c of red, green, blue: scale, offset.
+def _preprocessing(name: str) -> tuple[Array, Array]:
+    """Returns the scale and offset of `preprocess_input` for red, green, and blue.
 
-    Some of them turn the channels round; with random weights their order is of no account, so it
-    is kept.
+    Some of them reverse the channels; with random weights their order does not matter, so it is
+    kept.
     """
     module = getattr(keras.applications, name).__module__.rpartition(".")[2]
     preprocess = getattr(keras.applications, module).preprocess_input
@@ -111,7 +114,7 @@ def _preprocessing(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _names() -> list[str]:
-    """The constructors of keras.applications."""
+    """Returns the names of the constructors of keras.applications."""
     return [
         n for n in dir(keras.applications) if inspect.isfunction(getattr(keras.applications, n))
     ]

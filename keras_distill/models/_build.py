@@ -1,4 +1,7 @@
-"""From a spec string to a Keras model that ends in logits."""
+"""The table of model families, and `build(spec)`, which makes the model that a spec names.
+
+To add a family: write a subclass of `Family` in `models/_name.py`, and add a line to `FAMILIES`.
+"""
 
 import contextlib
 import os
@@ -12,16 +15,17 @@ import keras
 
 from keras_distill._internal import InputError, bad, check_count, is_number
 from keras_distill._internal._spec import Spec
+from keras_distill._internal._types import PathLike
 from keras_distill.models._applications import Application
 from keras_distill.models._dscnn import DSCNN
-from keras_distill.models._family import Family
+from keras_distill.models._family import Channels, Family, Rescaling
 from keras_distill.models._load import load
 from keras_distill.models._mlp import MLP
 from keras_distill.models._resnet import ResNet
 from keras_distill.models._wrn import WRN
 
-# kind -> (family, how it is written, what it is)
-_FAMILIES: dict[str, tuple[type[Family], str, str]] = {
+# kind -> (family, form of the spec, description)
+FAMILIES: dict[str, tuple[type[Family], str, str]] = {
     "mlp": (MLP, "mlp:300x300", "fully connected, ReLU"),
     "resnet": (ResNet, "resnet:20", "CIFAR ResNets, depth 6n + 2; also resnet:8x4"),
     "wrn": (WRN, "wrn:16-2", "wide ResNets, depth 6n + 4"),
@@ -31,18 +35,18 @@ _FAMILIES: dict[str, tuple[type[Family], str, str]] = {
 
 
 def families() -> dict[str, str]:
-    """How a spec of each family is written -> what it is, in a few words.
+    """Returns a short description of each family, by the form of its spec.
 
     Example:
         >>> families()["dscnn"]
         'small depthwise separable'
     """
-    return {written: what for _, written, what in _FAMILIES.values()}
+    return {written: what for _, written, what in FAMILIES.values()}
 
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A model that a `.keras` file holds.
+    """A model stored in a `.keras` file.
 
     Attributes:
         path: The file.
@@ -51,15 +55,15 @@ class KerasFile:
     path: Path
 
 
-def parse(spec: str | os.PathLike, *, name: str = "model") -> Family | KerasFile:
-    """Reads a spec without building anything, so that a mistake shows early.
+def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile:
+    """Parses a spec without building anything, so that a mistake is reported early.
 
     Args:
         spec: One of `families()`, with its own argument and options, or the path of a .keras file.
-        name: What the user called the argument, for errors.
+        name: The name of the argument, for errors.
 
     Returns:
-        The settings, a frozen dataclass of the family; for a file, a `KerasFile`.
+        The settings, a frozen dataclass of the family, or a `KerasFile`.
 
     Raises:
         InputError: If there is no such family or file, or the spec does not fit the family.
@@ -74,20 +78,20 @@ def parse(spec: str | os.PathLike, *, name: str = "model") -> Family | KerasFile
             raise InputError(f"{name}: no such file: {path}.")
         return KerasFile(path)
     parsed = Spec.parse(name, spec)
-    if parsed.kind not in _FAMILIES:
+    if parsed.kind not in FAMILIES:
         raise InputError(
             f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())}, or the path"
             f" of a .keras file. Received: {name}={spec!r}"
         )
-    return _FAMILIES[parsed.kind][0].parse(parsed)
+    return FAMILIES[parsed.kind][0].parse(parsed)
 
 
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Makes initial weights and dropout seeds a function of `seed`, and leaves no trace.
+    """Makes initial weights and dropout seeds a function of `seed`; restores the generator after.
 
-    Keras draws the seed of every initializer and of every dropout layer that was given none from
-    Python's `random`.
+    Keras draws the seed of every initializer and dropout layer that has none from Python's
+    `random`.
     """
     if seed is None:
         yield
@@ -100,31 +104,31 @@ def seeded(seed: int | None) -> Iterator[None]:
         random.setstate(state)
 
 
-def _check_shape(input_shape: Any) -> tuple[int, ...]:
+def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(input_shape, Sequence) or isinstance(input_shape, str) or not input_shape:
         raise bad("input_shape", "be whole numbers without the batch, as (28, 28, 1)", input_shape)
     return tuple(check_count("input_shape", n) for n in input_shape)
 
 
-def _check_rescale(rescale: Any, channels: int) -> tuple:
+def _check_rescale(rescale: Sequence[Channels], channels: int) -> Rescaling:
     """Returns (scale, offset), each a float or a list of one float per channel."""
     if not isinstance(rescale, Sequence) or len(rescale) != 2:
         raise bad("rescale", "be a pair (scale, offset)", rescale)
-    pair = []
+    pair: list[Channels] = []
     for part in rescale:
         values = part if isinstance(part, Sequence) else [part]
         if len(values) not in (1, channels) or not all(map(is_number, values)):
             raise bad("rescale", f"hold numbers, one or one per channel ({channels})", rescale)
         pair.append([float(v) for v in values] if len(values) > 1 else float(values[0]))
-    return tuple(pair)
+    return pair[0], pair[1]
 
 
 def build(
-    spec: str | os.PathLike,
+    spec: PathLike,
     *,
     input_shape: Sequence[int],
     num_classes: int,
-    rescale: Sequence | None = None,
+    rescale: Sequence[Channels] | None = None,
     seed: int | None = None,
     imports: Sequence[str] = (),
 ) -> keras.Model:
@@ -136,21 +140,21 @@ def build(
     Args:
         spec: One of `families()`, with its own argument and options, such as "mlp:1200x1200",
             "resnet:20?width=2" or "dscnn?width=0.5"; or the path of a .keras file, which keeps its
-            own layers and weights (`rescale` and `seed` are not used).
+            own layers and weights (`rescale` and `seed` are ignored).
         input_shape: Shape of one example, without the batch.
-        num_classes: How many logits, >= 2.
+        num_classes: The number of logits, >= 2.
         rescale: (scale, offset) of the first layer, x * scale + offset: each one number or one per
-            channel; `data.statistics(train)` gives them. None leaves values as they are. The nets
-            of keras.applications bring their own and do not use it.
-        seed: Of the initial weights and the dropout masks; None draws one.
+            channel; `data.statistics(train)` gives them. None: no rescaling. The models of
+            keras.applications have their own and ignore it.
+        seed: The seed of initial weights and dropout masks; None draws one.
         imports: Modules that register the custom layers of a .keras file.
 
     Returns:
         A functional model, not compiled. Equal arguments with a seed give equal weights.
 
     Raises:
-        InputError: If an argument is not what it should be, or the net cannot take the shape.
-            For a file also what `load` raises.
+        InputError: If an argument is invalid, or the model cannot take the shape. For a file,
+            also the errors of `load`.
 
     Example:
         >>> model = build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
@@ -167,27 +171,28 @@ def build(
         check_fits(model, family.path, shape, num_classes)
         return model
     own = family.own_rescale(shape)
+    offset: Any  # one per channel too, which the annotation of Rescaling does not say
     scale, offset = own or _check_rescale((1.0, 0.0) if rescale is None else rescale, shape[-1])
     with seeded(seed):
         inputs = keras.Input(shape, name="x")
         x = keras.layers.Rescaling(scale, offset, name="normalization")(inputs)
         outputs = family.logits(family.features(x), num_classes)
-        return keras.Model(inputs, outputs, name=_model_name(spec))
+        return keras.Model(inputs, outputs, name=_model_name(str(spec)))
 
 
 def check_fits(
     model: keras.Model, path: Path, input_shape: Sequence[int], num_classes: int
 ) -> None:
-    """Refuses a model of other data.
+    """Raises an error if a model does not fit the data.
 
     Args:
-        model: Any model with a graph.
+        model: A model with known input and output shapes.
         path: Its file, for the error.
         input_shape: Shape of one example, without the batch.
-        num_classes: How many logits it must give.
+        num_classes: The number of logits it must have.
 
     Raises:
-        InputError: If it does not take one input of that shape and give that many outputs.
+        InputError: If it does not have one input of that shape and one output of that size.
     """
     shape = tuple(input_shape)
     got, given = model.input_shape, model.output_shape
@@ -198,13 +203,13 @@ def check_fits(
         fits = all(g in (None, s) for g, s in zip(got[1:], shape, strict=True))
     if not fits:
         raise InputError(
-            f"{path}: must take {shape} and give {num_classes} logits, as the data need. It takes"
-            f" {got} and gives {given} (the first number is the batch)."
+            f"{path}: must have input {shape} and {num_classes} logits to fit the data. Received:"
+            f" input {got}, output {given} (the first number is the batch)."
         )
 
 
 def _model_name(spec: str) -> str:
-    """The spec with what Keras does not allow in names replaced.
+    """Returns the spec with the characters replaced that Keras does not allow in names.
 
     Example:
         >>> _model_name("resnet:20?width=2")

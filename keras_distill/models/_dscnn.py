@@ -1,4 +1,4 @@
-"""`dscnn`: small depthwise separable nets for small images and spectrograms."""
+"""`dscnn`: small depthwise separable networks for small images and spectrograms."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,7 @@ import keras
 
 from keras_distill._internal import _spec
 from keras_distill._internal._spec import Spec
-from keras_distill.models._family import Family, as_images, batch_norm, conv, regularizer
-from keras_distill.models._resnet import scaled
+from keras_distill.models._family import Family, as_images, batch_norm, conv, regularizer, scaled
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class DSCNN(Family):
 
     Attributes:
         width: Multiplies the 64 filters.
-        blocks: How many separable blocks.
-        stride: Of the first convolution; 0 takes 2 where both sides are > 16, else 1.
+        blocks: The number of separable blocks.
+        stride: The stride of the first convolution; 0 means 2 where both sides are > 16, else 1.
         dropout: Share of features dropped before the logits.
         weight_decay: The gradient of the penalty is weight_decay * w.
     """

@@ -1,20 +1,26 @@
-"""What every family of nets gives: its settings read off a spec, and its layers."""
+"""The base of the model families, and the layers they share."""
 
 import abc
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import keras
 
 from keras_distill._internal import InputError
 from keras_distill._internal._spec import Spec
 
+# A number, or one per channel; and the (scale, offset) of the first layer.
+Channels: TypeAlias = float | Sequence[float]
+Rescaling: TypeAlias = tuple[Channels, Channels]
+
 
 class Family(abc.ABC):
-    """A family of nets; a subclass is a frozen dataclass of its settings."""
+    """A family of models; a subclass is a frozen dataclass of its settings."""
 
     @classmethod
     @abc.abstractmethod
     def parse(cls, spec: Spec) -> "Family":
-        """Reads the settings off a spec.
+        """Reads the settings from a spec.
 
         Raises:
             InputError: If the spec does not fit the family.
@@ -22,25 +28,25 @@ class Family(abc.ABC):
 
     @abc.abstractmethod
     def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
-        """Applies the net up to its last hidden representation, `(batch, features)`.
+        """Applies all layers before the logits; returns `(batch, features)`.
 
         Args:
             x: Normalized input, `(batch, *input_shape)`.
 
         Raises:
-            InputError: If the net cannot take that shape.
+            InputError: If the family cannot take that shape.
         """
 
-    def own_rescale(self, shape: tuple[int, ...]) -> tuple | None:
-        """The (scale, offset) that belongs to the net; None where any will do.
+    def own_rescale(self, shape: tuple[int, ...]) -> Rescaling | None:
+        """Returns the (scale, offset) that the family requires; None: the caller chooses.
 
         Args:
-            shape: Of one example.
+            shape: The shape of one example.
         """
         return None
 
     def logits(self, x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-        """The last layer, Dense without activation."""
+        """Applies the last layer, a Dense without activation."""
         return keras.layers.Dense(num_classes, name="logits")(x)
 
 
@@ -48,7 +54,7 @@ def as_images(x: keras.KerasTensor, family: str) -> keras.KerasTensor:
     """Returns x as `(batch, height, width, channels)`; `(batch, a, b)` gets one channel.
 
     Raises:
-        InputError: If it is neither.
+        InputError: If it has another rank.
     """
     shape = tuple(x.shape[1:])
     if len(shape) == 2:
@@ -62,12 +68,12 @@ def as_images(x: keras.KerasTensor, family: str) -> keras.KerasTensor:
 
 
 def regularizer(weight_decay: float) -> keras.Regularizer | None:
-    """L2 with factor weight_decay/2, whose gradient is weight_decay * w, as SGD's decay is."""
+    """Returns L2 with factor weight_decay/2, whose gradient is weight_decay * w."""
     return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
 
 
 def batch_norm(name: str) -> keras.layers.Layer:
-    """Batch normalization with the settings common for CIFAR nets."""
+    """Returns a batch normalization with the usual settings of CIFAR models."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
 
 
@@ -79,7 +85,7 @@ def conv(
     weight_decay: float = 0.0,
     name: str,
 ) -> keras.layers.Layer:
-    """A convolution without bias, padded to keep the size, He-initialized."""
+    """Returns a convolution without bias, padded to keep the size, He-initialized."""
     return keras.layers.Conv2D(
         filters,
         kernel,
@@ -90,3 +96,13 @@ def conv(
         kernel_regularizer=regularizer(weight_decay),
         name=name,
     )
+
+
+def scaled(filters: int, width: float) -> int:
+    """Returns `filters * width`, rounded, at least 1.
+
+    Example:
+        >>> scaled(16, 0.5), scaled(16, 0.01)
+        (8, 1)
+    """
+    return max(1, round(filters * width))

@@ -1,7 +1,6 @@
-"""`.keras` files, read without running anything that they bring along."""
+"""Loads `.keras` files without running code that they contain."""
 
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,40 +9,39 @@ from typing import Any
 import keras
 
 from keras_distill._internal import InputError, _files, _user_code, bad
+from keras_distill._internal._types import PathLike
 
 _CONFIG = "config.json"
 _MAX_CONFIG = 256 << 20
 
-# Suffix -> what to do instead.
+# Suffix -> why it is refused, and what to do.
 _REFUSED = {
-    ".h5": "HDF5 models are not read, for they may hold code. Load it in Keras and save it again"
-    " as a .keras file.",
-    ".tflite": "a .tflite file has no weights to train. It can be a teacher, or be benchmarked.",
+    ".h5": "HDF5 models are not read, because they may contain code. Load it in Keras and save it"
+    " again as a .keras file.",
+    ".tflite": "a .tflite file has no weights to train. Use it as a teacher, or benchmark it.",
     ".pb": "SavedModels are not read. Load it in Keras and save it as a .keras file.",
 }
 _REFUSED[".hdf5"] = _REFUSED[".h5"]
 
 
-def load(
-    path: str | os.PathLike, *, imports: Sequence[str] = (), compiled: bool = False
-) -> keras.Model:
+def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False) -> keras.Model:
     """Loads a model that `model.save("….keras")` wrote.
 
-    Nothing in the file is run: Keras's safe mode stays on, whatever the process has set, and only
-    classes of Keras and classes registered by a module that the caller names are built.
+    No code in the file is run: Keras's safe mode stays on, whatever the process has set, and only
+    classes of Keras and classes registered by the modules in `imports` are built.
 
     Args:
         path: The file.
-        imports: Modules to import first, from the current folder too, for the classes that they
-            register with `@keras.saving.register_keras_serializable()`.
-        compiled: Whether to compile it as it was, with the optimizer's state.
+        imports: Modules to import first, also from the current folder, which register custom
+            classes with `@keras.saving.register_keras_serializable()`.
+        compiled: Whether to restore the compiled state, with that of the optimizer.
 
     Returns:
         The model.
 
     Raises:
-        InputError: If there is no such file, it is damaged, holds code (a Lambda layer), or
-            classes that are not known.
+        InputError: If there is no such file, it is damaged, or it contains code (a Lambda layer)
+            or unknown classes.
 
     Example:
         >>> import tempfile
@@ -65,13 +63,13 @@ def load(
         _check_object(path, part)
     try:
         model = keras.models.load_model(path, compile=compiled, safe_mode=True)
-    except Exception as error:  # Keras, h5py and TensorFlow each raise their own
+    except Exception as error:  # Keras, h5py, and TensorFlow each raise their own
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: Keras cannot load it: {type(error).__name__}: {reason:.300}"
         ) from error
     if not isinstance(model, keras.Model):
-        raise InputError(f"{path}: holds a {type(model).__name__}, not a model.")
+        raise InputError(f"{path}: contains a {type(model).__name__}, not a model.")
     return model
 
 
@@ -89,8 +87,8 @@ def _config(path: Path) -> Any:
         raise InputError(f"{path}: {_CONFIG} is not JSON ({error}).") from error
 
 
-def _objects(config: Any) -> Iterator[dict]:
-    """Every serialized object in a config, at whatever depth."""
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Yields every serialized object in a config, at any depth."""
     stack = [config]
     while stack:
         value = stack.pop()
@@ -102,14 +100,14 @@ def _objects(config: Any) -> Iterator[dict]:
             stack.extend(value)
 
 
-def _check_object(path: Path, part: dict) -> None:
+def _check_object(path: Path, part: dict[str, Any]) -> None:
     """Refuses code, and classes that neither Keras nor an imported module defines."""
     name, module = part["class_name"], part.get("module")
     if name in ("__lambda__", "Lambda"):
         raise InputError(
-            f"{path}: holds a Lambda, that is code, which is never run. Replace it by a layer class"
-            " decorated with @keras.saving.register_keras_serializable(), save the model again, and"
-            " name its module: --import MODULE (imports=[…])."
+            f"{path}: contains a Lambda, that is code, which is never run. Replace it by a layer"
+            " class decorated with @keras.saving.register_keras_serializable(), save the model"
+            " again, and name its module: --import MODULE (imports=[…])."
         )
     ours = module == "keras" or str(module).startswith("keras.")
     named_function = module == "builtins" and name == "function"  # such as "relu"
@@ -118,6 +116,6 @@ def _check_object(path: Path, part: dict) -> None:
     registered = part.get("registered_name") or name
     if keras.saving.get_registered_object(registered) is None:
         raise InputError(
-            f"{path}: needs {registered!r}, which is not known. Name the module that registers it:"
-            f" --import {module if module not in (None, 'builtins') else 'MODULE'} (imports=[…])."
+            f"{path}: needs {registered!r}, which is not registered. Name the module that registers"
+            f" it: --import {'MODULE' if module in (None, 'builtins') else module} (imports=[…])."
         )

@@ -1,6 +1,7 @@
-"""`mlp:UNITSxUNITS`: fully connected nets."""
+"""`mlp:UNITSxUNITS`: fully connected networks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -49,15 +50,15 @@ class MLP(Family):
             x = keras.layers.Flatten(name="flatten")(x)
         if self.input_dropout:
             x = keras.layers.Dropout(self.input_dropout, name="input_dropout")(x)
+        norm: Any = self.max_norm  # a float, which its annotation does not say
+        constraint = keras.constraints.MaxNorm(norm, axis=0) if norm else None
         for i, units in enumerate(self.units, start=1):
             x = keras.layers.Dense(
                 units,
                 activation="relu",
                 kernel_initializer="he_normal",
                 kernel_regularizer=regularizer(self.weight_decay),
-                kernel_constraint=keras.constraints.MaxNorm(self.max_norm, axis=0)
-                if self.max_norm
-                else None,
+                kernel_constraint=constraint,
                 name=f"hidden{i}",
             )(x)
             if self.dropout:

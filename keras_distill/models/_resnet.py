@@ -1,4 +1,4 @@
-"""`resnet:DEPTH`: residual nets for small images, 8 to 110 layers and more."""
+"""`resnet:DEPTH`: residual networks for small images, 8 to 110 layers and more."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import keras
 
 from keras_distill._internal import _spec, bad
 from keras_distill._internal._spec import Spec
-from keras_distill.models._family import Family, as_images, batch_norm, conv
+from keras_distill.models._family import Family, as_images, batch_norm, conv, scaled
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class ResNet(Family):
 
     A 3x3 stem, three stages of n basic blocks with 16, 32 and 64 filters, global average pooling.
     Where the shape changes, the shortcut is a strided 1x1 convolution with batch normalization
-    (option B); the paper's CIFAR nets use option A (zero padding), the CIFAR distillation tables
-    (Tian et al. 2020, arXiv:1910.10699) use B, as here. He initialization, batch normalization
-    with momentum 0.9.
+    (option B); the paper's CIFAR networks use option A (zero padding), the CIFAR distillation
+    tables (Tian et al. 2020, arXiv:1910.10699) use B, as here. He initialization, batch
+    normalization with momentum 0.9.
 
-    `resnet:8x4` and `resnet:32x4` are the wide nets of those tables: stages of 64, 128 and 256
+    `resnet:8x4` and `resnet:32x4` are the wide networks of those tables: stages of 64, 128 and 256
     filters behind a stem of 32.
 
     Attributes:
@@ -61,7 +61,9 @@ class ResNet(Family):
                 x = self._block(x, scaled(filters * self.widen, self.width), stride, name)
         return keras.layers.GlobalAveragePooling2D(name="pool")(x)
 
-    def _block(self, x, filters: int, stride: int, name: str):
+    def _block(
+        self, x: keras.KerasTensor, filters: int, stride: int, name: str
+    ) -> keras.KerasTensor:
         decay = self.weight_decay
         y = conv(filters, 3, stride=stride, weight_decay=decay, name=f"{name}_conv1")(x)
         y = keras.layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(y))
@@ -71,13 +73,3 @@ class ResNet(Family):
             x = conv(filters, 1, stride=stride, weight_decay=decay, name=f"{name}_shortcut")(x)
             x = batch_norm(f"{name}_shortcut_bn")(x)
         return keras.layers.ReLU(name=f"{name}_relu2")(keras.layers.Add(name=f"{name}_add")([x, y]))
-
-
-def scaled(filters: int, width: float) -> int:
-    """`filters * width`, rounded, at least 1.
-
-    Example:
-        >>> scaled(16, 0.5), scaled(16, 0.01)
-        (8, 1)
-    """
-    return max(1, round(filters * width))

@@ -1,4 +1,4 @@
-"""`wrn:DEPTH-K`: wide residual nets for small images."""
+"""`wrn:DEPTH-K`: wide residual networks for small images."""
 
 import re
 from dataclasses import dataclass
@@ -52,7 +52,9 @@ class WRN(Family):
         x = keras.layers.ReLU(name="last_relu")(batch_norm("last_bn")(x))
         return keras.layers.GlobalAveragePooling2D(name="pool")(x)
 
-    def _block(self, x, filters: int, stride: int, name: str):
+    def _block(
+        self, x: keras.KerasTensor, filters: int, stride: int, name: str
+    ) -> keras.KerasTensor:
         decay = self.weight_decay
         y = keras.layers.ReLU(name=f"{name}_relu1")(batch_norm(f"{name}_bn1")(x))
         if x.shape[-1] != filters:

@@ -242,5 +242,5 @@ class TestKerasFile:
 
     @pytest.mark.parametrize(("shape", "classes"), [((4, 4, 1), 6), ((4, 4, 3), 5), ((16,), 5)])
     def test_other_shapes_are_refused(self, path, shape, classes):
-        with pytest.raises(InputError, match="as the data need"):
+        with pytest.raises(InputError, match="to fit the data"):
             build(path, shape, classes)
