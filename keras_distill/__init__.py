@@ -43,6 +43,9 @@ _PUBLIC = {
     "SimilarityLoss": "losses",
     "RelationalLoss": "losses",
     "MultiLabelSoftLoss": "losses",
+    "MultiLevelLoss": "losses",
+    "JensenShannonLoss": "losses",
+    "ReverseKLLoss": "losses",
     "RegressionLoss": "losses",
     "Agreement": "metrics",
 }

@@ -21,10 +21,13 @@ from keras_distill.losses import DecoupledLoss as DecoupledLoss
 from keras_distill.losses import DistillationLoss as DistillationLoss
 from keras_distill.losses import DISTLoss as DISTLoss
 from keras_distill.losses import HintLoss as HintLoss
+from keras_distill.losses import JensenShannonLoss as JensenShannonLoss
 from keras_distill.losses import LogitMatchingLoss as LogitMatchingLoss
 from keras_distill.losses import MultiLabelSoftLoss as MultiLabelSoftLoss
+from keras_distill.losses import MultiLevelLoss as MultiLevelLoss
 from keras_distill.losses import RegressionLoss as RegressionLoss
 from keras_distill.losses import RelationalLoss as RelationalLoss
+from keras_distill.losses import ReverseKLLoss as ReverseKLLoss
 from keras_distill.losses import SimilarityLoss as SimilarityLoss
 from keras_distill.losses import SoftTargetLoss as SoftTargetLoss
 from keras_distill.losses import StandardizedSoftTargetLoss as StandardizedSoftTargetLoss

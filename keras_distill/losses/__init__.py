@@ -1,8 +1,9 @@
 """Distillation losses: pure functions in `functional`, classes that carry their settings.
 
-To add a loss: write its function (in `functional`, or in `_features` if it compares inner layers),
-and a class in `_logit_losses` or `_feature_losses` that calls it. T² is applied in
-`_logspace.rescaled` only.
+To add a loss: write its function in the file of its family (`_divergences`, `_relations`,
+`_features`, or `functional`), export it from `functional`, and write a class that calls it in
+`_logit_losses`, `_relation_losses`, or `_feature_losses`. T² is applied in `_logspace.rescaled`
+only.
 """
 
 from keras_distill.losses import functional
@@ -15,13 +16,15 @@ from keras_distill.losses._feature_losses import (
 )
 from keras_distill.losses._logit_losses import (
     DecoupledLoss,
-    DISTLoss,
+    JensenShannonLoss,
     LogitMatchingLoss,
     MultiLabelSoftLoss,
     RegressionLoss,
+    ReverseKLLoss,
     SoftTargetLoss,
     StandardizedSoftTargetLoss,
 )
+from keras_distill.losses._relation_losses import DISTLoss, MultiLevelLoss
 from keras_distill.losses._settings import (
     PACKAGE,
     check_setting,
@@ -37,10 +40,13 @@ __all__ = [
     "DecoupledLoss",
     "DistillationLoss",
     "HintLoss",
+    "JensenShannonLoss",
     "LogitMatchingLoss",
     "MultiLabelSoftLoss",
+    "MultiLevelLoss",
     "RegressionLoss",
     "RelationalLoss",
+    "ReverseKLLoss",
     "SimilarityLoss",
     "SoftTargetLoss",
     "StandardizedSoftTargetLoss",

@@ -1,4 +1,7 @@
-"""The losses on logits, as classes that carry their settings; the math is in `functional`."""
+"""The losses on logits of one example, as classes that carry their settings.
+
+The math is in `functional`; `_relation_losses` has the losses that relate the examples of a batch.
+"""
 
 from typing import Literal
 
@@ -90,6 +93,81 @@ class StandardizedSoftTargetLoss(DistillationLoss):
             functional.standardized(student),
             value_at(self.temperature, step),
         )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ReverseKLLoss(DistillationLoss):
+    """Reverse divergence: T² · mean over the batch of KL(softmax(s/T) ‖ softmax(t/T)).
+
+    The student keeps to the teacher's main modes: for a student too small to match the whole
+    distribution. A `TopK` teacher is compared over its k classes and one outcome for all others.
+
+    Source: Gu, Dong, Wei, Huang 2024 (MiniLLM, arXiv:2306.08543), section 2.1; T² as in
+    Hinton 2015.
+
+    Args:
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> loss = ReverseKLLoss(temperature=1.0)
+        >>> round(float(loss.compute_loss([[2.0, 0.0]], [[0.0, 0.0]])), 3)
+        0.434
+    """
+
+    compares_classes = True
+    accepts_topk = True
+    takes_ruled_out = False
+
+    def __init__(self, temperature: Schedule = 4.0) -> None:
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.reverse_kl`: `(...)` for logits `(..., N)`."""
+        return functional.reverse_kl(teacher, student, value_at(self.temperature, step))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class JensenShannonLoss(DistillationLoss):
+    """Jensen-Shannon divergence: T² · mean over the batch of (KL(p ‖ m) + KL(q ‖ m))/2.
+
+    p = softmax(t/T), q = softmax(s/T), m = (p + q)/2. It is symmetric and at most T² · ln 2 per
+    example, so examples on which the teacher is confidently wrong cannot dominate. A `TopK`
+    teacher is compared over its k classes and one outcome for all others.
+
+    Source: Lin 1991 (IEEE Transactions on Information Theory 37), section IV; T² as in Hinton 2015.
+
+    Args:
+        temperature: T > 0, a number or a schedule of the step.
+
+    Example:
+        >>> loss = JensenShannonLoss(temperature=1.0)
+        >>> round(float(loss.compute_loss([[2.0, 0.0]], [[0.0, 0.0]])), 3)
+        0.09
+    """
+
+    compares_classes = True
+    accepts_topk = True
+
+    def __init__(self, temperature: Schedule = 4.0) -> None:
+        self.temperature = check_setting("temperature", temperature, above=0)
+
+    def per_example(
+        self,
+        teacher: TeacherLogits,
+        student: TensorLike,
+        labels: TensorLike | None = None,
+        *,
+        step: Step = None,
+    ) -> Tensor:
+        """Computes `functional.jensen_shannon`: `(...)` for logits `(..., N)`."""
+        return functional.jensen_shannon(teacher, student, value_at(self.temperature, step))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -245,59 +323,4 @@ class DecoupledLoss(DistillationLoss):
             temperature=value_at(self.temperature, step),
             target_weight=value_at(self.target_weight, step),
             nontarget_weight=value_at(self.nontarget_weight, step),
-        )
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class DISTLoss(DistillationLoss):
-    """Matches correlations: T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)).
-
-    ρ is Pearson's correlation of the teacher's and the student's softmax(z/T), over the classes
-    of an example (rows) and over the examples of a class (columns). The columns need the batch, so
-    there is no value per example; in sequences and maps every position is a row.
-
-    Source: Huang, You, Wang, Qian, Xu 2022 (DIST, arXiv:2205.10536), section 4.
-
-    Args:
-        inter_weight: w_inter >= 0, a number or a schedule of the step.
-        intra_weight: w_intra >= 0, a number or a schedule of the step.
-        temperature: T > 0, a number or a schedule of the step.
-
-    Example:
-        >>> t = [[2.0, 1.0, 0.0], [0.0, 2.0, 1.0]]
-        >>> s = [[0.0, 1.0, 2.0], [1.0, 2.0, 0.0]]
-        >>> round(float(DISTLoss().compute_loss(t, s)), 3)
-        2.334
-    """
-
-    compares_classes = True
-    over_batch = True
-
-    def __init__(
-        self,
-        inter_weight: Schedule = 1.0,
-        intra_weight: Schedule = 1.0,
-        temperature: Schedule = 1.0,
-    ) -> None:
-        self.inter_weight = check_setting("inter_weight", inter_weight, at_least=0)
-        self.intra_weight = check_setting("intra_weight", intra_weight, at_least=0)
-        self.temperature = check_setting("temperature", temperature, above=0)
-
-    def value_of_rows(
-        self,
-        teacher: TeacherLogits,
-        student: TensorLike,
-        keep: Tensor | None,
-        labels: TensorLike | None = None,
-        *,
-        step: Step = None,
-    ) -> Tensor:
-        """Computes `functional.dist`: a scalar for logits `(..., N)`."""
-        return functional.dist(
-            teacher,
-            student,
-            temperature=value_at(self.temperature, step),
-            inter_weight=value_at(self.inter_weight, step),
-            intra_weight=value_at(self.intra_weight, step),
-            keep=keep,
         )

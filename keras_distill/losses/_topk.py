@@ -1,4 +1,4 @@
-"""The soft-target loss against a teacher of which only the k largest logits are kept."""
+"""The losses against a teacher of which only the k largest logits are kept."""
 
 import math
 
@@ -10,7 +10,6 @@ from keras_distill.losses._logspace import (
     STANDARD_EPSILON,
     as_float,
     below_top,
-    expected,
     gathered,
     num_classes,
     softened,
@@ -44,7 +43,7 @@ def log_probabilities(
     rest = log_mean_exp(teacher, softened(tf.ones((), kept.dtype), temperature))
     rest = tf.minimum(rest, tf.reduce_min(kept, axis=-1))
     rest += tf.constant(math.log(classes - teacher.logits.shape[-1]), rest.dtype)
-    bins = tf.nn.log_softmax(tf.concat([kept, tf.expand_dims(rest, -1)], axis=-1))
+    bins = tf.nn.log_softmax(with_rest(kept, rest))
     return bins[..., :-1], bins[..., -1]
 
 
@@ -80,15 +79,15 @@ def log_mean_exp(teacher: TopK, beta: Tensor) -> Tensor:
     return tf.where(beta > 1, tf.maximum(through_both, beta * at_1), value)
 
 
-def divergence(teacher: TopK, student: TensorLike, temperature: TensorLike) -> Tensor:
-    """Computes KL(teacher ‖ student) at T over k+1 outcomes: the k classes, and all others.
+def log_pair(teacher: TopK, student: TensorLike, temperature: TensorLike) -> tuple[Tensor, Tensor]:
+    """Returns log probabilities of both at T over k+1 outcomes: the k classes, and all others.
 
-    By the chain rule this is the dense KL less P_rest·KL(teacher within the rest ‖ student within
-    the rest), of which a `TopK` knows nothing. So, up to the error of the rest's mass, it never
-    exceeds the dense value and is 0 for a student equal to the teacher; its gradient is the dense
-    one with the teacher's rest distributed over the classes as the student's own rest is. Both are
-    close to the dense ones where the teacher's rest has little mass at T: a higher T needs a larger
-    k.
+    Of KL(teacher ‖ student), by the chain rule, these outcomes leave out
+    P_rest·KL(teacher within the rest ‖ student within the rest), of which a `TopK` knows nothing.
+    So, up to the error of the rest's mass, a divergence over them never exceeds the dense value and
+    is 0 for a student equal to the teacher; its gradient is the dense one with the teacher's rest
+    distributed over the classes as the student's own rest is. Both are close to the dense ones
+    where the teacher's rest has little mass at T: a higher T needs a larger k.
     The student's rest is a logsumexp over the classes left out, never log(1 - Σ q).
 
     Args:
@@ -97,20 +96,22 @@ def divergence(teacher: TopK, student: TensorLike, temperature: TensorLike) -> T
         temperature: T.
 
     Returns:
-        `(...)`, in the wider dtype; not yet times T².
+        Two tensors `(..., k+1)` in the wider dtype, `(..., k)` where k = N leaves no rest.
     """
     teacher, student = as_topk(teacher, student)
     student = below_top(student, temperature)
     log_z = tf.reduce_logsumexp(student, axis=-1)
     kept = gathered(student, teacher.indices) - tf.expand_dims(log_z, -1)
     if num_classes(student) == teacher.indices.shape[-1]:
-        log_p = tf.nn.log_softmax(softened(teacher.logits, temperature))
-        return expected(tf.exp(log_p), log_p - kept)
+        return tf.nn.log_softmax(softened(teacher.logits, temperature)), kept
     log_p, log_rest = log_probabilities(teacher, num_classes(student), temperature)
     rest = tf.reduce_logsumexp(without(student, teacher.indices), axis=-1) - log_z
-    return expected(tf.exp(log_p), log_p - kept) + tf.math.multiply_no_nan(
-        log_rest - rest, tf.exp(log_rest)
-    )
+    return with_rest(log_p, log_rest), with_rest(kept, rest)
+
+
+def with_rest(kept: Tensor, rest: Tensor) -> Tensor:
+    """Returns `(..., k+1)` from `(..., k)` and `(...)`."""
+    return tf.concat([kept, tf.expand_dims(rest, -1)], axis=-1)
 
 
 def standardized(teacher: TopK, classes: int) -> TopK:
@@ -143,7 +144,7 @@ def squared_difference(teacher: TopK, student: TensorLike) -> Tensor:
     """Computes Σ (s_i - t_i)² over the kept classes, plus (N-k)·(difference of the rest's means)².
 
     Never more than the dense sum, and 0 for a student equal to the teacher; for zero-meaned logits
-    the limit of 2N·T²·`divergence` as T grows.
+    the limit of 2N·T²·`functional.soft_target` as T grows.
     """
     teacher, student = as_topk(teacher, student)
     kept = gathered(student, teacher.indices)

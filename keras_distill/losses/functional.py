@@ -7,11 +7,18 @@ are converted to tensors. T² is applied by `rescaled` (`_logspace.py`) and nowh
 
 import tensorflow as tf
 
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import bad
 from keras_distill._internal._elements import TopK
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses import _topk
-from keras_distill.losses._correlation import dist
+from keras_distill.losses._divergences import (
+    jensen_shannon,
+    log_softmax,
+    reverse_kl,
+    soft_cross_entropy,
+    soft_target,
+    standardized,
+)
 from keras_distill.losses._features import (
     attention_map,
     attention_transfer,
@@ -20,7 +27,6 @@ from keras_distill.losses._features import (
     similarity,
 )
 from keras_distill.losses._logspace import (
-    STANDARD_EPSILON,
     as_float,
     as_pair,
     below_top,
@@ -32,6 +38,7 @@ from keras_distill.losses._logspace import (
     softened,
     without,
 )
+from keras_distill.losses._relations import dist, multi_level
 
 __all__ = [
     "attention_map",
@@ -40,95 +47,20 @@ __all__ = [
     "decoupled",
     "dist",
     "hint",
+    "jensen_shannon",
     "log_softmax",
     "logit_matching",
     "multi_label_soft",
+    "multi_level",
     "regression",
     "relational",
+    "reverse_kl",
     "similarity",
     "soft_cross_entropy",
     "soft_target",
     "standardized",
     "topk_log_probabilities",
 ]
-
-
-def log_softmax(logits: TensorLike, temperature: TensorLike = 1.0) -> Tensor:
-    """Computes log softmax(z/T), the softened log probabilities.
-
-    q_i = exp(z_i/T) / Σ_j exp(z_j/T): softmax at T = 1, uniform as T grows.
-
-    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, equation 1.
-
-    Args:
-        logits: float `(..., N)`.
-        temperature: T > 0, a number or a scalar tensor.
-
-    Returns:
-        float32 or float64 `(..., N)`.
-
-    Example:
-        >>> [round(float(q), 3) for q in tf.exp(log_softmax([8.0, 2.0, 0.5], temperature=5.0))]
-        [0.656, 0.198, 0.146]
-    """
-    return tf.nn.log_softmax(softened(as_float(logits), temperature))
-
-
-def soft_target(
-    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
-) -> Tensor:
-    """Computes T² · KL(softmax(t/T) ‖ softmax(s/T)).
-
-    It differs from the soft cross-entropy by the teacher's entropy, a constant: the gradient,
-    T · (softmax(s/T) - softmax(t/T)), is the same, and the minimum is 0.
-
-    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
-
-    Args:
-        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`. With a `TopK`, the
-            outcomes compared are its k classes and one for all other classes; the value never
-            exceeds the dense one (up to the error of the rest's mass) and is 0 for an equal
-            student.
-        student: float logits `(..., N)`.
-        temperature: T > 0, a number or a scalar tensor.
-
-    Returns:
-        float32 or float64 `(...)`.
-
-    Example:
-        >>> round(float(soft_target([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
-        0.328
-    """
-    if isinstance(teacher, TopK):
-        return rescaled(_topk.divergence(teacher, student, temperature), temperature)
-    teacher, student = as_pair(teacher, student)
-    log_p = log_softmax(teacher, temperature)
-    log_q = log_softmax(student, temperature)
-    return rescaled(expected(tf.exp(log_p), log_p - log_q), temperature)
-
-
-def soft_cross_entropy(
-    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
-) -> Tensor:
-    """Computes T² · CE(softmax(t/T), softmax(s/T)), for comparison with `soft_target`.
-
-    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
-
-    Args:
-        teacher: float logits `(..., N)`.
-        student: float logits `(..., N)`.
-        temperature: T > 0, a number or a scalar tensor.
-
-    Returns:
-        float32 or float64 `(...)`: `soft_target` plus T² times the teacher's entropy.
-
-    Example:
-        >>> round(float(soft_cross_entropy([0.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
-        0.693
-    """
-    teacher, student = as_pair(teacher, student)
-    p = tf.exp(log_softmax(teacher, temperature))
-    return rescaled(-expected(p, log_softmax(student, temperature)), temperature)
 
 
 def logit_matching(teacher: TeacherLogits, student: TensorLike) -> Tensor:
@@ -245,36 +177,6 @@ def class_ids(labels: TensorLike, student: Tensor) -> Tensor:
     )
 
 
-def standardized(logits: TeacherLogits, classes: int | None = None) -> TeacherLogits:
-    """Computes (z - mean) / (1e-7 + std) over the classes, std with N-1.
-
-    Constant logits give 0.
-
-    Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
-
-    Args:
-        logits: float `(..., N)`, N >= 2, or a `TopK`, whose mean and variance make it exact.
-        classes: N, needed by a `TopK`.
-
-    Returns:
-        float32 or float64 `(..., N)`, or the `TopK` of the standardized logits.
-
-    Example:
-        >>> standardized([1.0, 2.0, 3.0]).numpy().round(3).tolist()
-        [-1.0, 0.0, 1.0]
-    """
-    if isinstance(logits, TopK):
-        if classes is None:
-            raise InputError("`classes` must be given for a TopK. Received: classes=None")
-        return _topk.standardized(logits, classes)
-    logits = as_float(logits)
-    centered = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
-    squares = tf.reduce_sum(tf.square(centered), axis=-1, keepdims=True)
-    some = squares > 0
-    deviation = tf.sqrt(tf.where(some, squares, 1) / (num_classes(logits) - 1))
-    return centered / (STANDARD_EPSILON + tf.where(some, deviation, 0))
-
-
 def multi_label_soft(
     teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
 ) -> Tensor:
@@ -356,5 +258,4 @@ def topk_log_probabilities(teacher: TopK, classes: int, temperature: TensorLike 
         [0.787, 0.213]
     """
     teacher, _ = _topk.as_topk(teacher, teacher.logits)
-    kept, rest = _topk.log_probabilities(teacher, classes, temperature)
-    return tf.concat([kept, tf.expand_dims(rest, -1)], axis=-1)
+    return _topk.with_rest(*_topk.log_probabilities(teacher, classes, temperature))

@@ -105,14 +105,14 @@ def dist(t, s, temperature, inter_weight, intra_weight):
     return temperature**2 * (inter_weight * inter + intra_weight * intra)
 
 
-def standardize(z):
+def standardize_row(z):
     """Sun 2024: (z - mean) / (1e-7 + std), std with N-1."""
     deviation = np.sqrt(((z - z.mean()) ** 2).sum() / (len(z) - 1))
     return (z - z.mean()) / (1e-7 + deviation)
 
 
 def standardized(t, s, temperature):
-    t, s = (np.array([standardize(row) for row in z]) for z in (t, s))
+    t, s = (np.array([standardize_row(row) for row in z]) for z in (t, s))
     return soft_target(t, s, temperature)
 
 
@@ -126,9 +126,57 @@ def standardized_topk(top, s, temperature):
         p = topk_bins(
             (kept - center) / scale, (mean - center) / scale, var / scale**2, n, temperature
         )
-        q = lumped(softmax(standardize(row), temperature), indices)
+        q = lumped(softmax(standardize_row(row), temperature), indices)
         values.append(temperature**2 * kl(p, q))
     return np.array(values)
+
+
+def reverse_kl(t, s, temperature):
+    """Gu 2024: KL(student || teacher), times T² as in Hinton 2015."""
+    return temperature**2 * kl(softmax(s, temperature), softmax(t, temperature))
+
+
+def reverse_kl_topk(top, s, temperature):
+    values = []
+    for indices, kept, mean, var, row in zip(*top, s, strict=True):
+        p = topk_bins(kept, mean, var, len(row), temperature)
+        values.append(temperature**2 * kl(lumped(softmax(row, temperature), indices), p))
+    return np.array(values)
+
+
+def entropy(p):
+    return -(p * np.log(p)).sum(axis=-1)
+
+
+def jensen_shannon(t, s, temperature):
+    """Lin 1991, equation 4.1: H((p + q)/2) - (H(p) + H(q))/2, times T²."""
+    p, q = softmax(t, temperature), softmax(s, temperature)
+    return temperature**2 * (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2)
+
+
+def jensen_shannon_topk(top, s, temperature):
+    values = []
+    for indices, kept, mean, var, row in zip(*top, s, strict=True):
+        p = topk_bins(kept, mean, var, len(row), temperature)
+        q = lumped(softmax(row, temperature), indices)
+        values.append(temperature**2 * (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2))
+    return np.array(values)
+
+
+def multi_level(t, s, temperatures, instance_weight, batch_weight, class_weight, standardize):
+    """Jin 2023: divergence, Gram matrices of examples over B, Gram matrices of classes over N."""
+    if standardize:
+        t, s = (np.array([standardize_row(row) for row in z]) for z in (t, s))
+    total = 0
+    for temperature in temperatures:
+        p, q = softmax(t, temperature), softmax(s, temperature)
+        total += instance_weight * temperature**2 * kl(p, q).mean()
+        for i, j in np.ndindex(len(p), len(p)):
+            total += batch_weight * ((p[i] * p[j]).sum() - (q[i] * q[j]).sum()) ** 2 / len(p)
+        for i, j in np.ndindex(p.shape[1], p.shape[1]):
+            difference = (p[:, i] * p[:, j]).sum() - (q[:, i] * q[:, j]).sum()
+            total += class_weight * difference**2 / p.shape[1]
+    return total
 
 
 def hint(t, s):
@@ -267,6 +315,18 @@ def cases():
     yield case("dist", dist, t, s, {"temperature": 4.0, **weights})
     yield case("standardized", standardized, t, s, {"temperature": 2.0})
     yield case("standardized_topk", standardized_topk, top, s, {"temperature": 2.0})
+    for temperature in (1.0, 4.0):
+        setting = {"temperature": temperature}
+        yield case("reverse_kl", reverse_kl, t, s, setting)
+        yield case("reverse_kl_topk", reverse_kl_topk, top, s, setting)
+        yield case("jensen_shannon", jensen_shannon, t, s, setting)
+        yield case("jensen_shannon_topk", jensen_shannon_topk, top, s, setting)
+    weights = {"instance_weight": 1.0, "batch_weight": 1.0, "class_weight": 1.0}
+    setting = {"temperatures": [2.0, 3.0, 4.0, 5.0, 6.0], **weights, "standardize": False}
+    yield case("multi_level", multi_level, t, s, setting)
+    weights = {"instance_weight": 0.5, "batch_weight": 2.0, "class_weight": 3.0}
+    setting = {"temperatures": [1.0, 2.5], **weights, "standardize": True}
+    yield case("multi_level", multi_level, t, s, setting)
     yield case("hint", hint, *maps, {})
     yield case("attention_transfer", attention_transfer, maps[0], narrow, {})
     yield case("similarity", similarity, maps[0], narrow, {})

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill import DISTLoss, InputError, RelationalLoss, SimilarityLoss
+from keras_distill import DISTLoss, InputError, MultiLevelLoss, RelationalLoss, SimilarityLoss
 
 rng = np.random.default_rng(0)
 T, S = (tf.constant(rng.normal(size=(6, 4)), tf.float32) for _ in range(2))
-LOSSES = [DISTLoss(), SimilarityLoss("a", "b"), RelationalLoss("a", "b")]
+LOSSES = [DISTLoss(), MultiLevelLoss(), SimilarityLoss("a", "b"), RelationalLoss("a", "b")]
 
 each = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 

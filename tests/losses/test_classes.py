@@ -23,6 +23,9 @@ ON_LOGITS = [
     losses.StandardizedSoftTargetLoss(3.0),
     losses.MultiLabelSoftLoss(2.0),
     losses.RegressionLoss("huber", 2.0),
+    losses.ReverseKLLoss(2.0),
+    losses.JensenShannonLoss(2.0),
+    losses.MultiLevelLoss([1.0, 3.0], 0.5, 2.0, 3.0, standardize=True),
 ]
 ON_FEATURES = [
     losses.HintLoss(A, B),

@@ -25,6 +25,11 @@ FUNCTIONS = {
     "similarity": functional.similarity,
     "relational": functional.relational,
     "multi_label_soft": functional.multi_label_soft,
+    "reverse_kl": functional.reverse_kl,
+    "reverse_kl_topk": functional.reverse_kl,
+    "jensen_shannon": functional.jensen_shannon,
+    "jensen_shannon_topk": functional.jensen_shannon,
+    "multi_level": functional.multi_level,
     "regression": functional.regression,
 }
 LAYERS = {"teacher_layer_name": "a", "student_layer_name": "b"}
@@ -42,6 +47,11 @@ CLASSES = {
     "similarity": lambda: losses.SimilarityLoss(**LAYERS),
     "relational": lambda **options: losses.RelationalLoss(**LAYERS, **options),
     "multi_label_soft": losses.MultiLabelSoftLoss,
+    "reverse_kl": losses.ReverseKLLoss,
+    "reverse_kl_topk": losses.ReverseKLLoss,
+    "jensen_shannon": losses.JensenShannonLoss,
+    "jensen_shannon_topk": losses.JensenShannonLoss,
+    "multi_level": losses.MultiLevelLoss,
     "regression": lambda delta: losses.RegressionLoss(
         **({"loss": "mse"} if delta is None else {"loss": "huber", "delta": delta})
     ),

@@ -37,6 +37,10 @@ ON_LOGITS = [
     losses.StandardizedSoftTargetLoss(),
     losses.MultiLabelSoftLoss(),
     losses.RegressionLoss(),
+    losses.ReverseKLLoss(),
+    losses.JensenShannonLoss(),
+    losses.MultiLevelLoss(),
+    losses.MultiLevelLoss(standardize=True),
 ]
 ON_FEATURES = [
     losses.AttentionTransferLoss("maps", "maps"),

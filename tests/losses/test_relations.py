@@ -1,9 +1,10 @@
-"""DIST: against NumPy's correlations, invariances, degenerate rows and columns."""
+"""DIST and multi-level: levels, invariances, degenerate rows and columns, dropped rows."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_distill import InputError, MultiLevelLoss
 from keras_distill.losses import functional as F
 
 
@@ -103,3 +104,54 @@ def test_classes_of_tiny_probability_still_correlate():
     assert np.median(p) < 1e-8
     single = F.dist(tf.cast(t, tf.float32), tf.cast(s, tf.float32), inter_weight=0.0)
     np.testing.assert_allclose(single, distance(p.T, q.T), rtol=1e-4)
+
+
+class TestMultiLevel:
+    t, s = rand(6, 5, seed=1), rand(6, 5, seed=2)
+
+    @staticmethod
+    def only(instance, batch, classes):
+        return {"instance_weight": instance, "batch_weight": batch, "class_weight": classes}
+
+    def test_the_instance_level_is_soft_target(self):
+        value = F.multi_level(self.t, self.s, [2.0, 5.0], **self.only(1.0, 0.0, 0.0))
+        exact = [tf.reduce_mean(F.soft_target(self.t, self.s, at)) for at in (2.0, 5.0)]
+        np.testing.assert_allclose(value, sum(exact), rtol=1e-12)
+
+    def test_standardized_levels_are_those_of_standardized_logits(self):
+        t, s = F.standardized(self.t), F.standardized(self.s)
+        np.testing.assert_allclose(
+            F.multi_level(self.t, self.s, standardize=True), F.multi_level(t, s), rtol=1e-12
+        )
+        scaled = F.multi_level(self.t, 7 * self.s + 3, standardize=True)
+        np.testing.assert_allclose(scaled, F.multi_level(t, s), rtol=1e-5)
+
+    @pytest.mark.parametrize("weights", [(0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+    def test_gram_levels_do_not_depend_on_the_order_of_the_other_axis(self, weights):
+        """Examples compare with examples whatever the classes are called, and the reverse."""
+        axis = 1 if weights[1] else 0
+        moved = tf.gather(self.t, tf.range(self.t.shape[axis])[::-1], axis=axis)
+        value = F.multi_level(self.t, moved, **self.only(*weights))
+        np.testing.assert_allclose(value, 0, atol=1e-15)
+        assert F.multi_level(self.t, self.s, **self.only(*weights)) > 1e-3
+
+    def test_dropped_rows_are_as_if_absent(self):
+        keep = tf.constant([1.0, 0, 1, 1, 0, 1])
+        rows = tf.where(keep > 0)[:, 0]
+        small = F.multi_level(tf.gather(self.t, rows), tf.gather(self.s, rows))
+        np.testing.assert_allclose(F.multi_level(self.t, self.s, keep=keep), small, rtol=1e-12)
+        with tf.GradientTape() as tape:
+            tape.watch(self.s)
+            value = F.multi_level(self.t, self.s, keep=keep)
+        g = tape.gradient(value, self.s).numpy()
+        assert (g[[1, 4]] == 0).all() and np.abs(g[[0, 2]]).max() > 0
+        assert F.multi_level(self.t, self.s, keep=tf.zeros(6)) == 0
+
+    @pytest.mark.parametrize("temperatures", [[], 4.0, None, "4"])
+    def test_temperatures_are_a_list(self, temperatures):
+        with pytest.raises(InputError, match="`temperatures` must be a list"):
+            MultiLevelLoss(temperatures)
+
+    def test_each_temperature_is_checked(self):
+        with pytest.raises(InputError, match=r"`temperatures\[1\]` must be > 0"):
+            MultiLevelLoss([1.0, 0.0])

@@ -1,0 +1,205 @@
+"""The losses that compare the softened probabilities of an example: `functional` exports them."""
+
+import math
+
+import tensorflow as tf
+
+from keras_distill._internal import InputError
+from keras_distill._internal._elements import TopK
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
+from keras_distill.losses import _topk
+from keras_distill.losses._logspace import (
+    STANDARD_EPSILON,
+    as_float,
+    as_pair,
+    expected,
+    num_classes,
+    rescaled,
+    softened,
+)
+
+
+def log_softmax(logits: TensorLike, temperature: TensorLike = 1.0) -> Tensor:
+    """Computes log softmax(z/T), the softened log probabilities.
+
+    q_i = exp(z_i/T) / Σ_j exp(z_j/T): softmax at T = 1, uniform as T grows.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, equation 1.
+
+    Args:
+        logits: float `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
+
+    Returns:
+        float32 or float64 `(..., N)`.
+
+    Example:
+        >>> [round(float(q), 3) for q in tf.exp(log_softmax([8.0, 2.0, 0.5], temperature=5.0))]
+        [0.656, 0.198, 0.146]
+    """
+    return tf.nn.log_softmax(softened(as_float(logits), temperature))
+
+
+def standardized(logits: TeacherLogits, classes: int | None = None) -> TeacherLogits:
+    """Computes (z - mean) / (1e-7 + std) over the classes, std with N-1.
+
+    Constant logits give 0.
+
+    Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
+
+    Args:
+        logits: float `(..., N)`, N >= 2, or a `TopK`, whose mean and variance make it exact.
+        classes: N, needed by a `TopK`.
+
+    Returns:
+        float32 or float64 `(..., N)`, or the `TopK` of the standardized logits.
+
+    Example:
+        >>> standardized([1.0, 2.0, 3.0]).numpy().round(3).tolist()
+        [-1.0, 0.0, 1.0]
+    """
+    if isinstance(logits, TopK):
+        if classes is None:
+            raise InputError("`classes` must be given for a TopK. Received: classes=None")
+        return _topk.standardized(logits, classes)
+    logits = as_float(logits)
+    centered = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
+    squares = tf.reduce_sum(tf.square(centered), axis=-1, keepdims=True)
+    some = squares > 0
+    deviation = tf.sqrt(tf.where(some, squares, 1) / (num_classes(logits) - 1))
+    return centered / (STANDARD_EPSILON + tf.where(some, deviation, 0))
+
+
+def soft_target(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · KL(softmax(t/T) ‖ softmax(s/T)).
+
+    It differs from the soft cross-entropy by the teacher's entropy, a constant: the gradient,
+    T · (softmax(s/T) - softmax(t/T)), is the same, and the minimum is 0.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
+
+    Args:
+        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`. With a `TopK`, the
+            outcomes compared are its k classes and one for all other classes; the value never
+            exceeds the dense one (up to the error of the rest's mass) and is 0 for an equal
+            student.
+        student: float logits `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
+
+    Returns:
+        float32 or float64 `(...)`.
+
+    Example:
+        >>> round(float(soft_target([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
+        0.328
+    """
+    log_p, log_q = log_pair(teacher, student, temperature)
+    return rescaled(expected(tf.exp(log_p), log_p - log_q), temperature)
+
+
+def soft_cross_entropy(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · CE(softmax(t/T), softmax(s/T)), for comparison with `soft_target`.
+
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
+
+    Args:
+        teacher: float logits `(..., N)`.
+        student: float logits `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
+
+    Returns:
+        float32 or float64 `(...)`: `soft_target` plus T² times the teacher's entropy.
+
+    Example:
+        >>> round(float(soft_cross_entropy([0.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
+        0.693
+    """
+    teacher, student = as_pair(teacher, student)
+    p = tf.exp(log_softmax(teacher, temperature))
+    return rescaled(-expected(p, log_softmax(student, temperature)), temperature)
+
+
+def reverse_kl(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · KL(softmax(s/T) ‖ softmax(t/T)): `soft_target` with the two sides exchanged.
+
+    The student pays where it puts probability and the teacher has none, so it keeps to the
+    teacher's main modes instead of covering all of them. T² belongs here as in `soft_target`: for
+    zero-meaned logits the gradient tends to (s - t)/(N·T²) as T grows, the same limit.
+
+    Source: Gu, Dong, Wei, Huang 2024 (MiniLLM, arXiv:2306.08543), section 2.1, at T = 1 and for
+    one distribution instead of a sequence.
+
+    Args:
+        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`, compared over its k
+            classes and one outcome for all others: the value never exceeds the dense one (up to
+            the error of the rest's mass). A logit of -inf makes the value infinite.
+        student: float logits `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
+
+    Returns:
+        float32 or float64 `(...)`.
+
+    Example:
+        >>> round(float(reverse_kl([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
+        0.434
+    """
+    log_p, log_q = log_pair(teacher, student, temperature)
+    return rescaled(expected(tf.exp(log_q), log_q - log_p), temperature)
+
+
+def jensen_shannon(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
+) -> Tensor:
+    """Computes T² · (KL(p ‖ m) + KL(q ‖ m)) / 2, where m = (p + q)/2.
+
+    p = softmax(t/T), q = softmax(s/T). It is symmetric and at most T² · ln 2, so that an example
+    on which both disagree cannot dominate a batch. T² belongs here as in `soft_target`: the
+    gradient falls as 1/T², and for zero-meaned logits the value tends to a quarter of
+    `soft_target` as T grows.
+
+    Source: Lin 1991 (Divergence measures based on the Shannon entropy, IEEE Transactions on
+    Information Theory 37), section IV, with equal weights; T² as in Hinton 2015.
+
+    Args:
+        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`, compared over its k
+            classes and one outcome for all others: the value never exceeds the dense one (up to
+            the error of the rest's mass).
+        student: float logits `(..., N)`.
+        temperature: T > 0, a number or a scalar tensor.
+
+    Returns:
+        float32 or float64 `(...)`.
+
+    Example:
+        >>> round(float(jensen_shannon([2.0, 0.0], [0.0, 0.0], temperature=1.0)), 3)
+        0.09
+    """
+    log_p, log_q = log_pair(teacher, student, temperature)
+    log_m = tf.reduce_logsumexp(tf.stack([log_p, log_q]), axis=0) - math.log(2)
+    value = expected(tf.exp(log_p), log_p - log_m) + expected(tf.exp(log_q), log_q - log_m)
+    return rescaled(value / 2, temperature)
+
+
+def log_pair(
+    teacher: TeacherLogits, student: TensorLike, temperature: TensorLike
+) -> tuple[Tensor, Tensor]:
+    """Returns the log probabilities of teacher and student at T over the outcomes compared.
+
+    Args:
+        teacher: float logits `(..., N)`, or a `TopK`.
+        student: float logits `(..., N)`.
+        temperature: T.
+
+    Returns:
+        Two tensors `(..., N)`; with a `TopK` `(..., k+1)`, the last outcome all other classes.
+    """
+    if isinstance(teacher, TopK):
+        return _topk.log_pair(teacher, student, temperature)
+    teacher, student = as_pair(teacher, student)
+    return log_softmax(teacher, temperature), log_softmax(student, temperature)
