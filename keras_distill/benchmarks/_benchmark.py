@@ -17,6 +17,7 @@ from keras_distill._internal import (
     _machine,
     check_choice,
 )
+from keras_distill._internal._types import PathLike
 from keras_distill.benchmarks._latency import Timing, check_settings, measure_latency
 from keras_distill.benchmarks._quality import measure_quality
 from keras_distill.benchmarks._size import file_bytes, measure_size
@@ -61,7 +62,7 @@ def benchmark(
     *,
     split: str = "test",
     samples: int | None = None,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: PathLike | None = None,
     imports: Sequence[str] = (),
     threads: Sequence[int] = (1,),
     runs: int = 50,
@@ -185,7 +186,7 @@ def _of_file(name: str, path: Path) -> _Subject:
 
 
 def _rows(
-    data: Any, first: _Subject, split: str, samples: int | None, data_dir: str | None
+    data: Any, first: _Subject, split: str, samples: int | None, data_dir: PathLike | None
 ) -> Samples:
     if data is None:
         model = first.model.model if first.in_keras else None

@@ -84,7 +84,7 @@ class Ways:
         teacher = self._teacher
         begun = time.perf_counter()
         if isinstance(teacher, keras.Model):
-            teacher.predict(data, verbose=0)
+            teacher.predict(data, verbose=0)  # pyright: ignore[reportArgumentType]
         else:
             for x in data.as_numpy_iterator():
                 self._reader.predict(x)
@@ -94,7 +94,7 @@ class Ways:
         """Seconds of one epoch of `fit`; the first one of a way traces its graph."""
         trainer, data = self._way(way)
         begun = time.perf_counter()
-        trainer.fit(data, epochs=1, verbose=0)
+        trainer.fit(data, epochs=1, verbose=0)  # pyright: ignore[reportArgumentType]
         return time.perf_counter() - begun
 
     def step(self, way: str) -> float:
@@ -102,7 +102,7 @@ class Ways:
         if way not in self._steps:
             trainer, data = self._way(way)
             iterator = iter(data.repeat())
-            function = trainer.make_train_function() or trainer.train_function
+            function: Any = trainer.make_train_function() or trainer.train_function
             self._steps[way] = lambda: float(function(iterator)["loss"])
         begun = time.perf_counter()
         self._steps[way]()
@@ -123,6 +123,7 @@ class Ways:
         if way == "store":
             if self._store is None:
                 self.build()
+            assert self._store is not None
             return self._store.batches(self._data, self._batch_size, drop_remainder=True)
         data = self._data.shuffle(len(self._x), seed=0)
         return read_ahead(data.batch(self._batch_size, drop_remainder=True))
@@ -136,7 +137,8 @@ class Ways:
         if way == "online":
             return Distiller(self._teacher, student, alpha=ALPHA, temperature=TEMPERATURE)
         # An object for the loss: its name would resolve to a function that skips the softmax.
-        loss = keras.distillation.LogitsDistillation(TEMPERATURE, keras.losses.KLDivergence())
+        divergence: Any = keras.losses.KLDivergence()
+        loss = keras.distillation.LogitsDistillation(TEMPERATURE, divergence)
         return keras.distillation.Distiller(
             self._load("teacher"), student, loss, student_loss_weight=1 - ALPHA
         )

@@ -26,9 +26,9 @@ def figure(record: BenchmarkRecord) -> Any:
         raise InputError("A plot against accuracy needs labeled rows: benchmark with `data`.")
     page = Figure(figsize=(9, 4.2), layout="constrained")
     left, right = page.subplots(1, 2, sharey=True)
-    sized = [entry for entry in entries if entry.size.bytes is not None]
-    for entry in sized:
-        _point(left, entries, entry, entry.size.bytes / 1024)
+    for entry in entries:
+        if entry.size.bytes is not None:
+            _point(left, entries, entry, entry.size.bytes / 1024)
     for entry in entries:
         _point(right, entries, entry, entry.latency[0].median_ms)
     left.set(xlabel="file size, KiB", ylabel=f"accuracy, % ({record.data})", xscale="log")
@@ -45,6 +45,7 @@ def figure(record: BenchmarkRecord) -> Any:
 
 
 def _point(axes: Any, entries: list[EntryRecord], entry: EntryRecord, x: float) -> None:
+    assert entry.quality is not None
     place = entries.index(entry)
     axes.plot(
         x,

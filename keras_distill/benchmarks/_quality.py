@@ -26,7 +26,7 @@ def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndar
         >>> as_logits(np.array([[2.0, -1.0]])).tolist()
         [[2.0, -1.0]]
     """
-    outputs = np.float64(outputs)
+    outputs = np.asarray(outputs, np.float64)
     if probabilities is None:
         probabilities = look_like_probabilities(outputs, _TOLERANCE)
     return np.log(np.maximum(outputs, 1e-9)) if probabilities else outputs

@@ -87,7 +87,7 @@ def _latency(number: int, latency: LatencyRecord) -> tuple[str, ...]:
         "1" if ratio is None else f"{ratio.value:.3g}",
         "" if ratio is None else f"{ratio.low:.3g}..{ratio.high:.3g}",
         _whole(round(latency.throughput)),
-        _whole(latency.batched_throughput and round(latency.batched_throughput)),
+        _whole(None if latency.batched_throughput is None else round(latency.batched_throughput)),
     )
 
 

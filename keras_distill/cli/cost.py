@@ -77,7 +77,7 @@ class _bar:
         task = self._progress.add_task("rounds", total=None)
         return lambda done, total: self._progress.update(task, completed=done, total=total)
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._progress.__exit__(*exception)
 
 

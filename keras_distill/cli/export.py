@@ -138,7 +138,7 @@ def _print_exports(records: "list[ExportRecord]") -> None:
 
 def _row(record: "ExportRecord") -> tuple[str, ...]:
     """Returns the table cells of one file, with the figures of its worst output."""
-    worst = max(record.verification.outputs, key=lambda output: output.relative_difference)
+    worst = max(record.verification.outputs, key=lambda output: output.relative_difference or 0)
     shares = (worst.agreement, worst.accuracy, worst.accuracy_keras)
     return (
         record.file,

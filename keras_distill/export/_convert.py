@@ -64,7 +64,9 @@ def _weight_only(request: dict[str, Any], quantization: str, folder: Path) -> by
         operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
         num_bits=WEIGHT_ONLY_BITS[quantization],
     )
-    return bytes(work.quantize().quantized_model)
+    model = work.quantize().quantized_model
+    assert model is not None  # only a quantization without a recipe returns None
+    return bytes(model)
 
 
 class Service:

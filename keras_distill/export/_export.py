@@ -150,7 +150,9 @@ def _convert(prepared: Prepared, names: list[str], folder: Path) -> dict[str, Co
     if prepared.calibration is not None:
         calibration = folder / "calibration.npz"
         dtypes = {i.name: i.dtype for i in source.inputs}
-        rows = {name: a.astype(dtypes[name]) for name, a in prepared.calibration.x.items()}
+        rows: dict[str, Any] = {
+            name: a.astype(dtypes[name]) for name, a in prepared.calibration.x.items()
+        }
         np.savez(calibration, **rows)
     (folder / "out").mkdir()
     request = {
@@ -173,7 +175,7 @@ def _verify_and_write(
     for name, path in paths.items():
         made = converted[name]
         if made.path is None:
-            impossible[name] = made.error
+            impossible[name] = made.error or "no reason given"
             continue
         try:
             probe, verification = _verify(prepared, name, made.path)

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -31,6 +32,7 @@ def make_record(
     verification: VerificationRecord,
 ) -> ExportRecord:
     """Returns the record of the converted file, for its final `path`."""
+    assert made.path is not None  # the caller reports a failed conversion
     content = made.path.read_bytes()
     return ExportRecord(
         file=path.name,
@@ -61,9 +63,12 @@ def _recipe(prepared: Prepared, name: str) -> ExportRecipe:
             samples=prepared.calibration.count,
             ranges=_calibration.ranges(prepared.calibration.x),
         )
+    settings: dict[str, Any] = {
+        "quantization": name,
+        "io": prepared.options.io if integer else "float32",
+    }
     return ExportRecipe(
-        quantization=name,
-        io=prepared.options.io if integer else "float32",
+        **settings,
         batch_size=prepared.options.batch_size,
         sparse=prepared.options.sparse,
         calibration=calibration,

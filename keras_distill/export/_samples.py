@@ -22,7 +22,7 @@ class Samples(NamedTuple):
     class_names: tuple[str, ...]
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The number of rows."""
         return len(next(iter(self.x.values())))
 
@@ -111,7 +111,7 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
 def _from_dataset(
     name: str, dataset: tf.data.Dataset, inputs: Sequence[InputInfo], count: int | None
 ) -> tuple[dict[str, Array], Any]:
-    spec = dataset.element_spec
+    spec: Any = dataset.element_spec
     pair = isinstance(spec, tuple) and not isinstance(spec, Targets)
     first = tf.nest.flatten(spec[0] if pair else spec)[0]
     batched = first.shape.rank == len(inputs[0].shape)

@@ -95,9 +95,8 @@ class SavedModelSource:
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the signature on all of `x`."""
         with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
-            np.savez(
-                Path(folder, "x.npz"), **{i.name: x[i.name].astype(i.dtype) for i in self.inputs}
-            )
+            rows: dict[str, Any] = {i.name: x[i.name].astype(i.dtype) for i in self.inputs}
+            np.savez(Path(folder, "x.npz"), **rows)
             self._ask("predict", folder=folder)
             with np.load(Path(folder, "y.npz")) as arrays:
                 return {name: arrays[name] for name in self.outputs}
@@ -137,7 +136,7 @@ class Service:
 
     def save(self, *, out: str, batch_size: int | None, **signature: Any) -> None:
         """Writes a SavedModel of the same signature for `batch_size` rows."""
-        module = tf.Module()
+        module: Any = tf.Module()
         module.loaded, serve, infos = _load(**signature)
         specs = [tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in infos]
         module.serve = tf.function(serve, input_signature=specs)
@@ -152,7 +151,9 @@ class Service:
         parts: list[dict[str, Any]] = []
         for start in range(0, len(x[0]), size):
             parts.append(serve(*(tf.convert_to_tensor(a[start : start + size]) for a in x)))
-        y = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        y: dict[str, Any] = {
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
         np.savez(Path(folder, "y.npz"), **y)
 
 

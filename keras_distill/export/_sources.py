@@ -40,6 +40,7 @@ class Source(Protocol):
 
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Returns the outputs on all of `x` by name, as float32."""
+        ...
 
 
 def signature_name(name: str) -> str:
@@ -83,7 +84,7 @@ class KerasSource:
         signature = [
             tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in self.inputs
         ]
-        archive = keras.export.ExportArchive()
+        archive: Any = keras.export.ExportArchive()
         archive.track(self.model)
         archive.add_endpoint(SIGNATURE, self.call, input_signature=signature)
         with _quiet_tensorflow():
@@ -93,7 +94,7 @@ class KerasSource:
         """Runs the model in inference mode, in batches."""
         rows = len(next(iter(x.values())))
         size = self.inputs[0].shape[0] or _BATCH
-        parts: list[dict[str, Array]] = []
+        parts: list[dict[str, Any]] = []
         for start in range(0, rows, size):
             flat = [
                 tf.convert_to_tensor(x[i.name][start : start + size].astype(i.dtype))
@@ -195,7 +196,7 @@ def check_weights(model: keras.Model) -> None:
     """Raises InputError with the paths of the variables if weights are NaN or infinite."""
     broken: list[str] = []
     for weight in model.weights:
-        values = keras.ops.convert_to_numpy(weight)
+        values: Any = keras.ops.convert_to_numpy(weight)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             broken.append(weight.path)
     if broken:

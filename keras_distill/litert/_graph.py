@@ -161,7 +161,7 @@ class Graph:
         self._model = schema.Model.GetRootAs(self.content)
         codes = [self._model.OperatorCodes(i) for i in range(self._model.OperatorCodesLength())]
         names = [_op_name(code) for code in codes]
-        graphs = [self._model.Subgraphs(i) for i in range(self._model.SubgraphsLength())]
+        graphs: list[Any] = [self._model.Subgraphs(i) for i in range(self._model.SubgraphsLength())]
         self.subgraphs = tuple(
             Subgraph(
                 tuple(self._tensor(graph.Tensors(i)) for i in range(graph.TensorsLength())),
@@ -173,10 +173,10 @@ class Graph:
         )
 
     def _tensor(self, table: Any) -> Tensor:
-        quantization = table.Quantization()
+        quantization: Any = table.Quantization()
         quantized = quantization is not None and quantization.ScaleLength() > 0
         has_zero = quantization is not None and quantization.ZeroPointLength() > 0
-        buffer = self._model.Buffers(table.Buffer())
+        buffer: Any = self._model.Buffers(table.Buffer())
         return Tensor(
             name=(table.Name() or b"").decode(errors="replace"),
             shape=tuple(table.Shape(d) for d in range(table.ShapeLength())),
@@ -190,7 +190,7 @@ class Graph:
 
     def buffer(self, number: int) -> np.ndarray:
         """Returns the bytes of a buffer as uint8, wherever the file stores them."""
-        buffer = self._model.Buffers(number)
+        buffer: Any = self._model.Buffers(number)
         if _is_external(buffer):
             return np.frombuffer(self.content, np.uint8, buffer.Size(), buffer.Offset())
         data = buffer.DataAsNumpy() if buffer.DataLength() else b""
@@ -204,7 +204,7 @@ class Graph:
     def metadata(self, name: bytes) -> bytes | None:
         """Returns the metadata entry of that name, or None."""
         for i in range(self._model.MetadataLength()):
-            entry = self._model.Metadata(i)
+            entry: Any = self._model.Metadata(i)
             if entry.Name() == name:
                 return self.buffer(entry.Buffer()).tobytes()
         return None

@@ -205,7 +205,7 @@ class LiteRTModel:
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{self.path}: LiteRT cannot run it: {_one_line(error)}") from error
 
-    def _shape(self, shapes: Mapping[str, Sequence[int]]) -> None:
+    def _shape(self, shapes: Mapping[str, Sequence[int | None]]) -> None:
         changed = False
         for name, shape in shapes.items():
             detail = self._inputs[name]
@@ -260,7 +260,7 @@ def _quantize(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if spec.scale is None or x.dtype == dtype:
         return np.ascontiguousarray(x, dtype)
     limits = np.iinfo(dtype)
-    q = np.round(x.astype(np.float64) / spec.scale) + spec.zero_point
+    q = np.round(x.astype(np.float64) / spec.scale) + (spec.zero_point or 0)
     return np.clip(np.nan_to_num(q), limits.min, limits.max).astype(dtype)
 
 

@@ -190,7 +190,9 @@ def _spec(values: list) -> TensorSpec:
 def _save_rows(folder: str, x: Any) -> bool:
     """Writes `x` to x.npz; returns whether it is a dict by name."""
     named = isinstance(x, Mapping)
-    arrays = {k: np.asarray(a) for k, a in x.items()} if named else {"x": np.asarray(x)}
+    arrays: dict[str, Any] = (
+        {k: np.asarray(a) for k, a in x.items()} if named else {"x": np.asarray(x)}
+    )
     np.savez(Path(folder, "x.npz"), **arrays)
     return named
 
@@ -221,7 +223,7 @@ class Service:
 
     def predict(self, folder: str, named: bool, batch_size: int | None) -> dict:
         y = self.model.predict(_load_rows(folder, named), batch_size)
-        outputs = y if isinstance(y, dict) else {self.model.outputs[0].name: y}
+        outputs: dict[str, Any] = y if isinstance(y, dict) else {self.model.outputs[0].name: y}
         np.savez(Path(folder, "y.npz"), **outputs)
         return {}
 
@@ -233,7 +235,8 @@ class Service:
         self.model.call(self._row)
         seconds = opening + time.perf_counter() - start
         peak = _resident("VmHWM")
-        return {"seconds": seconds, "bytes": None if peak is None else peak - before}
+        known = peak is not None and before is not None
+        return {"seconds": seconds, "bytes": peak - before if known else None}
 
     def time(self, calls: int) -> dict:
         self.model.call(self._row)

@@ -11,6 +11,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -54,16 +55,16 @@ def add_metadata(
         InputError: If the file is damaged.
     """
     path = Path(path)
-    model = _unpacked(read_graph(path))
+    model: Any = _unpacked(read_graph(path))
     inputs, outputs = _in_graph_order(model, inputs, outputs)
     builder = _Builder()
     tensors = [builder.input(spec, ranges.get(spec.name)) for spec in inputs]
     results = [builder.output(spec, class_names) for spec in outputs]
     packed = builder.finish(name, description, tensors, results)
-    buffer = schema.BufferT()
+    buffer: Any = schema.BufferT()
     buffer.data = np.frombuffer(packed, np.uint8)
     model.buffers.append(buffer)
-    entry = schema.MetadataT()
+    entry: Any = schema.MetadataT()
     entry.name, entry.buffer = _NAME, len(model.buffers) - 1
     model.metadata = [*(model.metadata or []), entry]
     out = flatbuffers.Builder(1024)
@@ -78,7 +79,7 @@ def _unpacked(graph: Graph) -> schema.ModelT:
 
     A rewritten file would not keep the offsets of constants stored behind the FlatBuffer.
     """
-    model = schema.ModelT.InitFromPackedBuf(graph.content, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(graph.content, 0)
     for number in graph.external_buffers():
         buffer = model.buffers[number]
         buffer.data = graph.buffer(number)
@@ -87,12 +88,14 @@ def _unpacked(graph: Graph) -> schema.ModelT:
 
 
 def _in_graph_order(
-    model: schema.ModelT, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Sorts by the order of the graph, which metadata follows; the signature may differ."""
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
 
-    def ordered(specs: Sequence[TensorSpec], maps: list, indices: Sequence[int]) -> list:
+    def ordered(
+        specs: Sequence[TensorSpec], maps: Sequence[Any], indices: Sequence[int]
+    ) -> list[TensorSpec]:
         index = {entry.name.decode(): entry.tensorIndex for entry in maps}
         return sorted(specs, key=lambda spec: list(indices).index(index[spec.name]))
 

@@ -123,7 +123,8 @@ def confusable_sets(
     if even and size is None:
         raise bad("even", "stand beside a `size`, which says how large the sets shall be", even)
     columns = _directions(covariance)
-    kmeans = MiniBatchKMeans(clusters, random_state=seed, n_init=10, batch_size=max(classes, 256))
+    settings: dict[str, Any] = {"n_init": 10, "batch_size": max(classes, 256)}
+    kmeans: Any = MiniBatchKMeans(clusters, random_state=seed, **settings)
     labels = kmeans.fit(columns).labels_
     distances = np.linalg.norm(columns[:, None] - kmeans.cluster_centers_[None], axis=2)
     if size is None:

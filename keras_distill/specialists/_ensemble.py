@@ -64,7 +64,7 @@ class SpecialistEnsemble(Teacher):
         self.generalist = as_teacher(generalist)
         self.specialists = [as_teacher(part) for part in specialists]
         if not isinstance(class_sets, ClassSets):
-            class_sets = ClassSets(tuple(class_sets), _classes_of(self.generalist))
+            class_sets = ClassSets(tuple(map(np.asarray, class_sets)), _classes_of(self.generalist))
         self.class_sets = class_sets
         if not self.specialists or len(self.specialists) != len(class_sets):
             raise InputError(
@@ -192,7 +192,9 @@ class SpecialistEnsemble(Teacher):
         return cls(
             models.load(path / GENERALIST, imports=imports),
             [models.load(path / part.file, imports=imports) for part in manifest.parts],
-            ClassSets(tuple(part.class_ids for part in manifest.parts), manifest.num_classes),
+            ClassSets(
+                tuple(np.asarray(part.class_ids) for part in manifest.parts), manifest.num_classes
+            ),
             top=manifest.top,
             tol=tol,
             corrections=[part.correction for part in manifest.parts],

@@ -25,7 +25,7 @@ def combine(
         InputError: If a shape does not fit, or `active` is not bool.
     """
     given = tf.convert_to_tensor(generalist_probs)
-    bins = Bins.of(class_sets, given.shape[-1])
+    bins = Bins.of(class_sets, int(given.shape[-1] or 0))
     specialists = _check_shapes(specialist_probs, bins)
     generalist = _normalized(given)
     if active is None:
@@ -45,7 +45,7 @@ def active_by_top(generalist_probs: tf.Tensor, class_sets: Sequence[Any], n: int
     Raises:
         InputError: If n is more than the number of classes.
     """
-    classes = generalist_probs.shape[-1]
+    classes = int(generalist_probs.shape[-1] or 0)
     if n > classes:
         raise bad("n", f"be at most the number of classes, {classes}", n)
     sets = check_class_sets(class_sets, classes)

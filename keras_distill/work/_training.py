@@ -87,6 +87,7 @@ class _SaveState(keras.callbacks.Callback):
         self._since = now
         for key, value in (logs or {}).items():
             self._progress.logs.setdefault(key, []).append(float(value))
+        assert self.model is not None  # Keras sets it before training begins
         self._state.save(training_variables(self.model), vars(self._progress))
         self._report(epoch + 1)
 
@@ -144,6 +145,6 @@ def fit_resumable(
         validation_data=validation_data,
         callbacks=[_SaveState(state, progress, report)],
         shuffle=False,
-        verbose=0,
+        verbose=0,  # pyright: ignore[reportArgumentType]
     )
     return progress

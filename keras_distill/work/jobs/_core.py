@@ -144,7 +144,7 @@ def run_jobs(
             for record in _run_all(waiting, folder, start, slots, retries):
                 records[record.name] = record
                 report(record, False)
-    return [records[name] for name in names]
+    return [record for name in names if (record := records[name]) is not None]
 
 
 def finished_job(job: Job, folder: str | os.PathLike) -> JobRecord | None:

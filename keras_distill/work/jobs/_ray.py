@@ -26,6 +26,7 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         environment: Environment variables of the workers.
     """
     import ray
+    from ray.exceptions import RayError
 
     here = not ray.is_initialized()
     if here:
@@ -48,7 +49,7 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         def collect() -> None:
             try:
                 future.set_result(ray.get(reference))
-            except ray.exceptions.RayError as error:
+            except RayError as error:
                 text = log.read_text(errors="replace") if log.exists() else ""
                 future.set_exception(Killed(f"its Ray worker died ({type(error).__name__})", text))
 
