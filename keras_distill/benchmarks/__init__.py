@@ -11,14 +11,27 @@ from keras_distill._internal._stats import (
 )
 from keras_distill.benchmarks._benchmark import benchmark
 from keras_distill.benchmarks._cost import cost
+from keras_distill.benchmarks._cost_worker import SETTINGS
 from keras_distill.benchmarks._latency import measure_latency
 from keras_distill.benchmarks._plot import figure
-from keras_distill.benchmarks._quality import measure_quality
-from keras_distill.benchmarks._size import measure_size
+from keras_distill.benchmarks._quality import measure_quality, measure_size
+from keras_distill.benchmarks._tables import (
+    TEXT_COLUMNS,
+    benchmark_markdown,
+    benchmark_notes,
+    benchmark_sections,
+    cost_sections,
+)
 
 __all__ = [
+    "SETTINGS",
+    "TEXT_COLUMNS",
     "benchmark",
+    "benchmark_markdown",
+    "benchmark_notes",
+    "benchmark_sections",
     "cost",
+    "cost_sections",
     "describe_machine",
     "describe_versions",
     "figure",

@@ -1,4 +1,4 @@
-"""Size, latency and quality of several models side by side."""
+"""Measures size, latency, and quality of several models."""
 
 import os
 import tempfile
@@ -19,8 +19,7 @@ from keras_distill._internal import (
 )
 from keras_distill._internal._types import PathLike
 from keras_distill.benchmarks._latency import Timing, check_settings, measure_latency
-from keras_distill.benchmarks._quality import measure_quality
-from keras_distill.benchmarks._size import file_bytes, measure_size
+from keras_distill.benchmarks._quality import file_bytes, measure_quality, measure_size
 from keras_distill.export import (
     InputInfo,
     KerasSource,
@@ -31,13 +30,13 @@ from keras_distill.export import (
     take,
 )
 from keras_distill.litert import predict_isolated, probe, read_graph
-from keras_distill.records._benchmark import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
+from keras_distill.records import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
 AS_TFLITE = " as .tflite"
 _SPLITS = ("train", "validation", "test")
 _RANDOM_ROWS = 32
-_NARROW = 8.0  # span of real values of an input that is not made for 0..255
-_SHIFTED = "raw pixels were given as q = x - 128, for its input range is narrow"
+_NARROW = 8.0  # an input with a smaller range of real values is not made for 0..255
+_SHIFTED = "raw pixels were passed as q = x - 128, because its input range is narrow"
 
 
 class _Subject(NamedTuple):
@@ -49,7 +48,7 @@ class _Subject(NamedTuple):
     inputs: tuple[InputInfo, ...]
     notes: tuple[str, ...] = ()
     shift_pixels: bool = False  # see `_of_file`
-    probabilities: bool | None = None  # None: seen from the outputs
+    probabilities: bool | None = None  # None: recognized from the outputs
 
     @property
     def in_keras(self) -> bool:
@@ -69,34 +68,34 @@ def benchmark(
     batch_size: int = 32,
     in_keras: bool = True,
 ) -> BenchmarkRecord:
-    """Measures size, latency and quality of models; the first one is compared with (the teacher).
+    """Measures size, latency, and quality of models; the first is the baseline (the teacher).
 
-    A Keras model is measured as it runs in Keras and as the float32 `.tflite` file it converts to.
-    Files run in child processes: none of them can end this one.
+    A Keras model is measured in Keras and as the float32 `.tflite` file it converts to. Files run
+    in child processes: a crash cannot end this process.
 
     Args:
-        models: `.keras` and `.tflite` files, SavedModel folders, Keras models: a list, or a dict
-            that gives them names.
+        models: `.keras` and `.tflite` files, SavedModel folders, or Keras models: a list, or a
+            dict by name.
         data: Labeled rows for the quality: a data spec, the `Splits` of `data.load`, a
-            `tf.data.Dataset` of (x, y), or (x, y). None: latency on made-up rows, no quality.
-        split: Which split of a spec.
-        samples: The most rows to judge quality by, evenly spaced; None: all.
+            `tf.data.Dataset` of (x, y), or (x, y). None: latency on random rows, no quality.
+        split: The split of a spec.
+        samples: Maximum number of rows for the quality, evenly spaced; None: all.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.
-        threads: Numbers of interpreter threads to measure latency at.
+        threads: Numbers of interpreter threads.
         runs: Timed calls of each model.
         batch_size: Rows per call of the batched measurement.
-        in_keras: Whether Keras models are measured in Keras as well.
+        in_keras: Whether Keras models are measured in Keras too.
 
     Raises:
-        InputError: If an argument does not fit, or a model cannot be loaded or run.
+        InputError: If an argument breaks its rule, or a model cannot be loaded or run.
 
     Example:
         >>> import keras
-        >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, use_bias=False)])
-        >>> record = benchmark({"net": net}, runs=3)
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, use_bias=False)])
+        >>> record = benchmark({"mlp": model}, runs=3)
         >>> [(e.name, e.size.parameters, e.size.multiply_adds) for e in record.entries]
-        [('net', 12, 12), ('net as .tflite', 12, 12)]
+        [('mlp', 12, 12), ('mlp as .tflite', 12, 12)]
     """
     check_choice("split", split, _SPLITS)
     check_settings(threads, runs, batch_size)
@@ -146,7 +145,9 @@ def _subjects(
         try:
             file = work / f"{place}.tflite"
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that random rows judged the conversion
+                warnings.simplefilter(
+                    "ignore"
+                )  # the warning that random rows verified the conversion
                 export_tflite(source, file)
             converted = _Subject(name + AS_TFLITE, file, None, source.inputs)
         except (VerificationError, InputError) as error:
@@ -162,11 +163,10 @@ def _subjects(
 
 
 def _of_file(name: str, path: Path) -> _Subject:
-    """A `.tflite` file of whatever origin, which a child process has run.
+    """Inspects a `.tflite` file of any origin in a child process.
 
-    An int8 input whose whole range of real values is narrow (-1..1, 0..1) was made for scaled
-    images: raw uint8 pixels then go to it by q = x - 128, as its makers do it, and not as the real
-    values 0..255.
+    An int8 input with a narrow range of real values (-1..1, 0..1) is made for scaled images: raw
+    uint8 pixels are then passed as q = x - 128, as its authors do, and not as the values 0..255.
     """
     found = probe(path)
     inputs, outputs = found.inputs, found.outputs
@@ -180,7 +180,7 @@ def _of_file(name: str, path: Path) -> _Subject:
         path,
         infos,
         shift_pixels=narrow and len(inputs) == 1,
-        # In TFLite every quantized softmax has this scale, and hardly anything else has.
+        # In TFLite every quantized softmax has this scale, and hardly any other output.
         probabilities=True if outputs[0].scale == 1 / 256 else None,
     )
 
@@ -266,7 +266,7 @@ def _qualities(subjects: Sequence[_Subject], x: Any, rows: Samples) -> dict[str,
 
 def _predict(s: _Subject, x: Any) -> np.ndarray | dict[str, np.ndarray]:
     if s.in_keras:
-        # Names of a lone input may differ from model to model.
+        # The name of a single input may differ between models.
         y = s.model.predict(x if isinstance(x, dict) else {s.inputs[0].name: x})
         return y if len(y) > 1 else next(iter(y.values()))
     if _shifts(s, x):

@@ -1,4 +1,4 @@
-"""The price of distilling: plain fit, ours from the store, ours online, keras.distillation."""
+"""Measures the cost of distilling: plain fit, from the store, online, and keras.distillation."""
 
 import contextlib
 import shutil
@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import data, models
-from keras_distill._internal import InputError, _machine, _stats, check_choice, check_count
-from keras_distill.benchmarks._cost_ways import WAYS
-from keras_distill.benchmarks._cost_worker import SETTINGS, CostWorker
-from keras_distill.records._cost import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
+from keras_distill._internal import InputError, _machine, _stats, bad, check_choice, check_count
+from keras_distill.benchmarks._cost_worker import SETTINGS, VARIANTS, CostWorker
+from keras_distill.records import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
 
-# Ways that run the teacher in every step are measured less often.
+# Variants that run the teacher in every step are measured less often.
 _EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4}
 _WARM_UP = 4
 _STEP_PAIRS = (("store", "plain"), ("online", "plain"), ("keras", "plain"), ("store", "keras"))
@@ -42,50 +41,50 @@ def cost(
     epochs: int = 0,
     builds: int = 0,
     settings: Sequence[str] = SETTINGS,
-    ways: Sequence[str] = WAYS,
+    variants: Sequence[str] = VARIANTS,
     split: str = "train",
     data_dir: Any = None,
     imports: Sequence[str] = (),
     report: Report = lambda done, total: None,
 ) -> CostRecord:
-    """Measures what a step costs, each way beside the others, step by step in turn.
+    """Measures the cost of a training step for each variant, the variants taking turns.
 
-    oneDNN as TensorFlow has it and as keras_distill sets it are two child processes that take
-    turns. Online and keras.distillation, which run the teacher, are measured every fourth round.
+    Each setting of oneDNN (TensorFlow's default, and that of keras_distill) has its own child
+    process. Variants that run the teacher (online, keras) are measured in every fourth round.
 
     Args:
         teacher: A model spec, `.keras` or `.tflite` file, or Keras model.
         student: A model spec, `.keras` file, or Keras model that gives class logits or
             probabilities.
         source: A data spec, or an unbatched `tf.data.Dataset` of (x, class id).
-        examples: The most examples of an epoch.
-        batch_size: Examples in a step.
-        rounds: Steps of the ways that run no teacher.
-        epochs: Epochs of a whole fit from the store and by keras.distillation, timed as well.
-        builds: Builds of the store, each timed beside `teacher.predict` on the same data, in the
-            first of `settings`.
-        settings: Of oneDNN: "onednn", "tf-default".
-        ways: Of "plain", "store", "online", "keras".
-        split: Which split of a spec.
+        examples: Maximum number of examples per epoch.
+        batch_size: Examples per step.
+        rounds: Steps of the variants that do not run the teacher.
+        epochs: Epochs of a whole fit from the store and with keras.distillation, timed too.
+        builds: Builds of the store, each timed together with `teacher.predict` on the same data,
+            with the first of `settings`.
+        settings: Settings of oneDNN: "onednn", "tf-default".
+        variants: Any of "plain", "store", "online", "keras".
+        split: The split of a spec.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.
-        report: Told the rounds and epochs done, and their total.
+        report: Called with the number of rounds, builds, and epochs done, and their total.
 
     Raises:
-        InputError: If an argument does not fit, or a model cannot be trained on the data.
+        InputError: If an argument breaks its rule, or a model cannot be trained on the data.
     """
     rounds = check_count("rounds", rounds, at_least=2)
     epochs = check_count("epochs", epochs, at_least=0)
     builds = check_count("builds", builds, at_least=0)
     for setting in settings:
         check_choice("settings", setting, SETTINGS)
-    for way in ways:
-        check_choice("ways", way, WAYS)
+    for variant in variants:
+        check_choice("variants", variant, VARIANTS)
     with tempfile.TemporaryDirectory(prefix="keras-distill-cost-") as work:
         folder = Path(work)
         count = _prepare(folder, teacher, student, source, examples, split, data_dir, imports)
         if count < batch_size:
-            raise InputError(f"`batch_size` is {batch_size}, but there are only {count} examples.")
+            raise bad("batch_size", f"be at most the number of examples, {count}", batch_size)
         with contextlib.ExitStack() as stack:
             workers = {
                 setting: stack.enter_context(
@@ -93,16 +92,17 @@ def cost(
                 )
                 for setting in settings
             }
-            there = [way for way in ways if way in workers[settings[0]].ways]
+            possible = workers[settings[0]].variants
+            there = [variant for variant in variants if variant in possible]
             bar = _Bar(report, epochs + builds + rounds + _WARM_UP)
-            fits = _fits(workers, [w for w in ("store", "keras") if w in there], epochs, bar)
+            fits = _fits(workers, [v for v in ("store", "keras") if v in there], epochs, bar)
             first = {settings[0]: workers[settings[0]]}
             built = _builds(first, builds, bar)
             steps = _steps(workers, there, rounds, bar)
     return CostRecord(
         teacher=_name(teacher),
         student=_name(student),
-        data=source if isinstance(source, str) else "data of the caller",
+        data=source if isinstance(source, str) else "a tf.data.Dataset",
         examples=count,
         batch_size=batch_size,
         steps=steps,
@@ -110,9 +110,9 @@ def cost(
         builds=built,
         ratios=_step_ratios(steps) + _fit_ratios(fits) + _build_ratios(built),
         notes=tuple(
-            f"{way}: left out, keras.distillation needs a Keras model as teacher."
-            for way in ways
-            if way not in there
+            f"{variant}: not measured, keras.distillation needs a Keras model as teacher."
+            for variant in variants
+            if variant not in there
         ),
         machine=_machine.describe(),
         versions=_machine.versions(),
@@ -134,7 +134,7 @@ def _name(model: Any) -> str:
 
 
 def _own(folder: Path, setting: str) -> Path:
-    """A folder for one child, with a copy of what both need."""
+    """Makes a folder for one child with a copy of the inputs."""
     own = folder / setting
     own.mkdir()
     for file in folder.glob("*.*"):
@@ -152,7 +152,7 @@ def _prepare(
     data_dir: Any,
     imports: Sequence[str],
 ) -> int:
-    """Writes data, teacher and student where the children read them; returns the examples."""
+    """Writes data, teacher, and student for the children; returns the number of examples."""
     classes = None
     if isinstance(source, str):
         check_choice("split", split, ("train", "validation", "test"))
@@ -160,7 +160,7 @@ def _prepare(
         classes, source = splits.num_classes, getattr(splits, split)
     if not isinstance(source, tf.data.Dataset):
         raise InputError(
-            f"`data` must be a spec or a tf.data.Dataset of (x, y). Received: {source!r}"
+            f"`source` must be a data spec or a tf.data.Dataset of (x, y). Received: {source!r}"
         )
     rows = list(source.take(check_count("examples", examples)).as_numpy_iterator())
     x, y = (np.stack([row[i] for row in rows]) for i in (0, 1))
@@ -184,39 +184,39 @@ def _prepare(
 
 
 def _fits(
-    workers: dict[str, CostWorker], ways: list[str], epochs: int, bar: _Bar
+    workers: dict[str, CostWorker], variants: list[str], epochs: int, bar: _Bar
 ) -> tuple[CostFit, ...]:
-    """Whole fits: each epoch of each way and setting in turn."""
+    """Times whole fits, the variants and settings taking turns epoch by epoch."""
     if not epochs:
         return ()
     build = {
-        setting: worker.ask("build") if "store" in ways else 0.0
+        setting: worker.ask("build") if "store" in variants else 0.0
         for setting, worker in workers.items()
     }
-    seconds = {(setting, way): [] for setting in workers for way in ways}
+    seconds = {(setting, variant): [] for setting in workers for variant in variants}
     for epoch in range(epochs):
-        for setting, way in _turned(list(seconds), epoch):
-            seconds[setting, way].append(workers[setting].ask("epoch", way=way))
+        for setting, variant in _rotated(list(seconds), epoch):
+            seconds[setting, variant].append(workers[setting].ask("epoch", variant=variant))
         bar.advance()
     return tuple(
         CostFit(
             setting=setting,
-            way=way,
+            variant=variant,
             epochs=tuple(values),
-            build=build[setting] if way == "store" else 0.0,
+            build=build[setting] if variant == "store" else 0.0,
         )
-        for (setting, way), values in seconds.items()
+        for (setting, variant), values in seconds.items()
     )
 
 
 def _builds(workers: dict[str, CostWorker], builds: int, bar: _Bar) -> tuple[CostBuild, ...]:
-    """Builds and predictions in turn, once both are traced."""
+    """Times builds and predictions in turn, after both are traced."""
     seconds = {(setting, what): [] for setting in workers for what in ("build", "predict")}
     if builds:
         for setting, what in seconds:
             workers[setting].ask(what)
     for number in range(builds):
-        for setting, what in _turned(list(seconds), number):
+        for setting, what in _rotated(list(seconds), number):
             seconds[setting, what].append(workers[setting].ask(what))
         bar.advance()
     return tuple(
@@ -230,52 +230,52 @@ def _builds(workers: dict[str, CostWorker], builds: int, bar: _Bar) -> tuple[Cos
 
 
 def _steps(
-    workers: dict[str, CostWorker], ways: list[str], rounds: int, bar: _Bar
+    workers: dict[str, CostWorker], variants: list[str], rounds: int, bar: _Bar
 ) -> tuple[CostSteps, ...]:
-    """Single steps: each round takes one of each way, beginning with another each time."""
-    found = {(setting, way): ([], []) for setting in workers for way in ways}
+    """Times single steps: one per variant in each round, each round starting with another."""
+    found = {(setting, variant): ([], []) for setting in workers for variant in variants}
     for number in range(-_WARM_UP, rounds):
-        for setting in _turned(list(workers), number):
-            for way in _turned(ways, number):
-                if number >= 0 and number % _EVERY[way]:
+        for setting in _rotated(list(workers), number):
+            for variant in _rotated(variants, number):
+                if number >= 0 and number % _EVERY[variant]:
                     continue
-                ms = workers[setting].ask("step", way=way)
+                ms = workers[setting].ask("step", variant=variant)
                 if number >= 0:
-                    found[setting, way][0].append(number)
-                    found[setting, way][1].append(ms)
+                    found[setting, variant][0].append(number)
+                    found[setting, variant][1].append(ms)
         bar.advance()
     return tuple(
-        CostSteps(setting=setting, way=way, rounds=tuple(numbers), ms=tuple(ms))
-        for (setting, way), (numbers, ms) in found.items()
+        CostSteps(setting=setting, variant=variant, rounds=tuple(numbers), ms=tuple(ms))
+        for (setting, variant), (numbers, ms) in found.items()
     )
 
 
-def _turned(items: list, by: int) -> list:
-    """The items, beginning with another one for each `by`."""
+def _rotated(items: list, by: int) -> list:
+    """Rotates the items by `by` places."""
     start = by % len(items) if items else 0
     return items[start:] + items[:start]
 
 
 def _step_ratios(steps: Sequence[CostSteps]) -> tuple[CostRatio, ...]:
-    """Medians of steps as multiples of each other, over the rounds both have."""
-    by = {(s.setting, s.way): dict(zip(s.rounds, s.ms, strict=True)) for s in steps}
+    """Ratios of the medians of steps, over the rounds that both variants have."""
+    by = {(s.setting, s.variant): dict(zip(s.rounds, s.ms, strict=True)) for s in steps}
     ratios = []
     for ours, theirs, where in _COMPARED:
-        for way, other in _STEP_PAIRS:
+        for variant, other in _STEP_PAIRS:
             if where == "default settings" and other != "keras":
                 continue
-            a, b = by.get((ours, way), {}), by.get((theirs, other), {})
+            a, b = by.get((ours, variant), {}), by.get((theirs, other), {})
             shared = sorted(a.keys() & b.keys())
             if len(shared) < 2:
                 continue
             ratio = _stats.ratio_of_medians([a[r] for r in shared], [b[r] for r in shared])
-            ratios.append(CostRatio(name=f"step: {way} / {other}, {where}", **ratio._asdict()))
+            ratios.append(CostRatio(name=f"step: {variant} / {other}, {where}", **ratio._asdict()))
     return tuple(ratios)
 
 
 def _fit_ratios(fits: Sequence[CostFit]) -> tuple[CostRatio, ...]:
-    """Whole fits from the store, build included, against keras.distillation."""
-    by = {(fit.setting, fit.way): fit for fit in fits}
+    """Ratios of whole fits from the store, build included, to keras.distillation."""
+    by = {(fit.setting, fit.variant): fit for fit in fits}
     ratios = []
     for setting, base, where in _COMPARED:
         ours, theirs = by.get((setting, "store")), by.get((base, "keras"))
@@ -288,7 +288,7 @@ def _fit_ratios(fits: Sequence[CostFit]) -> tuple[CostRatio, ...]:
 
 
 def _build_ratios(builds: Sequence[CostBuild]) -> tuple[CostRatio, ...]:
-    """Throughput of the build as a share of that of `teacher.predict`."""
+    """Throughput of the build divided by that of `teacher.predict`."""
     return tuple(
         CostRatio(
             name=f"throughput: build / teacher.predict, {built.setting}",
@@ -302,16 +302,16 @@ def _build_ratios(builds: Sequence[CostBuild]) -> tuple[CostRatio, ...]:
 def ratio_of_totals(
     ours: Sequence[float], theirs: Sequence[float], extra: float, *, resamples: int = 2000
 ) -> tuple[float, float | None, float | None]:
-    """(extra + Σ ours) / Σ theirs with a 95 % percentile bootstrap interval.
+    """Returns (extra + Σ ours) / Σ theirs with a 95 % percentile bootstrap interval.
 
-    The first epochs, which trace, happen once in every fit and are never resampled; the others are,
-    in pairs.
+    The first epochs, which trace the graph, happen once per fit and are not resampled; the others
+    are resampled in pairs.
 
     Args:
         ours: Seconds of our epochs, `(n,)`.
-        theirs: Seconds of theirs, taken in turn with ours.
-        extra: Seconds spent once, before ours.
-        resamples: Bootstrap resamples.
+        theirs: Seconds of their epochs, taking turns with ours.
+        extra: Seconds spent once before our epochs.
+        resamples: Number of bootstrap resamples.
 
     Example:
         >>> ratio_of_totals([2.0, 1.0, 1.0], [4.0, 2.0, 2.0], extra=1.0)

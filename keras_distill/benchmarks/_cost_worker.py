@@ -1,15 +1,27 @@
-"""A child process that times ways to train.
+"""The child process that times the variants of a training, and the parent's side of it.
 
-Each setting has its own child, because oneDNN is switched on or off when TensorFlow is imported.
+Each setting of oneDNN has its own child, because oneDNN is switched when TensorFlow is imported.
 """
 
+import functools
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+import tensorflow as tf
 from typing_extensions import Self
 
+from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
+from keras_distill.data import read_ahead
+from keras_distill.targets import SoftTargetStore
+from keras_distill.teachers import Teacher, as_teacher, find_heads
+from keras_distill.training import Distiller
 
 SETTINGS = ("onednn", "tf-default")
 # Importing keras_distill first switches oneDNN on; TensorFlow first keeps TensorFlow's default.
@@ -17,7 +29,9 @@ _BEFORE = {
     "onednn": "import keras_distill",
     "tf-default": "import warnings; warnings.simplefilter('ignore'); import tensorflow",
 }
-_SERVICE = "keras_distill.benchmarks._cost_worker:Service"
+_SERVICE = "keras_distill.benchmarks._cost_worker:CostService"
+VARIANTS = ("plain", "store", "online", "keras")
+_TEMPERATURE, _ALPHA = 4.0, 0.9
 
 
 class CostWorker:
@@ -25,12 +39,12 @@ class CostWorker:
 
     Args:
         setting: One of `SETTINGS`.
-        folder: As of `Ways`.
-        batch_size: As of `Ways`.
-        imports: As of `Ways`.
+        folder: See `CostService.prepare`.
+        batch_size: Examples per step.
+        imports: Modules that register custom layers.
 
     Attributes:
-        ways: The ways that can be timed.
+        variants: The variants that can be timed.
 
     Raises:
         InputError: From any request that fails.
@@ -43,23 +57,20 @@ class CostWorker:
             _SERVICE, before=_BEFORE[setting], environment={"TF_ENABLE_ONEDNN_OPTS": None}
         )
         try:
-            self.ways = self._request(
+            self.variants = self.ask(
                 "prepare", folder=str(folder), batch_size=batch_size, imports=list(imports)
             )
         except BaseException:
             self._child.close()
             raise
 
-    def ask(self, method: str, **arguments: Any) -> Any:
-        """Calls a method of `Ways` in the child."""
-        return self._request("measure", method=method, arguments=arguments)
-
-    def _request(self, name: str, /, **arguments: Any) -> Any:
+    def ask(self, method: str, /, **arguments: Any) -> Any:
+        """Calls a method of `CostService` in the child."""
         try:
-            return self._child.ask(name, **arguments)
+            return self._child.ask(method, **arguments)
         except ChildError as error:
             reason = error.reason if error.raised else error.last_line
-            raise InputError(f"The process that measures failed: {reason}") from error
+            raise InputError(f"The child process that measures failed: {reason}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -68,16 +79,126 @@ class CostWorker:
         self._child.close()
 
 
-class Service:
-    """The child's side."""
+class CostService:
+    """The child's side: one student in four variants, each timed step by step.
 
-    def prepare(self, folder: str, batch_size: int, imports: list[str]) -> list[str]:
-        """Makes the `Ways`; returns which can be timed."""
-        from keras_distill.benchmarks._cost_ways import Ways
+    Alone, from the store, online, and with keras.distillation; all with the same optimizer, loss,
+    batches, and reading of the data.
+    """
 
-        self._ways = Ways(Path(folder), batch_size, tuple(imports))
-        return self._ways.available()
+    def prepare(self, folder: str, batch_size: int, imports: Sequence[str] = ()) -> list[str]:
+        """Reads the inputs; returns the variants that can be timed.
 
-    def measure(self, method: str, arguments: dict[str, Any]) -> Any:
-        """Calls a method of the `Ways`."""
-        return getattr(self._ways, method)(**arguments)
+        Args:
+            folder: Contains `data.npz`, `student.keras`, and `teacher.keras` or `teacher.tflite`.
+            batch_size: Examples per step.
+            imports: Modules that register custom layers.
+        """
+        self._folder, self._batch_size, self._imports = Path(folder), batch_size, imports
+        with np.load(self._folder / "data.npz", allow_pickle=False) as data:
+            self._x, self._y = data["x"], data["y"]
+        self._data = tf.data.Dataset.from_tensor_slices((self._x, self._y))
+        self._teacher = self._load_teacher()
+        self._store: SoftTargetStore | None = None
+        self._ready: dict[str, tuple[keras.Model, tf.data.Dataset]] = {}
+        self._steps: dict[str, Callable[[], float]] = {}
+        # keras.distillation needs a Keras model.
+        in_keras = isinstance(self._teacher, keras.Model)
+        return [name for name in VARIANTS if name != "keras" or in_keras]
+
+    @functools.cached_property
+    def _reader(self) -> Teacher:
+        """One for all builds: like `predict`, it traces its graph only once."""
+        return as_teacher(self._teacher)
+
+    def _load_teacher(self) -> Any:
+        path = self._folder / "teacher.tflite"
+        return path if path.exists() else self._load("teacher")
+
+    def _load(self, name: str) -> keras.Model:
+        return models.load(self._folder / f"{name}.keras", imports=self._imports)
+
+    def build(self) -> float:
+        """Builds a new store; returns the seconds."""
+        path = self._folder / f"store-{time.monotonic_ns()}"
+        begun = time.perf_counter()
+        # The logits of a deep network that was never trained can exceed float16.
+        store = SoftTargetStore.build(
+            self._reader,
+            self._data,
+            path,
+            batch_size=self._batch_size,
+            dtype="float32",
+            progress=False,
+        )
+        seconds = time.perf_counter() - begun
+        if self._store is not None:
+            shutil.rmtree(path)
+        else:
+            self._store = store
+        return seconds
+
+    def predict(self) -> float:
+        """Runs `teacher.predict` on the same data, read in the same way; returns the seconds."""
+        data = read_ahead(self._data.map(lambda x, y: x).batch(self._batch_size))
+        teacher = self._teacher
+        begun = time.perf_counter()
+        if isinstance(teacher, keras.Model):
+            teacher.predict(data, verbose=0)  # pyright: ignore[reportArgumentType]
+        else:
+            for x in data.as_numpy_iterator():
+                self._reader.predict(x)
+        return time.perf_counter() - begun
+
+    def epoch(self, variant: str) -> float:
+        """Runs one epoch of `fit`; returns the seconds. The first of a variant traces its graph."""
+        trainer, data = self._prepared(variant)
+        begun = time.perf_counter()
+        trainer.fit(data, epochs=1, verbose=0)  # pyright: ignore[reportArgumentType]
+        return time.perf_counter() - begun
+
+    def step(self, variant: str) -> float:
+        """Reads a batch, trains on it, and gets the loss; returns the milliseconds."""
+        if variant not in self._steps:
+            trainer, data = self._prepared(variant)
+            iterator = iter(data.repeat())
+            function: Any = trainer.make_train_function() or trainer.train_function
+            self._steps[variant] = lambda: float(function(iterator)["loss"])
+        begun = time.perf_counter()
+        self._steps[variant]()
+        return 1e3 * (time.perf_counter() - begun)
+
+    def _prepared(self, variant: str) -> tuple[keras.Model, tf.data.Dataset]:
+        if variant not in self._ready:
+            trainer = self._trainer(variant)
+            from_logits = getattr(find_heads(self._load("student")), "kind", "") != "softmax"
+            trainer.compile(
+                keras.optimizers.SGD(0.01, momentum=0.9),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+            )
+            self._ready[variant] = trainer, self._batches(variant)
+        return self._ready[variant]
+
+    def _batches(self, variant: str) -> tf.data.Dataset:
+        if variant == "store":
+            if self._store is None:
+                self.build()
+            assert self._store is not None
+            return self._store.batches(self._data, self._batch_size, drop_remainder=True)
+        data = self._data.shuffle(len(self._x), seed=0)
+        return read_ahead(data.batch(self._batch_size, drop_remainder=True))
+
+    def _trainer(self, variant: str) -> keras.Model:
+        student = self._load("student")
+        if variant == "plain":
+            return student
+        if variant == "store":
+            return Distiller(None, student, alpha=_ALPHA, temperature=_TEMPERATURE)
+        if variant == "online":
+            return Distiller(self._teacher, student, alpha=_ALPHA, temperature=_TEMPERATURE)
+        # The class of the loss: its name would resolve to a function that skips the softmax.
+        divergence: Any = keras.losses.KLDivergence()
+        loss = keras.distillation.LogitsDistillation(_TEMPERATURE, divergence)
+        return keras.distillation.Distiller(
+            self._load("teacher"), student, loss, student_loss_weight=1 - _ALPHA
+        )

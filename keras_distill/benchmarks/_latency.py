@@ -1,4 +1,4 @@
-"""How long a call takes: every model in turn, so that a noisy machine is fair to all."""
+"""Measures latency: the models take turns, so that load on the machine affects all alike."""
 
 import os
 import time
@@ -19,10 +19,10 @@ _SECONDS = 900.0  # that one request to a worker may take
 
 
 class Timing(NamedTuple):
-    """What was measured of one model.
+    """The latency of one model.
 
     Attributes:
-        records: One for each number of threads.
+        records: One per number of threads.
         peak_memory_bytes: See `SizeRecord`; at the first number of threads.
     """
 
@@ -31,7 +31,7 @@ class Timing(NamedTuple):
 
 
 class _KerasCalls:
-    """A Keras model in this process, timed as it is deployed there: through `tf.function`."""
+    """A Keras model in this process, called through `tf.function` as in a deployment."""
 
     def __init__(self, model: keras.Model, x: Any) -> None:
         self._call = tf.function(lambda rows: model(rows, training=False))
@@ -60,7 +60,7 @@ class _KerasCalls:
         return True
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Does nothing: there is no child."""
 
 
 def measure_latency(
@@ -71,22 +71,22 @@ def measure_latency(
     runs: int = 50,
     batch_size: int = 32,
 ) -> dict[str, Timing]:
-    """Times every model on the same row, one call each in turn, `runs` rounds.
+    """Times every model on the same row: `runs` rounds of one call each, taking turns.
 
-    A `.tflite` file runs in a process of its own, which times its own calls; before each timed
-    call there is one that is not, so that caches are warm. Ratios are of medians, to the first
-    model of the same runtime, with a bootstrap interval over the rounds.
+    A `.tflite` file runs in its own process, which times its own calls; an untimed call before each
+    timed one warms the caches. Ratios are of medians, relative to the first model of the same
+    runtime, with a bootstrap interval over the rounds.
 
     Args:
-        models: By name: `.tflite` files, and Keras models (run through `tf.function`, at the first
-            number of threads only; TensorFlow's own thread settings hold).
-        x: Rows, as the models take them.
-        threads: Numbers of interpreter threads to measure at.
-        runs: Timed calls of each model, >= 2.
+        models: By name: `.tflite` files, and Keras models (through `tf.function`, at the first
+            number of threads only, with TensorFlow's own thread settings).
+        x: Input rows.
+        threads: Numbers of interpreter threads.
+        runs: Timed calls per model, >= 2.
         batch_size: Rows per call of the batched measurement.
 
     Raises:
-        InputError: If an argument does not fit, or a file cannot be run.
+        InputError: If an argument breaks its rule, or a file cannot be run.
     """
     check_settings(threads, runs, batch_size)
     records: dict[str, list[LatencyRecord]] = {name: [] for name in models}
@@ -104,10 +104,10 @@ def measure_latency(
 
 
 def check_settings(threads: Sequence[int], runs: int, batch_size: int) -> None:
-    """Refuses settings that `measure_latency` cannot work with.
+    """Checks the settings of `measure_latency`.
 
     Raises:
-        InputError: If one does not fit.
+        InputError: If one breaks its rule.
     """
     check_count("runs", runs, at_least=2)
     check_count("batch_size", batch_size)

@@ -1,29 +1,29 @@
-"""Size and latency against accuracy, one point for each model."""
+"""Plots size and latency against accuracy, one point per model."""
 
 from typing import Any
 
 from keras_distill._internal import InputError
-from keras_distill.records._benchmark import BenchmarkRecord, EntryRecord
+from keras_distill.records import BenchmarkRecord, EntryRecord
 
 _COLORS = ("#0b6e99", "#c2571a", "#4d7c0f", "#7c3aed", "#b91c1c", "#0f766e", "#a16207", "#475569")
 
 
 def figure(record: BenchmarkRecord) -> Any:
-    """A matplotlib figure of two panels: file size and median latency (log) against accuracy.
+    """Draws two panels: file size and median latency (log axes) against accuracy.
 
-    Latency is that of the first number of threads.
+    The latency is that of the first number of threads.
 
     Args:
-        record: What `benchmark` returned.
+        record: The result of `benchmark`.
 
     Raises:
-        InputError: If it was made without labeled data.
+        InputError: If the record has no accuracies.
     """
     from matplotlib.figure import Figure
 
     entries = [entry for entry in record.entries if entry.quality is not None]
     if not entries:
-        raise InputError("A plot against accuracy needs labeled rows: benchmark with `data`.")
+        raise InputError("A plot against accuracy needs labeled rows. Benchmark with `data`.")
     page = Figure(figsize=(9, 4.2), layout="constrained")
     left, right = page.subplots(1, 2, sharey=True)
     for entry in entries:

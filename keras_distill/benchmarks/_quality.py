@@ -1,10 +1,15 @@
-"""How good a model's outputs are."""
+"""Measures the size of a file and the quality of outputs."""
+
+import gzip
+import os
+from pathlib import Path
 
 import numpy as np
 
 from keras_distill import metrics
 from keras_distill.export import class_ids
-from keras_distill.records._benchmark import QualityRecord
+from keras_distill.litert import read_graph
+from keras_distill.records import QualityRecord, SizeRecord
 from keras_distill.teachers import look_like_probabilities
 
 _TOP = 5
@@ -12,13 +17,13 @@ _TOLERANCE = 0.05  # quantized probabilities sum to 1 only roughly
 
 
 def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndarray:
-    """Outputs as logits: probabilities become their logarithms.
+    """Converts outputs to logits: probabilities become their logarithms.
 
-    A probability that was rounded to 0 counts as 1e-9.
+    A probability of 0 counts as 1e-9.
 
     Args:
         outputs: `(n, classes)`, logits or probabilities.
-        probabilities: Whether they are probabilities; None: if all rows are >= 0 and sum to 1.
+        probabilities: Whether they are; None: if all rows are >= 0 and sum to 1.
 
     Example:
         >>> as_logits(np.array([[0.25, 0.75]])).round(3).tolist()
@@ -39,7 +44,7 @@ def measure_quality(
     *,
     probabilities: bool | None = None,
 ) -> QualityRecord:
-    """Accuracy, top-5, agreement, calibration and likelihood of a model's outputs.
+    """Computes accuracy, top-5, agreement, calibration, and likelihood of outputs.
 
     Args:
         outputs: `(n, classes)`, logits or probabilities.
@@ -48,7 +53,7 @@ def measure_quality(
         probabilities: Whether the outputs are probabilities; None: see `as_logits`.
 
     Raises:
-        InputError: If the shapes do not fit.
+        InputError: If the shapes do not match.
 
     Example:
         >>> q = measure_quality(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
@@ -64,4 +69,31 @@ def measure_quality(
         agreement=None if reference is None else metrics.agreement(reference, outputs),
         expected_calibration_error=metrics.expected_calibration_error(logits, ids),
         negative_log_likelihood=metrics.negative_log_likelihood(logits, ids),
+    )
+
+
+def file_bytes(path: str | os.PathLike) -> tuple[int, int]:
+    """Returns the bytes of a file, and those after gzip -9 without a time stamp."""
+    content = Path(path).read_bytes()
+    return len(content), len(gzip.compress(content, 9, mtime=0))
+
+
+def measure_size(path: str | os.PathLike) -> SizeRecord:
+    """Counts parameters, multiply-adds, and bytes of a `.tflite` file.
+
+    `peak_memory_bytes` is None: `measure_latency` measures it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    facts = read_graph(path)
+    raw, packed = file_bytes(path)
+    return SizeRecord(
+        parameters=facts.parameters,
+        multiply_adds=facts.multiply_adds,
+        bytes=raw,
+        gzip_bytes=packed,
     )

@@ -1,12 +1,19 @@
-"""A benchmark as rows of text: for the terminal and for Markdown."""
+"""Formats benchmark and cost records as tables, for the terminal and for Markdown."""
 
-from keras_distill.records._benchmark import BenchmarkRecord, LatencyRecord
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_distill.records import BenchmarkRecord, CostRecord, LatencyRecord
+
+# Title, columns, rows.
+Section = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
 TEXT_COLUMNS = frozenset({"#", "model", "runtime", "precision"})
 MODEL_COLUMNS = ("#", "model", "runtime", "precision")
 SIZE_COLUMNS = (
     "#",
-    "weights",
+    "parameters",
     "multiply-adds",
     "bytes",
     "gzip",
@@ -28,7 +35,7 @@ LATENCY_COLUMNS = (
 
 
 def model_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
-    """One row of `MODEL_COLUMNS` for each entry; the other tables go by its number."""
+    """Returns a row of `MODEL_COLUMNS` per entry; the other tables refer to its number."""
     return [
         (str(number), entry.name, entry.runtime, entry.precision)
         for number, entry in enumerate(record.entries, 1)
@@ -36,7 +43,7 @@ def model_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
 
 
 def size_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
-    """One row of `SIZE_COLUMNS` for each entry."""
+    """Returns a row of `SIZE_COLUMNS` per entry."""
     return [
         (
             str(number),
@@ -51,7 +58,7 @@ def size_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
 
 
 def quality_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
-    """One row of `QUALITY_COLUMNS` for each entry with labeled data."""
+    """Returns a row of `QUALITY_COLUMNS` per entry with labeled data."""
     return [
         (
             str(number),
@@ -67,7 +74,7 @@ def quality_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
 
 
 def latency_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
-    """One row of `LATENCY_COLUMNS` for each entry and number of threads."""
+    """Returns a row of `LATENCY_COLUMNS` per entry and number of threads."""
     return [
         _latency(number, latency)
         for number, entry in enumerate(record.entries, 1)
@@ -103,26 +110,34 @@ def _milliseconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
-def notes(record: BenchmarkRecord) -> list[str]:
-    """What the numbers mean, a sentence each."""
+def benchmark_notes(record: BenchmarkRecord) -> list[str]:
+    """Returns sentences that explain the numbers.
+
+    Args:
+        record: The result of `benchmark`.
+    """
     first = record.entries[0]
-    said = [f"Measured on {record.machine}; models took turns call by call."]
+    lines = [f"Measured on {record.machine}; the models took turns call by call."]
     if first.quality is not None:
-        said.append(f"Quality on {first.quality.samples:,} rows: {record.data}.")
-        said.append(f"Agreement is with {first.name}.")
-    said.append(
-        "Ratios are of median latency at one row, with a 95 % bootstrap interval, to the first"
-        " model of the same runtime."
+        lines.append(f"Quality on {first.quality.samples:,} rows: {record.data}.")
+        lines.append(f"Agreement is with {first.name}.")
+    lines.append(
+        "Ratios: median latency at one row relative to the first model of the same runtime, with a"
+        " 95 % bootstrap interval."
     )
-    said.append("Memory is what opening the file and one call add to a fresh process, at its peak.")
+    lines.append("Memory: peak memory that opening the file and one call add to a new process.")
     if any(b.batched_throughput is None for e in record.entries for b in e.latency):
-        said.append("A dash under batched: the file's graph is bound to its own batch.")
-    said += [f"{entry.name}: {note}" for entry in record.entries for note in entry.notes]
-    return said
+        lines.append("A dash under batched: the file has a fixed batch size.")
+    lines += [f"{entry.name}: {note}" for entry in record.entries for note in entry.notes]
+    return lines
 
 
-def sections(record: BenchmarkRecord) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """Title, columns and rows of each table that has rows."""
+def benchmark_sections(record: BenchmarkRecord) -> list[Section]:
+    """Returns title, columns, and rows of each table that has rows.
+
+    Args:
+        record: The result of `benchmark`.
+    """
     tables = [
         ("Models", MODEL_COLUMNS, model_rows(record)),
         ("Size", SIZE_COLUMNS, size_rows(record)),
@@ -132,17 +147,60 @@ def sections(record: BenchmarkRecord) -> list[tuple[str, tuple[str, ...], list[t
     return [table for table in tables if table[2]]
 
 
-def markdown(record: BenchmarkRecord) -> str:
-    """The whole benchmark as Markdown.
+def benchmark_markdown(record: BenchmarkRecord) -> str:
+    """Formats the whole benchmark as Markdown.
 
     Args:
-        record: What `benchmark` returned.
+        record: The result of `benchmark`.
     """
     parts = []
-    for title, columns, rows in sections(record):
+    for title, columns, rows in benchmark_sections(record):
         rule = "|".join("---" if column in TEXT_COLUMNS else "---:" for column in columns)
         lines = [f"**{title}**", "", f"| {' | '.join(columns)} |", f"|{rule}|"]
         lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
         parts.append("\n".join(lines))
-    parts.append("\n".join(f"- {line}" for line in notes(record)))
+    parts.append("\n".join(f"- {line}" for line in benchmark_notes(record)))
     return "\n\n".join(parts) + "\n"
+
+
+def cost_sections(record: CostRecord) -> list[Section]:
+    """Returns title, columns, and rows of each table.
+
+    Args:
+        record: The result of `cost`.
+    """
+    title = f"One step of {record.student}, teacher {record.teacher}"
+    steps = [
+        (
+            one.setting,
+            one.variant,
+            f"{np.median(one.ms):.1f}",
+            "{:.1f} .. {:.1f}".format(*np.percentile(one.ms, [10, 90])),
+            str(len(one.ms)),
+        )
+        for one in record.steps
+    ]
+    fits = [
+        (fit.setting, fit.variant, f"{fit.build:.1f}", f"{sum(fit.epochs):.1f}")
+        for fit in record.fits
+    ]
+    ratios = [(r.name, f"{r.value:.3f}", _interval(r.low, r.high), str(r.n)) for r in record.ratios]
+    epochs = len(record.fits[0].epochs) if record.fits else 0
+    found: list[Section] = [
+        (
+            f"{title}, batch size {record.batch_size}",
+            ("oneDNN", "variant", "median ms", "10 % .. 90 %", "steps"),
+            steps,
+        ),
+        (
+            f"Fit of {epochs} epochs of {record.examples} examples",
+            ("oneDNN", "variant", "build s", "epochs s"),
+            fits,
+        ),
+        ("Ratios", ("ratio of", "value", "95 % interval", "pairs"), ratios),
+    ]
+    return [section for section in found if section[2]]
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.3f} .. {high:.3f}"

@@ -1,4 +1,4 @@
-"""The price of distilling, as measured side by side."""
+"""The cost of distilling: timings of training variants that took turns."""
 
 from typing import Annotated
 
@@ -10,44 +10,44 @@ _Seconds = Annotated[float, Field(ge=0)]
 
 
 class CostSteps(Record):
-    """Steps of one way to train, in one process.
+    """Steps of one variant in one process.
 
     Attributes:
-        setting: `onednn` (as keras_distill sets it) or `tf-default` (as TensorFlow does).
-        way: `plain` (fit of the student), `store`, `online` or `keras` (keras.distillation).
-        rounds: For each step, the round it was taken in; ways of one round stand side by side.
-        ms: Milliseconds of each, reading its batch included.
+        setting: `onednn` (switched on by keras_distill) or `tf-default` (TensorFlow's default).
+        variant: `plain` (fit of the student), `store`, `online`, or `keras` (keras.distillation).
+        rounds: The round of each step; steps of the same round are compared.
+        ms: Milliseconds of each step, including the reading of its batch.
     """
 
     setting: str
-    way: str
+    variant: str
     rounds: tuple[int, ...]
     ms: tuple[_Seconds, ...]
 
 
 class CostFit(Record):
-    """A whole `fit` of one way.
+    """A whole `fit` of one variant.
 
     Attributes:
-        setting: As in `CostSteps`.
-        way: As in `CostSteps`.
-        epochs: Seconds of each epoch; the first one includes tracing.
-        build: Seconds to build the store, tracing included; 0 for other ways.
+        setting: See `CostSteps`.
+        variant: See `CostSteps`.
+        epochs: Seconds per epoch; the first includes tracing.
+        build: Seconds to build the store, including tracing; 0 for other variants.
     """
 
     setting: str
-    way: str
+    variant: str
     epochs: tuple[_Seconds, ...]
     build: _Seconds = 0.0
 
 
 class CostBuild(Record):
-    """Building the store beside `teacher.predict` on the same data, in turn.
+    """Building the store and `teacher.predict` on the same data, taking turns.
 
     Attributes:
-        setting: As in `CostSteps`.
-        build: Seconds of each build.
-        predict: Seconds of each `predict`.
+        setting: See `CostSteps`.
+        build: Seconds per build.
+        predict: Seconds per `predict`.
     """
 
     setting: str
@@ -56,14 +56,14 @@ class CostBuild(Record):
 
 
 class CostRatio(Record):
-    """One price as a multiple of another.
+    """The ratio of two costs.
 
     Attributes:
-        name: What is compared, in words.
+        name: What is compared.
         value: The ratio.
         low: Lower end of its 95 % interval.
         high: Upper end.
-        n: Pairs measured.
+        n: Number of pairs.
     """
 
     name: str
@@ -74,22 +74,22 @@ class CostRatio(Record):
 
 
 class CostRecord(Record):
-    """What `keras-distill cost` measured.
+    """The result of `keras-distill cost`.
 
     Attributes:
-        teacher: The teacher, as given.
-        student: The student, as given.
-        data: The data, as given.
-        examples: Examples in an epoch.
-        batch_size: Examples in a step.
-        steps: Single steps, taken in turn.
-        fits: Whole fits, epoch by epoch in turn.
-        builds: Builds beside predictions.
-        ratios: What follows.
-        notes: What was left out, and why.
+        teacher: The teacher as passed.
+        student: The student as passed.
+        data: The data as passed.
+        examples: Examples per epoch.
+        batch_size: Examples per step.
+        steps: Single steps, the variants taking turns.
+        fits: Whole fits, taking turns epoch by epoch.
+        builds: Builds and predictions.
+        ratios: Ratios computed from the timings.
+        notes: Variants that were not measured, with the reason.
         machine: Processor and cores.
-        versions: Of the packages that matter.
-        created: UTC, ISO 8601.
+        versions: Versions of the packages.
+        created: Time in UTC, ISO 8601.
     """
 
     teacher: str

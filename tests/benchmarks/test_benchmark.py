@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_distill._internal import InputError, KerasDistillWarning
-from keras_distill.benchmarks import _tables, benchmark, figure
-from keras_distill.records._benchmark import BenchmarkRecord
+from keras_distill.benchmarks import benchmark, benchmark_markdown, figure
+from keras_distill.records import BenchmarkRecord
 
 layers = keras.layers
 FILES = Path(__file__).parents[1] / "golden/tflite"
@@ -66,7 +66,7 @@ def test_record_round_trip(record, tmp_path):
 
 
 def test_markdown(record):
-    text = _tables.markdown(record)
+    text = benchmark_markdown(record)
     assert "| 3 | int8.tflite | litert | int8 |" in text
     assert "| 1 | 100.00% | – | – |" in text  # no top-5 of three classes, no agreement with itself
     for title in ("Models", "Size", "Quality", "Latency"):
@@ -93,8 +93,8 @@ def test_without_data(tmp_path):
     record = benchmark({"a": FILES / "float.tflite", "b": FILES / "float.tflite"}, runs=2)
     assert [e.name for e in record.entries] == ["a", "b"] and record.data is None
     assert all(e.quality is None for e in record.entries)
-    assert "Quality" not in _tables.markdown(record)
-    with pytest.raises(InputError, match="benchmark with `data`"):
+    assert "Quality" not in benchmark_markdown(record)
+    with pytest.raises(InputError, match="Benchmark with `data`"):
         figure(record)
 
 

@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill.benchmarks import _cost_tables
+from keras_distill.benchmarks import cost_sections
 from keras_distill.benchmarks._cost import _step_ratios, cost, ratio_of_totals
-from keras_distill.benchmarks._cost_ways import Ways
+from keras_distill.benchmarks._cost_worker import CostService
 from keras_distill.cli import main
-from keras_distill.records._cost import CostRecord, CostSteps
+from keras_distill.records import CostRecord, CostSteps
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def record() -> CostRecord:
     )  # fmt: skip
 
 
-def test_every_way_is_measured_in_its_turn(record):
+def test_every_variant_is_measured_in_its_turn(record):
     assert {s.setting for s in record.steps} == {"onednn"}
-    counts = {s.way: len(s.ms) for s in record.steps}
+    counts = {s.variant: len(s.ms) for s in record.steps}
     assert counts == {"plain": 4, "store": 4, "online": 1, "keras": 1}
     assert all(ms > 0 for steps in record.steps for ms in steps.ms)
-    assert [(fit.way, len(fit.epochs), fit.build > 0) for fit in record.fits] == [
+    assert [(fit.variant, len(fit.epochs), fit.build > 0) for fit in record.fits] == [
         ("store", 2, True),
         ("keras", 2, False),
     ]
@@ -41,16 +41,16 @@ def test_every_way_is_measured_in_its_turn(record):
 
 def test_the_record_goes_round_and_into_tables(record, tmp_path):
     assert CostRecord.load(record.save(tmp_path / "r.json")) == record
-    titles = [title for title, _, _ in _cost_tables.sections(record)]
-    assert titles[0] == "One step of mlp:4 taught by mlp:8, batch 32"
+    titles = [title for title, _, _ in cost_sections(record)]
+    assert titles[0] == "One step of mlp:4, teacher mlp:8, batch size 32"
     assert len(titles) == 3
-    for _, columns, rows in _cost_tables.sections(record):
+    for _, columns, rows in cost_sections(record):
         assert all(len(row) == len(columns) for row in rows)
 
 
 def test_ratios_compare_the_same_rounds_only():
-    def steps(setting, way, rounds, ms):
-        return CostSteps(setting=setting, way=way, rounds=rounds, ms=ms)
+    def steps(setting, variant, rounds, ms):
+        return CostSteps(setting=setting, variant=variant, rounds=rounds, ms=ms)
 
     ratios = {
         r.name: r
@@ -81,7 +81,7 @@ def test_a_fit_of_two_epochs_has_a_ratio_and_no_interval():
 def test_keras_distillation_is_left_out_for_a_tflite_teacher(tmp_path):
     np.savez(tmp_path / "data.npz", x=np.zeros((4, 3)), y=np.zeros(4))
     (tmp_path / "teacher.tflite").write_bytes(b"")
-    assert Ways(tmp_path, 2).available() == ["plain", "store", "online"]
+    assert CostService().prepare(str(tmp_path), 2) == ["plain", "store", "online"]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_keras_distillation_is_left_out_for_a_tflite_teacher(tmp_path):
         ({"source": 3}, "spec or a tf.data.Dataset"),
         ({"rounds": 1}, "`rounds`"),
         ({"settings": ["fast"]}, "`settings`"),
-        ({"ways": ["slow"]}, "`ways`"),
+        ({"variants": ["slow"]}, "`variants`"),
         ({"split": "dev"}, "`split`"),
-        ({"batch_size": 500, "examples": 100}, "only 100 examples"),
+        ({"batch_size": 500, "examples": 100}, "at most the number of examples, 100"),
         ({"student": "nonsense:1"}, "nonsense"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_child_that_fails_says_why():
 def test_the_command_prints_and_keeps_the_record(record, capsys, tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(
-        "keras_distill.benchmarks._cost.cost",
+        "keras_distill.benchmarks.cost",
         lambda *models, **given: asked.update(given) or record,
     )
     argv = ["cost", "mlp:8", "mlp:4", "--data", "digits", "--rounds", "4", "--setting", "onednn"]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_distill.cli import main
-from keras_distill.records._benchmark import BenchmarkRecord
+from keras_distill.records import BenchmarkRecord
 
 FILES = Path(__file__).parents[1] / "golden/tflite"
 FLOAT, INT8 = str(FILES / "float.tflite"), str(FILES / "int8.tflite")
@@ -48,8 +48,8 @@ def test_tables_markdown_and_plot(rows, tmp_path, capsys):
     ("argv", "words"),
     [
         ([FLOAT, "--plot", "p.png"], "`--plot` shows accuracy, so it needs `--data`"),
-        ([FLOAT, "--data", "digits", "--plot", "p.txt"], "must end in .png, .svg or .pdf"),
-        ([FLOAT, "--threads", "many"], "`--threads` must be counts by comma"),
+        ([FLOAT, "--data", "digits", "--plot", "p.txt"], "must end in .png, .svg, or .pdf"),
+        ([FLOAT, "--threads", "many"], "`--threads` must be counts separated by commas"),
         ([FLOAT, "--runs", "1"], "`runs` must be a whole number >= 2"),
         ([FLOAT, "--data", "digits"], "rows of shape (4,)"),
         ([str(FILES / "flex.tflite")], "does not know: FlexErf"),

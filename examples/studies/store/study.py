@@ -162,8 +162,8 @@ def _pair(
 ) -> list[Figure]:
     settings = {
         "steps": {"rounds": pair.rounds},
-        "fit": {"rounds": 2, "epochs": EPOCHS, "ways": ("store", "keras")},
-        "build": {"rounds": 2, "builds": BUILDS, "ways": ("store",), "settings": ("onednn",)},
+        "fit": {"rounds": 2, "epochs": EPOCHS, "variants": ("store", "keras")},
+        "build": {"rounds": 2, "builds": BUILDS, "variants": ("store",), "settings": ("onednn",)},
     }[part]
     record = cost(pair.teacher, pair.student, DATA, data_dir=data_dir, **settings)
     name = f"{part}-{pair.teacher}-{pair.student}-record.json".replace(":", "-")
