@@ -64,7 +64,6 @@ PAST_THE_DOOR: set[str] = {
     "cli/run.py",
     "compress/_fake_quant.py",
     "compress/_fit.py",
-    "compress/_objective.py",
     "compress/_pipeline.py",
     "compress/_quantization.py",
     "report/_compression.py",
@@ -86,16 +85,6 @@ PAST_THE_DOOR: set[str] = {
     "targets/_read.py",
     "targets/_store.py",
     "targets/_verify.py",
-    "teachers/_ensemble.py",
-    "training/_config.py",
-    "training/_default_loss.py",
-    "training/_distiller.py",
-    "training/_entry_points.py",
-    "training/_hard_term.py",
-    "training/_preparation.py",
-    "training/_schedules.py",
-    "training/_source.py",
-    "training/_student.py",
 }
 
 

@@ -25,7 +25,7 @@ from keras_distill.litert import count_weights
 from keras_distill.records._compress import CompressRecord, KernelCount, KernelState, StepRecord
 from keras_distill.records._export import ExportRecord
 from keras_distill.teachers import as_teacher
-from keras_distill.training import _terms
+from keras_distill.training import split
 
 
 class Compressed(NamedTuple):
@@ -265,7 +265,7 @@ def _export(
 
 def _labeled(x: Any, y: Any, *weights: Any) -> tuple[Any, Any]:
     """x and plain labels: the verification has no use for soft targets."""
-    return x, _terms.split(y).labels
+    return x, split(y).labels
 
 
 def _check_file(

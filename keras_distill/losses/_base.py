@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import TopK
+from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._types import Json, Shape, Step, TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._logspace import as_float
 from keras_distill.losses._settings import (  # noqa: F401
@@ -321,7 +322,7 @@ def over_rows(
         )
     result = value(tf.cast(kept, weights.dtype))
     message = [f"{name} {_RULE}. {_REMEDY} Received: sample_weight from", low, "to", high]
-    with tf.control_dependencies([tf.debugging.Assert(equal, message)]):
+    with tf.control_dependencies([insist(equal, *message)]):
         mean = tf.cast(tf.reduce_mean(weights), result.dtype)
         return result * tf.where(equal, mean, tf.constant(float("nan"), result.dtype))
 

@@ -15,7 +15,7 @@ from keras_distill.export import export_tflite
 from keras_distill.records import EnsembleManifest, EnsemblePart, ExportRecord
 from keras_distill.specialists._clustering import ClassSets
 from keras_distill.specialists._inference import active_by_top, check_tol, combine
-from keras_distill.teachers import KerasTeacher, Teacher, as_teacher
+from keras_distill.teachers import ONLY, KerasTeacher, Teacher, as_teacher, plain_outputs
 
 MANIFEST = "ensemble.json"
 GENERALIST = "generalist.keras"
@@ -82,7 +82,7 @@ class SpecialistEnsemble(Teacher):
                 "corrections", f"have one entry per specialist ({len(specialists)})", corrections
             )
         self.name = f"generalist and {len(self.specialists)} specialists"
-        self.output_shapes = (None, class_sets.num_classes)
+        self.output_shapes = {ONLY: (None, class_sets.num_classes)}
         self.input_shapes = self.generalist.input_shapes
         self._function = tf.function(self.logits, reduce_retracing=True)
 
@@ -91,7 +91,7 @@ class SpecialistEnsemble(Teacher):
         for number, (part, width) in enumerate(
             zip([self.generalist, *self.specialists], wanted, strict=True)
         ):
-            shape = part.output_shapes
+            shape = part.output_shapes and plain_outputs(part.output_shapes)
             if shape is not None and (isinstance(shape, dict) or shape[1:] != (width,)):
                 name = "generalist" if number == 0 else f"specialists[{number - 1}]"
                 raise InputError(
@@ -110,7 +110,8 @@ class SpecialistEnsemble(Teacher):
             for number in range(len(self.specialists))
         ]
         probs = combine(generalist, parts, self.class_sets.sets, active, tol=self.tol)
-        return tf.cast(tf.math.log(tf.maximum(probs, np.finfo(np.float64).tiny)), tf.float32), {}
+        logits = tf.math.log(tf.maximum(probs, np.finfo(np.float64).tiny))
+        return {ONLY: tf.cast(logits, tf.float32)}, {}
 
     def _active(self, generalist: tf.Tensor) -> tf.Tensor:
         if self.top is None:
@@ -259,7 +260,8 @@ def _softmax(logits: Any) -> tf.Tensor:
 
 
 def _classes_of(generalist: Teacher) -> int:
-    shape = generalist.output_shapes
+    shapes = generalist.output_shapes
+    shape = shapes and plain_outputs(shapes)
     if not isinstance(shape, tuple) or shape[-1] is None:
         raise InputError(
             "`class_sets` must be a ClassSets if the generalist's number of classes is unknown."

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_distill._internal import InputError, _checks
 from keras_distill._internal._keras_private import call_inputs, producer
 from keras_distill.specialists._bins import check_class_sets
-from keras_distill.teachers import Teacher, as_teacher
+from keras_distill.teachers import ONLY, Teacher, as_teacher
 
 HEAD = "logits"
 _AT_THE_END = (keras.activations.linear, keras.activations.softmax)
@@ -177,14 +177,14 @@ class BinnedTeacher(Teacher):
         self.rest = np.setdiff1d(np.arange(num_classes), self.class_ids)
         self.correction = correction
         self.name = f"{self.generalist.name} in {len(self.class_ids) + 1} bins"
-        self.output_shapes = (None, len(self.class_ids) + 1)
+        self.output_shapes = {ONLY: (None, len(self.class_ids) + 1)}
         self.input_shapes = self.generalist.input_shapes
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
         """Returns the binned logits; see `Teacher.outputs`. Layers are not supported."""
         if layers:
             raise self.no_layers(layers)
-        return self.binned(self.generalist.logits(x)), {}
+        return {ONLY: self.binned(self.generalist.logits(x))}, {}
 
     def binned(self, logits: Any) -> tf.Tensor:
         """Converts logits `(B, N)` of the generalist to those of the bins, float32 `(B, |S|+1)`."""

@@ -6,12 +6,11 @@ from typing import Any
 import tensorflow as tf
 
 from keras_distill._internal import InputError
+from keras_distill._internal._graph_errors import insist
 
 KEY_BYTES = 8
 # The chunk in which keys and records are read where single elements are wanted.
 CHUNK = 256
-# How every message begins that the read path raises out of a running graph.
-WRONG_DATA = "soft-target store"
 _BUFFER_BYTES = 1 << 18
 # No function here has Python control flow on tensors, and rewriting them takes seconds.
 as_written = tf.autograph.experimental.do_not_convert
@@ -126,10 +125,6 @@ def _flagged(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return whole.concatenate(tf.data.Dataset.from_tensors((False, end)))
 
 
-def _insist(holds: tf.Tensor, store: str, *message: Any) -> None:
-    tf.debugging.Assert(holds, [f"{WRONG_DATA} {store}:", *message])
-
-
 def checked(
     dataset: tf.data.Dataset,
     files: Sequence[str],
@@ -151,20 +146,22 @@ def checked(
     stored = read_int64(files).map(as_written(lambda k: (True, k)))
     stored = stored.concatenate(tf.data.Dataset.from_tensors((False, tf.constant(0, tf.int64))))
 
+    prefix = f"soft-target store {store}:"
+
     @as_written
     def check(index, pair):
         (there, element), (expected, expected_key) = pair
-        _insist(
+        insist(
             tf.logical_or(there, tf.logical_not(expected)),
-            store, "the data set ends after", index, "examples; the store holds more.",
+            prefix, "the data set ends after", index, "examples; the store holds more.",
         )  # fmt: skip
-        _insist(
+        insist(
             tf.logical_or(expected, tf.logical_not(there)),
-            store, "the data set has more examples than the", index, "the store holds.",
+            prefix, "the data set has more examples than the", index, "the store holds.",
         )  # fmt: skip
-        _insist(
+        insist(
             tf.logical_or(tf.equal(key(element[0]), expected_key), tf.logical_not(there)),
-            store, "example", index, "is not the one stored at this index. Give the data set the"
+            prefix, "example", index, "is not the one stored at this index. Give the data set the"
             " store was built from: same order (no shuffle before the store), same preprocessing,"
             " no random augmentation.",
         )  # fmt: skip

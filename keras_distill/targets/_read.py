@@ -1,6 +1,5 @@
 """The read path: user's examples and stored records, joined without Python."""
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +13,34 @@ from keras_distill.targets import _keys, _layout
 
 _SHUFFLE_BYTES = 1 << 29
 _EPOCH, _CHECKED = 0, 1
-# How to look at a first batch of what `batches` gave, without beginning an epoch.
-_LOOKS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class PeekableDataset(tf.data.Dataset):
+    """A `tf.data.Dataset` of batches whose first batch can be read without beginning an epoch.
+
+    It is a data set like any other: iterate over it, transform it, or pass it to `fit`. What a
+    transformation returns is a plain data set, without `peek`.
+
+    Args:
+        dataset: The batches.
+        first: Returns a first batch.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, first: Callable[[], Any]) -> None:
+        self._dataset, self._first = dataset, first
+        super().__init__(tf.data.experimental.to_variant(dataset))
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self._dataset]
+
+    @property
+    def element_spec(self) -> Any:
+        """The structure, dtypes, and shapes of a batch."""
+        return self._dataset.element_spec
+
+    def peek(self) -> Any:
+        """Returns the first examples in order as a batch; the next iteration is not affected."""
+        return self._first()
 
 
 class State:
@@ -133,7 +158,7 @@ class Reader:
 
     def batches(
         self, batch_size: int, shuffle: int, seed: int, drop_remainder: bool
-    ) -> tf.data.Dataset:
+    ) -> PeekableDataset:
         """Batches of one view per epoch; decoded and augmented a batch at a time."""
         views = self._manifest.views
 
@@ -166,10 +191,9 @@ class Reader:
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
         data = read_ahead(self._with_options(data, count))
-        _LOOKS[data] = lambda: self._look(batch_size, finish)
-        return data
+        return PeekableDataset(data, lambda: self._first_batch(batch_size, finish))
 
-    def _look(self, batch_size: int, finish: Callable) -> tuple:
+    def _first_batch(self, batch_size: int, finish: Callable) -> tuple:
         """The first examples in order, of view 0, as a batch; no epoch begins."""
         view = tf.constant(0, tf.int64)
         parts = (self._dataset, self._records(view), tf.data.Dataset.range(2**62))
@@ -205,19 +229,6 @@ class Reader:
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
-
-
-def first_batch(dataset: tf.data.Dataset) -> Any:
-    """A first batch of a data set of batches, to look at before a training.
-
-    Of what `SoftTargetStore.batches` gave, no epoch is begun and no shuffle buffer filled for it:
-    it has the first examples in order.
-
-    Args:
-        dataset: Any data set that is not empty.
-    """
-    look = _LOOKS.get(dataset)
-    return next(iter(dataset.take(1))) if look is None else look()
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:

@@ -1,20 +1,34 @@
-"""Anything that yields logits: Keras models, ensembles, .tflite files, functions."""
+"""Teachers: everything that gives logits (Keras models, ensembles, .tflite files, functions)."""
 
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._callable_teacher import CallableTeacher
-from keras_distill.teachers._ensemble import TeacherEnsemble
-from keras_distill.teachers._heads import find_heads, look_like_probabilities
+from keras_distill.teachers._ensemble import TeacherEnsemble, as_teacher
+from keras_distill.teachers._heads import Head, find_heads, look_like_probabilities
 from keras_distill.teachers._keras_teacher import KerasTeacher
-from keras_distill.teachers._source import as_teacher
+from keras_distill.teachers._outputs import (
+    ONLY,
+    like_outputs,
+    match_outputs,
+    outputs_by_name,
+    plain_outputs,
+)
+from keras_distill.teachers._reader import ModelReader
 from keras_distill.teachers._tflite import TFLiteTeacher
 
 __all__ = [
+    "ONLY",
     "CallableTeacher",
+    "Head",
     "KerasTeacher",
+    "ModelReader",
     "TFLiteTeacher",
     "Teacher",
     "TeacherEnsemble",
     "as_teacher",
     "find_heads",
+    "like_outputs",
     "look_like_probabilities",
+    "match_outputs",
+    "outputs_by_name",
+    "plain_outputs",
 ]

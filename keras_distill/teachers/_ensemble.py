@@ -1,19 +1,26 @@
-"""Several teachers as one."""
+"""Ensembles of teachers of any kind, and `as_teacher`, which takes every kind."""
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from keras_distill import models
 from keras_distill._internal import InputError, bad, check_choice, check_number
 from keras_distill._internal._files import atomic_path, write_json
+from keras_distill._internal._types import Outputs, PathLike, Shape, Tensor
+from keras_distill.losses import known_differ
 from keras_distill.records import ENSEMBLE_FORMAT as SPECIALISTS
-from keras_distill.teachers._base import Teacher, map_outputs
+from keras_distill.teachers._base import Teacher
+from keras_distill.teachers._callable_teacher import CallableTeacher
 from keras_distill.teachers._keras_teacher import KerasTeacher
+from keras_distill.teachers._outputs import plain_outputs
+from keras_distill.teachers._tflite import TFLiteTeacher
 
 SETTINGS = "ensemble.json"
 
@@ -23,8 +30,8 @@ class TeacherEnsemble(Teacher):
 
     Geometric: the weighted mean of the logits, exact at every temperature (softmax of the mean
     logits is the normalized geometric mean of the softened probabilities). Arithmetic: the
-    weighted mean of the probabilities softened at T₀, given as logits T₀·log Σ w_i softmax(t_i/T₀),
-    which are good for the temperature T₀ only. Source: Hinton, Vinyals, Dean 2015
+    weighted mean of the probabilities softened at T₀, as logits T₀·log Σ w_i softmax(t_i/T₀),
+    which are valid at the temperature T₀ only. Source: Hinton, Vinyals, Dean 2015
     (arXiv:1503.02531), section 2: "either an arithmetic or geometric mean".
 
     Args:
@@ -53,8 +60,6 @@ class TeacherEnsemble(Teacher):
         *,
         temperature: float | None = None,
     ) -> None:
-        from keras_distill.teachers._source import as_teacher
-
         if not isinstance(models, list | tuple) or not models:
             raise bad("models", "be a list of one or more teachers", models)
         self.members = [as_teacher(model) for model in models]
@@ -64,48 +69,47 @@ class TeacherEnsemble(Teacher):
         self.on_host = any(member.on_host for member in self.members)
         self.name = f"ensemble of {len(self.members)}"
         self.output_shapes = _common("output", [m.output_shapes for m in self.members])
-        self.input_shapes = _common("input", [m.input_shapes for m in self.members])
+        inputs = [m.input_shapes and dict(enumerate(m.input_shapes)) for m in self.members]
+        common = _common("input", inputs)
+        self.input_shapes = common and list(common.values())
 
-    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-        """The mean logits; see `Teacher.outputs`. An ensemble has no layers."""
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
+        """Computes the mean logits; see `Teacher.outputs`. An ensemble has no layers."""
         if layers:
             raise self.no_layers(layers)
-        first, *others = [member.logits(x) for member in self.members]
-        return map_outputs(lambda *logits: self._mean(logits), first, *others), {}
+        return self._means([member.outputs(x)[0] for member in self.members]), {}
 
     @property
-    def uncertain(self) -> bool:
-        """Whether a member is; see `Teacher.uncertain`."""
-        return any(member.uncertain for member in self.members)
+    def needs_check(self) -> bool:
+        """Whether a member needs it; see `Teacher.needs_check`."""
+        return any(member.needs_check for member in self.members)
 
-    def look(self, x: Any) -> Any:
-        """The logits of a batch, once every member was looked at; see `Teacher.look`."""
-        for member in self.members:
-            member.look(x)
-        return self.logits(x)
+    def checked_logits(self, x: Any) -> Outputs:
+        """Returns the mean logits after checking every member; see `Teacher.checked_logits`."""
+        return self._means([member.checked_logits(x) for member in self.members])
 
-    def save(self, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    def save(self, folder: PathLike, *, overwrite: bool = False) -> Path:
         """Writes the members as .keras files, and how they are averaged, to a folder.
 
         `as_teacher(folder)` and `TeacherEnsemble.load(folder)` read it.
 
         Args:
-            folder: Written as a whole or not at all.
-            overwrite: Whether one that is there may be replaced.
+            folder: The folder to write, atomically.
+            overwrite: Whether to replace an existing one.
 
         Raises:
-            InputError: If a member is no Keras model, or the folder is there.
+            InputError: If a member is not a Keras model, or the folder exists.
         """
-        models = [member.model for member in self.members if isinstance(member, KerasTeacher)]
-        if len(models) < len(self.members):
+        found = [member.model for member in self.members if isinstance(member, KerasTeacher)]
+        if len(found) < len(self.members):
             kinds = ", ".join(type(member).__name__ for member in self.members)
             raise bad("members", "all be Keras models to be saved", kinds)
         with atomic_path(folder, overwrite=overwrite) as temporary:
             temporary.mkdir()
-            for i, model in enumerate(models):
+            for i, model in enumerate(found):
                 model.save(temporary / f"member-{i}.keras")
             settings = {
-                "members": len(models),
+                "members": len(found),
                 "weights": self.weights,
                 "mean": self.mean,
                 "temperature": self.temperature,
@@ -114,14 +118,14 @@ class TeacherEnsemble(Teacher):
         return Path(folder)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike) -> "TeacherEnsemble":
-        """Reads what `save` wrote.
+    def load(cls, folder: PathLike) -> "TeacherEnsemble":
+        """Loads an ensemble that `save` wrote.
 
         Args:
             folder: The folder.
 
         Raises:
-            InputError: If it is not there, or holds something else.
+            InputError: If it does not exist, or is not a saved ensemble.
         """
         path = Path(folder) / SETTINGS
         try:
@@ -141,15 +145,27 @@ class TeacherEnsemble(Teacher):
             raise InputError(f"{path}: no ensemble that `save` wrote ({error}).") from error
 
     def fingerprint(self) -> str | None:
-        """sha256 of the members' fingerprints, weights and mean; None if one member has none."""
+        """Returns the SHA-256 of the members' fingerprints, weights, and mean.
+
+        None if a member has no fingerprint.
+        """
         prints = [member.fingerprint() for member in self.members]
         if None in prints:
             return None
         text = f"{prints}{self.weights}{self.mean}{self.temperature}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _mean(self, logits: Sequence[Any]) -> tf.Tensor:
-        # A member of weight 0 is left out: 0 times a logit of -inf would be NaN.
+    def _means(self, outputs: Sequence[Outputs]) -> Outputs:
+        names = list(outputs[0])
+        if any(set(part) != set(names) for part in outputs):
+            found = ", ".join(str(sorted(part)) for part in outputs)
+            raise InputError(
+                f"The teachers of an ensemble must have the same outputs. Received: {found}."
+            )
+        return {name: self._mean([part[name] for part in outputs]) for name in names}
+
+    def _mean(self, logits: Sequence[Tensor]) -> Tensor:
+        # A member of weight 0 is skipped: 0 times a logit of -inf would be NaN.
         parts = [
             (w, tf.cast(t, tf.float32)) for w, t in zip(self.weights, logits, strict=True) if w > 0
         ]
@@ -171,7 +187,7 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
 
 
 def _temperature(mean: str, temperature: float | None, members: Sequence[Teacher]) -> float | None:
-    """The only temperature the mean is good for, None for any; members may have one already."""
+    """Returns the only temperature at which the mean is valid; None for any temperature."""
     only = {member.temperature for member in members} - {None}
     if mean == "geometric" and temperature is not None:
         raise bad("temperature", "be left out for the geometric mean", temperature)
@@ -179,7 +195,7 @@ def _temperature(mean: str, temperature: float | None, members: Sequence[Teacher
         if temperature is None:
             raise bad(
                 "temperature",
-                "be given for the arithmetic mean, which is good for one temperature",
+                "be given for the arithmetic mean, which is valid at one temperature",
                 temperature,
                 "Give the temperature of the loss, or use mean='geometric'.",
             )
@@ -192,33 +208,74 @@ def _temperature(mean: str, temperature: float | None, members: Sequence[Teacher
     return only.pop() if only else None
 
 
-def _common(side: str, shapes: list[Any]) -> Any:
-    """The shape that all members with a known shape share, an axis known if one member knows it."""
-    known = [shape for shape in shapes if shape is not None]
-    common = known[0] if known else None
-    for shape in known[1:]:
-        try:
-            common = _merged(common, shape)
-        except ValueError:
+def _common(side: str, members: Sequence[Mapping[Any, Shape] | None]) -> dict[Any, Shape] | None:
+    """Returns the shapes that all members with known shapes share.
+
+    An axis is known if one member knows it.
+    """
+    known = [shapes for shapes in members if shapes is not None]
+    if not known:
+        return None
+    common = dict(known[0])
+    for shapes in known[1:]:
+        if not _agree(common, shapes):
+            first, other = (plain_outputs(part) for part in (known[0], shapes))
             raise InputError(
                 f"The teachers of an ensemble must have the same {side} shape."
-                f" Received: {known[0]} and {shape}."
-            ) from None
+                f" Received: {first} and {other}."
+            )
+        for key, shape in shapes.items():
+            pairs = zip(common[key], shape, strict=True)
+            common[key] = tuple(b if a is None else a for a, b in pairs)
     return common
 
 
-def _merged(a: Any, b: Any) -> Any:
-    """Two shapes, or structures of them, as one; None is what is not known.
+def _agree(a: Mapping[Any, Shape], b: Mapping[Any, Shape]) -> bool:
+    if a.keys() != b.keys():
+        return False
+    ranks = all(len(a[key]) == len(b[key]) for key in a)
+    return ranks and not any(known_differ(a[key], b[key]) for key in a)
+
+
+def as_teacher(source: Any) -> Teacher:
+    """Returns `source` as a `Teacher`.
+
+    Args:
+        source: A `Teacher`; a Keras 3 model; a list of sources (their geometric mean); the path of
+            a .keras or .tflite file or of a saved ensemble; or a function from a NumPy batch to
+            logits.
 
     Raises:
-        ValueError: If they differ.
+        InputError: If `source` is none of these.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> type(as_teacher([model, model])).__name__
+        'TeacherEnsemble'
     """
-    if a is None or b is None:
-        return b if a is None else a
-    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
-        return {name: _merged(shape, b[name]) for name, shape in a.items()}
-    if isinstance(a, list | tuple) and type(a) is type(b) and len(a) == len(b):
-        return type(a)(_merged(x, y) for x, y in zip(a, b, strict=True))
-    if a != b:
-        raise ValueError
-    return a
+    if isinstance(source, Teacher):
+        return source
+    if isinstance(source, keras.Model):
+        return KerasTeacher(source)
+    if isinstance(source, list | tuple):
+        return TeacherEnsemble(source)
+    if isinstance(source, str | os.PathLike):
+        suffix = Path(source).suffix
+        if (Path(source) / SETTINGS).is_file():
+            return TeacherEnsemble.load(source)
+        if suffix == ".keras":
+            return KerasTeacher(models.load(source))
+        if suffix == ".tflite":
+            return TFLiteTeacher(source)
+        raise bad(
+            "teacher",
+            "be the path of a .keras or .tflite file, or of a saved ensemble",
+            str(source),
+        )
+    if callable(source) and not isinstance(source, type):
+        return CallableTeacher(source)
+    raise bad(
+        "teacher",
+        "be a Keras 3 model, a list of them, a Teacher, a .keras or .tflite file, or a function",
+        source,
+    )

@@ -1,9 +1,9 @@
-"""The outputs of a Keras model and of any layer in it, nested ones too, from one pass.
+"""Reads the outputs of a Keras model and of any layer in it, also nested ones, in one pass.
 
-Keras can give the output of a top-level layer through a second `keras.Model` on the same graph, but
-not that of a layer inside a nested model, which has a graph of its own. So the graph is walked
-here, as `Functional.call` walks it, and what passes by is noted down. No layer is copied, called
-twice or changed.
+Keras can return the output of a top-level layer through a second `keras.Model` on the same graph,
+but not that of a layer inside a nested model, which has its own graph. So this module runs the
+graph as `Functional.call` does and records the outputs of the layers to read. No layer is copied,
+called twice, or changed.
 """
 
 import inspect
@@ -18,9 +18,9 @@ from keras_distill.teachers._heads import symbolic_outputs
 
 
 def find_layer(model: keras.Model, name: str, role: str) -> keras.Layer:
-    """The layer of that name, "outer/inner" inside nested models.
+    """Returns the layer of that name, "outer/inner" inside nested models.
 
-    A plain name that no top-level layer has is looked for in nested models too, and must be unique.
+    A plain name that no top-level layer has is searched in nested models too, and must be unique.
 
     Args:
         model: A model with a graph.
@@ -55,7 +55,7 @@ def _has_graph(layer: Any) -> bool:
 
 
 def layer_shape(layer: keras.Layer) -> tuple:
-    """The shape `(None, ...)` of a layer's output, at its first call."""
+    """Returns the shape `(None, ...)` of a layer's output at its first call."""
     if isinstance(layer, keras.Model):
         return tuple(keras.tree.flatten(symbolic_outputs(layer))[0].shape)
     return tuple(layer.output.shape)
@@ -64,16 +64,16 @@ def layer_shape(layer: keras.Layer) -> tuple:
 def run(
     model: keras.Model, x: Any, layers: Sequence[keras.Layer], training: bool | None = None
 ) -> tuple[Any, list[Any]]:
-    """Calls the model once, noting down the outputs of some layers.
+    """Calls the model once and records the outputs of some layers.
 
     Must be called inside another Keras layer's call, or with `training` given, so that every layer
-    learns the mode.
+    knows the mode.
 
     Args:
         model: A model with a graph.
         x: Its inputs.
         layers: Layers in it, at any depth. Of a layer called twice, the first output counts.
-        training: Handed to every layer that takes it.
+        training: Passed to every layer that takes it.
 
     Returns:
         The model's outputs, and one output per layer of `layers`.
@@ -86,7 +86,7 @@ def run(
 def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: Any) -> Any:
     def watched(operation: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            # As in Keras: a mode given from outside wins over the one the graph was built with.
+            # As in Keras, a mode given by the caller overrides the one the graph was built with.
             if training is not None and _takes_training(operation):
                 kwargs["training"] = training
             if _holds(operation, wanted):

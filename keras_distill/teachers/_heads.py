@@ -1,9 +1,9 @@
 """Logits of a model that ends in softmax or sigmoid, exactly and without touching the model.
 
-Keras on TensorFlow hangs the input of every softmax and sigmoid on its output tensor, for its own
-cross-entropy. `logits_of` reads it there, so one pass gives the probabilities and the logits they
-were made of, whether the activation is fused into the last Dense or Conv, a layer of its own, or
-inside a nested model. `find_heads` looks at the graph first and says what must be found.
+Keras's TensorFlow backend stores the input of every softmax and sigmoid on its output tensor, for
+its own cross-entropy. `logits_of` reads it, so one pass gives the probabilities and their logits,
+whether the activation is fused into the last Dense or Conv, a layer of its own, or inside a nested
+model. `find_heads` reads from the graph which of these the model has.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ _FUSED = (
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
 )
-# Keras's functions of these names, in keras.activations and keras.ops. Any other is looked at with
-# the first batch.
+# Keras's functions of these names, in keras.activations and keras.ops. Other functions are checked
+# with the first batch.
 _KINDS = {
     "softmax": "softmax",
     "sigmoid": "sigmoid",
@@ -81,13 +81,13 @@ _LOGARITHMS = ("Log", "LogSoftmax", "LogSigmoid")
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What stands at the end of a model.
+    """How a model's output ends.
 
     Attributes:
-        kind: "linear" (the output is logits), "softmax" or "sigmoid" (taken off), "stuck"
+        kind: "linear" (the output is logits), "softmax" or "sigmoid" (removed exactly), "stuck"
             (probabilities, changed after their activation), "unknown" (a custom layer or model).
         layer: Name of the layer that decides it.
-        certain: The output comes straight from that layer, so there is no doubt.
+        certain: Whether the output comes directly from that layer.
     """
 
     kind: str
@@ -96,10 +96,10 @@ class Head:
 
 
 def symbolic_outputs(model: Any) -> Any:
-    """The symbolic outputs of a Functional or built Sequential model, as the user structured them.
+    """Returns the symbolic outputs of a Functional or built Sequential model, as structured by it.
 
     Returns:
-        A structure of `KerasTensor`, or None for a model whose call is not the walk of a graph.
+        A structure of `KerasTensor`, or None for a model whose call does not run a graph.
     """
     if private.runs_its_graph(model):
         return model.output
@@ -112,7 +112,7 @@ def symbolic_outputs(model: Any) -> Any:
 
 
 def find_heads(model: keras.Model) -> Any:
-    """What stands at the end of each output.
+    """Returns how each output ends.
 
     Args:
         model: Any Keras model.
@@ -156,7 +156,7 @@ def _head_of(tensor: Any) -> Head:
 
 
 def _activation_kind(operation: Any, rank: int) -> str | None:
-    """The kind that the operation's own activation gives, None where it has none."""
+    """Returns the kind of the operation's own activation; None without one."""
     if isinstance(operation, keras.layers.InputLayer):
         return "linear"
     if isinstance(operation, keras.layers.Softmax):
@@ -164,7 +164,7 @@ def _activation_kind(operation: Any, rank: int) -> str | None:
     if isinstance(operation, _FUSED):
         return _kind_of_function(operation.activation)
     if isinstance(operation, keras.layers.SimpleRNN):
-        # Its loop lets no logits through.
+        # The loop over steps does not expose the logits.
         return "stuck" if _kind_of_function(operation.activation) in _PROBABILITIES else None
     if isinstance(operation, keras.layers.TimeDistributed | keras.layers.SpectralNormalization):
         return _kind_of_wrapper(operation, rank)
@@ -179,16 +179,16 @@ def _activation_kind(operation: Any, rank: int) -> str | None:
 
 
 def _kind_of_function(activation: Any) -> str | None:
-    """The kind that an activation function gives, None where it changes nothing."""
+    """Returns the kind of an activation function; None if it changes nothing."""
     if activation is None or activation is keras.activations.linear:
         return None
-    # A layer may stand here too, and has no such name.
+    # An activation may also be a layer, which has no such name.
     name = getattr(activation, "__name__", "") if _is_builtin(activation) else ""
     return _KINDS.get(name, "linear" if name in _VALUES else "unknown")
 
 
 def _kind_of_wrapper(wrapper: Any, rank: int) -> str:
-    """The kind of the wrapped layer; what is computed step by step loses its logits."""
+    """Returns the kind of the wrapped layer; TimeDistributed does not expose its logits."""
     inner = wrapper.layer
     if isinstance(inner, keras.Model):
         kind = keras.tree.flatten(find_heads(inner))[0].kind
@@ -229,11 +229,11 @@ def check_heads(role: str, heads: Any) -> None:
 
 
 def logits_of(output: Any, head: Head, role: str = "model") -> Any:
-    """The logits behind an output tensor.
+    """Returns the logits behind an output tensor.
 
     Args:
-        output: What the model gave, `(..., N)`.
-        head: What `find_heads` says of this output.
+        output: What the model returned, `(..., N)`.
+        head: From `find_heads`, for this output.
         role: "teacher" or "student", for the error.
 
     Returns:

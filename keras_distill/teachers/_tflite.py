@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, _files
+from keras_distill._internal._types import Outputs, PathLike
 from keras_distill.litert import LiteRTModel
 from keras_distill.teachers._base import Teacher, run_on_host
-from keras_distill.teachers._heads import look_like_probabilities
+from keras_distill.teachers._outputs import ONLY, outputs_by_name
 
 
 class TFLiteTeacher(Teacher):
-    """A .tflite file, run by LiteRT.
+    """A .tflite file that LiteRT runs.
 
     Inside a graph it runs through `tf.numpy_function`: on the host, and not under XLA.
 
     Args:
         path: The file. Its outputs are logits, in float or quantized.
-        probabilities: Its outputs are probabilities: their logarithms are taken for logits, which
-            is the same up to a constant per example as long as no probability is rounded to 0.
+        probabilities: Whether its outputs are probabilities: then their logarithms serve as logits,
+            which are equal up to a constant per example if no probability is rounded to 0.
         threads: Threads of the interpreter.
 
     Raises:
@@ -29,43 +30,44 @@ class TFLiteTeacher(Teacher):
 
     on_host = True
 
-    def __init__(
-        self, path: str | os.PathLike, *, probabilities: bool = False, threads: int = 1
-    ) -> None:
+    def __init__(self, path: PathLike, *, probabilities: bool = False, threads: int = 1) -> None:
         self.path = path
         self.name = os.path.basename(path)
         self._probabilities = probabilities
         self._model = LiteRTModel(path, threads=threads)
-        self._names = [spec.name for spec in self._model.outputs]
-        shapes = [(None, *spec.shape[1:]) for spec in self._model.outputs]
+        shapes = {spec.name: (None, *spec.shape[1:]) for spec in self._model.outputs}
         several = len(shapes) > 1
-        self.output_shapes = dict(zip(self._names, shapes, strict=True)) if several else shapes[0]
+        self.output_shapes = shapes if several else {ONLY: next(iter(shapes.values()))}
 
-    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-        """The file's logits; see `Teacher.outputs`. A file has no layers to read."""
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
+        """Runs the file; see `Teacher.outputs`. A file has no layers to read."""
         if layers:
             raise self.no_layers(layers)
-        return run_on_host(self._run, x, self._names, self.output_shapes), {}
+        return run_on_host(self._run, x, self.output_shapes), {}
 
     def fingerprint(self) -> str:
-        """sha256 of the file."""
+        """Returns the SHA-256 of the file."""
         return _files.sha256(self.path)
 
     def _run(self, x: Any) -> list[np.ndarray]:
-        result = self._model.predict(x)
-        values = [result[n] for n in self._names] if isinstance(result, dict) else [result]
+        result = outputs_by_name(self._model.predict(x))
+        values = [result[name] for name in self.output_shapes]
         if self._probabilities:
             return [np.log(np.maximum(v, np.finfo(np.float32).tiny)) for v in values]
         return values
 
     @property
-    def uncertain(self) -> bool:
-        """A file does not tell logits from probabilities."""
+    def needs_check(self) -> bool:
+        """Whether the outputs may be probabilities, which the file does not tell."""
         return not self._probabilities
 
-    def _check_output(self, values: Any) -> None:
-        if not self._probabilities and look_like_probabilities(values):
-            raise InputError(
-                f"{self.path}: the outputs look like probabilities, not logits. Export the model"
-                " without its softmax, or pass probabilities=True."
-            )
+    def checked_logits(self, x: Any) -> Outputs:
+        """Returns the logits by output name; see `Teacher.checked_logits`."""
+        return self.outputs(x)[0] if self._probabilities else super().checked_logits(x)
+
+    def probabilities_error(self) -> InputError:
+        """Returns the error for outputs that look like probabilities."""
+        return InputError(
+            f"{self.path}: the outputs look like probabilities, not logits. Export the model"
+            " without its softmax, or pass probabilities=True."
+        )

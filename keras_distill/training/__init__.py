@@ -1,16 +1,41 @@
-"""The Distiller and what belongs to training."""
+"""The Distiller, schedules, and what other trainers share with it.
 
-from keras_distill.training._callbacks import StudentCheckpoint
-from keras_distill.training._distiller import Distiller
+`compress` trains a tf_keras model with the same terms: it uses the names from `SoftTerms` on.
+"""
+
+from keras_distill.training._batch import Labeled, labeled_batch, soft_batches
+from keras_distill.training._checks import check_alpha, check_shapes, flatten_losses
+from keras_distill.training._default_loss import check_from_logits, default_losses
+from keras_distill.training._distiller import DEFAULT_TEMPERATURE, Distiller
 from keras_distill.training._optimizer import make_optimizer
-from keras_distill.training._saving import load
+from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import CosineSchedule, LinearSchedule
+from keras_distill.training._terms import SoftTerms, View, mixed, split
+from keras_distill.training._views import TeacherSource, student_view
+from keras_distill.training._weights import align, is_sparse
 
 __all__ = [
+    "DEFAULT_TEMPERATURE",
     "CosineSchedule",
     "Distiller",
+    "Labeled",
     "LinearSchedule",
+    "SoftTerms",
     "StudentCheckpoint",
+    "TeacherSource",
+    "View",
+    "align",
+    "check_alpha",
+    "check_from_logits",
+    "check_shapes",
+    "default_losses",
+    "flatten_losses",
+    "is_sparse",
+    "labeled_batch",
     "load",
     "make_optimizer",
+    "mixed",
+    "soft_batches",
+    "split",
+    "student_view",
 ]

@@ -1,15 +1,23 @@
-"""The hard loss: guessed from the labels where nothing is compiled, checked where it is."""
+"""The hard loss: chosen from the labels if none is compiled, checked if one is."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_distill._internal import InputError
+from keras_distill._internal._elements import Targets
 from keras_distill.losses import MultiLabelSoftLoss, RegressionLoss
-from keras_distill.teachers import look_like_probabilities
-from keras_distill.teachers._heads import Head
-from keras_distill.training import _terms, _weights
+from keras_distill.teachers import (
+    ONLY,
+    Head,
+    ModelReader,
+    look_like_probabilities,
+    match_outputs,
+)
+from keras_distill.training import _weights
+from keras_distill.training._terms import SoftTerms
 
 _CROSSENTROPIES = (
     "sparse_categorical_crossentropy",
@@ -23,7 +31,7 @@ _CROSSENTROPIES = (
 def default_loss(
     labels: Any, outputs: Any, head: Head, soft: list[Any], labeled: Any = None
 ) -> keras.losses.Loss:
-    """The hard loss that fits one output's labels.
+    """Returns the hard loss that fits one output's labels.
 
     - class ids, shape of the outputs without the class axis: sparse categorical cross-entropy;
     - rows that are >= 0 and sum to 1: categorical cross-entropy;
@@ -33,14 +41,14 @@ def default_loss(
     Cross-entropies read logits, or probabilities where the student ends in softmax or sigmoid.
 
     Args:
-        labels: One batch of them.
+        labels: One batch of labels.
         outputs: Anything with the shape of the student's output.
-        head: The student's head.
+        head: The head of the student's output.
         soft: The distillation losses of this output.
-        labeled: bool `(B,)`: the rows to look at; None: all.
+        labeled: bool `(B,)`: the rows to read; None: all.
 
     Raises:
-        InputError: If the labels' shape fits none.
+        InputError: If no loss fits the labels' shape.
     """
     logits = head.kind not in ("softmax", "sigmoid")
     if any(isinstance(loss, RegressionLoss) for loss in soft):
@@ -66,45 +74,97 @@ def default_loss(
     return keras.losses.MeanSquaredError()
 
 
-def check_from_logits(loss: Any, heads: Any) -> None:
-    """Refuses a cross-entropy that reads the student's output for what it is not.
+def default_losses(targets: Targets, outputs: Any, reader: ModelReader, soft: SoftTerms) -> Any:
+    """Returns the hard loss for a batch of labels, or a structure of them; None without labels.
+
+    Args:
+        targets: Labels of one batch.
+        outputs: The student's outputs as it returns them, or anything with their shapes.
+        reader: Of the student.
+        soft: The distillation losses, which show regression and multi-label tasks.
+
+    Returns:
+        A loss; for several outputs a list if labels and outputs are lists, else a dict by name.
+
+    Raises:
+        InputError: If no loss fits, or the labels of several outputs do not name them.
+    """
+    labels = targets.labels
+    if labels is None:
+        return None
+    by_name = reader.by_name(outputs)
+    listed = isinstance(outputs, list | tuple)
+    if len(by_name) > 1:
+        _check_labels_structure(labels, by_name, listed, reader.names)
+    found = {
+        name: default_loss(
+            label, by_name[name], reader.head(name), soft.for_output(name), targets.labeled
+        )
+        for name, label in match_outputs(labels, by_name).items()
+    }
+    if ONLY in found:
+        return found[ONLY]
+    both_listed = listed and isinstance(labels, list | tuple)
+    return list(found.values()) if both_listed else found
+
+
+def _check_labels_structure(
+    labels: Any, outputs: Mapping[str, Any], listed: bool, names: list[str] | None
+) -> None:
+    """Refuses labels of several outputs that are neither a list beside a list nor a dict."""
+    if listed and isinstance(labels, list | tuple) and len(labels) == len(outputs):
+        return
+    unnamed = listed and names is None
+    if isinstance(labels, Mapping) and not unnamed:
+        return
+    kind = "a list in their order" if unnamed else "a dict by output name"
+    raise InputError(
+        f"Labels of several outputs ({', '.join(outputs)}) must be {kind}, or compile(loss=...) be"
+        f" called first. Received: {type(labels).__name__}."
+    )
+
+
+def check_from_logits(loss: Any, reader: ModelReader) -> None:
+    """Refuses a cross-entropy that takes logits for probabilities, or probabilities for logits.
 
     Args:
         loss: What `compile` got: a name, a function, a `Loss`, or a structure of them.
-        heads: The student's head, or a dict by output name.
+        reader: Of the student.
 
     Raises:
-        InputError: If a cross-entropy on probabilities meets logits, or the other way round.
+        InputError: If there is one.
     """
-    if isinstance(loss, dict):
-        for name, part in loss.items():
-            check_from_logits(part, _terms.of_output(heads, name))
-        return
-    if isinstance(loss, list | tuple):
-        heads = list(heads.values()) if isinstance(heads, dict) else [heads]
-        if len(loss) == len(heads):
-            for part, head in zip(loss, heads, strict=True):
-                check_from_logits(part, head)
-        return
+    if isinstance(loss, Mapping):
+        parts = [(part, reader.heads.get(name)) for name, part in loss.items()]
+        if list(reader.heads) == [ONLY]:
+            parts = [(part, reader.heads[ONLY]) for part in loss.values()]
+    elif isinstance(loss, list | tuple):
+        same = len(loss) == len(reader.heads)
+        parts = list(zip(loss, reader.heads.values(), strict=True)) if same else []
+    else:
+        parts = [(loss, reader.heads[ONLY])] if ONLY in reader.heads else []
+    for part, head in parts:
+        _check_from_logits(part, head)
+
+
+def _check_from_logits(loss: Any, head: Head | None) -> None:
     reads_logits = _reads_logits(loss)
-    if reads_logits is None or not isinstance(heads, Head):
+    if reads_logits is None or head is None or not head.certain:
         return
-    if not heads.certain:
-        return
-    if heads.kind == "linear" and not reads_logits:
+    if head.kind == "linear" and not reads_logits:
         raise InputError(
-            f"`loss` must be made with from_logits=True: the student's last layer {heads.layer!r}"
+            f"`loss` must be made with from_logits=True: the student's last layer {head.layer!r}"
             f" gives logits. Received: loss={_name(loss)!r}, which reads probabilities."
         )
-    if heads.kind != "linear" and reads_logits:
+    if head.kind != "linear" and reads_logits:
         raise InputError(
             f"`loss` must be made with from_logits=False: the student's last layer"
-            f" {heads.layer!r} gives probabilities. Received: from_logits=True."
+            f" {head.layer!r} gives probabilities. Received: from_logits=True."
         )
 
 
 def _reads_logits(loss: Any) -> bool | None:
-    """Whether a loss reads logits; None where it is no cross-entropy or that cannot be known."""
+    """Returns whether a loss reads logits; None if it is not a cross-entropy or that is unknown."""
     if isinstance(loss, str):
         if loss.lower() in ("crossentropy", "ce"):
             return False

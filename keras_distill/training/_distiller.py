@@ -1,43 +1,36 @@
 """The Distiller: a Keras model whose `fit` trains the student on labels and soft targets."""
 
+import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_distill._internal import InputError, KerasDistillWarning, bad
+from keras_distill._internal import KerasDistillWarning, bad
+from keras_distill._internal import _keras_private as private
 from keras_distill._internal._elements import Targets
-from keras_distill.losses import SoftTargetLoss, value_at
-from keras_distill.losses._base import PACKAGE, Setting, known_differ
+from keras_distill._internal._graph_errors import readable_errors
+from keras_distill._internal._types import Schedule, Shape, Tensor
+from keras_distill.losses import (
+    PACKAGE,
+    SoftTargetLoss,
+    deserialized,
+    serialized,
+)
 from keras_distill.metrics import Agreement
-from keras_distill.teachers import Teacher
-from keras_distill.training import _config as configs
-from keras_distill.training import _hard_term, _preparation, _terms
-from keras_distill.training._entry_points import EntryPoints
-from keras_distill.training._source import TeacherSource, flatten_losses, no_teacher
-from keras_distill.training._student import StudentReader
-from keras_distill.training._tracker import HARD, SOFT, TermsTracker
+from keras_distill.teachers import ModelReader, Teacher
+from keras_distill.training import _batch, _checks, _step, _terms
+from keras_distill.training._default_loss import check_from_logits, default_losses
+from keras_distill.training._views import Pair, TeacherSource
 
-# A default that differs from a 4.0 of the user's by identity, so that one beside losses is noticed.
-_TEMPERATURE = float("4")
-
-
-class _Step(NamedTuple):
-    """What one forward pass gives: scalars of this replica (None where absent), and tensors."""
-
-    total: Any
-    hard: Any
-    soft: Any
-    outputs: Any
-    inputs: _hard_term.HardInputs | None
-    teacher: _terms.View | None
-    student: _terms.View
+DEFAULT_TEMPERATURE = 4.0
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Distiller(EntryPoints):
+class Distiller(private.TrainerModel):
     """Trains a student on labels and on a teacher's soft targets.
 
     total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization, each term
@@ -46,15 +39,16 @@ class Distiller(EntryPoints):
 
     Args:
         teacher: A Keras model, a list (geometric mean), anything `teachers.as_teacher` takes, or
-            None when the data carry `keras_distill.Targets`. It is never changed, trained or saved.
+            None if the data carry `keras_distill.Targets`. It is never changed, trained, or saved.
         student: The Keras model to train. One that ends in softmax or sigmoid keeps it; its logits
             are read for the soft terms.
         distillation_losses: One loss, a list, or a dict of these by output name; None:
             `SoftTargetLoss(temperature)` on every output.
         distillation_loss_weights: Numbers or schedules in the same structure; None: all 1.
         alpha: Weight of the soft terms in 0..1, a number or a schedule of the step.
-        temperature: Of the default loss, a number or a schedule; an error beside explicit losses.
-        teacher_preprocess: Turns the student's x into the teacher's, in TensorFlow operations.
+        temperature: Of the default loss, a number or a schedule; None: 4.0. Must be left out with
+            `distillation_losses`, which have temperatures of their own.
+        teacher_preprocess: Converts the student's x to the teacher's, in TensorFlow operations.
         agreement: Whether to log how often teacher and student have the same largest logit.
         evaluate_teacher: Whether `evaluate` runs the teacher and adds the soft terms.
         name: The model's name.
@@ -81,8 +75,8 @@ class Distiller(EntryPoints):
         distillation_losses: Any = None,
         distillation_loss_weights: Any = None,
         *,
-        alpha: Setting = 0.9,
-        temperature: Setting = _TEMPERATURE,
+        alpha: Schedule = 0.9,
+        temperature: Schedule | None = None,
         teacher_preprocess: Callable[[Any], Any] | None = None,
         agreement: bool = False,
         evaluate_teacher: bool = False,
@@ -92,87 +86,92 @@ class Distiller(EntryPoints):
             raise bad("student", "be a Keras 3 model", student)
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         if distillation_losses is None:
-            distillation_losses = SoftTargetLoss(temperature)
-        elif temperature is not _TEMPERATURE:
+            distillation_losses = SoftTargetLoss(
+                DEFAULT_TEMPERATURE if temperature is None else temperature
+            )
+        elif temperature is not None:
             rule, remedy = "be left out beside explicit losses", "Give it to the losses."
             raise bad("temperature", rule, temperature, remedy)
-        self._alpha = _preparation.check_alpha(alpha)
-        self._evaluate_teacher = bool(evaluate_teacher)
         self.student = student
-        self.soft_terms = _terms.SoftTerms(
-            *flatten_losses(distillation_losses, distillation_loss_weights)
+        soft = _terms.SoftTerms(
+            *_checks.flatten_losses(distillation_losses, distillation_loss_weights)
         )
-        self._reader = StudentReader(student, self.soft_terms.layer_names("student"))
-        _preparation.check_values_compared(self.soft_terms, self._reader.heads, "student")
-        self._class_weight: Any = None
-        self.terms_tracker = TermsTracker()
+        alpha = _checks.check_alpha(alpha)
+        self._pair = Pair(
+            _read(student, soft), TeacherSource(), soft, alpha, bool(evaluate_teacher)
+        )
+        _checks.check_values_compared(soft, self._pair.reader.heads, "student")
+        self._class_weight: dict[int, float] | None = None
+        self.terms_tracker = _step.TermsTracker()
         self.agreement_metric = Agreement() if agreement else None
         self.projectors: list[keras.Layer] = []
         self.built = bool(student.built)
         self.set_teacher(teacher, teacher_preprocess)
 
     @property
-    def alpha(self) -> Setting:
-        """Weight of the soft terms. Give a schedule to change it while training."""
-        return self._alpha
+    def alpha(self) -> Schedule:
+        """Weight of the soft terms. Give a schedule to change it during training."""
+        return self._pair.alpha
 
     @property
     def evaluate_teacher(self) -> bool:
         """Whether `evaluate` runs the teacher."""
-        return self._evaluate_teacher
+        return self._pair.evaluate_teacher
+
+    @property
+    def soft_terms(self) -> _terms.SoftTerms:
+        """The distillation losses with their weights and projectors."""
+        return self._pair.soft_terms
 
     @property
     def teacher(self) -> Teacher | None:
-        """The teacher, None without one; of a Keras model, `distiller.teacher.model`.
+        """The teacher; None without one. A Keras model is `distiller.teacher.model`.
 
-        Never the model itself: Keras saves every model that it finds on an attribute.
+        Keras saves every model that it finds on an attribute, so this is never the model itself.
         """
-        return self._source.teacher
+        return self._pair.source.teacher
 
     @property
     def output_names(self) -> list[str]:
         """The student's, so that losses and metrics given by output name find their output."""
         return self.student.output_names
 
+    @property
+    def xla_compilable(self) -> bool:
+        """Whether XLA can compile a training step: not with a teacher that runs on the host."""
+        return not self._pair.source.on_host
+
     def set_teacher(
         self, teacher: Any, teacher_preprocess: Callable[[Any], Any] | None = None
     ) -> None:
-        """Gives the Distiller a teacher, in place of the one it has.
+        """Replaces the teacher.
 
         Args:
             teacher: As for the constructor.
             teacher_preprocess: As for the constructor.
 
         Raises:
-            InputError: If teacher and student do not fit.
+            InputError: If teacher and student do not fit; the Distiller is then unchanged.
         """
         source = TeacherSource(teacher, teacher_preprocess)
-        self._fit_teacher(source)
-        # Only now: a teacher that was refused leaves the Distiller as it was.
-        self._source = source
-        self._looked = False
+        self._set_pair(dataclasses.replace(self._pair, source=source))
+        self._batch_checked = False
         self.train_function = self.test_function = None
 
-    def _fit_teacher(self, source: TeacherSource) -> None:
-        """Checks what is known of teacher and student without data; makes missing projectors."""
-        if source.teacher is None:
-            return
-        _preparation.check_pair(source, self._reader, self.soft_terms)
-        shapes = _preparation.feature_shapes(source.teacher, self._reader, self.soft_terms)
-        made = {}
-        for i, (teacher, student) in shapes.items():
-            there = self.soft_terms.projectors[i]
-            if there is None:
-                made[i] = self.soft_terms.losses[i].projector(teacher, student), student
-            elif known_differ(there.compute_output_shape(student)[1:], teacher[1:]):
-                raise _other_features(self.soft_terms.losses[i], teacher)
-            if i in made and made[i][0] is not None and self.compiled and self.optimizer.built:
-                raise _other_features(self.soft_terms.losses[i], teacher)
-        with self.distribute_strategy.scope():
-            for i, (projector, student) in made.items():
-                self._set_projector(i, projector, student)
+    def _set_pair(self, pair: Pair) -> None:
+        """Sets teacher and student after checking that they fit; makes missing projectors."""
+        if pair.source.teacher is not None:
+            _checks.check_pair(pair)
+            trained = self.compiled and self.optimizer.built
+            made = _checks.new_projectors(pair, trained=trained)
+            with self.distribute_strategy.scope():
+                for i, (projector, shape) in made.items():
+                    self._set_projector(i, projector, shape)
+        self._pair = pair
 
-    def _set_projector(self, i: int, projector: keras.Layer | None, shape: Any = None) -> None:
+    def _set_projector(
+        self, i: int, projector: keras.Layer | None, shape: Shape | None = None
+    ) -> None:
         if projector is None:
             return
         if not projector.built:
@@ -180,16 +179,19 @@ class Distiller(EntryPoints):
         self.soft_terms.projectors[i] = projector
         self.projectors.append(projector)
 
+    # One step
+
     def call(self, inputs: Any, training: bool | None = None, with_features: bool = False) -> Any:
-        """The student's outputs; with `with_features` also its layers' outputs by name."""
+        """Returns the student's outputs; `with_features` adds its layers' outputs by name."""
         if with_features:
-            return self._reader.call(inputs, training)
+            layers = self.soft_terms.layer_names("student")
+            return self._pair.reader.call(inputs, layers, training)
         return self.student(inputs, training=training)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """One step of `fit`: one pass of the student, one of a live teacher outside the tape."""
-        x, targets, sample_weight = _hard_term.unpack(data)
-        teacher = self._teacher_view(x, targets)
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Runs one step of `fit`: the student once, and a live teacher once without gradients."""
+        x, targets, sample_weight = _batch.unpack(data)
+        teacher = self._pair.teacher_view(x, targets, training=True)
         with tf.GradientTape() as tape:
             step = self._forward(x, targets, sample_weight, teacher, training=True)
             loss = self.optimizer.scale_loss(step.total)
@@ -201,18 +203,11 @@ class Distiller(EntryPoints):
             warnings.warn("The student has no trainable weights.", KerasDistillWarning, 2)
         return self._logs(x, step)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """One step of `evaluate`: changes no variable but the metrics'."""
-        x, targets, sample_weight = _hard_term.unpack(data)
-        stored = targets.teacher is not None and not self.soft_terms.layer_names("teacher")
-        teacher = self._teacher_view(x, targets) if stored or self._evaluate_teacher else None
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Runs one step of `evaluate`: it changes no variable but those of metrics."""
+        x, targets, sample_weight = _batch.unpack(data)
+        teacher = self._pair.teacher_view(x, targets, training=False)
         return self._logs(x, self._forward(x, targets, sample_weight, teacher, training=False))
-
-    def _teacher_view(self, x: Any, targets: Targets) -> _terms.View:
-        view = self._source.view(x, targets, self.soft_terms.layer_names("teacher"))
-        if view is None:
-            raise no_teacher()
-        return view._replace(logits=_terms.check_finite(view.logits))
 
     def _forward(
         self,
@@ -222,71 +217,46 @@ class Distiller(EntryPoints):
         teacher: _terms.View | None,
         *,
         training: bool,
-    ) -> _Step:
-        """One pass of the student and the loss to minimize on this replica."""
+    ) -> _step.Losses:
+        """Runs the student once and computes the loss to minimize on this replica."""
         outputs, features = self(x, training=training, with_features=True)
-        if training and self._class_weight is not None and targets.labels is not None:
-            sample_weight = _preparation.weigh_classes(
-                self._class_weight, targets.labels, outputs, targets.labeled, sample_weight
-            )
-        inputs = self._hard_inputs(targets, outputs, sample_weight)
-        student = self._reader.view(outputs, features)
-        step = tf.convert_to_tensor(self.optimizer.iterations)
-        hard = soft = None
-        if inputs is not None and self._compile_loss is not None:
-            hard_inputs = inputs
-            if _hard_term.ignores_minus_one(self.loss):
-                hard_inputs = self._hard_inputs(targets, outputs, sample_weight, minus_one=False)
-            hard = self._compile_loss(hard_inputs.labels, outputs, hard_inputs.weights)
-        if teacher is not None:
-            batch = _hard_term.soft_batch(inputs, sample_weight, self._reader.names)
-            soft = _of_one_replica(self.soft_terms(teacher, student, batch, step))
-        total = _terms.mixed(hard, soft, value_at(self._alpha, step))
-        for extra in self.losses:
-            total += _of_one_replica(tf.reduce_sum(tf.cast(extra, total.dtype)))
-        return _Step(total, hard, soft, outputs, inputs, teacher, student)
-
-    def _hard_inputs(
-        self, targets: Targets, outputs: Any, sample_weight: Any, *, minus_one: bool = True
-    ) -> Any:
-        if targets.labels is None:
-            return None
-        return _hard_term.hard_inputs(
-            targets.labels,
+        found = _step.losses(
+            self._pair,
             outputs,
+            features,
+            targets,
             sample_weight,
-            targets.labeled,
-            self._reader.names,
-            minus_one=minus_one,
+            teacher,
+            hard_loss=private.compiled_loss(self),
+            minus_one=not _step.ignores_minus_one(self.loss),
+            class_weight=self._class_weight if training else None,
+            step=tf.convert_to_tensor(self.optimizer.iterations),
         )
+        total = found.total
+        for extra in self.losses:
+            total += _step.of_one_replica(tf.reduce_sum(tf.cast(extra, total.dtype)))
+        return found._replace(total=total)
 
-    def _logs(self, x: Any, step: _Step) -> dict[str, Any]:
+    def _logs(self, x: Any, step: _step.Losses) -> dict[str, Tensor]:
         """Updates the metrics with a step; returns those that it has."""
         size = tf.shape(next(v for v in keras.tree.flatten(x) if v is not None))[0]
-        total, hard, soft = (None if v is None else _on_all_replicas(v) for v in step[:3])
-        self._loss_tracker.update_state(total, sample_weight=size)
+        total, hard, soft = (_step.on_all_replicas(value) for value in step[:3])
+        private.loss_tracker(self).update_state(total, sample_weight=size)
         self.terms_tracker.update_state(hard, soft, size)
         if self.agreement_metric is not None and step.teacher is not None:
-            _hard_term.update_agreement(self.agreement_metric, step.teacher, step.student)
-        if self._compile_metrics is not None and step.inputs is not None:
-            _hard_term.update_metrics(self._compile_metrics, step.outputs, step.inputs)
-        absent = {HARD: hard, SOFT: soft, "agreement": step.teacher}
-        results = self._results(with_labels=step.inputs is not None)
+            _step.update_agreement(self.agreement_metric, step.teacher, step.student)
+        compiled = private.compiled_metrics(self)
+        if compiled is not None and step.batch is not None:
+            _step.update_metrics(compiled, step.batch)
+        absent = {_step.HARD: hard, _step.SOFT: soft, "agreement": step.teacher}
+        results = _step.results_of(self.metrics, compiled, with_labels=step.batch is not None)
         return {k: v for k, v in results.items() if absent.get(k, total) is not None}
 
-    def _results(self, *, with_labels: bool) -> dict[str, Any]:
-        """The results of all metrics; of the compiled ones only where they saw labels."""
-        results = {}
-        for metric in self.metrics:
-            if metric is self._compile_metrics and not (with_labels and metric.built):
-                continue
-            result = metric.result()
-            results.update(result if isinstance(result, dict) else {metric.name: result})
-        return results
-
     def get_metrics_result(self) -> dict[str, Any]:
-        """The metrics so far, without those that no batch had."""
-        results = keras.tree.map_structure(_as_number, self._results(with_labels=True))
+        """Returns the metrics so far, without those that no batch had."""
+        compiled = private.compiled_metrics(self)
+        results = _step.results_of(self.metrics, compiled, with_labels=True)
+        results = keras.tree.map_structure(_as_number, results)
         agreement = self.agreement_metric
         outside = agreement is not None and tf.executing_eagerly()
         if outside and float(tf.convert_to_tensor(agreement.count)) == 0:
@@ -300,60 +270,217 @@ class Distiller(EntryPoints):
         y_pred: Any = None,
         sample_weight: Any = None,
         training: bool = True,
-    ) -> tf.Tensor:
-        """The hard loss and the regularization, for outputs that were computed already.
+    ) -> Tensor:
+        """Computes the hard loss and the regularization from outputs that exist already.
 
-        `fit` and `evaluate` compute the whole loss in their steps; Keras calls this one to build
+        `fit` and `evaluate` compute the whole loss in their steps; Keras calls this method to build
         what it needs.
         """
-        inputs = self._hard_inputs(_terms.split(y), y_pred, sample_weight)
-        if inputs is None:
+        batch = self._keras_batch(y, y_pred, sample_weight)
+        if batch is None:
             return tf.zeros(())
-        return super().compute_loss(None, inputs.labels, y_pred, inputs.weights, training)
+        return super().compute_loss(None, batch.labels, y_pred, batch.weights, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Updates the compiled metrics with the student's outputs."""
-        inputs = self._hard_inputs(_terms.split(y), y_pred, sample_weight)
-        if self._compile_metrics is not None and inputs is not None:
-            _hard_term.update_metrics(self._compile_metrics, y_pred, inputs)
+        batch = self._keras_batch(y, y_pred, sample_weight)
+        compiled = private.compiled_metrics(self)
+        if compiled is not None and batch is not None:
+            _step.update_metrics(compiled, batch)
         return self.get_metrics_result()
 
+    def _keras_batch(self, y: Any, outputs: Any, sample_weight: Any) -> _batch.KerasBatch | None:
+        targets, by_name = _terms.split(y), self._pair.reader.by_name(outputs)
+        labeled = _batch.labeled_batch(targets, by_name, sample_weight)
+        return labeled and _batch.keras_batch(labeled, targets.labels, outputs, list(by_name))
+
+    # Keras's entry points
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains the student; arguments as for `keras.Model.fit`.
+
+        If `compile` was not called, it is called with Adam and a hard loss chosen from the labels
+        (`default_loss`).
+
+        Args:
+            x: Inputs, or a data set of `(x, y)` or `(x, y, sample_weight)`.
+            y: Labels or `Targets`, if x is arrays.
+            batch_size, epochs, verbose, callbacks, validation_split, shuffle: As in Keras.
+            validation_data: As in Keras. Without stored soft targets, its loss is the hard loss for
+                any alpha.
+            class_weight: Weights by class id; 1 for other classes and for unlabeled rows.
+            sample_weight: As in Keras; weights the hard and the soft terms.
+            **kwargs: As in Keras.
+
+        Raises:
+            InputError: If the data do not fit, before the first step if that can be known.
+        """
+        if validation_data is not None:
+            val_x, val_y = _checks.parts(validation_data)
+            self._check_validation("validation_data", _checks.known_targets(val_x, val_y))
+        elif validation_split:
+            self._check_validation("validation_split", _checks.known_targets(x, y))
+        x = _checks.rewound(x)
+        self._prepare(x, y, batch_size, training=True, validation_data=validation_data)
+        self._set_class_weight(class_weight)
+        with readable_errors():
+            return super().fit(
+                _checks.for_keras(x),
+                y,
+                batch_size,
+                epochs,
+                verbose,
+                callbacks,
+                validation_split,
+                _batch.pack_validation(validation_data),
+                # Keras warns about its own default for every data set.
+                shuffle and not isinstance(x, tf.data.Dataset),
+                sample_weight=_batch.pack_weights(y, sample_weight),
+                **kwargs,
+            )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluates the student; arguments as for `keras.Model.evaluate`.
+
+        Raises:
+            InputError: If the data do not fit.
+        """
+        x = _checks.rewound(x)
+        self._prepare(x, y, batch_size, training=False)
+        sample_weight = _batch.pack_weights(y, sample_weight)
+        with readable_errors():
+            return super().evaluate(
+                _checks.for_keras(x), y, batch_size, verbose, sample_weight, **kwargs
+            )
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Trains on one batch, as `keras.Model.train_on_batch` does."""
+        self._prepare(x, y, None, training=True)
+        self._set_class_weight(class_weight)
+        with readable_errors():
+            return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Evaluates one batch, as `keras.Model.test_on_batch` does."""
+        self._prepare(x, y, None, training=False)
+        with readable_errors():
+            return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def _set_class_weight(self, class_weight: dict[int, float] | None) -> None:
+        if class_weight != self._class_weight:
+            self._class_weight = None if class_weight is None else dict(class_weight)
+            self.train_function = None
+
+    @readable_errors()
+    def _prepare(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        *,
+        training: bool,
+        validation_data: Any = None,
+    ) -> None:
+        """Builds, checks, and compiles what it can before the first step."""
+        _checks.check_examples(x, y, self._pair.reader.input_shapes())
+        peek = functools.cache(lambda: _checks.first_batch(x, y, batch_size))
+        if not self.student.built:
+            with self.distribute_strategy.scope():
+                self.student(peek()[0], training=False)
+            reader = _read(self.student, self.soft_terms)
+            self._set_pair(dataclasses.replace(self._pair, reader=reader))
+        self.built = True
+        if training:
+            self._check_data(_checks.known_targets(x, y), peek)
+        if not self.compiled:
+            batch_x, batch_y = peek()
+            targets = _terms.split(batch_y)
+            if targets.labels is None and validation_data is not None:
+                targets = _terms.split(_checks.first_batch(*_checks.parts(validation_data))[1])
+            outputs = self._pair.reader.structured_outputs(batch_x)
+            loss = default_losses(targets, outputs, self._pair.reader, self.soft_terms)
+            with self.distribute_strategy.scope():
+                self.compile("adam", loss)
+        check_from_logits(self.loss, self._pair.reader)
+        self._pair.source.check_compiler(self.jit_compile)
+
+    def _check_data(self, known: Targets | None, peek: Callable[[], tuple[Any, Any]]) -> None:
+        _checks.check_data(known, self._pair)
+        if not self._batch_checked:
+            stored = known is not None and known.teacher is not None
+            _checks.check_first_batch(peek, self._pair, stored=stored)
+            self._batch_checked = not stored
+
+    def _check_validation(self, name: str, known: Targets | None) -> None:
+        hard = not self.compiled or private.compiled_loss(self) is not None
+        _checks.check_validation(name, known, self._pair, hard=hard)
+
+    # Saving
+
     def get_config(self) -> dict[str, Any]:
-        """The student, the losses and the settings; never the teacher."""
-        return configs.config_of(self)
+        """Returns the student, the losses, and the settings; never the teacher.
+
+        Raises:
+            InputError: If a schedule is a lambda.
+        """
+        return {
+            "name": self.name,
+            "student": keras.saving.serialize_keras_object(self.student),
+            "alpha": serialized("alpha", self.alpha),
+            "agreement": self.agreement_metric is not None,
+            "evaluate_teacher": self.evaluate_teacher,
+            "terms": _terms.terms_config(self.soft_terms),
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Distiller":
-        """A Distiller without teacher; `set_teacher` gives it one."""
+        """Returns a Distiller without a teacher; `set_teacher` adds one."""
+        settings = dict(config)
         with keras.saving.custom_object_scope(custom_objects or {}):
-            settings, projectors = configs.settings_from(config)
-        distiller = cls(teacher=None, **settings)
+            terms, projectors = _terms.terms_arguments(settings.pop("terms"))
+            settings["student"] = deserialized(settings["student"])
+            settings["alpha"] = deserialized(settings["alpha"])
+        distiller = cls(teacher=None, **settings, **terms)
         for i, projector in enumerate(projectors):
             distiller._set_projector(i, projector)
         return distiller
 
 
-def _other_features(loss: Any, shape: tuple) -> InputError:
-    """Returns the error for a teacher whose features need another projector than was trained."""
-    return InputError(
-        f"The teacher's layer {loss.teacher_layer_name!r} has features {shape}, which need another"
-        f" projector than {type(loss).__name__} has trained with. Make a new"
-        " Distiller(teacher, distiller.student, ...)."
-    )
-
-
 def _as_number(value: Any) -> Any:
-    """A Python number outside of a graph, as Keras logs them."""
+    """Returns a Python number outside of a graph, as Keras logs them."""
     return float(value) if tf.executing_eagerly() else value
 
 
-def _of_one_replica(value: tf.Tensor) -> tf.Tensor:
-    """A replica's share of a loss: gradients and losses are summed over the replicas."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return value if replicas == 1 else value / replicas
-
-
-def _on_all_replicas(value: tf.Tensor) -> tf.Tensor:
-    """The loss that a replica's share stands for."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return value if replicas == 1 else value * replicas
+def _read(student: keras.Model, soft: _terms.SoftTerms) -> ModelReader:
+    return ModelReader(student, "student", soft.layer_names("student"))

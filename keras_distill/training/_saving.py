@@ -1,41 +1,60 @@
-"""A Distiller on disk: everything but the teacher, and back."""
+"""Loads a Distiller, and saves the student alone during training."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+
 from keras_distill import models
 from keras_distill._internal import InputError
+from keras_distill._internal._types import PathLike
 from keras_distill.training._distiller import Distiller
 
 
+class StudentCheckpoint(keras.callbacks.ModelCheckpoint):
+    """`ModelCheckpoint` of the student: a plain Keras model, without optimizer and projectors.
+
+    Arguments and file names are those of `keras.callbacks.ModelCheckpoint`. To resume training
+    later, save the whole Distiller with `ModelCheckpoint` instead, and load it with
+    `keras_distill.load`.
+
+    Example:
+        >>> StudentCheckpoint("best.keras", monitor="val_loss", save_best_only=True).monitor
+        'val_loss'
+    """
+
+    def set_model(self, model: Distiller) -> None:
+        """Sets the Distiller that trains; its student is saved."""
+        super().set_model(model.student)
+
+
 def load(
-    path: str | os.PathLike,
+    path: PathLike,
     teacher: Any = None,
     *,
     teacher_preprocess: Callable[[Any], Any] | None = None,
     imports: Sequence[str] = (),
 ) -> Distiller:
-    """Loads a Distiller that `save` or `ModelCheckpoint` wrote; `fit` goes on where it stopped.
+    """Loads a Distiller that `save` or `ModelCheckpoint` wrote; `fit` then resumes its training.
 
-    Weights, projectors, the optimizer with its state, the losses and metrics come from the file;
-    the teacher never was in it. No code in the file is run (`models.load`).
+    Weights, projectors, the optimizer with its state, the losses, and the metrics come from the
+    file; the teacher is never in it. No code in the file is run (`models.load`).
 
     Args:
         path: The `.keras` file.
-        teacher: As for `Distiller`; None when the data carry `Targets`.
+        teacher: As for `Distiller`; None if the data carry `Targets`.
         teacher_preprocess: As for `Distiller`.
-        imports: Modules to import first, for the classes of yours that they register.
+        imports: Modules to import first, for your own classes that they register.
 
     Raises:
-        InputError: If there is no such file, it is damaged, holds code or something else.
+        InputError: If the file does not exist, is damaged, holds code, or is not a Distiller.
 
     Example:
-        >>> import keras, tempfile
-        >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> import tempfile
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> file = tempfile.mkdtemp() + "/distiller.keras"
-        >>> Distiller(net, net, alpha=0.5).save(file)
-        >>> load(file, teacher=net).alpha
+        >>> Distiller(model, model, alpha=0.5).save(file)
+        >>> load(file, teacher=model).alpha
         0.5
     """
     distiller = models.load(path, imports=imports, compiled=True)

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import check_count, check_number
-from keras_distill.losses._base import PACKAGE
+from keras_distill.losses import PACKAGE
 
 
 class _Between(keras.optimizers.schedules.LearningRateSchedule):

@@ -1,10 +1,10 @@
-"""The hard and the soft term of the training loss, without any model.
+"""The hard and the soft term of the training loss, computed from tensors alone.
 
-total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization. What is here
-takes tensors only, so that a trainer of another kind (a tf_keras model in `compress`) can use it.
+total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization. Nothing here
+needs a model, so that a trainer of another kind (a tf_keras model in `compress`) can use it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,34 +12,38 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets, TopK
+from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._keras_private import mask_of
-from keras_distill.losses import DistillationLoss, value_at
+from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
+from keras_distill.losses import DistillationLoss, deserialized, serialized, value_at
+from keras_distill.teachers import plain_outputs
 from keras_distill.training._weights import align, mask_weights, reduce_values, weigh
 
-NOT_FINITE = "The logits of the teacher hold NaN or +infinity"
-RULED_OUT = "needs finite values, and the teacher rules classes out with -infinity"
+NOT_FINITE = (
+    "The logits of the teacher hold NaN or +infinity. Check the teacher, or the stored targets."
+)
 
 
 class View(NamedTuple):
     """What the losses see of a teacher or a student.
 
     Attributes:
-        logits: A tensor `(B, ..., N)`, a `TopK`, or a dict of these by output name.
-        features: Outputs of inner layers by name.
-        mask: A Keras mask of the logits' leading shape, or a dict of these; None without one.
+        logits: Tensors `(B, ..., N)` or `TopK`s by output name.
+        features: Outputs of inner layers by layer name.
+        mask: Keras masks of the logits' leading shape by output name; None where there is none.
     """
 
-    logits: Any
-    features: Any = None
-    mask: Any = None
+    logits: dict[str, Any]
+    features: Mapping[str, Any] = {}
+    mask: Mapping[str, Any] = {}
 
 
 class Batch(NamedTuple):
-    """What the losses see of the data; each is a dict where there are several outputs.
+    """What the losses see of the data for one output.
 
     Attributes:
         labels: Labels, 0 where there is none; None without any.
-        present: 1 where a position has a label, else 0; None where every one has.
+        present: 1 where a position has a label, else 0; None where every position has one.
         sample_weight: Weights of the leading axes; None without.
     """
 
@@ -48,26 +52,25 @@ class Batch(NamedTuple):
     sample_weight: Any = None
 
 
-_NO_LABELS = Batch()
+class Batches(NamedTuple):
+    """What the losses see of the data.
+
+    Attributes:
+        by_output: A `Batch` for each output by name.
+        shared: The `Batch` of losses on inner layers; None if outputs have weights of their own.
+    """
+
+    by_output: Mapping[str, Batch] = {}
+    shared: Batch | None = Batch()
 
 
 def split(y: Any) -> Targets:
-    """`y` as `Targets`: plain labels carry no teacher."""
+    """Returns `y` as `Targets`; plain labels have no teacher."""
     return y if isinstance(y, Targets) else Targets(y, None, None)
 
 
-def names_in(outputs: Any) -> list[str]:
-    """The names of a dict of outputs, `[""]` for a single one."""
-    return list(outputs) if isinstance(outputs, dict) else [""]
-
-
-def of_output(value: Any, name: str) -> Any:
-    """The part of a value that belongs to the output: of a dict its entry, else all of it."""
-    return value.get(name) if isinstance(value, dict) else value
-
-
-def mixed(hard: Any, soft: Any, alpha: Any) -> Any:
-    """(1 - alpha) · hard + alpha · soft, or the one there is.
+def mixed(hard: Tensor | None, soft: Tensor | None, alpha: Any) -> Tensor:
+    """Returns (1 - alpha) · hard + alpha · soft, or the term that exists.
 
     Args:
         hard: A scalar, or None without labels.
@@ -75,7 +78,7 @@ def mixed(hard: Any, soft: Any, alpha: Any) -> Any:
         alpha: A number or a scalar tensor.
 
     Raises:
-        InputError: If neither is there, or hard is missing with an alpha that is not 1.
+        InputError: If neither exists, or hard is missing and alpha is not 1.
     """
     fixed = not tf.is_tensor(alpha)
     if soft is None:
@@ -96,7 +99,7 @@ def mixed(hard: Any, soft: Any, alpha: Any) -> Any:
 
 
 def check_without_labels(alpha: Any) -> None:
-    """Refuses an alpha that leaves weight to a hard term that is not there.
+    """Refuses an alpha that gives weight to a missing hard term.
 
     Raises:
         InputError: If alpha is not the number 1.
@@ -108,74 +111,89 @@ def check_without_labels(alpha: Any) -> None:
         )
 
 
-def check_finite(teacher: Any) -> Any:
-    """The teacher's logits behind an assertion that none is NaN or +inf (-inf rules a class out).
+def check_finite(logits: Outputs) -> Outputs:
+    """Returns teacher logits with an assertion that none is NaN or +inf (-inf rules a class out).
 
-    Under XLA, which drops assertions, they pass unchecked.
+    XLA drops assertions: under it, logits pass unchecked.
+
+    Args:
+        logits: Tensors or `TopK`s by output name.
     """
-    if isinstance(teacher, dict):
-        return {name: check_finite(value) for name, value in teacher.items()}
-    if isinstance(teacher, TopK):
-        # The indices are integers, which pass as they are.
-        return TopK(*(part if part is None else check_finite(part) for part in teacher))
-    tensor = tf.convert_to_tensor(teacher)
+    return {name: _finite(value) for name, value in logits.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, TopK):
+        # The indices are integers, which pass unchecked.
+        return TopK(*(part if part is None else _finite(part) for part in value))
+    tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
         return tensor
     good = tf.reduce_all(tensor <= tensor.dtype.max)
-    with tf.control_dependencies([tf.debugging.Assert(good, [NOT_FINITE])]):
+    with tf.control_dependencies([insist(good, NOT_FINITE)]):
         return tf.identity(tensor)
 
 
 def layer_names(loss: Any) -> tuple[str | None, str | None]:
-    """The (teacher, student) layers a loss reads, None for the logits."""
+    """Returns the (teacher, student) layers that a loss reads, None for the logits."""
     if isinstance(loss, DistillationLoss | keras.distillation.FeatureDistillation):
         return loss.teacher_layer_name, loss.student_layer_name
     return None, None
+
+
+_NO_LABELS = Batches()
 
 
 class SoftTerms:
     """Σ w_i · L_i over distillation losses.
 
     Args:
-        losses: One per term: ours, or a user's own subclass of Keras's class.
+        losses: One per term: ours, or a subclass of Keras's class.
         weights: Numbers or schedules of the step, one per term.
-        outputs: The output each is for; None: every output of the student, added up.
+        outputs: The output that each term is for; None: the sum over every output of the student.
 
     Attributes:
-        projectors: What the student's features pass through, one per term, None without.
+        projectors: The layers that project the student's features, one per term; None without.
 
     Example:
         >>> from keras_distill.losses import SoftTargetLoss
         >>> soft = SoftTerms([SoftTargetLoss(1.0)], [2.0], [None])
-        >>> round(float(soft(View(tf.constant([[2.0, 0.0]])), View(tf.constant([[0.0, 0.0]])))), 3)
+        >>> teacher = View({"": tf.constant([[2.0, 0.0]])})
+        >>> student = View({"": tf.constant([[0.0, 0.0]])})
+        >>> round(float(soft(teacher, student)), 3)
         0.656
     """
 
     def __init__(
         self,
         losses: Sequence[keras.distillation.DistillationLoss],
-        weights: Sequence[Any],
+        weights: Sequence[Schedule],
         outputs: Sequence[str | None],
     ) -> None:
         self.losses = list(losses)
         self.weights = list(weights)
         self.outputs = list(outputs)
-        self.projectors: list[Any] = [None] * len(self.losses)
+        self.projectors: list[keras.Layer | None] = [None] * len(self.losses)
 
     def layer_names(self, role: str) -> list[str]:
-        """The layers the losses read of the "teacher" or of the "student", each once."""
+        """Returns the layers that the losses read of the "teacher" or "student", each once."""
         names = [layer_names(loss)[role == "student"] for loss in self.losses]
         return list(dict.fromkeys(name for name in names if name is not None))
 
+    def for_output(self, name: str) -> list[Any]:
+        """Returns the losses on the logits of an output."""
+        pairs = zip(self.losses, self.outputs, strict=True)
+        return [loss for loss, only in pairs if only in (None, name)]
+
     def __call__(
-        self, teacher: View, student: View, batch: Batch = _NO_LABELS, step: Any = None
-    ) -> tf.Tensor:
-        """The sum, a scalar.
+        self, teacher: View, student: View, batches: Batches = _NO_LABELS, step: Step = None
+    ) -> Tensor:
+        """Computes the sum, a scalar.
 
         Args:
             teacher: The teacher's logits and features.
-            student: The student's, with its mask.
-            batch: Labels and weights.
+            student: The student's, with its masks.
+            batches: Labels and weights.
             step: The optimizer's step, for schedules.
 
         Raises:
@@ -183,7 +201,7 @@ class SoftTerms:
         """
         values = []
         for i, loss in enumerate(self.losses):
-            value = self._term(i, loss, teacher, student, batch, step)
+            value = self._term(i, loss, teacher, student, batches, step)
             weight = value_at(self.weights[i], step)
             if tf.is_tensor(weight):
                 weight = tf.cast(weight, value.dtype)
@@ -193,38 +211,49 @@ class SoftTerms:
         return _sum(values)
 
     def _term(
-        self, i: int, loss: Any, teacher: View, student: View, batch: Batch, step: Any
-    ) -> tf.Tensor:
-        names = layer_names(loss)
-        if names != (None, None):
-            t = teacher.features[names[0]] if names[0] else teacher.logits
-            s = student.features[names[1]] if names[1] else student.logits
-            mask = mask_of(s)
-            if self.projectors[i] is not None:
-                s = self.projectors[i](s)
-            _refuse_by_name(loss, batch.sample_weight)
-            pools = isinstance(loss, DistillationLoss) and loss.pools_positions
-            if pools and mask is not None and len(mask.shape) > 1:
-                # There is no value per position to weigh: what is padding is emptied instead.
-                own = mask_of(t)
-                t = without_padding(t, mask if own is None else own)
-                s, mask = without_padding(s, mask), None
-            return _value(loss, t, s, mask, batch, step)
+        self, i: int, loss: Any, teacher: View, student: View, batches: Batches, step: Step
+    ) -> Tensor:
+        if layer_names(loss) != (None, None):
+            return self._feature_term(i, loss, teacher, student, batches, step)
         if not isinstance(loss, DistillationLoss):
-            return _scalar(loss, teacher.logits, student.logits, batch.sample_weight)
-        wanted = names_in(student.logits) if self.outputs[i] is None else [self.outputs[i]]
+            weights = [batch.sample_weight for batch in batches.by_output.values()]
+            sides = plain_outputs(teacher.logits), plain_outputs(student.logits)
+            return _scalar(loss, *sides, next((w for w in weights if w is not None), None))
         values = []
-        for name in wanted:
-            t, s, mask = (
-                of_output(v, name) for v in (teacher.logits, student.logits, student.mask)
+        for name in student.logits if self.outputs[i] is None else [self.outputs[i]]:
+            batch = batches.by_output.get(name, Batch())
+            mask = student.mask.get(name)
+            values.append(
+                _value(loss, teacher.logits[name], student.logits[name], mask, batch, step)
             )
-            part = Batch(*(of_output(value, name) for value in batch))
-            values.append(_value(loss, t, s, mask, part, step))
         return _sum(values)
 
+    def _feature_term(
+        self, i: int, loss: Any, teacher: View, student: View, batches: Batches, step: Step
+    ) -> Tensor:
+        names = layer_names(loss)
+        t = teacher.features[names[0]] if names[0] else plain_outputs(teacher.logits)
+        s = student.features[names[1]] if names[1] else plain_outputs(student.logits)
+        mask = mask_of(s)
+        if self.projectors[i] is not None:
+            s = self.projectors[i](s)
+        if batches.shared is None:
+            raise InputError(
+                f"{type(loss).__name__} reads inner layers, so weights by output name do not apply"
+                f" to it. Received: sample_weight for {', '.join(batches.by_output)}. Give one"
+                " array."
+            )
+        pools = isinstance(loss, DistillationLoss) and loss.pools_positions
+        if pools and mask is not None and len(mask.shape) > 1:
+            # The loss has no value per position to weight, so padding is set to 0 instead.
+            own = mask_of(t)
+            t = without_padding(t, mask if own is None else own)
+            s, mask = without_padding(s, mask), None
+        return _value(loss, t, s, mask, batches.shared, step)
 
-def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step: Any) -> tf.Tensor:
-    """The reduced value of one loss on one output."""
+
+def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step: Any) -> Tensor:
+    """Returns the reduced value of one loss on one output."""
     if not isinstance(loss, DistillationLoss):
         return _scalar(loss, teacher, student, batch.sample_weight)
     if not isinstance(teacher, TopK) and teacher.shape.rank is None:
@@ -247,9 +276,9 @@ def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step:
 
 
 def without_padding(features: Any, mask: Any) -> Any:
-    """Features `(B, L, ...)` with 0 where a mask `(B, L)` is false.
+    """Returns features `(B, L, ...)` with 0 where a mask `(B, L)` is false.
 
-    Features of other leading axes, which the mask cannot be about, stay as they are.
+    Features with other leading axes are returned unchanged: the mask does not apply to them.
     """
     rank = len(mask.shape)
     shape = tuple(features.shape)
@@ -259,29 +288,30 @@ def without_padding(features: Any, mask: Any) -> Any:
     return tf.where(kept, features, tf.zeros((), features.dtype))
 
 
-def _sum(values: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Σ of scalars, in float64 where one is."""
+def _sum(values: Sequence[Tensor]) -> Tensor:
+    """Returns the sum of scalars, in float64 if one of them is."""
     wide = next((value.dtype for value in values if value.dtype == tf.float64), values[0].dtype)
     return tf.add_n([tf.cast(value, wide) for value in values])
 
 
-def _refuse_ruled_out(loss: Any, teacher: Any) -> Any:
-    """The teacher's logits, asserted to have no -inf where a loss cannot take it."""
+def _refuse_ruled_out(loss: DistillationLoss, teacher: Any) -> Any:
+    """Returns the teacher's logits, asserted to have no -inf if the loss cannot take it."""
     if loss.takes_ruled_out or isinstance(teacher, TopK):
         return teacher
     teacher = tf.convert_to_tensor(teacher)
     if not teacher.dtype.is_floating:
         return teacher
     good = tf.reduce_all(teacher >= teacher.dtype.min)
-    words = f"{type(loss).__name__} {RULED_OUT}. Use SoftTargetLoss, or finite logits."
-    if tf.executing_eagerly() and not good:
-        raise InputError(words)
-    with tf.control_dependencies([tf.debugging.Assert(good, [words])]):
+    message = (
+        f"{type(loss).__name__} needs finite values, and the teacher rules classes out with"
+        " -infinity. Use SoftTargetLoss, or finite logits."
+    )
+    with tf.control_dependencies([insist(good, message)]):
         return tf.identity(teacher)
 
 
-def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> tf.Tensor:
-    """The value of a loss that is a subclass of Keras's class only: one scalar per batch."""
+def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> Tensor:
+    """Returns the value of a loss that only subclasses Keras's class: one scalar per batch."""
     if sample_weight is not None:
         raise InputError(
             f"{type(loss).__name__} gives one value per batch, so it cannot weigh examples."
@@ -292,9 +322,46 @@ def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> tf.Ten
     return tf.cast(loss.compute_loss(teacher, student), tf.float32)
 
 
-def _refuse_by_name(loss: Any, sample_weight: Any) -> None:
-    if isinstance(sample_weight, dict):
-        raise InputError(
-            f"{type(loss).__name__} reads inner layers, so weights by output name do not apply to"
-            f" it. Received: sample_weight for {', '.join(sample_weight)}. Give one array."
+def terms_config(soft: SoftTerms) -> list[dict[str, Any]]:
+    """Returns the soft terms as JSON values.
+
+    Raises:
+        InputError: If a schedule is a lambda.
+    """
+    return [
+        {
+            "loss": keras.saving.serialize_keras_object(loss),
+            "weight": serialized("distillation_loss_weights", weight),
+            "output": output,
+            "projector": projector and keras.saving.serialize_keras_object(projector),
+        }
+        for loss, weight, output, projector in zip(
+            soft.losses, soft.weights, soft.outputs, soft.projectors, strict=True
         )
+    ]
+
+
+def terms_arguments(terms: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[Any]]:
+    """Returns the constructor's arguments for the soft terms, and their projectors.
+
+    Args:
+        terms: From `terms_config`.
+    """
+    losses = [(part["output"], deserialized(part["loss"])) for part in terms]
+    weights: list[tuple[str | None, Schedule]] = [
+        (part["output"], deserialized(part["weight"])) for part in terms
+    ]
+    arguments = {
+        "distillation_losses": _by_output(losses),
+        "distillation_loss_weights": _by_output(weights),
+    }
+    return arguments, [deserialized(part["projector"]) for part in terms]
+
+
+def _by_output(pairs: Sequence[tuple[str | None, Any]]) -> Any:
+    if pairs[0][0] is None:
+        return [value for _, value in pairs]
+    grouped: dict[str | None, list[Any]] = {}
+    for name, value in pairs:
+        grouped.setdefault(name, []).append(value)
+    return grouped

@@ -8,7 +8,7 @@ from keras_distill import data as kd_data
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets
 from keras_distill.data import Augmentation
-from keras_distill.targets import SoftTargetStore, _read, first_batch
+from keras_distill.targets import PeekableDataset, SoftTargetStore, _read
 
 
 def orders(batches, epochs=1):
@@ -81,10 +81,10 @@ def test_an_iteration_that_was_begun_counts_as_an_epoch(build, data):
 
 
 @pytest.mark.parametrize("augment", [None, Augmentation(crop=1)])
-def test_a_look_at_the_first_batch_begins_no_epoch(build, data, augment):
+def test_peek_begins_no_epoch(build, data, augment):
     store = build(augment=augment)
     batches = store.batches(data.dataset, 16, seed=5)
-    x, y = first_batch(batches)
+    x, y = batches.peek()
     seen = data.x[:16] if augment is None else augment.apply(data.x[:16], np.arange(16), 0)
     np.testing.assert_array_equal(x, seen)
     np.testing.assert_allclose(y.teacher, data.logits(x.numpy()), rtol=1e-3, atol=1e-3)
@@ -93,8 +93,17 @@ def test_a_look_at_the_first_batch_begins_no_epoch(build, data, augment):
     )
     untouched = store.batches(data.dataset, 16, seed=5)
     np.testing.assert_array_equal(orders(batches), orders(untouched))
-    plain = first_batch(tf.data.Dataset.range(10).batch(4))
-    assert plain.numpy().tolist() == [0, 1, 2, 3]
+
+
+def test_batches_are_a_data_set_like_any_other(build, data):
+    batches = build().batches(data.dataset, 16, shuffle=False)
+    assert isinstance(batches, tf.data.Dataset) and isinstance(batches, PeekableDataset)
+    assert int(batches.cardinality()) == len(batches) == 5
+    plain = batches.take(2).prefetch(1)
+    assert not isinstance(plain, PeekableDataset) and len(list(plain)) == 2
+    policy = batches.options().experimental_distribute.auto_shard_policy
+    assert policy == tf.data.experimental.AutoShardPolicy.DATA
+    assert plain.options().experimental_distribute.auto_shard_policy == policy
 
 
 def test_the_dataset_outlives_the_store_object(build, data):

@@ -68,11 +68,11 @@ def test_outputs_of_another_shape():
         teacher.predict(X)
 
 
-def test_look_refuses_probabilities():
+def test_checked_logits_refuse_probabilities():
     half = CallableTeacher(lambda x: np.full((len(x), 2), 0.5), name="half")
     with pytest.raises(InputError, match="outputs of teacher 'half' look like probabilities"):
-        half.look(X)
-    np.testing.assert_array_equal(CallableTeacher(lambda x: x).look(X), X)
+        half.checked_logits(X)
+    np.testing.assert_array_equal(CallableTeacher(lambda x: x).checked_logits(X)[""], X)
 
 
 def test_bad_arguments():

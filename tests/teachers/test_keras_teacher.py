@@ -49,7 +49,7 @@ def test_features_of_nested_layers_come_from_the_same_pass():
     np.testing.assert_allclose(
         features["inner"], model.get_layer("inner")(X, training=False), atol=1e-6
     )
-    np.testing.assert_allclose(features["probabilities"], keras.ops.softmax(logits), atol=1e-6)
+    np.testing.assert_allclose(features["probabilities"], keras.ops.softmax(logits[""]), atol=1e-6)
     assert teacher.feature_shape("inner/hidden") == (None, 5)
     assert list(teacher.features(X, ["hidden"])) == ["hidden"]
 
@@ -116,7 +116,7 @@ def test_subclassed_model():
     model = Own(keras.activations.softmax)
     model(X)
     teacher = KerasTeacher(model)
-    assert teacher.output_shapes is None and teacher.uncertain
+    assert teacher.output_shapes is None and teacher.needs_check
     np.testing.assert_allclose(teacher.predict(X), model.dense(X), atol=1e-6)
     with pytest.raises(InputError, match="needs a built Functional or Sequential teacher"):
         teacher.features(X, ["dense"])

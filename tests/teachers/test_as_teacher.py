@@ -62,7 +62,7 @@ def test_tflite_file(tmp_path):
     model = _model()
     x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     teacher = as_teacher(_tflite(model, tmp_path))
-    assert isinstance(teacher, TFLiteTeacher) and teacher.output_shapes == (None, 3)
+    assert isinstance(teacher, TFLiteTeacher) and teacher.output_shapes == {"": (None, 3)}
     in_graph = tf.function(teacher.logits)(tf.constant(x))
     np.testing.assert_allclose(in_graph, model(x), atol=1e-5)
     np.testing.assert_allclose(teacher.predict(x), model(x), atol=1e-5)
@@ -76,7 +76,7 @@ def test_tflite_file_of_probabilities(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     path = _tflite(model, tmp_path)
     with pytest.raises(InputError, match=r"model.tflite: the outputs look like probabilities"):
-        TFLiteTeacher(path).look(x)
+        TFLiteTeacher(path).checked_logits(x)
     logs = TFLiteTeacher(path, probabilities=True)
-    assert not logs.uncertain
+    assert not logs.needs_check
     np.testing.assert_allclose(logs.predict(x), np.log(model(x)), atol=1e-4)

@@ -1,0 +1,131 @@
+"""Reads logits and inner layers' outputs of a Keras model in one pass, without changing it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_distill._internal import InputError
+from keras_distill._internal._types import Outputs, Shape
+from keras_distill.teachers import _graph
+from keras_distill.teachers._heads import (
+    Head,
+    check_heads,
+    find_heads,
+    logits_of,
+    look_like_probabilities,
+    symbolic_outputs,
+)
+from keras_distill.teachers._outputs import ONLY, outputs_by_name
+
+
+class ModelReader:
+    """Reads what teachers and losses need of a Keras model.
+
+    It is a plain object, so that Keras does not track the model and layers it holds.
+
+    Args:
+        model: Any Keras model.
+        role: "teacher" or "student", for errors.
+        layers: Names of layers that will be read.
+
+    Attributes:
+        names: The outputs' names in order; None for a model that is not Functional.
+        heads: The head of each output by name; of a model without a graph one, named "".
+
+    Raises:
+        InputError: If a head cannot be undone, or a layer does not exist.
+    """
+
+    def __init__(self, model: keras.Model, role: str, layers: Sequence[str] = ()) -> None:
+        self.model = model
+        self.role = role
+        self.names = list(model.output_names) if isinstance(model, keras.Function) else None
+        heads = find_heads(model)
+        check_heads(role, heads)
+        self.heads: dict[str, Head] = outputs_by_name(heads, self.names)
+        self._layers = {name: _graph.find_layer(model, name, role) for name in layers}
+
+    def call(
+        self, x: Any, layers: Sequence[str] = (), training: bool | None = False
+    ) -> tuple[Any, Outputs]:
+        """Calls the model once.
+
+        Args:
+            x: Its inputs.
+            layers: Names of layers to read.
+            training: As in Keras.
+
+        Returns:
+            The outputs as the model structures them, and the layers' outputs by layer name.
+        """
+        if not layers:
+            return self.model(x, training=training), {}
+        found = [self._layer(name) for name in layers]
+        outputs, features = _graph.run(self.model, x, found, training)
+        return outputs, dict(zip(layers, features, strict=True))
+
+    def by_name(self, outputs: Any) -> Outputs:
+        """Returns the model's outputs by name."""
+        return outputs_by_name(outputs, self.names)
+
+    def logits(self, outputs: Outputs) -> Outputs:
+        """Returns the logits behind outputs by name."""
+        return {n: logits_of(y, self.head(n), self.role) for n, y in outputs.items()}
+
+    def head(self, name: str) -> Head:
+        """Returns the head of an output."""
+        return self.heads.get(name) or self.heads[ONLY]
+
+    def symbolic(self) -> dict[str, keras.KerasTensor] | None:
+        """Returns the symbolic outputs by name; None for a model without a graph."""
+        outputs = symbolic_outputs(self.model)
+        return None if outputs is None else self.by_name(outputs)
+
+    def structured_outputs(self, x: Any) -> Any:
+        """Returns the outputs as the model structures them, symbolic or of one batch.
+
+        Args:
+            x: A batch, for a model without a graph.
+        """
+        outputs = symbolic_outputs(self.model)
+        return self.model(x, training=False) if outputs is None else outputs
+
+    def input_shapes(self) -> list[Shape] | None:
+        """Returns the shapes `(None, ...)` of the inputs; None for a model without a graph."""
+        if symbolic_outputs(self.model) is None:
+            return None
+        return [tuple(tensor.shape) for tensor in self.model.inputs]
+
+    def feature_shape(self, layer: str) -> Shape:
+        """Returns the shape `(None, ...)` of a layer's output.
+
+        Raises:
+            InputError: If there is no such layer.
+        """
+        return _graph.layer_shape(self._layer(layer))
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether the graph does not show the head of some output."""
+        return any(head.kind == "unknown" for head in self.heads.values())
+
+    def check(self, logits: Outputs) -> None:
+        """Refuses probabilities from a head that the graph does not show.
+
+        Args:
+            logits: A batch of what should be logits, by output name.
+
+        Raises:
+            InputError: If every row of such an output is >= 0 and sums to 1.
+        """
+        for name, values in logits.items():
+            head = self.head(name)
+            if head.kind == "unknown" and look_like_probabilities(values):
+                raise InputError(
+                    f"The {self.role}'s outputs, of {head.layer!r}, look like probabilities, not"
+                    " logits. Use keras.activations.softmax for its softmax, or return logits."
+                )
+
+    def _layer(self, name: str) -> keras.Layer:
+        return self._layers.get(name) or _graph.find_layer(self.model, name, self.role)

@@ -1,0 +1,202 @@
+"""Labels and weights of a batch: by output name for our losses, and structured for Keras's."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._internal import InputError, bad, check_number
+from keras_distill._internal._elements import Targets
+from keras_distill._internal._types import Array, Outputs, Tensor
+from keras_distill.teachers import like_outputs, match_outputs
+from keras_distill.training import _weights
+from keras_distill.training._terms import Batch, Batches, split
+
+
+class Labeled(NamedTuple):
+    """Labels and weights of a batch by output name, for the outputs that have labels.
+
+    Attributes:
+        labels: Labels, 0 instead of -1 or NaN where a position has no label.
+        weights: Sample weights, 0 where a position has no label; None for no weights.
+        present: 1 where a position has a label, else 0; None where every position has one.
+    """
+
+    labels: dict[str, Any]
+    weights: dict[str, Any]
+    present: dict[str, Any]
+
+
+class KerasBatch(NamedTuple):
+    """A labeled batch in the structures that Keras's losses and metrics take.
+
+    Attributes:
+        labels: Structured as the data's labels.
+        outputs: As the student returned them.
+        weights: Structured as the outputs.
+        present: Structured as the outputs.
+    """
+
+    labels: Any
+    outputs: Any
+    weights: Any
+    present: Any
+
+
+def unpack(data: Any) -> tuple[Any, Targets, Any]:
+    """Returns x, targets, and sample weights of a batch as Keras passes it to a step."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(sample_weight, Targets):
+        sample_weight = sample_weight.labels
+    return x, split(y), sample_weight
+
+
+def labeled_batch(
+    targets: Targets, outputs: Outputs, sample_weight: Any = None, *, minus_one: bool = True
+) -> Labeled | None:
+    """Prepares labels and weights so that a position without a label has weight 0 and counts in B.
+
+    Args:
+        targets: What the data carry.
+        outputs: The student's outputs by name.
+        sample_weight: A tensor for all outputs, or a structure of them.
+        minus_one: Whether the class id -1 means that there is no label.
+
+    Returns:
+        The batch; None without labels.
+    """
+    if targets.labels is None:
+        return None
+    weights = match_outputs(sample_weight, outputs)
+    batch = Labeled({}, {}, {})
+    for name, labels in match_outputs(targets.labels, outputs).items():
+        output = outputs[name]
+        mask = _weights.has_label(labels, output, targets.labeled, minus_one=minus_one)
+        rank = _weights.positions(output)
+        batch.labels[name] = _weights.without_missing(labels, mask)
+        batch.weights[name] = _weights.weigh(mask, weights.get(name), rank)
+        batch.present[name] = _weights.weigh(mask, None, rank)
+    return batch
+
+
+def keras_batch(batch: Labeled, labels: Any, outputs: Any, names: list[str]) -> KerasBatch:
+    """Returns a labeled batch as Keras's own code takes it.
+
+    Args:
+        batch: The batch.
+        labels: The labels as the data carry them.
+        outputs: The outputs as the student returned them.
+        names: The outputs' names in order.
+    """
+    values = list(batch.labels.values())
+    if isinstance(labels, Mapping) and len(names) > 1:
+        given: Any = batch.labels
+    elif keras.tree.is_nested(labels) and len(names) == 1:
+        given = keras.tree.pack_sequence_as(labels, values)
+    else:
+        given = values if len(names) > 1 else values[0]
+    weights, present = (
+        like_outputs(part, outputs, names) for part in (batch.weights, batch.present)
+    )
+    return KerasBatch(given, outputs, weights, present)
+
+
+def soft_batches(batch: Labeled | None, sample_weight: Any, outputs: Outputs) -> Batches:
+    """Returns what the soft losses see of a batch.
+
+    Args:
+        batch: From `labeled_batch`; None without labels.
+        sample_weight: As the data carry it.
+        outputs: The student's outputs by name.
+    """
+    batch = batch or Labeled({}, {}, {})
+    weights = match_outputs(sample_weight, outputs)
+    by_output = {
+        name: Batch(batch.labels.get(name), batch.present.get(name), weights.get(name))
+        for name in outputs
+    }
+    if len(by_output) == 1:
+        return Batches(by_output, *by_output.values())
+    several = keras.tree.is_nested(sample_weight)
+    return Batches(by_output, None if several else Batch(sample_weight=sample_weight))
+
+
+def class_weight_table(class_weight: Mapping[int, float], classes: int) -> Array:
+    """Returns the weights by class `(classes,)`, 1 by default.
+
+    Raises:
+        InputError: If a key is not a class, or a weight is negative.
+
+    Example:
+        >>> class_weight_table({1: 3.0}, 3).tolist()
+        [1.0, 3.0, 1.0]
+    """
+    table = np.ones(classes, np.float32)
+    for key, value in class_weight.items():
+        if not 0 <= int(key) < classes:
+            raise bad("class_weight", f"have classes in 0..{classes - 1} as keys", key)
+        table[int(key)] = check_number(f"class_weight[{key}]", value, at_least=0)
+    return table
+
+
+def weigh_classes(
+    class_weight: Mapping[int, float], targets: Targets, outputs: Outputs, sample_weight: Any
+) -> Tensor:
+    """Returns the class weight of each position times its sample weight.
+
+    A position without a label, or with an id that is not a class, has the class weight 1.
+
+    Args:
+        class_weight: Weights by class id.
+        targets: Labels: class ids or one-hot rows of a single output.
+        outputs: The student's outputs by name.
+        sample_weight: Weights of the leading axes, or None.
+
+    Raises:
+        InputError: If the student has several outputs, or a key is not a class.
+    """
+    if len(outputs) > 1:
+        raise InputError("`class_weight` must be left out for a student with several outputs.")
+    (name, output), *_ = outputs.items()
+    labels = match_outputs(targets.labels, [name])[name]
+    table = class_weight_table(class_weight, max(output.shape[-1], 2))
+    rank = _weights.positions(output)
+    mask = _weights.has_label(labels, output, targets.labeled)
+    safe = _weights.without_missing(labels, mask)
+    if _weights.is_sparse(labels, output) or output.shape[-1] == 1:
+        ids = _weights.align(tf.cast(tf.round(tf.cast(safe, tf.float32)), tf.int32), rank)
+    else:
+        ids = tf.argmax(safe, axis=-1, output_type=tf.int32)
+    known = tf.logical_and(ids >= 0, ids < len(table))
+    values = tf.where(known, tf.gather(table, tf.clip_by_value(ids, 0, len(table) - 1)), 1.0)
+    if mask is not None:
+        values = tf.where(mask, values, 1.0)
+    return _weights.weigh(values, match_outputs(sample_weight, [name]).get(name), rank)
+
+
+def pack_weights(y: Any, sample_weight: Any) -> Any:
+    """Returns sample weights in the structure of a `Targets` y, as Keras needs them with arrays.
+
+    Args:
+        y: Labels or `Targets`.
+        sample_weight: One array, or arrays in the structure of the labels.
+    """
+    packed = isinstance(sample_weight, Targets)
+    if sample_weight is None or packed or not isinstance(y, Targets):
+        return sample_weight
+    given = keras.tree.flatten(sample_weight)
+    labels = sample_weight
+    if len(given) != len(keras.tree.flatten(y.labels)):
+        labels = keras.tree.map_structure(lambda _: given[0], y.labels)
+    teacher = keras.tree.map_structure(lambda _: given[0], y.teacher)
+    return Targets(labels, teacher, None if y.labeled is None else given[0])
+
+
+def pack_validation(data: Any) -> Any:
+    """Returns `validation_data` as `fit` takes it, with weights packed by `pack_weights`."""
+    if isinstance(data, list | tuple) and len(data) == 3:
+        x, y, sample_weight = data
+        return x, y, pack_weights(y, sample_weight)
+    return data

@@ -1,0 +1,195 @@
+"""One step of training or evaluation: the losses of a batch, and its metrics."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_distill._internal import _keras_private as private
+from keras_distill._internal._elements import Targets
+from keras_distill._internal._types import Outputs, Step, Tensor, TensorLike
+from keras_distill.losses import value_at
+from keras_distill.training import _batch
+from keras_distill.training._terms import View, mixed
+from keras_distill.training._views import Pair, student_view
+
+HARD, SOFT = "hard_loss", "soft_loss"
+
+
+class Losses(NamedTuple):
+    """The losses of a batch on this replica, and what its metrics need.
+
+    Attributes:
+        total: The loss to minimize, without the student's own regularization.
+        hard: The hard term; None without labels or hard loss.
+        soft: The soft term; None without teacher.
+        batch: The labeled batch as Keras takes it; None without labels.
+        teacher: The teacher's view; None without teacher.
+        student: The student's view.
+    """
+
+    total: Tensor
+    hard: Tensor | None
+    soft: Tensor | None
+    batch: _batch.KerasBatch | None
+    teacher: View | None
+    student: View
+
+
+def losses(
+    pair: Pair,
+    outputs: Any,
+    features: Outputs,
+    targets: Targets,
+    sample_weight: Any,
+    teacher: View | None,
+    *,
+    hard_loss: Callable[[Any, Any, Any], Tensor] | None,
+    minus_one: bool,
+    class_weight: Mapping[int, float] | None,
+    step: Step,
+) -> Losses:
+    """Computes the losses of a batch.
+
+    Args:
+        pair: Teacher, student, and soft losses.
+        outputs: The student's outputs as it returned them.
+        features: Its inner layers' outputs by layer name.
+        targets: What the data carry.
+        sample_weight: The same.
+        teacher: The teacher's view; None: no soft term.
+        hard_loss: Keras's compiled loss `(labels, outputs, weights)`; None: no hard term.
+        minus_one: Whether the class id -1 is unlabeled for the hard loss too.
+        class_weight: Weights by class id.
+        step: The optimizer's step, for schedules.
+    """
+    by_name = pair.reader.by_name(outputs)
+    if class_weight is not None and targets.labels is not None:
+        sample_weight = _batch.weigh_classes(class_weight, targets, by_name, sample_weight)
+    labeled = _batch.labeled_batch(targets, by_name, sample_weight)
+    batch = labeled and _batch.keras_batch(labeled, targets.labels, outputs, list(by_name))
+    hard = soft = None
+    if batch is not None and hard_loss is not None:
+        judged = batch
+        if not minus_one:
+            kept = _batch.labeled_batch(targets, by_name, sample_weight, minus_one=False)
+            judged = _batch.keras_batch(kept, targets.labels, outputs, list(by_name))
+        hard = hard_loss(judged.labels, outputs, judged.weights)
+    student = student_view(pair.reader, by_name, features)
+    if teacher is not None:
+        batches = _batch.soft_batches(labeled, sample_weight, by_name)
+        soft = of_one_replica(pair.soft_terms(teacher, student, batches, step))
+    total = mixed(hard, soft, value_at(pair.alpha, step))
+    return Losses(total, hard, soft, batch, teacher, student)
+
+
+def of_one_replica(value: Tensor) -> Tensor:
+    """Returns a replica's share of a loss: gradients and losses are summed over the replicas."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return value if replicas == 1 else value / replicas
+
+
+def on_all_replicas(value: Tensor | None) -> Tensor | None:
+    """Returns the loss of which a replica has its share."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return value if replicas == 1 or value is None else value * replicas
+
+
+def ignores_minus_one(losses: Any) -> bool:
+    """Returns whether the hard losses skip the class id -1 themselves, and its share of the mean.
+
+    Args:
+        losses: What `compile` got.
+    """
+    sparse = [
+        loss
+        for loss in keras.tree.flatten(losses)
+        if isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    ]
+    return bool(sparse) and all(loss.get_config()["ignore_class"] == -1 for loss in sparse)
+
+
+def update_metrics(compiled: Any, batch: _batch.KerasBatch) -> None:
+    """Updates compiled metrics; positions without a label count 0 in the unweighted ones too.
+
+    Args:
+        compiled: Keras's container of the metrics given to `compile`.
+        batch: The batch.
+    """
+    if batch.present is None:
+        compiled.update_state(batch.labels, batch.outputs, batch.weights)
+    else:
+        private.update_metrics(compiled, *batch[:2], batch.present, batch.weights)
+
+
+def results_of(
+    metrics: Iterable[keras.metrics.Metric], compiled: Any, *, with_labels: bool
+) -> dict[str, Tensor]:
+    """Returns the results of all metrics by name.
+
+    Args:
+        metrics: The metrics.
+        compiled: Keras's container of the metrics given to `compile`, which is one of them.
+        with_labels: Whether to include it, if it has seen labels.
+    """
+    results: dict[str, Tensor] = {}
+    for metric in metrics:
+        if metric is compiled and not (with_labels and metric.built):
+            continue
+        result = metric.result()
+        results.update(result if isinstance(result, dict) else {metric.name: result})
+    return results
+
+
+def update_agreement(metric: keras.metrics.Metric, teacher: View, student: View) -> None:
+    """Updates the agreement metric with every output; one logit z means two classes, 0 and z."""
+    for name, logits in student.logits.items():
+        if name not in teacher.logits:
+            continue
+        sides = [teacher.logits[name], logits]
+        if logits.shape[-1] == 1:
+            sides = [tf.concat([tf.zeros_like(side), side], axis=-1) for side in sides]
+        metric.update_state(*sides, mask=student.mask.get(name))
+
+
+class TermsTracker(keras.metrics.Metric):
+    """Means of the hard and the soft term over examples, in one variable: one update per step.
+
+    Example:
+        >>> tracker = TermsTracker()
+        >>> tracker.update_state(hard=2.0, soft=None, size=4)
+        >>> {name: float(value) for name, value in tracker.result().items()}
+        {'hard_loss': 2.0}
+    """
+
+    def __init__(self, name: str = "terms") -> None:
+        super().__init__(name=name)
+        # Σ size·hard, Σ size of the batches with a hard term; the same of the soft term.
+        self.sums = self.add_variable((4,), initializer="zeros", name="sums")
+
+    def update_state(
+        self, hard: TensorLike | None, soft: TensorLike | None, size: TensorLike
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            hard: The mean hard loss of the batch, or None.
+            soft: The mean soft loss, or None.
+            size: The number of examples.
+        """
+        size = tf.cast(size, self.sums.dtype)
+        parts: list[Any] = []
+        for value in (hard, soft):
+            parts += [0.0, 0.0] if value is None else [tf.cast(value, size.dtype) * size, size]
+        self.sums.assign_add(tf.stack(parts))
+
+    def result(self) -> dict[str, Tensor]:
+        """Returns both means; when executing eagerly, only those of terms that a batch had."""
+        hard, hard_size, soft, soft_size = tf.unstack(tf.convert_to_tensor(self.sums))
+        means = {HARD: (hard, hard_size), SOFT: (soft, soft_size)}
+        return {
+            name: tf.math.divide_no_nan(total, size)
+            for name, (total, size) in means.items()
+            if not tf.executing_eagerly() or float(size) > 0
+        }

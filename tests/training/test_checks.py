@@ -1,0 +1,26 @@
+"""What is checked before the first step: the first batch."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill.targets import PeekableDataset
+from keras_distill.training import _checks
+
+
+def test_first_batch_of_a_data_set():
+    x, y = _checks.first_batch(tf.data.Dataset.range(10).batch(4))
+    assert x.numpy().tolist() == [0, 1, 2, 3] and y is None
+
+
+def test_first_batch_of_a_peekable_data_set_iterates_over_nothing():
+    def fails(_):
+        raise AssertionError("the data set was read")
+
+    data = tf.data.Dataset.range(3).map(lambda i: tf.py_function(fails, [i], tf.int64)).batch(2)
+    x, y = _checks.first_batch(PeekableDataset(data, lambda: (tf.constant([7]), tf.constant([1]))))
+    assert x.numpy().tolist() == [7] and y.numpy().tolist() == [1]
+
+
+def test_first_batch_of_arrays():
+    x, y = _checks.first_batch({"a": np.arange(6)}, np.arange(6), batch_size=2)
+    assert x["a"].numpy().tolist() == [0, 1] and y.tolist() == [0, 1]
