@@ -103,7 +103,8 @@ class Objective:
     def _output_names(self, student: keras.Model) -> list[str]:
         """Returns the names of the outputs in the order of the flat twin."""
         names = list(self._reader.heads)
-        return sorted(names) if isinstance(student.output, Mapping) else names
+        several = len(names) > 1
+        return sorted(names) if several and isinstance(student.output, Mapping) else names
 
     @property
     def heads(self) -> dict[str, str]:
