@@ -175,7 +175,6 @@ class Graph:
     def _tensor(self, table: Any) -> Tensor:
         quantization: Any = table.Quantization()
         quantized = quantization is not None and quantization.ScaleLength() > 0
-        has_zero = quantization is not None and quantization.ZeroPointLength() > 0
         buffer: Any = self._model.Buffers(table.Buffer())
         return Tensor(
             name=(table.Name() or b"").decode(errors="replace"),
@@ -184,7 +183,7 @@ class Graph:
             buffer=table.Buffer(),
             constant=buffer.DataLength() > 0 or _is_external(buffer),
             quantized=quantized,
-            zero_point=int(quantization.ZeroPoint(0)) if has_zero else 0,
+            zero_point=_zero_point(quantization),
             sparse=table.Sparsity() is not None,
         )
 
@@ -326,6 +325,12 @@ def check_mark(path: Path) -> None:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     if start[4:] != b"TFL3":
         raise InputError(f"{path}: not a .tflite file (it has no TFL3 mark).")
+
+
+def _zero_point(quantization: Any) -> int:
+    if quantization is None or not quantization.ZeroPointLength():
+        return 0
+    return int(quantization.ZeroPoint(0))
 
 
 def _is_external(buffer: Any) -> bool:

@@ -68,6 +68,8 @@ class LiteRTModel:
 
     def __init__(self, path: str | os.PathLike, *, threads: int = 1):
         self.path = Path(path)
+        self._inputs: dict[Any, Any] = {}
+        self._outputs: dict[Any, Any] = {}
         self._threads = check_count("threads", threads)
         check_mark(self.path)
         self._lock = threading.Lock()

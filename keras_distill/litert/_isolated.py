@@ -236,7 +236,7 @@ class Service:
         seconds = opening + time.perf_counter() - start
         peak = _resident("VmHWM")
         known = peak is not None and before is not None
-        return {"seconds": seconds, "bytes": peak - before if known else None}
+        return {"seconds": seconds, "bytes": (peak or 0) - (before or 0) if known else None}
 
     def time(self, calls: int) -> dict:
         self.model.call(self._row)

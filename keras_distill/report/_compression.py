@@ -30,7 +30,7 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
     chosen = next(s for s in record.variant("distilled").seeds if s.seed == record.chosen_seed)
     accuracy = _share(chosen.validation_accuracy)
     plain = record.exports.exports.get("float32")
-    lines = [("distilled student", "", "", accuracy, "", "", *_sizes(plain))]
+    lines: list[tuple[str, ...]] = [("distilled student", "", "", accuracy, "", "", *_sizes(plain))]
     for step in compressed.steps:
         after = _share(step.logs["val_accuracy"][-1])
         title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"

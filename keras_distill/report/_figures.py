@@ -100,9 +100,9 @@ def size_against_accuracy(rows: Sequence[Row]) -> str:
     """Bytes of each file, on a log axis, against its test accuracy."""
     figure, axes = _axes(6.4, 3.4)
     shown = [row for row in rows if row.bytes is not None]
-    for number, row in enumerate(sorted(shown, key=lambda row: row.bytes)):
+    for number, row in enumerate(sorted(shown, key=lambda row: row.bytes or 0)):
         color = _COLORS["teacher" if row.is_teacher else "distilled"]
-        place = (row.bytes, 100 * row.accuracy)
+        place = (row.bytes or 0, 100 * row.accuracy)
         axes.plot(*place, "o", color=color, markersize=7)
         # Neighbors often have one accuracy: their names go above and below in turn.
         offset = (0, 9) if number % 2 else (0, -16)

@@ -93,12 +93,12 @@ def _cards(record: RunRecord, rows: list[_summary.Row]) -> list[dict[str, str]]:
     ]
     files = [row for row in rows if row.entry is not None and not row.is_teacher]
     if files:
-        smallest = min(files, key=lambda row: row.bytes)
+        smallest = min(files, key=lambda row: row.bytes or 0)
         teacher = rows[0]
         cards.append(
             {
-                "value": f"{smallest.bytes / 1024:.1f} KiB",
-                "label": f"{smallest.title}, teacher {teacher.bytes / 1024:.0f} KiB",
+                "value": f"{(smallest.bytes or 0) / 1024:.1f} KiB",
+                "label": f"{smallest.title}, teacher {(teacher.bytes or 0) / 1024:.0f} KiB",
             }
         )
     return cards

@@ -162,7 +162,9 @@ def note(record: RunRecord) -> str:
 def sentences(record: RunRecord) -> list[str]:
     """What the run shows, in words no stronger than its intervals."""
     lines = [_gain(record)]
-    smallest = min(rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes, default=None)
+    smallest = min(
+        rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes or 0, default=None
+    )
     if smallest is not None:
         lines.append(_smallest(record, smallest))
     lines += _compression_gain(record)
@@ -186,6 +188,7 @@ def _gain(record: RunRecord) -> str:
 def _smallest(record: RunRecord, row: Row) -> str:
     teacher = rows(record)[0]
     assert row.entry is not None and teacher.entry is not None
+    assert row.bytes is not None and teacher.bytes is not None
     points = 100 * (row.accuracy - teacher.accuracy)
     precision = row.title.removeprefix("file ")
     text = (
@@ -213,7 +216,9 @@ def _compression_gain(record: RunRecord) -> list[str]:
     text = f"Compressed by {', '.join(step.step for step in compressed.steps)}:"
     if plain is None or mine.entry is None or plain.entry is None:
         return [f"{text} {compressed.export.gzip_bytes:,} bytes gzipped."]
-    ratio = mine.entry.size.gzip_bytes / plain.entry.size.gzip_bytes
+    own, other = mine.entry.size.gzip_bytes, plain.entry.size.gzip_bytes
+    assert own is not None and other is not None  # both are files
+    ratio = own / other
     points = 100 * (mine.accuracy - plain.accuracy)
     return [
         f"{text} gzipped, its {precision} file has {ratio:.2f} times the bytes of the plain"

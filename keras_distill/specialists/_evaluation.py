@@ -240,7 +240,7 @@ def class_rows(
     return tuple(
         ClassRow(
             class_id=int(number),
-            name=class_names[number],
+            name=class_names[int(number)],
             sets=tuple(m for m, ids in enumerate(sets.sets) if number in ids),
             generalist=float(before[labels == number].mean()),
             ensemble=float(after[labels == number].mean()),

@@ -1,14 +1,18 @@
 """`combine` in TensorFlow: the same steps as in NumPy, in float64, inside a graph too."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad
+from keras_distill._internal._types import Tensor
 from keras_distill.specialists import _solver
 from keras_distill.specialists._bins import Bins, check_class_sets
+
+# Of each row: the known part, the dustbins, and the weight of all terms.
+Problem: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 def combine(
@@ -18,7 +22,7 @@ def combine(
     active: Any,
     *,
     tol: float,
-) -> tf.Tensor:
+) -> Tensor:
     """See `inference.combine`. Shapes are checked when the graph is built, values are not.
 
     Raises:
@@ -39,7 +43,7 @@ def combine(
     return tf.cast(probs, given.dtype if given.dtype.is_floating else tf.float64)
 
 
-def active_by_top(generalist_probs: tf.Tensor, class_sets: Sequence[Any], n: int) -> tf.Tensor:
+def active_by_top(generalist_probs: Tensor, class_sets: Sequence[Any], n: int) -> Tensor:
     """See `inference.active_by_top`.
 
     Raises:
@@ -56,7 +60,7 @@ def active_by_top(generalist_probs: tf.Tensor, class_sets: Sequence[Any], n: int
     return tf.reduce_any(tf.gather(tf.constant(inside), best), axis=1)
 
 
-def _check_shapes(specialists: Sequence[Any], bins: Bins) -> list[tf.Tensor]:
+def _check_shapes(specialists: Sequence[Any], bins: Bins) -> list[Tensor]:
     widths = [probs.shape[-1] for probs in specialists]
     wanted = [len(ids) + 1 for ids in bins.class_sets]
     if widths != wanted:
@@ -66,7 +70,7 @@ def _check_shapes(specialists: Sequence[Any], bins: Bins) -> list[tf.Tensor]:
     return [_normalized(tf.convert_to_tensor(probs)) for probs in specialists]
 
 
-def _check_active(active: tf.Tensor, rows: int | None, count: int) -> tf.Tensor:
+def _check_active(active: Tensor, rows: int | None, count: int) -> Tensor:
     if active.dtype != tf.bool or not active.shape.is_compatible_with((rows, count)):
         raise InputError(
             f"`active` must be bool of shape ({rows or 'B'}, {count})."
@@ -75,14 +79,14 @@ def _check_active(active: tf.Tensor, rows: int | None, count: int) -> tf.Tensor:
     return tf.cast(active, tf.float64)
 
 
-def _normalized(probs: tf.Tensor) -> tf.Tensor:
+def _normalized(probs: Tensor) -> Tensor:
     probs = tf.cast(probs, tf.float64)
     return probs / tf.reduce_sum(probs, axis=1, keepdims=True)
 
 
 def _state(
-    generalist: tf.Tensor, specialists: list[tf.Tensor], active: tf.Tensor, bins: Bins
-) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    generalist: Tensor, specialists: list[Tensor], active: Tensor, bins: Bins
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     known = generalist
     dustbins = []
     for m, (ids, probs) in enumerate(zip(bins.class_sets, specialists, strict=True)):
@@ -96,20 +100,20 @@ def _state(
     return known, (known @ tf.constant(bins.membership), dustbin, total)
 
 
-def _spread(groups: tf.Tensor, known: tf.Tensor, of_groups: tf.Tensor, bins: Bins) -> tf.Tensor:
+def _spread(groups: Tensor, known: Tensor, of_groups: Tensor, bins: Bins) -> Tensor:
     whole = tf.gather(of_groups, bins.group_of, axis=1)
     even = tf.constant(1 / bins.group_sizes[bins.group_of])
     share = tf.where(whole > 0, tf.math.divide_no_nan(known, whole), even)
     return tf.gather(groups, bins.group_of, axis=1) * share
 
 
-def _solve(generalist: tf.Tensor, problem, outside: tf.Tensor, bins: Bins, tol: float) -> tf.Tensor:
+def _solve(generalist: Tensor, problem: Problem, outside: Tensor, bins: Bins, tol: float) -> Tensor:
     """EM on all rows until the worst is within `tol`, then Newton on the rows that are not."""
     even = _solver.EVEN_SHARE
     q = (1 - even) * (generalist @ tf.constant(bins.membership))
     q += even * tf.constant(bins.group_sizes / bins.num_classes)
 
-    def em(step, q, gap):
+    def em(step: Tensor, q: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, gap = _em_step(q, problem, outside)
         return step + 1, q, gap
 
@@ -121,12 +125,13 @@ def _solve(generalist: tf.Tensor, problem, outside: tf.Tensor, bins: Bins, tol: 
     )
     rows = tf.where(gap > tol)
     left = rows[:, 0]
-    few = tuple(tf.gather(part, left) for part in problem)
+    known, dustbin, total = (tf.gather(part, left) for part in problem)
+    few = known, dustbin, total
     finished = _newton(tf.gather(q, left), few, outside, tf.gather(gap, left), tol)
     return tf.tensor_scatter_nd_update(q, rows, finished)
 
 
-def _em_step(q, problem, outside):
+def _em_step(q: Tensor, problem: Problem, outside: Tensor) -> tuple[Tensor, Tensor]:
     known, dustbin, total = problem
     weights = tf.math.divide_no_nan(dustbin, tf.matmul(q, outside, transpose_b=True))
     pull = weights @ outside
@@ -135,7 +140,7 @@ def _em_step(q, problem, outside):
     return new, total * tf.math.log(tf.maximum(tf.reduce_max(factor, axis=1), 1.0))
 
 
-def _newton(q, problem, outside, gap, tol):
+def _newton(q: Tensor, problem: Problem, outside: Tensor, gap: Tensor, tol: float) -> Tensor:
     """See `_solver.newton`."""
     found = q
     q = tf.maximum(q, _solver.NEWTON_FLOOR)
@@ -145,11 +150,11 @@ def _newton(q, problem, outside, gap, tol):
     w *= tf.minimum(slack, 1)[:, None]
     z = problem[2][:, None] - w @ outside
 
-    def step(number, variables, found, gaps):
+    def step(number: Tensor, variables: Problem, found: Tensor, gaps: Tensor) -> tuple[Any, ...]:
         running = (gaps > tol)[:, None]  # a row that is done stands still
         moved = _newton_step(*variables, problem, outside)
-        variables = tuple(tf.where(running, *pair) for pair in zip(moved, variables, strict=True))
-        q = variables[0]
+        q, w, z = (tf.where(running, *pair) for pair in zip(moved, variables, strict=True))
+        variables = q, w, z
         candidate, gap = _em_step(q / tf.reduce_sum(q, 1, keepdims=True), problem, outside)
         better = gap < gaps
         found = tf.where(better[:, None], candidate, found)
@@ -164,7 +169,9 @@ def _newton(q, problem, outside, gap, tol):
     )[2]
 
 
-def _newton_step(q, w, z, problem, outside):
+def _newton_step(
+    q: Tensor, w: Tensor, z: Tensor, problem: Problem, outside: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     known, dustbin, total = problem
     binned = tf.matmul(q, outside, transpose_b=True)
     known_error, dustbin_error = known - q * z, dustbin - w * binned

@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +32,7 @@ def evaluate(
     *,
     source: str | None = None,
     data_dir: str | os.PathLike | None = None,
-    split: str = "test",
+    split: Literal["test", "validation"] = "test",
     others: Sequence[str | os.PathLike] = (),
     imports: Sequence[str] = (),
 ) -> SpecialistsReport:
@@ -64,7 +65,8 @@ def evaluate(
         raise bad("folders", "be different trainings", [str(folder) for folder in folders])
     splits = data.load(recipe.source, data_dir=recipe.data_dir)
     shape, classes = splits.input_shape, splits.num_classes
-    models.check_fits(first.generalist.model, Path(folders[0]) / GENERALIST, shape, classes)
+    generalist_teacher: Any = first.generalist  # a KerasTeacher, as `load` makes it
+    models.check_fits(generalist_teacher.model, Path(folders[0]) / GENERALIST, shape, classes)
     loaded = {
         Path(path): models.build(
             Path(path), input_shape=shape, num_classes=classes, imports=imports

@@ -82,7 +82,7 @@ def specialist_stream(
             np.unique(invalid).tolist(),
             "Remove unlabeled examples (-1).",
         )
-    correction = dustbin_correction(labels, ids, share)
+    correction = dustbin_correction(labels, ids.tolist(), share)
     inside = np.isin(labels, ids)
     indexed = train.enumerate()
     parts = [

@@ -110,7 +110,7 @@ def train_specialist(
         epochs=training.epochs,
         steps_per_epoch=stream.steps_per_epoch,
         shuffle=False,
-        verbose=0,
+        verbose=0,  # pyright: ignore[reportArgumentType]
     )
     add_to_dustbin(specialist, stream.correction)
     result = SpecialistResult(
@@ -302,4 +302,4 @@ def predictions(generalist: Any, examples: tf.data.Dataset, temperature: float =
 def logits_on(teacher: Teacher, examples: tf.data.Dataset) -> np.ndarray:
     """Returns a teacher's logits on unbatched `(x, y)`, float32 `(n, N)`."""
     batches = examples.map(lambda x, y: x).batch(_EVALUATION_BATCH).as_numpy_iterator()
-    return np.concatenate([teacher.predict(x) for x in batches])
+    return np.concatenate([np.asarray(teacher.predict(x)) for x in batches])
