@@ -62,7 +62,11 @@ def standardized(logits: TeacherLogits, classes: int | None = None) -> TeacherLo
         if classes is None:
             raise InputError("`classes` must be given for a TopK. Received: classes=None")
         return _topk.standardized(logits, classes)
-    logits = as_float(logits)
+    return dense_standardized(as_float(logits))
+
+
+def dense_standardized(logits: Tensor) -> Tensor:
+    """Computes `standardized` of float32 or float64 logits `(..., N)`."""
     centered = logits - tf.reduce_mean(logits, axis=-1, keepdims=True)
     squares = tf.reduce_sum(tf.square(centered), axis=-1, keepdims=True)
     some = squares > 0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
-from keras_distill.losses._divergences import standardized
+from keras_distill.losses._divergences import dense_standardized
 from keras_distill.losses._logspace import (
     as_pair,
     expected,
@@ -112,7 +112,7 @@ def multi_level(
     classes = num_classes(student)
     t, s = (tf.reshape(z, (-1, classes)) for z in (teacher, student))
     if standardize:
-        t, s = standardized(t), standardized(s)
+        t, s = dense_standardized(t), dense_standardized(s)
     keep = tf.ones_like(s[:, 0]) if keep is None else tf.cast(keep, s.dtype)
     rows = tf.reduce_sum(keep)
     w_i, w_b, w_c = (number(w, s.dtype) for w in (instance_weight, batch_weight, class_weight))

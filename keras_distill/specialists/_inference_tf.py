@@ -182,7 +182,7 @@ def _newton_step(
     hessian = tf.matmul(outside[None] * (q / z)[:, None, :], outside[None], transpose_b=True)
     hessian += tf.linalg.diag(binned / w)
     right = dustbin_error - tf.matmul(known_error, outside, transpose_b=True)
-    dw = tf.linalg.solve(hessian, right[..., None])[..., 0]
+    dw = tf.squeeze(tf.linalg.solve(hessian, tf.expand_dims(right, -1)), -1)
     dz = -dw @ outside
     dq = known_error - q / z * dz
     reach = tf.ones_like(total)
