@@ -18,6 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_distill._internal import InputError
+from keras_distill._internal._types import Array
 
 _OPERATORS = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
@@ -150,7 +151,7 @@ class Graph:
     content: bytes
     subgraphs: tuple[Subgraph, ...]
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         check_mark(self.path)
         self.content = self.path.read_bytes()
@@ -158,7 +159,7 @@ class Graph:
 
     @refuses_damage
     def _parse(self) -> None:
-        self._model = schema.Model.GetRootAs(self.content)
+        self._model: Any = schema.Model.GetRootAs(self.content)
         codes = [self._model.OperatorCodes(i) for i in range(self._model.OperatorCodesLength())]
         names = [_op_name(code) for code in codes]
         graphs: list[Any] = [self._model.Subgraphs(i) for i in range(self._model.SubgraphsLength())]
@@ -187,7 +188,7 @@ class Graph:
             sparse=table.Sparsity() is not None,
         )
 
-    def buffer(self, number: int) -> np.ndarray:
+    def buffer(self, number: int) -> Array:
         """Returns the bytes of a buffer as uint8, wherever the file stores them."""
         buffer: Any = self._model.Buffers(number)
         if _is_external(buffer):
@@ -298,7 +299,7 @@ class Graph:
         return votes.most_common(1)[0][0] if votes else "float32"
 
 
-def read_graph(path: str | os.PathLike) -> Graph:
+def read_graph(path: str | os.PathLike[str]) -> Graph:
     """Parses a `.tflite` file without running it.
 
     Args:

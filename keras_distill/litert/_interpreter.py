@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_distill._internal import InputError, bad, check_count
+from keras_distill._internal._types import Array
 from keras_distill.litert._graph import check_mark, read_graph
 
 DYNAMIC_BATCH = 64  # rows per invocation of a file with a dynamic batch
@@ -66,7 +67,7 @@ class LiteRTModel:
         keras_distill.InputError: ...notes.tflite: not a .tflite file (it has no TFL3 mark).
     """
 
-    def __init__(self, path: str | os.PathLike, *, threads: int = 1):
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
         self.path = Path(path)
         self._inputs: dict[Any, Any] = {}
         self._outputs: dict[Any, Any] = {}
@@ -82,13 +83,15 @@ class LiteRTModel:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._interpreter = Interpreter(model_path=str(self.path), num_threads=self._threads)
+            self._interpreter: Any = Interpreter(
+                model_path=str(self.path), num_threads=self._threads
+            )
             self._interpreter.allocate_tensors()
             signatures = self._interpreter.get_signature_list()
             if len(signatures) == 1:
-                runner = self._interpreter.get_signature_runner(next(iter(signatures)))
-                self._inputs = dict(runner.get_input_details())
-                self._outputs = dict(runner.get_output_details())
+                runner: Any = self._interpreter.get_signature_runner(next(iter(signatures)))
+                self._inputs: dict[str, Any] = dict(runner.get_input_details())
+                self._outputs: dict[str, Any] = dict(runner.get_output_details())
             else:
                 self._inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
                 self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
@@ -129,7 +132,7 @@ class LiteRTModel:
         self._load()
         return False
 
-    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray | dict[str, np.ndarray]:
+    def predict(self, x: Any, batch_size: int | None = None) -> Array | dict[str, Array]:
         """Runs the file on all of `x`.
 
         An integer input with a scale takes real values, which are quantized here. An array of the
@@ -161,7 +164,7 @@ class LiteRTModel:
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
-    def arrange(self, x: Any) -> dict[str, np.ndarray]:
+    def arrange(self, x: Any) -> dict[str, Array]:
         """Checks `x` and converts it to arrays by input name, in the dtype of each input.
 
         Args:
@@ -188,7 +191,7 @@ class LiteRTModel:
             raise InputError(f"Inputs need one length >= 1. Received lengths: {sorted(rows)}")
         return arrays
 
-    def call(self, rows: Mapping[str, np.ndarray]) -> None:
+    def call(self, rows: Mapping[str, Array]) -> None:
         """Runs the interpreter once on rows that `arrange` made; does not read the outputs.
 
         A latency measurement times this call: it sets the inputs and runs the graph.
@@ -218,11 +221,11 @@ class LiteRTModel:
         if changed:
             self._interpreter.allocate_tensors()
 
-    def _output_details(self) -> list[dict]:
+    def _output_details(self) -> list[dict[str, Any]]:
         by_index = {d["index"]: d for d in self._interpreter.get_output_details()}
         return [by_index[d["index"]] for d in self._outputs.values()]
 
-    def _invoke(self, chunk: dict[str, np.ndarray], pad_to: int | None) -> dict[str, np.ndarray]:
+    def _invoke(self, chunk: dict[str, Array], pad_to: int | None) -> dict[str, Array]:
         rows = len(next(iter(chunk.values())))
         if pad_to is not None and rows < pad_to:
             chunk = {k: np.resize(v, (pad_to, *v.shape[1:])) for k, v in chunk.items()}
@@ -234,7 +237,7 @@ class LiteRTModel:
         return outputs
 
 
-def _spec(name: str, detail: dict) -> TensorSpec:
+def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
     scale, zero_point = detail["quantization"]
     shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
     quantized = bool(scale)
@@ -247,7 +250,7 @@ def _spec(name: str, detail: dict) -> TensorSpec:
     )
 
 
-def _quantize(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
+def _quantize(x: Array, spec: TensorSpec) -> Array:
     wanted = spec.shape
     fits = x.ndim == len(wanted) >= 1 and all(
         b is None or a == b for a, b in zip(x.shape[1:], wanted[1:], strict=True)
@@ -266,7 +269,7 @@ def _quantize(x: np.ndarray, spec: TensorSpec) -> np.ndarray:
     return np.clip(np.nan_to_num(q), limits.min, limits.max).astype(dtype)
 
 
-def _dequantize(y: np.ndarray, spec: TensorSpec) -> np.ndarray:
+def _dequantize(y: Array, spec: TensorSpec) -> Array:
     if spec.scale is not None:
         return np.float32(spec.scale) * (y.astype(np.float32) - np.float32(spec.zero_point))
     return y.astype(np.float32) if y.dtype.kind == "f" else np.array(y)

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._types import Array
 from keras_distill.litert._graph import read_graph
 from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
 
@@ -49,7 +50,7 @@ class IsolatedModel:
     """
 
     def __init__(
-        self, path: str | os.PathLike, *, threads: int = 1, timeout: float = PROBE_SECONDS
+        self, path: str | os.PathLike[str], *, threads: int = 1, timeout: float = PROBE_SECONDS
     ) -> None:
         self.path = Path(path)
         self._timeout = timeout
@@ -73,7 +74,7 @@ class IsolatedModel:
         """Ends the child."""
         self._child.close()
 
-    def predict(self, x: Any, batch_size: int | None = None) -> np.ndarray | dict[str, np.ndarray]:
+    def predict(self, x: Any, batch_size: int | None = None) -> Array | dict[str, Array]:
         """Runs the file as `LiteRTModel.predict` does."""
         with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
             named = _save_rows(folder, x)
@@ -136,7 +137,7 @@ class Probe(NamedTuple):
     ops: dict[str, int]
 
 
-def probe(path: str | os.PathLike, *, timeout: float = PROBE_SECONDS) -> Probe:
+def probe(path: str | os.PathLike[str], *, timeout: float = PROBE_SECONDS) -> Probe:
     """Loads a file and runs it once on zeros, in a child process.
 
     Args:
@@ -159,13 +160,13 @@ def probe(path: str | os.PathLike, *, timeout: float = PROBE_SECONDS) -> Probe:
 
 
 def predict_isolated(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     x: Any,
     batch_size: int | None = None,
     *,
     threads: int = 1,
     timeout: float = 3600.0,
-) -> np.ndarray | dict[str, np.ndarray]:
+) -> Array | dict[str, Array]:
     """Runs `LiteRTModel(path, threads=threads).predict(x, batch_size)` in a child process.
 
     Args:
@@ -182,7 +183,7 @@ def predict_isolated(
         return model.predict(x, batch_size)
 
 
-def _spec(values: list) -> TensorSpec:
+def _spec(values: list[Any]) -> TensorSpec:
     name, shape, *rest = values
     return TensorSpec(name, tuple(shape), *rest)
 
@@ -206,7 +207,7 @@ def _load_rows(folder: str, named: bool) -> Any:
 class Service:
     """The child's side: one method for each request."""
 
-    def load(self, path: str, threads: int) -> dict:
+    def load(self, path: str, threads: int) -> dict[str, Any]:
         importlib.import_module("ai_edge_litert.interpreter")  # not part of opening a file
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak
@@ -216,18 +217,18 @@ class Service:
         self._opened = (time.perf_counter() - start, before)
         return {"inputs": self.model.inputs, "outputs": self.model.outputs}
 
-    def zeros(self) -> dict:
+    def zeros(self) -> dict[str, Any]:
         specs = self.model.inputs
         self.model.predict({s.name: np.zeros([n or 1 for n in s.shape], s.dtype) for s in specs})
         return {}
 
-    def predict(self, folder: str, named: bool, batch_size: int | None) -> dict:
+    def predict(self, folder: str, named: bool, batch_size: int | None) -> dict[str, Any]:
         y = self.model.predict(_load_rows(folder, named), batch_size)
         outputs: dict[str, Any] = y if isinstance(y, dict) else {self.model.outputs[0].name: y}
         np.savez(Path(folder, "y.npz"), **outputs)
         return {}
 
-    def cold(self, folder: str, named: bool) -> dict:
+    def cold(self, folder: str, named: bool) -> dict[str, Any]:
         opening, before = self._opened
         rows = self.model.arrange(_load_rows(folder, named))
         self._row = {name: a[:1] for name, a in rows.items()}
@@ -235,10 +236,10 @@ class Service:
         self.model.call(self._row)
         seconds = opening + time.perf_counter() - start
         peak = _resident("VmHWM")
-        known = peak is not None and before is not None
-        return {"seconds": seconds, "bytes": (peak or 0) - (before or 0) if known else None}
+        added = None if peak is None or before is None else peak - before
+        return {"seconds": seconds, "bytes": added}
 
-    def time(self, calls: int) -> dict:
+    def time(self, calls: int) -> dict[str, Any]:
         self.model.call(self._row)
         seconds = []
         for _ in range(calls):
@@ -247,7 +248,7 @@ class Service:
             seconds.append(time.perf_counter() - start)
         return {"seconds": seconds}
 
-    def resize(self, size: int) -> dict:
+    def resize(self, size: int) -> dict[str, Any]:
         done = self.model.resize_batch(size)
         if done:
             self._row = {k: np.repeat(a[:1], size, axis=0) for k, a in self._row.items()}

@@ -31,7 +31,7 @@ _PARSER = "1.0.0"
 
 
 def add_metadata(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     name: str,
     description: str,
@@ -74,7 +74,7 @@ def add_metadata(
 
 
 @refuses_damage
-def _unpacked(graph: Graph) -> schema.ModelT:
+def _unpacked(graph: Graph) -> Any:
     """Converts the file to objects with inline constants.
 
     A rewritten file would not keep the offsets of constants stored behind the FlatBuffer.

@@ -21,7 +21,7 @@ _KERNELS = {
 _DTYPES = ("float32", "float16", "int8", "uint8")
 
 
-def count_weights(path: str | os.PathLike) -> tuple[KernelCount, ...]:
+def count_weights(path: str | os.PathLike[str]) -> tuple[KernelCount, ...]:
     """Counts the weights of every convolution, dense layer, and embedding of a file.
 
     Nothing is run: the weights are read from the file as they are stored, sparse ones without the

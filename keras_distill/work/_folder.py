@@ -59,7 +59,7 @@ class WorkFolder:
 
     def __init__(
         self,
-        out: str | os.PathLike,
+        out: str | os.PathLike[str],
         settings: dict[str, Any],
         *,
         overwrite: bool = False,

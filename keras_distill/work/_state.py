@@ -40,7 +40,7 @@ class TrainingState:
         ({'epoch': 3}, [1.0, 2.0])
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
     def save(self, variables: Sequence[Variable], about: dict[str, Any]) -> None:

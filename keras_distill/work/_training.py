@@ -107,7 +107,7 @@ def fit_resumable(
     trainer: keras.Model,
     data: Callable[[int], tf.data.Dataset],
     rounds: Rounds,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     validation_data: tf.data.Dataset,
     report: Callable[[int], None] = lambda done: None,

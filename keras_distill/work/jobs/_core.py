@@ -83,7 +83,7 @@ class Job:
 
 def run_jobs(
     jobs: Sequence[Job],
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     *,
     backend: str = "in-turn",
     workers: int = 1,
@@ -147,7 +147,7 @@ def run_jobs(
     return [record for name in names if (record := records[name]) is not None]
 
 
-def finished_job(job: Job, folder: str | os.PathLike) -> JobRecord | None:
+def finished_job(job: Job, folder: str | os.PathLike[str]) -> JobRecord | None:
     """Returns the record of the job in `folder` if it is completed with equal arguments."""
     path = Path(folder) / job.name / _RECORD
     if not path.exists():
@@ -182,7 +182,7 @@ def _run_all(
 
     A killed job is started again up to `retries` times.
     """
-    running: dict[Future, tuple[Job, int, float]] = {}
+    running: dict[Future[dict[str, Any]], tuple[Job, int, float]] = {}
 
     def launch(job: Job, attempt: int) -> None:
         place = folder / job.name

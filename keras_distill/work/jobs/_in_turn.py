@@ -24,7 +24,7 @@ class Task(TypedDict):
 
 
 # Starts a task, whose output goes to the file given, and returns the future of its answer.
-Start = Callable[[Task, Path], Future]
+Start = Callable[[Task, Path], Future[dict[str, Any]]]
 
 
 class Killed(Exception):
@@ -67,8 +67,8 @@ def execute(task: Task) -> dict[str, Any]:
 def in_turn() -> Iterator[Start]:
     """Yields a function that runs a task before it returns."""
 
-    def start(task: Task, log: Path) -> Future:
-        future: Future = Future()
+    def start(task: Task, log: Path) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = Future()
         future.set_result(execute(task))
         return future
 

@@ -43,8 +43,8 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         runtime_env={"env_vars": variables},
     )(_execute_logged)
 
-    def start(task: Task, log: Path) -> Future:
-        future: Future = Future()
+    def start(task: Task, log: Path) -> Future[dict[str, Any]]:
+        future: Future[dict[str, Any]] = Future()
 
         def collect() -> None:
             try:
