@@ -90,8 +90,8 @@ class LiteRTModel:
             signatures = self._interpreter.get_signature_list()
             if len(signatures) == 1:
                 runner: Any = self._interpreter.get_signature_runner(next(iter(signatures)))
-                self._inputs: dict[str, Any] = dict(runner.get_input_details())
-                self._outputs: dict[str, Any] = dict(runner.get_output_details())
+                self._inputs = dict(runner.get_input_details())
+                self._outputs = dict(runner.get_output_details())
             else:
                 self._inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
                 self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}

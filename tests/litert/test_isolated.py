@@ -73,7 +73,7 @@ def child_runs(monkeypatch, tmp_path):
     return stand_in
 
 
-def test_a_death_by_signal_is_told(child_runs):
+def test_a_death_by_signal_is_named(child_runs):
     child_runs("import os; os.kill(os.getpid(), 11)")
     with pytest.raises(InputError, match=r"interpreter crashed \(SIGSEGV\); the file is damaged"):
         probe(FILES / "float.tflite")
