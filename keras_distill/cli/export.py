@@ -138,13 +138,13 @@ def _print_exports(records: "list[ExportRecord]") -> None:
 
 def _row(record: "ExportRecord") -> tuple[str, ...]:
     """Returns the table cells of one file, with the figures of its worst output."""
-    worst = max(record.verification.outputs, key=lambda output: output.relative_difference or 0)
+    worst = max(record.verification.outputs, key=lambda output: output.relative_difference or 0.0)
     shares = (worst.agreement, worst.accuracy, worst.accuracy_keras)
     return (
         record.file,
         f"{record.bytes:,}",
         f"{record.gzip_bytes:,}",
-        f"{worst.max_difference:.2g} ({worst.relative_difference:.2%})",
+        f"{worst.max_difference or 0.0:.2g} ({worst.relative_difference or 0.0:.2%})",
         *("" if share is None else f"{share:.2%}" for share in shares),
     )
 

@@ -94,20 +94,20 @@ def check_calibration(
             than the model's first `Rescaling` expects.
     """
     fewest = max(FEWEST, batch_size or 1)
-    if samples.count < fewest:
+    if samples.rows < fewest:
         raise InputError(
-            f"`calibration` must have >= {fewest} rows. Received: {samples.count}. So few do"
+            f"`calibration` must have >= {fewest} rows. Received: {samples.rows}. So few do"
             f" not give reliable ranges; pass {ENOUGH} to 500 typical rows."
         )
     notes: list[str] = []
-    if samples.count < ENOUGH:
-        notes.append(f"calibration has only {samples.count} rows; {ENOUGH} or more are advised")
+    if samples.rows < ENOUGH:
+        notes.append(f"calibration has only {samples.rows} rows; {ENOUGH} or more are advised")
     for name, a in samples.x.items():
         if a.min() == a.max():
             raise InputError(
                 f"`calibration` must vary. All values of input {name!r} are {a.flat[0]:g}."
             )
-        if samples.count > 1 and (a == a[:1]).all():
+        if samples.rows > 1 and (a == a[:1]).all():
             raise InputError(f"`calibration` must vary. All rows of input {name!r} are equal.")
     if model is not None and len(samples.x) == 1:
         notes += _check_range(next(iter(samples.x.values())), model)

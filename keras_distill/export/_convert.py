@@ -25,7 +25,7 @@ def _samples(path: str, batch: int) -> Iterator[dict[str, Any]]:
 def _converted(request: dict[str, Any], quantization: str) -> bytes:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
+    converter: Any = tf.lite.TFLiteConverter.from_saved_model(
         request["saved_model"], signature_keys=[SIGNATURE]
     )
     ops = tf.lite.OpsSet
@@ -58,7 +58,7 @@ def _weight_only(request: dict[str, Any], quantization: str, folder: Path) -> by
     source = folder / "float32-source.tflite"
     if not source.exists():
         source.write_bytes(_converted({**request, "sparse": False}, "float32"))
-    work = quantizer.Quantizer(str(source))
+    work: Any = quantizer.Quantizer(str(source))
     work.add_weight_only_config(
         regex=".*",
         operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,

@@ -175,14 +175,14 @@ def _verify_and_write(
     for name, path in paths.items():
         made = converted[name]
         if made.path is None:
-            impossible[name] = made.error or "no reason given"
+            impossible[name] = made.error or "the converter wrote no file"
             continue
         try:
             probe, verification = _verify(prepared, name, made.path)
         except InputError as error:
             rejected[name] = str(error).replace(str(made.path), path.name)
             continue
-        record = make_record(prepared, name, path, made, probe, verification)
+        record = make_record(prepared, name, path, made.path, made.seconds, probe, verification)
         if not verification.passed:
             rejected[name] = "; ".join(verification.failures)
         if verification.passed or prepared.options.keep_failed:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from keras_distill._internal import InputError, check_choice, check_count, check_number
 from keras_distill.export._verification import LIMITS
@@ -43,7 +43,7 @@ class ExportOptions:
     calibration: Any = None
     calibration_samples: int = 200
     batch_size: int | None = 1
-    io: str = "integer"
+    io: Literal["integer", "float32"] = "integer"
     sparse: bool = False
     data: Any = None
     verification_samples: int = 1000

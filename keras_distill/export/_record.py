@@ -2,7 +2,7 @@
 
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import keras
 
@@ -10,7 +10,6 @@ from keras_distill._internal import _files, _machine
 from keras_distill.export import _calibration
 from keras_distill.export._options import NEED_CALIBRATION
 from keras_distill.export._prepare import Prepared
-from keras_distill.export._process import Converted
 from keras_distill.export._sources import KerasSource, Source
 from keras_distill.litert import Probe
 from keras_distill.records import (
@@ -18,6 +17,7 @@ from keras_distill.records import (
     ExportRecipe,
     ExportRecord,
     ModelRecord,
+    Precision,
     TensorRecord,
     VerificationRecord,
 )
@@ -27,18 +27,18 @@ def make_record(
     prepared: Prepared,
     name: str,
     path: Path,
-    made: Converted,
+    file: Path,
+    seconds: float,
     probe: Probe,
     verification: VerificationRecord,
 ) -> ExportRecord:
-    """Returns the record of the converted file, for its final `path`."""
-    assert made.path is not None  # the caller reports a failed conversion
-    content = made.path.read_bytes()
+    """Returns the record of a converted file that will be written to `path`."""
+    content = file.read_bytes()
     return ExportRecord(
         file=path.name,
         bytes=len(content),
         gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
-        sha256=_files.sha256(made.path),
+        sha256=_files.sha256(file),
         ops=probe.ops,
         inputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.inputs),
         outputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.outputs),
@@ -48,7 +48,7 @@ def make_record(
         class_names=prepared.class_names,
         preprocessing=preprocessing(prepared.source),
         warnings=prepared.warnings,
-        seconds=made.seconds,
+        seconds=seconds,
         versions=_machine.versions(),
         created=_machine.now(),
     )
@@ -60,15 +60,12 @@ def _recipe(prepared: Prepared, name: str) -> ExportRecipe:
     if integer and prepared.calibration is not None:
         calibration = CalibrationRecord(
             source=prepared.calibration.source,
-            samples=prepared.calibration.count,
+            samples=prepared.calibration.rows,
             ranges=_calibration.ranges(prepared.calibration.x),
         )
-    settings: dict[str, Any] = {
-        "quantization": name,
-        "io": prepared.options.io if integer else "float32",
-    }
     return ExportRecipe(
-        **settings,
+        quantization=cast(Precision, name),
+        io=prepared.options.io if integer else "float32",
         batch_size=prepared.options.batch_size,
         sparse=prepared.options.sparse,
         calibration=calibration,

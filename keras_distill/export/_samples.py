@@ -22,7 +22,7 @@ class Samples(NamedTuple):
     class_names: tuple[str, ...]
 
     @property
-    def count(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def rows(self) -> int:
         """The number of rows."""
         return len(next(iter(self.x.values())))
 

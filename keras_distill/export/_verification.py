@@ -55,8 +55,7 @@ def difference(reference: Array, produced: Array) -> tuple[float, float, float]:
         >>> difference(np.array([[0.0, 4.0]]), np.array([[0.0, 3.0]]))
         (1.0, 0.25, 0.3535533905932738)
     """
-    reference = np.asarray(reference, np.float64)
-    produced = np.asarray(produced, np.float64)
+    reference, produced = np.asarray(reference, np.float64), np.asarray(produced, np.float64)
     d = np.abs(produced - reference)
     # A constant output is compared with its own size.
     size = float(np.abs(reference).max()) or 1.0

@@ -1,4 +1,4 @@
-"""What is written beside an exported `.tflite` file."""
+"""The record of an exported `.tflite` file."""
 
 from typing import Any, Literal
 
@@ -19,11 +19,11 @@ class TensorRecord(Record):
     """One input or output of the file.
 
     Attributes:
-        name: Its name in the file's signature; the Keras input's or output's own.
-        shape: Sizes; None where open.
-        dtype: As NumPy names it.
+        name: The name in the file's signature, that of the Keras input or output.
+        shape: The shape; None for a size that is not fixed.
+        dtype: The dtype as NumPy names it.
         scale: Real value per step, if quantized: real = scale · (q - zero_point).
-        zero_point: The integer that stands for 0.0, if quantized.
+        zero_point: The integer that represents 0.0, if quantized.
     """
 
     name: str
@@ -34,17 +34,17 @@ class TensorRecord(Record):
 
 
 class OutputVerification(Record):
-    """How near one output of the file is to Keras's, over the verification's samples.
+    """The difference of one output of the file to that of the Keras model.
 
     Attributes:
-        name: The output.
-        max_difference: Largest |file - Keras|, in the output's own units.
-        relative_difference: That over the range (max - min) of Keras's output.
+        name: Name of the output.
+        max_difference: Largest |file - Keras|, in the units of the output.
+        relative_difference: `max_difference` over the range (max - min) of Keras's output.
         noise: Root mean square of the difference over the standard deviation of Keras's output.
-        limit: The most that `relative_difference` and `noise` may be.
-        agreement: Share of samples on which both have the same largest entry; None: one entry.
-        accuracy_keras: Share that the Keras model gets right, 0..1, if the samples have labels.
-        accuracy: Share that the file gets right, likewise.
+        limit: Maximum of `relative_difference` and `noise`.
+        agreement: Share of samples with the same largest entry; None for a single entry.
+        accuracy_keras: Accuracy of the Keras model, 0..1, if the samples have labels.
+        accuracy: Accuracy of the file, 0..1, if the samples have labels.
     """
 
     name: str
@@ -58,14 +58,14 @@ class OutputVerification(Record):
 
 
 class VerificationRecord(Record):
-    """The verdict on a file.
+    """The result of verifying a file.
 
     Attributes:
-        passed: Whether all rules held.
-        failures: What did not hold, by how much, and what to try; empty if passed.
-        samples: Number of samples it was judged on.
-        source: Where they came from: a data spec, "data given", "calibration", "random".
-        max_drop: The most accuracy points the file was allowed to lose, if asked.
+        passed: Whether the file passed.
+        failures: Each failure, by how much, and what to try; empty if passed.
+        samples: Number of samples.
+        source: Origin of the samples: a data spec, "data given", "calibration", or "random".
+        max_drop: Maximum loss of accuracy in points, if set.
         outputs: One entry for each output.
     """
 
@@ -78,11 +78,11 @@ class VerificationRecord(Record):
 
 
 class CalibrationRecord(Record):
-    """What the ranges of an integer file were measured on.
+    """The rows that set the ranges of an integer file.
 
     Attributes:
         source: A data spec, or "data given".
-        samples: Their number.
+        samples: Number of rows.
         ranges: Smallest and largest value by input.
     """
 
@@ -96,10 +96,10 @@ class ExportRecipe(Record):
 
     Attributes:
         quantization: The precision.
-        io: "integer" or "float32": what an integer file takes and gives.
-        batch_size: Rows per call; None: open.
-        sparse: Whether zeros are left out of the file.
-        calibration: What the ranges were measured on; None where none are needed.
+        io: Input and output type of an integer file: "integer" or "float32".
+        batch_size: Rows per call; None: any number.
+        sparse: Whether the file is stored without its zeros.
+        calibration: The calibration rows; None if the precision needs none.
     """
 
     quantization: Precision
@@ -110,12 +110,12 @@ class ExportRecipe(Record):
 
 
 class ModelRecord(Record):
-    """The model that the file was made of.
+    """The model that was exported.
 
     Attributes:
-        name: Its Keras name, or the folder's.
-        parameters: Number of weights; None for a SavedModel.
-        fingerprint: SHA-256 of its weights; None for a SavedModel.
+        name: Name of the Keras model, or of the SavedModel folder.
+        parameters: Number of parameters; None for a SavedModel.
+        fingerprint: Fingerprint, see `models.fingerprint`; None for a SavedModel.
     """
 
     name: str
@@ -124,25 +124,25 @@ class ModelRecord(Record):
 
 
 class ExportRecord(Record):
-    """A `.tflite` file, how it was made, and what the verification found.
+    """A `.tflite` file, how it was made, and the result of its verification.
 
     Attributes:
-        file: Its name; the record stands beside it.
-        bytes: Its size.
-        gzip_bytes: Its size compressed by gzip.
-        sha256: Its hash.
-        ops: Its operators and their counts.
-        inputs: Its inputs.
-        outputs: Its outputs.
-        model: What it was made of.
-        recipe: The settings that made it.
-        verification: The verdict.
+        file: Name of the file, in the folder of the record.
+        bytes: Size of the file.
+        gzip_bytes: Size compressed by gzip.
+        sha256: Hash of the file.
+        ops: Operators and their counts.
+        inputs: Inputs of the file.
+        outputs: Outputs of the file.
+        model: The exported model.
+        recipe: The settings of the export.
+        verification: The result of the verification.
         class_names: Names of the classes, if known.
-        preprocessing: What the file does to its input first, in words; a caller feeds raw values.
-        warnings: What was said on the way.
-        seconds: What the conversion took.
-        versions: Of the packages involved.
-        created: UTC, ISO 8601.
+        preprocessing: Description of what the file does to its raw input first.
+        warnings: Warnings given during the export.
+        seconds: Duration of the conversion.
+        versions: Versions of the packages involved.
+        created: Time in UTC, ISO 8601.
     """
 
     file: str
@@ -164,12 +164,12 @@ class ExportRecord(Record):
 
 
 class ExportSet(Record):
-    """What came of asking for several precisions of one model.
+    """The result of exporting one model in several precisions.
 
     Attributes:
-        exports: The files that stand, by precision.
-        rejected: By precision: what the verification found; the file is not kept unless asked.
-        impossible: By precision: why this model cannot be had in it.
+        exports: Records of the files that passed, by precision.
+        rejected: Failures of the files that did not pass, by precision.
+        impossible: Reasons why the model does not support a precision, by precision.
     """
 
     exports: dict[str, ExportRecord]
@@ -177,7 +177,7 @@ class ExportSet(Record):
     impossible: dict[str, str]
 
     def summary(self) -> dict[str, Any]:
-        """One word by precision: "made", "rejected" or "impossible"."""
+        """Returns "made", "rejected", or "impossible" by precision."""
         return {
             **dict.fromkeys(self.exports, "made"),
             **dict.fromkeys(self.rejected, "rejected"),

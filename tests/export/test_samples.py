@@ -38,7 +38,7 @@ def test_every_form_gives_the_same_rows(given):
     np.testing.assert_array_equal(rows.x["image"], X)
     if rows.y is not None:
         np.testing.assert_array_equal(rows.y, Y)
-    assert rows.count == 10 and rows.source == "data given"
+    assert rows.rows == 10 and rows.source == "data given"
 
 
 def test_labels_are_found():
@@ -51,7 +51,7 @@ def test_labels_are_found():
 @pytest.mark.parametrize("given", [(X, Y), tf.data.Dataset.from_tensor_slices((X, Y))])
 def test_a_part_is_spread_over_the_whole(given):
     rows = _take(given, count=4)
-    assert rows.count == 4
+    assert rows.rows == 4
     assert rows.y.max() >= 6 and rows.y.min() == 0
 
 
@@ -68,7 +68,7 @@ def test_two_inputs():
 def test_a_data_spec_brings_its_class_names():
     inputs = (InputInfo("image", (None, 8, 8, 1), "float32"),)
     rows = _take("digits", inputs, count=20)
-    assert rows.count == 20 and rows.x["image"].shape == (20, 8, 8, 1)
+    assert rows.rows == 20 and rows.x["image"].shape == (20, 8, 8, 1)
     assert rows.source == "digits, train"
     assert rows.class_names == tuple("0123456789")
     splits = data.load("digits")
@@ -100,4 +100,4 @@ def test_tokens_must_be_whole():
     inputs = (InputInfo("tokens", (None, 3), "int32"),)
     with pytest.raises(InputError, match=r"whole numbers for input 'tokens' \(int32\)"):
         _take(X, inputs)
-    assert _take(X.astype(int), inputs).count == 10
+    assert _take(X.astype(int), inputs).rows == 10
