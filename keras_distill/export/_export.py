@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, VerificationError, _files, bad, check_identifier
+from keras_distill._internal._types import PathLike
 from keras_distill.export import _verification
 from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import Prepared, prepare, resolve
@@ -20,7 +21,7 @@ from keras_distill.records import ExportRecord, ExportSet, VerificationRecord
 
 def export_tflite(
     model: Any,
-    path: str | os.PathLike,
+    path: PathLike,
     *,
     quantization: str = "float32",
     calibration: Any = None,
@@ -83,7 +84,7 @@ def export_tflite(
 
 def export_all(
     model: Any,
-    folder: str | os.PathLike,
+    folder: PathLike,
     *,
     quantizations: Sequence[str] = QUANTIZATIONS,
     stem: str | None = None,
@@ -114,7 +115,7 @@ def export_all(
     return _export(source, paths, given)
 
 
-def record_path(path: str | os.PathLike) -> Path:
+def record_path(path: PathLike) -> Path:
     """Returns the path of the record of a `.tflite` file: its path + ".json"."""
     path = Path(path)
     return path.with_name(path.name + ".json")

@@ -1,11 +1,11 @@
 """The settings of an export, shared by its precisions."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from keras_distill._internal import InputError, check_choice, check_count, check_number
+from keras_distill._internal._types import PathLike
 from keras_distill.export._verification import LIMITS
 
 QUANTIZATIONS = tuple(LIMITS)
@@ -50,7 +50,7 @@ class ExportOptions:
     max_drop: float | None = None
     limits: Mapping[str, float] | None = None
     class_names: Sequence[str] | None = None
-    data_dir: str | os.PathLike | None = None
+    data_dir: PathLike | None = None
     imports: Sequence[str] = ()
     keep_failed: bool = False
     overwrite: bool = False

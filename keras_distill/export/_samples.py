@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_distill import data as data_sources
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets
-from keras_distill._internal._types import Array, PathLike
+from keras_distill._internal._types import Array, Dataset, PathLike
 from keras_distill.export._sources import InputInfo
 
 
@@ -109,7 +109,7 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
 
 
 def _from_dataset(
-    name: str, dataset: tf.data.Dataset, inputs: Sequence[InputInfo], count: int | None
+    name: str, dataset: Dataset, inputs: Sequence[InputInfo], count: int | None
 ) -> tuple[dict[str, Array], Any]:
     spec: Any = dataset.element_spec
     pair = isinstance(spec, tuple) and not isinstance(spec, Targets)
