@@ -16,6 +16,10 @@ from typing import TypeGuard, TypeVar
 T = TypeVar("T")
 
 
+MAX_COUNT = 2**63 - 1  # what NumPy and TensorFlow can take
+MAX_BATCH = 1 << 20  # examples at once; tf.data hangs on some larger numbers
+
+
 class InputError(ValueError):
     """An argument or a file cannot be used. The command line exits with code 2."""
 
@@ -99,14 +103,18 @@ def check_number(
     raise bad(name, rule, value)
 
 
-def check_count(name: str, value: object, *, at_least: int = 1) -> int:
-    """Returns `value` as an int if it is a whole number >= `at_least`.
+def check_count(name: str, value: object, *, at_least: int = 1, at_most: int = MAX_COUNT) -> int:
+    """Returns `value` as an int if it is a whole number in `at_least`..`at_most`.
 
     Raises:
         InputError: If it is not.
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
-        raise bad(name, f"be a whole number >= {at_least}", value)
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < at_least:
+        rule = f"be a whole number >= {at_least}"
+        raise bad(name, rule if at_most == MAX_COUNT else f"{rule} and <= {at_most}", value)
+    if value > at_most:
+        raise bad(name, f"be <= {at_most}", value)
     return int(value)
 
 

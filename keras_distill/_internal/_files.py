@@ -16,41 +16,189 @@ from pathlib import Path, PurePosixPath
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Json, PathLike
 
+MARKER = ".keras-distill"  # in every folder that the package writes
+
 _CHUNK = 1 << 20
+_MAX_TEXT = 64 << 20
+# Archives may unpack to this many bytes at any ratio, and to more at no more than this ratio.
+_FREE_BYTES, _MAX_RATIO = 64 << 20, 100
 # A name that `atomic_path` makes: `.<stem>-<8 characters of tempfile><suffix>`.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.[^.]*)?")
 
 
-def check_output(path: PathLike, *, overwrite: bool = False) -> Path:
+def check_file(path: PathLike, *, max_bytes: int | None = None) -> Path:
+    """Returns `path` if it is a regular file, or a link to one.
+
+    Everything that reads a file of the user calls this first: opening a FIFO blocks, and a device
+    has no end.
+
+    Args:
+        path: The file to be read.
+        max_bytes: The largest size; None: any.
+
+    Raises:
+        InputError: If it does not exist, is something else, or is larger.
+    """
+    path = Path(path)
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"Cannot read {path}: no such file.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {reason(error)}.") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{path} is a folder, not a file.")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path} is {_special(found.st_mode)}. Only regular files are read.")
+    if max_bytes is not None and found.st_size > max_bytes:
+        raise InputError(f"{path} has {found.st_size} bytes; at most {max_bytes} are read.")
+    return path
+
+
+def read_bytes(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> bytes:
+    """Returns the content of a small file.
+
+    Raises:
+        InputError: If `check_file` refuses it, or it cannot be read.
+    """
+    path = check_file(path, max_bytes=max_bytes)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {reason(error)}.") from error
+
+
+def read_text(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> str:
+    """Returns the content of a small UTF-8 file.
+
+    Raises:
+        InputError: If `check_file` refuses it, or it cannot be read or is not UTF-8.
+    """
+    try:
+        return read_bytes(path, max_bytes=max_bytes).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"Cannot read {path}: not UTF-8 text ({error}).") from error
+
+
+def read_json(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> Json:
+    """Returns the value of a small JSON file.
+
+    Raises:
+        InputError: As `read_text`, or if it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path, max_bytes=max_bytes))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"Cannot read {path}: not JSON ({error}).") from error
+
+
+def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
+    """Refuses compressed content whose size once unpacked no program would have meant.
+
+    Args:
+        path: The file, for the error.
+        packed: Bytes it takes compressed.
+        unpacked: Bytes it declares to take unpacked.
+
+    Raises:
+        InputError: If it is large, and more than 100 times what it is compressed.
+    """
+    if unpacked > _FREE_BYTES and unpacked > _MAX_RATIO * packed:
+        raise InputError(
+            f"{path}: unpacks to {unpacked} bytes from {packed}, more than {_MAX_RATIO} times as"
+            " many. Store it with less compression, if it is meant."
+        )
+
+
+def reason(error: BaseException) -> str:
+    """Returns what went wrong, without a path; never empty."""
+    return getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
+
+
+def _special(mode: int) -> str:
+    kinds = ((stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISDIR, "folder"))
+    name = next((name for is_kind, name in kinds if is_kind(mode)), "device")
+    return f"a {name}, not a file"
+
+
+def check_output(path: PathLike, *, overwrite: bool = False, folder: bool | None = None) -> Path:
     """Returns `path` if something may be written there; creates nothing.
+
+    Only regular files, and folders that the package has written, are ever replaced.
 
     Args:
         path: The file or folder to be written.
         overwrite: Whether an existing one may be replaced.
+        folder: Whether a folder is written; None: not known yet.
 
     Raises:
-        InputError: If it exists and `overwrite` is false, or its folder, or the nearest
-            existing one, is not writable.
+        InputError: If something exists that may not be replaced, or its folder, or the nearest
+            existing one, cannot be written.
     """
     path = Path(path)
-    if not path.exists() and _aside(path).exists():
-        os.rename(_aside(path), path)  # a replacement was interrupted
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists. Pass overwrite=True (--overwrite) or another path.")
-    folder = path.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    if "\0" in str(path):
+        raise InputError(f"Cannot write {str(path)!r:.200}: a null character in the name.")
     try:
-        # os.access says yes to root on a read-only mount, so write something.
-        with tempfile.TemporaryFile(dir=folder):
+        if not path.exists() and _aside(path).exists():
+            os.rename(_aside(path), path)  # a replacement was interrupted
+        exists = os.path.lexists(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot write {str(path)!r:.200}: {reason(error)}.") from error
+    if exists:
+        _check_replaceable(path, folder)
+        if not overwrite:
+            raise InputError(f"{path} exists. Pass overwrite=True (--overwrite) or another path.")
+    parent = path.parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        # os.access answers yes to root on a read-only mount, so write something.
+        with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _cannot_write(parent, error) from error
     return path
 
 
+def _check_replaceable(path: Path, folder: bool | None) -> None:
+    """Refuses what is never replaced, whatever `overwrite` says."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path} is a link to nothing. Choose another output.") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(
+            f"{path} is {_special(mode)}. It is never replaced: choose another output."
+        )
+    if stat.S_ISDIR(mode) and folder is False:
+        raise InputError(f"{path} is a folder; give the name of a file.")
+    if stat.S_ISREG(mode) and folder:
+        raise InputError(f"{path} is a file; give the name of a folder.")
+    if stat.S_ISDIR(mode):
+        check_ours(path)
+
+
+def check_ours(folder: Path) -> None:
+    """Refuses a folder that the package has not written, unless it is empty.
+
+    Raises:
+        InputError: If it has something in it, but no marker file.
+    """
+    try:
+        ours = (folder / MARKER).is_file() or not any(folder.iterdir())
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    if not ours:
+        raise InputError(
+            f"{folder} exists and was not made by keras-distill (it has no {MARKER} file), so it is"
+            " not replaced. Move it away, or choose another output."
+        )
+
+
 def _cannot_write(folder: Path, error: OSError) -> InputError:
-    return InputError(f"Cannot write in {folder}: {error.strerror or error}.")
+    return InputError(f"Cannot write in {folder}: {reason(error)}.")
 
 
 def remove(path: Path) -> None:
@@ -62,18 +210,21 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a temporary path next to `path`; renames it to `path` when the block succeeds.
+def atomic_path(
+    path: PathLike, *, overwrite: bool = False, folder: bool | None = None
+) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` if the block succeeds.
 
-    The block writes a file or makes a folder at the temporary path, which has the same suffix. If
-    the block fails, whatever it wrote is removed, and an existing `path` is unchanged.
+    The block writes a file or makes a folder at the path it is given; the suffix is kept. If the
+    block fails, whatever it wrote is removed and an existing `path` is unchanged.
 
     Args:
-        path: The file or folder to make.
+        path: Where the result goes.
         overwrite: Whether an existing one may be replaced.
+        folder: Whether a folder is written; None: not known yet.
 
     Raises:
-        InputError: If `path` exists and `overwrite` is false, or its folder is not writable.
+        InputError: If `check_output` refuses `path`.
 
     Example:
         >>> import tempfile, pathlib
@@ -83,7 +234,8 @@ def atomic_path(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
         >>> out.read_text()
         'all or nothing'
     """
-    path = check_output(path, overwrite=overwrite)
+    path = check_output(path, overwrite=overwrite, folder=folder)
+    made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
@@ -99,9 +251,17 @@ def atomic_path(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
         if temporary.is_dir():
             replace_folder(temporary, path)
         else:
+            if os.path.lexists(path):
+                _check_replaceable(path, folder=False)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
     finally:
         remove(temporary)
 
@@ -109,9 +269,14 @@ def atomic_path(path: PathLike, *, overwrite: bool = False) -> Iterator[Path]:
 def replace_folder(temporary: Path, path: Path) -> None:
     """Renames the folder `temporary` to `path`; an existing one is exchanged with it, then removed.
 
+    The folder gets the marker by which it is recognized the next time.
+
     Where the system cannot exchange two names at once, the existing one is moved aside. Should the
     process be killed at that moment, `check_output` moves it back.
     """
+    if os.path.lexists(path):
+        _check_replaceable(path, folder=True)
+    (temporary / MARKER).touch()
     if not path.exists():
         os.rename(temporary, path)
     elif _exchange(temporary, path):
@@ -155,7 +320,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def write_bytes(path: PathLike, data: bytes, *, overwrite: bool = False) -> Path:
     """Writes `data` to `path` atomically; returns the path."""
-    with atomic_path(path, overwrite=overwrite) as temporary:
+    with atomic_path(path, overwrite=overwrite, folder=False) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
@@ -191,28 +356,29 @@ def check_archive(path: PathLike, *, max_bytes: int = 16 << 30) -> None:
         InputError: If it is not a zip archive, is damaged, or contains a name that leaves its
             folder, a link, or more than `max_bytes`.
     """
+    path = check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            total = 0
             for member in archive.infolist():
-                name = PurePosixPath(member.filename.replace("\\", "/"))
-                if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-                    raise InputError(f"{path}: unsafe name in the archive: {member.filename!r}.")
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise InputError(f"{path}: a link in the archive: {member.filename!r}.")
-                total += member.file_size
+                _check_member(path, member)
+            total = sum(member.file_size for member in archive.infolist())
             if total > max_bytes:
                 raise InputError(f"{path}: unpacks to {total} bytes, more than {max_bytes}.")
+            check_unpacked(path, path.stat().st_size, total)
             damaged = archive.testzip()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder, not a file.") from error
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, IndexError) as error:
-        raise InputError(f"{path}: not a readable zip archive ({error}).") from error
+        raise InputError(f"{path}: not a readable zip archive ({reason(error)}).") from error
     except Exception as error:  # zlib and struct errors of damaged members
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: damaged archive ({error}).") from error
+        raise InputError(f"{path}: damaged archive ({reason(error)}).") from error
     if damaged is not None:
         raise InputError(f"{path}: damaged archive, checksum of {damaged!r} is wrong.")
+
+
+def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+        raise InputError(f"{path}: unsafe name in the archive: {member.filename!r:.100}.")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise InputError(f"{path}: a link in the archive: {member.filename!r:.100}.")

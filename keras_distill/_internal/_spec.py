@@ -6,6 +6,8 @@ from typing import Any
 
 from keras_distill._internal import _checks, bad
 
+MAX_PIXELS = 1 << 24  # of one image, 4096 x 4096
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -99,8 +101,8 @@ def number(**bounds: float) -> Callable[[str, str], float]:
     return read
 
 
-def count(at_least: int = 1) -> Callable[[str, str], int]:
-    """Makes a reader of whole numbers >= `at_least`.
+def count(at_least: int = 1, at_most: int = 10**9) -> Callable[[str, str], int]:
+    """Makes a reader of whole numbers in `at_least`..`at_most`.
 
     Example:
         >>> count()("length", "8000")
@@ -108,9 +110,9 @@ def count(at_least: int = 1) -> Callable[[str, str], int]:
     """
 
     def read(name: str, text: str) -> int:
-        if not (text.isascii() and text.isdigit()):
-            raise bad(name, f"be a whole number >= {at_least}", text)
-        return _checks.check_count(name, int(text), at_least=at_least)
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise bad(name, f"be a whole number in {at_least}..{at_most}", text)
+        return _checks.check_count(name, int(text), at_least=at_least, at_most=at_most)
 
     return read
 
@@ -125,7 +127,10 @@ def size(name: str, text: str) -> tuple[int, int]:
     height, mark, width = text.partition("x")
     if not mark:
         raise bad(name, "be HEIGHTxWIDTH, such as 32x32", text)
-    return count()(name, height), count()(name, width)
+    found = count()(name, height), count()(name, width)
+    if found[0] * found[1] > MAX_PIXELS:
+        raise bad(name, f"have at most {MAX_PIXELS} pixels", text)
+    return found
 
 
 def flag(name: str, text: str) -> bool:

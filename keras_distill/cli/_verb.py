@@ -19,22 +19,31 @@ DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PACKAGE = Path(__file__).parents[1]
 P = ParamSpec("P")
 R = TypeVar("R")
+_LENGTH, _TAIL = 500, 120
 _INTERRUPTED = "interrupted. Run the same command again to resume."
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return str(error) or type(error).__name__
+
+
+def _say(message: str) -> None:
+    """Prints a message on one line of at most 500 characters; its end, the remedy, is kept."""
+    line = " ".join(f"keras-distill: {message}".split())
+    if len(line) > _LENGTH:
+        line = f"{line[: _LENGTH - _TAIL - 3]} … {line[-_TAIL:]}"
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"keras-distill: {message}", file=sys.stderr)
+    _say(message)
     return code
 
 
 def _show_warning(message: Warning | str, category: type, filename: str, *rest: object) -> None:
     """Prints our own warnings on one line and drops those of other packages."""
     if _PACKAGE in Path(filename).parents:
-        print(f"keras-distill: warning: {message}", file=sys.stderr)
+        _say(f"warning: {message}")
 
 
 def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
@@ -66,6 +75,18 @@ def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
     return quiet
 
 
+def _without_eof(invoke: Callable[..., R]) -> Callable[..., R]:
+    """Keeps the end of a file from typer, which takes it for an interruption of the user."""
+
+    def guarded(context: object) -> R:
+        try:
+            return invoke(context)
+        except EOFError as error:
+            raise InputError("A file is empty, or ends before its end.") from error
+
+    return guarded
+
+
 def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
     """Runs a typer app and turns every outcome into an exit code.
 
@@ -83,6 +104,7 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
         _backend.check()
         warnings.showwarning = _show_warning
         command = typer.main.get_command(app)
+        command.invoke = _without_eof(command.invoke)  # type: ignore[method-assign]
         result = command.main(
             args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False
         )
@@ -93,6 +115,8 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
         return _fail(f"{message}. See: {prog} --help", BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(_INTERRUPTED, INTERRUPTED)
+    except MemoryError:
+        return _fail("there is not enough memory for this input.", BAD_INPUT)
     except VerificationError as error:
         return _fail(_line(error), VERIFICATION_FAILED)
     except (InputError, MissingExtraError) as error:

@@ -41,15 +41,11 @@ def _dataset(spec: str, data_dir: Path | None, split: str) -> "tf.data.Dataset":
 
 
 def _one(path: Path, imports: Sequence[str]) -> Any:
-    import numpy as np
-
     from keras_distill import models, teachers
+    from keras_distill._internal import _arrays
 
     if path.suffix == ".npy":
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"Cannot read {path}: {error}.") from error
+        return _arrays.read_npy(path)
     if path.suffix == ".keras":
         return models.load(path, imports=tuple(imports))
     return teachers.as_teacher(path)

@@ -8,14 +8,14 @@ from typing import IO, cast
 
 import numpy as np
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, _files
 from keras_distill._internal._types import Array
 from keras_distill.data._splits import Source, Splits, from_arrays
 
 # Split -> the names of its files, before "-images" or "-labels".
 _PREFIXES = {"train": ("train",), "validation": ("validation", "val"), "test": ("t10k", "test")}
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_MAX_BYTES = 8 << 30
+_MAX_BYTES, _MAX_RANK = 8 << 30, 8
 
 
 def load(source: Source) -> Splits:
@@ -78,16 +78,17 @@ def read(path: Path) -> Array:
     Raises:
         InputError: If it is not readable, not IDX, truncated, or too long.
     """
+    size = _files.check_file(path).stat().st_size
     try:
         with open(path, "rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
-            return _parse(cast("IO[bytes]", file), path)
+            return _parse(cast("IO[bytes]", file), path, size, zipped)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}.") from error
 
 
-def _parse(file: IO[bytes], path: Path) -> Array:
+def _parse(file: IO[bytes], path: Path, size: int, zipped: bool) -> Array:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not magic[3]:
         raise InputError(f"{path}: not an IDX file: it begins with {magic.hex(' ') or 'nothing'}.")
@@ -95,13 +96,21 @@ def _parse(file: IO[bytes], path: Path) -> Array:
     header = file.read(4 * rank)
     if len(header) < 4 * rank:
         raise InputError(f"{path}: truncated in its header.")
+    if rank > _MAX_RANK:
+        raise InputError(f"{path}: must have at most {_MAX_RANK} dimensions. It has {rank}.")
     shape = tuple(np.frombuffer(header, ">u4").tolist())
     expected = math.prod(shape) * dtype.itemsize
     if expected > _MAX_BYTES:
         raise InputError(f"{path}: declares {expected} bytes, more than {_MAX_BYTES}.")
-    body = file.read(expected + 1)
-    if len(body) != expected:
-        more = "more" if len(body) > expected else f"only {len(body)}"
+    if zipped:
+        _files.check_unpacked(path, size, expected)
+    # Nothing is allocated for a shape that the file cannot hold.
+    found = size - 4 - len(header)
+    if zipped or found == expected:
+        body = file.read(expected + 1)
+        found = len(body)
+    if found != expected:
+        more = "more" if found > expected else f"only {found}"
         raise InputError(
             f"{path}: must have {expected} bytes of values for shape {shape}, but has {more}."
         )

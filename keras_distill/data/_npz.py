@@ -1,13 +1,8 @@
 """`npz:FILE`: arrays in a NumPy archive; pickles are never read."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
-import numpy as np
-
-from keras_distill._internal import InputError
-from keras_distill._internal._files import check_archive
+from keras_distill._internal import InputError, _arrays
 from keras_distill._internal._types import Array
 from keras_distill.data._splits import Source, Splits, from_arrays
 
@@ -30,8 +25,7 @@ def load(source: Source) -> Splits:
     path = Path(spec.argument).expanduser()
     if not spec.argument:
         raise InputError(f"{spec.text}: names no file. Write npz:FILE.")
-    check_archive(path)
-    contents = _read(path)
+    contents = _arrays.read_npz(path)
     unknown = sorted(set(contents) - set(_KEYS))
     if unknown or not {"x_train", "y_train"} <= set(contents):
         raise InputError(
@@ -57,16 +51,3 @@ def load(source: Source) -> Splits:
         name=path.stem,
         class_names=None if names is None else tuple(names.tolist()),
     )
-
-
-def _read(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "pickle" in str(error):
-            raise InputError(
-                f"{path}: contains Python objects (pickles), which are never read. Save arrays of"
-                " numbers, with numpy.savez."
-            ) from error
-        raise InputError(f"{path}: cannot be read: {error}.") from error

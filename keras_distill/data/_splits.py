@@ -226,8 +226,14 @@ def check_labels(
         InputError: If there are fewer than 2 classes, train lacks one, or a label is out of range.
     """
     train = labels["train"]
+    largest, examples = int(train.max()), len(train)
+    if class_names is None and largest >= examples:
+        raise InputError(
+            f"{source}: labels must number the classes from 0 without a gap, each with training"
+            f" examples. Received: label {largest} among {examples} training examples."
+        )
     if class_names is None:
-        class_names = tuple(str(i) for i in range(int(train.max()) + 1))
+        class_names = tuple(str(i) for i in range(largest + 1))
     if len(class_names) < 2:
         raise InputError(f"{source}: needs at least 2 classes. Received: {len(class_names)}.")
     for split, values in labels.items():

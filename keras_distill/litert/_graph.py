@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, _files
 from keras_distill._internal._types import Array
 
 _OPERATORS = {
@@ -317,11 +317,10 @@ def check_mark(path: Path) -> None:
     Raises:
         InputError: If it does not, or cannot be read.
     """
+    _files.check_file(path)
     try:
         with path.open("rb") as file:
             start = file.read(8)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     if start[4:] != b"TFL3":

@@ -2,6 +2,7 @@
 
 from keras_distill.records._base import (
     Record,
+    SealedRecord,
     TomlRecord,
     read_toml,
 )
@@ -75,6 +76,7 @@ from keras_distill.records._specialists import (
     SystemResult,
 )
 from keras_distill.records._targets import (
+    KEY_BYTES,
     TARGETS_FORMAT,
     TARGETS_VERSION,
     TargetsInfo,
@@ -83,11 +85,13 @@ from keras_distill.records._targets import (
     TargetsShard,
     TargetsTeacher,
     TopKError,
+    shard_name,
 )
 from keras_distill.records._training import TrainingChanges, TrainingSettings
 
 __all__ = [
     "ENSEMBLE_FORMAT",
+    "KEY_BYTES",
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
     "BenchmarkPart",
@@ -129,6 +133,7 @@ __all__ = [
     "Recipe",
     "Record",
     "RunRecord",
+    "SealedRecord",
     "SeedResult",
     "SizeRecord",
     "SpecialistResult",
@@ -153,4 +158,5 @@ __all__ = [
     "VariantResult",
     "VerificationRecord",
     "read_toml",
+    "shard_name",
 ]

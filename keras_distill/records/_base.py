@@ -1,6 +1,9 @@
 """The bases of every record on disk: JSON for results, TOML for what people write."""
 
 import difflib
+import hashlib
+import json
+import math
 import sys
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -46,10 +49,17 @@ class Record(BaseModel):
         """
         try:
             if isinstance(value, str | bytes):
-                return cls.model_validate_json(value)
-            return cls.model_validate(value)
+                value = json.loads(value)
+            # As JSON, so that `true` is no number and "1" no count, but a list may be a tuple.
+            record = cls.model_validate_json(json.dumps(value), strict=True)
+            _check_finite(value)
+            return record
         except ValidationError as error:
             raise InputError(f"{source}: {_describe(cls, error)}") from error
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{source}: not a record in JSON ({error!s:.200}).") from error
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -58,18 +68,57 @@ class Record(BaseModel):
         Raises:
             InputError: If the file cannot be read, is not JSON, or does not fit.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"Cannot read {path}: {error}.") from error
-        return cls.parse(text, source=str(path))
+        return cls.parse(_files.read_text(path), source=str(path))
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
         """Writes the record as JSON, atomically; returns the path."""
         text = self.model_dump_json(indent=2)
         return _files.write_text(path, text + "\n", overwrite=overwrite)
+
+
+class SealedRecord(Record):
+    """A record with the checksum of its own content: one that was edited is refused.
+
+    Attributes:
+        seal: SHA-256 of the other values, set by `save`.
+    """
+
+    seal: str | None = None
+
+    def check(self) -> None:
+        """Compares the values with each other.
+
+        Raises:
+            InputError: If they contradict each other.
+        """
+
+    def sealed(self) -> Self:
+        """Returns the record with its checksum."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
+        return self.model_copy(update={"seal": hashlib.sha256(text.encode()).hexdigest()})
+
+    @classmethod
+    def parse(cls, value: Any, *, source: str) -> Self:
+        """Validates `value` like `Record.parse`, against itself, and its checksum.
+
+        Raises:
+            InputError: If it does not fit, contradicts itself, or was changed after it was saved.
+        """
+        found = super().parse(value, source=source)
+        try:
+            found.check()
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        if found.seal != found.sealed().seal:
+            raise InputError(
+                f"{source}: was changed after it was written: its checksum (`seal`) is of other"
+                " content. Restore the file, or make the folder again."
+            )
+        return found
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
+        """Writes the record with its checksum as JSON, atomically; returns the path."""
+        return super(SealedRecord, self.sealed()).save(path, overwrite=overwrite)
 
 
 class TomlRecord(Record):
@@ -96,13 +145,15 @@ def read_toml(path: PathLike) -> dict[str, Any]:
     Raises:
         InputError: If the file cannot be read or is not TOML.
     """
+    text = _files.read_text(path, max_bytes=_MAX_TOML)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}.") from error
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        raise InputError(f"{path} is not TOML: {error!s:.200}.") from error
 
+
+_SHOWN = 3  # mistakes in one message
+_MAX_TOML = 4 << 20
 
 # Messages of pydantic -> those of this project, which follow "`key` must".
 _WORDS = (
@@ -115,13 +166,29 @@ _WORDS = (
 )
 
 
+def _check_finite(value: Any) -> None:
+    """Refuses NaN and infinity at any depth; they are never written."""
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            raise InputError(f"numbers must be finite. Received: {part}.")
+        if isinstance(part, dict):
+            stack.extend(part.values())
+        elif isinstance(part, list | tuple):
+            stack.extend(part)
+
+
 def _describe(record: type[Record], error: ValidationError) -> str:
-    """Returns all of a pydantic error on one line: `key` must ...; `key` must ..."""
-    return "; ".join(_describe_one(record, item) for item in error.errors(include_url=False))
+    """Returns a pydantic error on one line: `key` must ...; `key` must ...; and 2 more."""
+    errors = error.errors(include_url=False)
+    shown = [_describe_one(record, item) for item in errors[:_SHOWN]]
+    more = len(errors) - len(shown)
+    return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def _describe_one(record: type[Record], item: ErrorDetails) -> str:
-    key = ".".join(map(str, item["loc"])) or "the whole"
+    key = ".".join(f"{step!s:.60}" for step in item["loc"]) or "the whole"
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, InputError):  # names its parameter and what was received already
         return str(cause)

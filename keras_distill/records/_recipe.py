@@ -9,7 +9,9 @@ from keras_distill._internal import check_identifier
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._export import Precision
-from keras_distill.records._training import Count, TrainingChanges, TrainingSettings
+from keras_distill.records._training import Count, Temperature, TrainingChanges, TrainingSettings
+
+_MAX_SEEDS = 1000
 
 
 class DataPart(Record):
@@ -67,7 +69,7 @@ class DistillationPart(Record):
     """
 
     alpha: float = Field(default=0.9, ge=0, le=1)
-    temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
+    temperature: Temperature = 4.0
 
 
 class ExportPart(Record):
@@ -156,7 +158,9 @@ class Recipe(TomlRecord):
     student: StudentPart
     distillation: DistillationPart = DistillationPart()
     training: TrainingSettings = TrainingSettings()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
+        default=(0, 1, 2), max_length=_MAX_SEEDS
+    )
     export: ExportPart = ExportPart()
     compress: CompressPart | None = None
     benchmark: BenchmarkPart = BenchmarkPart()
@@ -172,8 +176,10 @@ class Recipe(TomlRecord):
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError("must be >= 1 seeds")
+            if value > _MAX_SEEDS:
+                raise ValueError(f"must be <= {_MAX_SEEDS} seeds")
             return tuple(range(value))
-        return value
+        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("seeds")
     @classmethod

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record, TomlRecord
+from keras_distill._internal import InputError
+from keras_distill.records._base import Record, SealedRecord, TomlRecord
 from keras_distill.records._run import IntervalRecord
-from keras_distill.records._training import TrainingSettings
+from keras_distill.records._training import Temperature, TrainingSettings
 
 ENSEMBLE_FORMAT = "keras-distill specialists"
 
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.keras$")]
 
@@ -34,7 +35,7 @@ class SpecialistTraining(TrainingSettings):
     epochs: _Count = 4
     share: float = Field(default=0.5, gt=0, lt=1)
     alpha: float = Field(default=0.0, ge=0, le=1)
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: Temperature = 2.0
     crop: int = Field(default=0, ge=0)
     flip: bool = False
 
@@ -68,7 +69,7 @@ class SpecialistsRecipe(TomlRecord):
     clusters: _Count = 10
     size: int | None = Field(default=None, ge=2)
     even: bool = False
-    cluster_temperature: float = Field(default=1.0, gt=0)
+    cluster_temperature: Temperature = 1.0
     top: int | None = Field(default=1, ge=1)
     training: SpecialistTraining = SpecialistTraining()
     seed: int = Field(default=0, ge=0)
@@ -128,7 +129,7 @@ class EnsemblePart(Record):
     correction: float | None = None
 
 
-class EnsembleManifest(Record):
+class EnsembleManifest(SealedRecord):
     """`ensemble.json` in the folder of a generalist with its specialists.
 
     Attributes:
@@ -142,10 +143,22 @@ class EnsembleManifest(Record):
 
     format: Literal["keras-distill specialists"] = ENSEMBLE_FORMAT
     version: Literal[1] = 1
-    num_classes: int = Field(ge=2)
+    num_classes: int = Field(ge=2, le=1_000_000)
     top: int | None = Field(default=1, ge=1)
     generalist_sha256: _Hash
-    parts: tuple[EnsemblePart, ...] = Field(min_length=1)
+    parts: tuple[EnsemblePart, ...] = Field(min_length=1, max_length=10_000)
+
+    def check(self) -> None:
+        """Compares the values with each other; see `SealedRecord.check`."""
+        if len({part.file for part in self.parts}) < len(self.parts):
+            raise InputError("`parts` must each have a file of their own.")
+        for number, part in enumerate(self.parts):
+            ids = set(part.class_ids)
+            if len(ids) < len(part.class_ids) or not ids <= set(range(self.num_classes)):
+                raise InputError(
+                    f"`parts.{number}.class_ids` must be different class ids in"
+                    f" 0..{self.num_classes - 1}."
+                )
 
 
 class SystemResult(Record):

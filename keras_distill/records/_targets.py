@@ -4,14 +4,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill._internal import InputError
+from keras_distill.records._base import Record, SealedRecord
 
 TARGETS_FORMAT = "keras-distill soft targets"
 TARGETS_VERSION = 1
 
-_Count = Annotated[int, Field(ge=1)]
+KEY_BYTES = 8
+_MAX_RECORD = 1 << 30
+_Count = Annotated[int, Field(ge=1, lt=2**53)]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.bin$")]
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def shard_name(kind: str, number: int) -> str:
+    """Returns the name of a shard: `view0-00001.bin`, `keys-00001.bin`."""
+    return f"{kind}-{number:05d}.bin"
 
 
 class TargetsOutput(Record):
@@ -25,7 +33,7 @@ class TargetsOutput(Record):
     """
 
     name: str | None = None
-    shape: tuple[_Count, ...] = Field(min_length=1)
+    shape: tuple[_Count, ...] = Field(min_length=1, max_length=8)
     dtype: Literal["float16", "float32"] = "float16"
     top_k: _Count | None = None
 
@@ -111,7 +119,7 @@ class TargetsTeacher(Record):
     from_probabilities: bool = False
 
 
-class TargetsManifest(Record):
+class TargetsManifest(SealedRecord):
     """Everything a soft-target store says of itself: `manifest.json` in its folder.
 
     It holds nothing that two builds of the same store could differ in: no time, no machine.
@@ -138,15 +146,63 @@ class TargetsManifest(Record):
     teacher: TargetsTeacher
     inputs: tuple[str, ...]
     outputs: tuple[TargetsOutput, ...] = Field(min_length=1)
-    views: _Count = 1
+    views: int = Field(default=1, ge=1, le=100_000)
     augment: dict[str, Any] | None = None
     augment_fingerprint: str | None = None
     batch_size: _Count
     shard_examples: _Count
-    topk_error: tuple[TopKError, ...] = ()
+    topk_error: tuple[TopKError, ...] = Field(default=(), max_length=1000)
     examples: _Count | None = None
     shards: tuple[TargetsShard, ...] = ()
     keys: tuple[TargetsShard, ...] = ()
+
+    def check(self) -> None:
+        """Compares the values with each other, so that no size is trusted unchecked.
+
+        See `SealedRecord.check`.
+        """
+        names = [output.name for output in self.outputs]
+        rules = {
+            "`outputs` must have different names": len(set(names)) == len(names),
+            "one of several `outputs` must not be unnamed": len(names) == 1 or None not in names,
+            f"records must have at most {_MAX_RECORD} bytes": self.record_bytes <= _MAX_RECORD,
+            "`augment` and `augment_fingerprint` must be given together": (self.augment is None)
+            == (self.augment_fingerprint is None),
+            "`views` must be 1 without `augment`": self.views == 1 or self.augment is not None,
+            "`shard_examples` must be a multiple of `batch_size`": self.shard_examples
+            % self.batch_size
+            == 0,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise InputError(f"{rule}.")
+        if self.examples is not None:
+            per_view = len(self.keys)
+            if len(self.shards) != self.views * per_view:
+                raise InputError("`shards` must have as many files for each view as `keys` has.")
+            self._check_shards("keys", self.keys, KEY_BYTES)
+            for view in range(self.views):
+                shards = self.shards[view * per_view : (view + 1) * per_view]
+                self._check_shards(f"view{view}", shards, self.record_bytes)
+
+    def _check_shards(self, kind: str, shards: tuple[TargetsShard, ...], size: int) -> None:
+        """Refuses files of one kind that do not hold all examples in records of `size` bytes."""
+        left = self.examples or 0
+        for number, shard in enumerate(shards):
+            count = min(left, self.shard_examples)
+            left -= count
+            expected = (shard_name(kind, number), count, count * size)
+            if not count or (shard.file, shard.examples, shard.bytes) != expected:
+                raise InputError(
+                    f"{shard.file} must be {expected[0]} with {count} examples in {expected[2]}"
+                    f" bytes, as the other values say. Received: {shard.examples} in {shard.bytes}"
+                    " bytes."
+                )
+        if left:
+            raise InputError(
+                f"`examples` must be what the files of {kind} hold. Received: {self.examples},"
+                f" {left} more."
+            )
 
     @property
     def record_bytes(self) -> int:

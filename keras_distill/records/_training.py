@@ -6,7 +6,9 @@ from pydantic import Field
 
 from keras_distill.records._base import Record
 
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+# Beyond these bounds, float32 holds softened logits of real models no longer.
+Temperature = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ScheduleName = Literal["constant", "cosine"]

@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, _files
 from keras_distill.data import Augmentation, read_ahead
-from keras_distill.records._targets import TargetsManifest, TargetsShard
+from keras_distill.records._targets import (
+    KEY_BYTES,
+    TargetsManifest,
+    TargetsShard,
+    shard_name,
+)
 from keras_distill.targets import _fidelity, _keys, _layout
 from keras_distill.targets._answers import Answers, outputs_of
 from keras_distill.targets._progress import Report
@@ -39,11 +44,6 @@ class Settings(NamedTuple):
 def partial_path(path: Path) -> Path:
     """The folder beside `path` in which an unfinished build stands."""
     return path.with_name(path.name + ".partial")
-
-
-def shard_name(kind: str, number: int) -> str:
-    """`keys-00003.bin`, `view0-00003.bin`."""
-    return f"{kind}-{number:05d}.bin"
 
 
 class Batch(NamedTuple):
@@ -177,7 +177,7 @@ class Builder:
         shards = []
         for view in range(plan.views):
             shards += self._list(plan, f"view{view}", examples, plan.record_bytes)
-        keys = self._list(plan, "keys", examples, _keys.KEY_BYTES)
+        keys = self._list(plan, "keys", examples, KEY_BYTES)
         finished = {"examples": examples, "shards": tuple(shards), "keys": tuple(keys)}
         plan.model_copy(update=finished).save(self._folder / MANIFEST, overwrite=True)
         _files.replace_folder(self._folder, self._path)

@@ -34,7 +34,7 @@ def describe(path: Path, manifest: TargetsManifest, examples: int) -> TargetsInf
     records = manifest.examples * manifest.views
     return TargetsInfo(
         path=str(path),
-        manifest=manifest.model_copy(update={"shards": (), "keys": ()}),
+        manifest=manifest.model_copy(update={"shards": (), "keys": (), "seal": None}),
         files=len(manifest.shards) + len(manifest.keys),
         record_bytes=manifest.record_bytes,
         total_bytes=sum(shard.bytes for shard in manifest.shards),

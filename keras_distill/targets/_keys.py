@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._graph_errors import insist
+from keras_distill.records import KEY_BYTES
 
-KEY_BYTES = 8
 # The chunk in which keys and records are read where single elements are wanted.
 CHUNK = 256
 _BUFFER_BYTES = 1 << 18

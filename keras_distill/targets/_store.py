@@ -1,6 +1,5 @@
 """Soft targets stored once: distilling at the price of plain training."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -49,9 +48,7 @@ class SoftTargetStore:
     def __init__(self, path: Path, manifest: TargetsManifest):
         self.path = path
         self.manifest = manifest
-        self._augment = (
-            None if manifest.augment is None else Augmentation.from_settings(manifest.augment)
-        )
+        self._augment = _augmentation(path, manifest)
         self._sound = False
 
     @classmethod
@@ -326,14 +323,24 @@ def _target(path: str | os.PathLike, overwrite: bool) -> Path:
     return path
 
 
+def _augmentation(path: Path, manifest: TargetsManifest) -> Augmentation | None:
+    """The augmentation of the views, if it is the one that the store was built with."""
+    if manifest.augment is None:
+        return None
+    augment = Augmentation.from_settings(manifest.augment)
+    if augment.fingerprint() != manifest.augment_fingerprint:
+        raise InputError(
+            f"{path} was built with another augmentation than its manifest says, or by another"
+            " version of it. Build the store again."
+        )
+    return augment
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest as JSON, of this version."""
-    try:
-        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is no soft-target store: it has no {MANIFEST}.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path / MANIFEST}: {error}.") from error
+    if not os.path.lexists(path / MANIFEST):
+        raise InputError(f"{path} is no soft-target store: it has no {MANIFEST}.")
+    found = _files.read_json(path / MANIFEST)
     if not isinstance(found, dict) or found.get("format") != TARGETS_FORMAT:
         raise InputError(f"{path / MANIFEST} is not the manifest of a soft-target store.")
     if found.get("version") != TARGETS_VERSION:

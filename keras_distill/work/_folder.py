@@ -15,7 +15,8 @@ try:
 except ImportError:  # Windows has no flock: concurrent writers are not detected there.
     fcntl = None  # type: ignore[assignment]
 
-_MARKER, _LOCK, _SCRATCH = ".keras-distill", ".lock", "work"
+_LOCK, _SCRATCH = ".lock", "work"
+_MARKER = _files.MARKER
 
 
 class WorkFolder:

@@ -1,4 +1,5 @@
 import os
+import socket
 import stat
 import zipfile
 
@@ -35,13 +36,82 @@ def test_atomic_path_refuses_to_overwrite(tmp_path):
 
 def test_atomic_path_replaces_a_folder_whole(tmp_path):
     out = tmp_path / "run"
-    out.mkdir()
-    (out / "old").touch()
-    with _files.atomic_path(out, overwrite=True) as temporary:
-        temporary.mkdir()
-        (temporary / "new").touch()
-    assert [p.name for p in out.iterdir()] == ["new"]
+    for name in ("old", "new"):
+        with _files.atomic_path(out, overwrite=True) as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+    assert {p.name for p in out.iterdir()} == {"new", _files.MARKER}
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_of_somebody_else_is_never_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.png").touch()
+    with pytest.raises(InputError, match="was not made by keras-distill"):
+        _files.check_output(tmp_path / "photos", overwrite=True)
+    with pytest.raises(InputError, match="is a folder; give the name of a file"):
+        _files.write_text(tmp_path / "photos", "x", overwrite=True)
+    with _files.atomic_path(tmp_path / "store") as temporary:
+        temporary.mkdir()
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match="is a file; give the name of a folder"),
+        _files.atomic_path(tmp_path / "file", overwrite=True) as temporary,
+    ):
+        temporary.mkdir()
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "store", "file"}
+    assert (tmp_path / "photos" / "one.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "device", "nothing"])
+def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path, kind):
+    path = tmp_path / "x"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        here = os.open(tmp_path, os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{here}/x")
+        os.close(here)
+        server.close()
+    else:
+        path.symlink_to("/dev/null" if kind == "device" else tmp_path / "y")
+    before = path.lstat()
+    with pytest.raises(InputError, match=f"is a {kind}, not a file|link to nothing"):
+        _files.write_text(path, "x", overwrite=True)
+    with pytest.raises(InputError, match=f"is a {kind}, not a file. Only|no such file"):
+        _files.read_text(path)
+    with pytest.raises(InputError, match=f"is a {kind}, not a file. Only|no such file"):
+        _files.check_archive(path)
+    assert path.lstat() == before
+
+
+def test_a_device_stays_a_device():
+    with pytest.raises(InputError, match=r"/dev/null is a device, not a file\. It is never"):
+        _files.check_output("/dev/null", overwrite=True)
+
+
+def test_a_failed_write_leaves_no_folder_that_it_made(tmp_path):
+    with pytest.raises(RuntimeError), _files.atomic_path(tmp_path / "a/b/c") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b"])
+def test_names_that_no_file_can_have_are_one_line(tmp_path, path):
+    with pytest.raises(InputError, match="Cannot write"):
+        _files.check_output(tmp_path / path)
+    with pytest.raises(InputError, match="Cannot read"):
+        _files.check_file(tmp_path / path)
+
+
+def test_what_unpacks_to_far_more_than_it_takes_is_refused(tmp_path):
+    path = tmp_path / "x.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(65 << 20))
+    with pytest.raises(InputError, match=r"unpacks to 68157440 bytes .* more than 100"):
+        _files.check_archive(path)
 
 
 def test_atomic_path_keeps_the_suffix(tmp_path):

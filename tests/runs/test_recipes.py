@@ -59,7 +59,10 @@ def test_the_teacher_trains_like_the_student_but_for_its_own_settings():
         ('nam = "x"', "`nam` must be a known key"),
         ("name = ", "not TOML"),
         ("[distillation]\nalpha = 1.5", "`distillation.alpha` must be <= 1. Received: 1.5"),
-        ("[distillation]\ntemperature = 0", "`distillation.temperature` must be > 0. Received: 0"),
+        (
+            "[distillation]\ntemperature = 0",
+            "`distillation.temperature` must be >= 0.001. Received: 0",
+        ),
         ("[distillation]\ntemperature = inf", "`distillation.temperature` must be a finite number"),
         ("[training]\nlearning_rate = nan", "`training.learning_rate` must be "),
         ("[data]\nlabels = 0", "data.labels"),

@@ -85,7 +85,7 @@ def test_save_and_load(parts, test_arrays, tmp_path):
     )
     ensemble.save(tmp_path / "e")
     names = sorted(p.name for p in (tmp_path / "e").iterdir())
-    assert names == ["ensemble.json", "generalist.keras"] + [
+    assert names == [".keras-distill", "ensemble.json", "generalist.keras"] + [
         f"specialist-0{m}.keras" for m in range(3)
     ]
     loaded = SpecialistEnsemble.load(tmp_path / "e")

@@ -22,6 +22,7 @@ def test_the_folder_holds_records_and_keys_of_the_bytes_promised(build, data):
     store = build()
     names = sorted(contents(store.path))
     assert names == [
+        ".keras-distill",
         *(f"keys-0000{i}.bin" for i in range(3)),
         "manifest.json",
         *(f"view0-0000{i}.bin" for i in range(3)),
@@ -184,7 +185,7 @@ def test_an_existing_store_is_replaced_only_when_asked(build, data):
 def test_nothing_but_a_store_is_ever_replaced(build, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="no store"):
+    with pytest.raises(InputError, match="was not made by keras-distill"):
         build(overwrite=True)
     assert (tmp_path / "store" / "thesis.txt").exists()
 

@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 
@@ -11,8 +12,14 @@ from keras_distill.targets import SoftTargetStore, _fidelity
 
 
 def edit(store, **changes):
+    """Changes the manifest, and its checksum with it unless that is among the changes."""
     path = store.path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    values = {**json.loads(path.read_text()), **changes}
+    if "seal" not in changes:
+        rest = {name: value for name, value in values.items() if name != "seal"}
+        text = json.dumps(rest, sort_keys=True)
+        values["seal"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(values))
 
 
 def flip_byte(path, at=5):
@@ -36,7 +43,18 @@ def test_a_store_opens_to_what_was_built(build):
         ({"surprise": 1}, "surprise"),
         ({"examples": None}, "not finished"),
         ({"views": "many"}, "views"),
-        ({"augment": {"swirl": 1}}, "Unknown augmentation 'swirl'"),
+        ({"augment": {"swirl": 1}, "augment_fingerprint": "0"}, "Unknown augmentation 'swirl'"),
+        ({"augment": {"crop": 1}, "augment_fingerprint": "0"}, "built with another augmentation"),
+        ({"augment": {"crop": 1}}, "`augment` and `augment_fingerprint` must be given together"),
+        ({"shards": []}, "`shards` must have as many files for each view as `keys`"),
+        ({"shards": [], "keys": []}, "`examples` must be what the files of keys hold"),
+        ({"examples": 10**12}, r"`examples` must be|keys-00002\.bin must be"),
+        ({"views": 1000}, "`views` must be 1 without `augment`"),
+        ({"shard_examples": 10**9 + 1}, "`shard_examples` must be a multiple of `batch_size`"),
+        ({"outputs": [{"shape": [10**9, 10**9]}]}, "records must have at most 1073741824 bytes"),
+        ({"outputs": [{"shape": [7]}, {"shape": [7]}]}, "`outputs` must have different names"),
+        ({"inputs": ["uint8[1]"], "seal": "0" * 64}, "was changed after it was written"),
+        ({"seal": None}, "was changed after it was written"),
     ],
 )
 def test_another_manifest_is_refused_in_words(build, changes, message):

@@ -1,0 +1,192 @@
+"""Tries hostile inputs: `try_case` in this process, `python -m tests.fuzz.trial` in children.
+
+    python -m tests.fuzz.trial --seed 1 --count 2000           every fault, and a table of kinds
+    python -m tests.fuzz.trial --seed 1 --only 17 --show       what one input answers
+
+Each child has its address space limited, and is ended and replaced if it hangs or dies.
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzz import good, kinds, oracle
+
+ADDRESS_SPACE = 4 << 30  # beyond what TensorFlow maps at its start
+
+
+class Trial(NamedTuple):
+    """One hostile input, what was answered, and what is wrong with the answer."""
+
+    number: int
+    kind: str
+    argv: list[str]
+    code: int | None
+    err: str
+    seconds: float
+    memory: int
+    faults: list[str]
+
+
+def kind_of(seed: int, number: int) -> str:
+    """Each kind in turn, in an order of the seed."""
+    names = sorted(kinds.KINDS)
+    random.Random(seed).shuffle(names)
+    return names[number % len(names)]
+
+
+def try_case(seed: int, number: int, sound: good.Good, folder: Path) -> Trial:
+    """Makes input `number` in `folder`, runs the command line on it, and judges the answer."""
+    name = kind_of(seed, number)
+    maker = kinds.Maker(f"{seed}:{number}", folder, sound)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    random.seed(f"{seed}:{number}")
+    case = kinds.KINDS[name](maker)
+    before = oracle.snapshot(maker.files)
+    sums = oracle.snapshot(sound.folder)
+    answer = oracle.ask(case.argv, scratch)
+    left = [f"out/{path.name}" for path in maker.out.iterdir()]
+    left += [
+        f"tmp/{path.name}"
+        for path in (scratch / "tmp").iterdir()
+        if not path.name.startswith("__autograph_generated_file")  # TensorFlow's own
+    ]
+    found = oracle.faults(answer, refused=case.refused, expect=case.expect, left=left)
+    for label, old, new in (
+        ("input", before, oracle.snapshot(maker.files)),
+        ("sound", sums, oracle.snapshot(sound.folder)),
+    ):
+        changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        if changed:
+            found.append(f"changed: {label} {', '.join(changed[:5])}")
+    return Trial(
+        number, name, case.argv, answer.code, answer.err, answer.seconds, answer.memory, found
+    )
+
+
+def _serve(seed: int, folder: Path, numbers: list[int]) -> None:
+    """The child: tries the inputs and prints each trial as a line of JSON."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    (folder / "sound").mkdir()
+    sound = good.make(folder / "sound")
+    limit = oracle.memory_of("VmSize") + ADDRESS_SPACE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for number in numbers:
+        lines.write(json.dumps(number) + "\n")
+        lines.flush()
+        place = folder / f"case{number}"
+        trial = try_case(seed, number, sound, place)
+        shutil.rmtree(place, ignore_errors=True)
+        lines.write(json.dumps(trial) + "\n")
+        lines.flush()
+
+
+def run_trials(seed: int, numbers: list[int], *, seconds: float = 60.0) -> list[Trial]:
+    """Tries inputs in a child process, and in another one when that has died.
+
+    Args:
+        seed: Of the inputs.
+        numbers: Which inputs.
+        seconds: After which a child that answers nothing is ended.
+    """
+    trials, left = [], list(numbers)
+    while left:
+        with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
+            command = [sys.executable, "-m", "tests.fuzz.trial", "--seed", str(seed), "--serve"]
+            with subprocess.Popen(
+                [*command, folder, *map(str, left)], stdout=subprocess.PIPE, text=True,
+                stdin=subprocess.DEVNULL,
+            ) as child:  # fmt: skip
+                under_way = None
+                while True:
+                    timer = threading.Timer(seconds, child.kill)
+                    timer.start()
+                    line = child.stdout.readline()
+                    timer.cancel()
+                    if not line:
+                        break
+                    value = json.loads(line)
+                    if isinstance(value, int):
+                        under_way = value
+                    else:
+                        trials.append(Trial(*value))
+                        left.remove(trials[-1].number)
+                        under_way = None
+                        if trials[-1].faults:
+                            print(*_lines(trials[-1]), sep="\n", flush=True)
+                code = child.wait()
+            if under_way is None and left:
+                raise RuntimeError(f"the child failed before any input (exit code {code})")
+            if under_way is not None:
+                name = kind_of(seed, under_way)
+                trial = Trial(
+                    under_way, name, [], None, "", 0, 0, [f"died: {name}, exit code {code}"]
+                )
+                trials.append(trial)
+                left.remove(under_way)
+                print(*_lines(trial), sep="\n", flush=True)
+    return trials
+
+
+def _lines(trial: Trial) -> list[str]:
+    command = " ".join(part[:80] for part in trial.argv)
+    return [f"{trial.number} {trial.kind}: {fault}\n    {command[:300]}" for fault in trial.faults]
+
+
+def table(trials: list[Trial]) -> str:
+    """Inputs, answers, and faults by kind."""
+    rows = [f"{'kind':22}{'inputs':>7}{'0':>5}{'1':>4}{'2':>5}{'faulty':>8}  faults"]
+    for name in sorted({trial.kind for trial in trials}):
+        own = [trial for trial in trials if trial.kind == name]
+        codes = collections.Counter(trial.code for trial in own)
+        faults = collections.Counter(f.partition(":")[0] for t in own for f in t.faults)
+        faulty = sum(bool(trial.faults) for trial in own)
+        words = ", ".join(f"{what} {count}" for what, count in faults.most_common())
+        rows.append(f"{name:22}{len(own):7}{codes[0]:5}{codes[1]:4}{codes[2]:5}{faulty:8}  {words}")
+    faulty = sum(bool(trial.faults) for trial in trials)
+    rows.append(f"{'all':22}{len(trials):7}{'':14}{faulty:8}")
+    rows.append(f"slowest {max(t.seconds for t in trials):.1f} s,"
+                f" most memory {max(t.memory for t in trials) >> 20} MiB")  # fmt: skip
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--only", type=int, nargs="*")
+    parser.add_argument("--kinds", nargs="*")
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--serve", nargs="*")
+    given = parser.parse_args()
+    if given.serve:
+        _serve(given.seed, Path(given.serve[0]), [int(text) for text in given.serve[1:]])
+        return
+    numbers = given.only or list(range(given.count))
+    if given.kinds:
+        numbers = [n for n in numbers if kind_of(given.seed, n) in given.kinds]
+    trials = run_trials(given.seed, numbers)
+    if given.show:
+        for trial in trials:
+            facts = f"{trial.code} {trial.seconds:.1f} s {trial.memory >> 20} MiB"
+            print(
+                f"{trial.number} {trial.kind} -> {facts}\n    {trial.argv}\n    {trial.err.strip()}"
+            )
+    print(table(trials))
+
+
+if __name__ == "__main__":
+    main()
