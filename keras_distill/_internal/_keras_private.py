@@ -5,10 +5,14 @@ test per function: run it first against a new version of Keras. This module impo
 package `_internal` does not import it.
 """
 
+import contextlib
+import copy
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
 
@@ -116,6 +120,36 @@ def update_metrics(
         for metric, label, output, weight in zip(metrics, labels, outputs, flat, strict=True):
             if metric is not None:
                 metric.update_state(label, output, sample_weight=weight)
+
+
+def declared_variables(config: dict[str, Any]) -> list[tuple[str, tuple[int, ...], str]]:
+    """Returns path, shape, and dtype of the variables of a serialized model; allocates none.
+
+    If the config cannot be deserialized, the variables created before the error are returned.
+
+    Args:
+        config: What `keras.saving.serialize_keras_object` returned; not changed.
+    """
+    config = copy.deepcopy(config)
+    config.pop("compile_config", None)
+    name = "uninitialized_variables"
+    before = global_state.get_global_attribute(name)
+    global_state.set_global_attribute(name, [])
+    state = random.getstate()  # initializers draw their seeds from Python's generator
+    try:
+        with keras.StatelessScope(initialize_variables=False), contextlib.suppress(Exception):
+            keras.saving.deserialize_keras_object(config, safe_mode=True)
+        found = global_state.get_global_attribute(name) or []
+        return [(v.path, tuple(v.shape), str(v.dtype)) for v in found]
+    finally:
+        random.setstate(state)
+        global_state.set_global_attribute(name, before)
+
+
+def output_shapes(operation: Any) -> list[tuple[int | None, ...]]:
+    """Returns the shape of each output of each symbolic call of a layer or operation."""
+    nodes = operation._inbound_nodes
+    return [tuple(tensor.shape) for node in nodes for tensor in node.output_tensors]
 
 
 class TrainerModel(keras.Model):

@@ -1,6 +1,7 @@
 """Loads `.keras` files without running code that they contain."""
 
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Any
 
 import keras
 
-from keras_distill._internal import InputError, _files, _user_code, bad
+from keras_distill._internal import InputError, _files, _keras_private, _user_code, bad
 from keras_distill._internal._types import PathLike
+from keras_distill.models._inspection import walk_layers
 
 _CONFIG = "config.json"
-_MAX_CONFIG = 256 << 20
+_MAX_CONFIG = 16 << 20
+# Bytes of variables that any file may declare, and how many times its own size it may.
+_FREE_BYTES, _MAX_RATIO = 64 << 20, 4
+_MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
 
 # Suffix -> why it is refused, and what to do.
 _REFUSED = {
@@ -61,6 +66,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
         _user_code.import_module("import", module)
     for part in _objects(config):
         _check_object(path, part)
+    _check_variables(path, config)
     try:
         model = keras.models.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras, h5py, and TensorFlow each raise their own
@@ -70,6 +76,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
         ) from error
     if not isinstance(model, keras.Model):
         raise InputError(f"{path}: contains a {type(model).__name__}, not a model.")
+    _check_outputs(path, model)
     return model
 
 
@@ -85,6 +92,34 @@ def _config(path: Path) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: {_CONFIG} is not JSON ({error}).") from error
+
+
+def _check_variables(path: Path, config: Any) -> None:
+    """Refuses a config that declares far more weights than the file has, before they are made."""
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: {_CONFIG} must be a JSON object.")
+    with zipfile.ZipFile(path) as archive:
+        stored = sum(member.file_size for member in archive.infolist())
+    declared = 0
+    for _, shape, dtype in _keras_private.declared_variables(config):
+        declared += math.prod(shape) * (8 if "64" in dtype else 4)
+    if declared > _FREE_BYTES + _MAX_RATIO * stored:
+        raise InputError(
+            f"{path}: {_CONFIG} declares {declared} bytes of weights, but the file has {stored}"
+            " bytes in all. It is damaged; save the model again."
+        )
+
+
+def _check_outputs(path: Path, model: keras.Model) -> None:
+    """Refuses a layer whose output alone would fill the memory."""
+    for place, layer in walk_layers(model):
+        for shape in _keras_private.output_shapes(layer):
+            entries = math.prod(size or 1 for size in shape[1:])
+            if entries > _MAX_ENTRIES:
+                raise InputError(
+                    f"{path}: layer {place!r:.100} has an output of shape {shape}, {entries}"
+                    f" numbers per example; at most {_MAX_ENTRIES} are supported."
+                )
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

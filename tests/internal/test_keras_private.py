@@ -213,3 +213,27 @@ def test_symbolic_build_under_a_strategy():
     assert not model.built
     history = model.fit(data, verbose=0).history
     assert np.isfinite(history["loss"][0]) and model.optimizer.iterations == 2
+
+
+def test_declared_variables_are_those_of_the_model_and_nothing_is_allocated():
+    model = functional()
+    model.compile("adam", "mse")
+    config = keras.saving.serialize_keras_object(model)
+    found = private.declared_variables(config)
+    assert sorted(shape for _, shape, _ in found) == sorted(tuple(w.shape) for w in model.weights)
+    config["config"]["layers"][1]["config"]["units"] = 10**12
+    assert (4, 10**12) in [shape for _, shape, _ in private.declared_variables(config)]
+    # The next model is made as ever, with the values that the seed gives.
+    keras.utils.set_random_seed(1)
+    first = functional().get_weights()
+    keras.utils.set_random_seed(1)
+    private.declared_variables(config)
+    for old, new in zip(first, functional().get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_output_shapes_are_those_of_each_call():
+    layer = layers.Dense(3)
+    layer(keras.Input((4,)))
+    layer(keras.Input((2, 4)))
+    assert private.output_shapes(layer) == [(None, 3), (None, 2, 3)]

@@ -171,3 +171,31 @@ def test_single_bits_flipped(file, tmp_path):
         else:
             assert [w.tolist() for w in model.get_weights()] == expected
     assert refusals > len(places) / 2
+
+
+def _with_config(path, change):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    change(config["config"]["layers"])
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_sizes_in_a_config_decide_no_memory(tmp_path):
+    path = tmp_path / "small.keras"
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="end")])
+    model.save(path)
+    _with_config(path, lambda layers: layers[-1]["config"].update(units=10**9))
+    with pytest.raises(
+        InputError, match=r"declares 20000000000 bytes of weights, but the file has"
+    ):
+        models.load(path)
+    model.save(path)
+    repeat = {"name": "again", "trainable": True, "dtype": "float32", "n": 10**9}
+    layer = {"module": "keras.layers", "class_name": "RepeatVector", "config": repeat}
+    _with_config(path, lambda layers: layers.append(layer))
+    with pytest.raises(InputError, match=r"'again' has an output of shape \(None, 1000000000, 3\)"):
+        models.load(path)
