@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, _files
 from keras_distill._internal._child import Child, ChildError
 from keras_distill._internal._types import Array
 from keras_distill.export._convert import SIGNATURE
@@ -22,6 +22,7 @@ _UNSAFE = frozenset(
     {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
 )
 _SECONDS = 900.0
+_MAX_GRAPH = 512 << 20  # bytes; the weights are in files of their own
 
 
 class SavedModelSource:
@@ -50,13 +51,13 @@ class SavedModelSource:
 
     def _parse(self) -> Any:
         message = saved_model_pb2.SavedModel()
+        graph = self.path / "saved_model.pb"
+        if not os.path.lexists(graph):
+            raise InputError(f"{self.path} is not a SavedModel: it has no saved_model.pb.")
+        content = _files.read_bytes(graph, max_bytes=_MAX_GRAPH)
         try:
-            message.ParseFromString((self.path / "saved_model.pb").read_bytes())
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{self.path} is not a SavedModel: it has no saved_model.pb."
-            ) from error
-        except (OSError, DecodeError) as error:
+            message.ParseFromString(content)
+        except DecodeError as error:
             raise InputError(f"{self.path}: damaged SavedModel ({error}).") from error
         if not message.meta_graphs:
             raise InputError(f"{self.path}: the SavedModel has no graph.")

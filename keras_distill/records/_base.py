@@ -45,7 +45,7 @@ class Record(BaseModel):
         """Validates `value` (a dict, or JSON text); errors name source, key, and rule.
 
         Raises:
-            InputError: If it does not fit.
+            InputError: If it does not fit, or contradicts itself.
         """
         try:
             if isinstance(value, str | bytes):
@@ -53,6 +53,7 @@ class Record(BaseModel):
             # As JSON, so that `true` is no number and "1" no count, but a list may be a tuple.
             record = cls.model_validate_json(json.dumps(value), strict=True)
             _check_finite(value)
+            record.check()
             return record
         except ValidationError as error:
             raise InputError(f"{source}: {_describe(cls, error)}") from error
@@ -60,6 +61,13 @@ class Record(BaseModel):
             raise InputError(f"{source}: {error}") from error
         except (ValueError, TypeError, RecursionError) as error:
             raise InputError(f"{source}: not a record in JSON ({error!s:.200}).") from error
+
+    def check(self) -> None:
+        """Compares the values with each other; `parse` calls it.
+
+        Raises:
+            InputError: If they contradict each other.
+        """
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
@@ -85,13 +93,6 @@ class SealedRecord(Record):
 
     seal: str | None = None
 
-    def check(self) -> None:
-        """Compares the values with each other.
-
-        Raises:
-            InputError: If they contradict each other.
-        """
-
     def sealed(self) -> Self:
         """Returns the record with its checksum."""
         text = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
@@ -99,16 +100,12 @@ class SealedRecord(Record):
 
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:
-        """Validates `value` like `Record.parse`, against itself, and its checksum.
+        """Validates `value` like `Record.parse`, and its checksum.
 
         Raises:
-            InputError: If it does not fit, contradicts itself, or was changed after it was saved.
+            InputError: If it does not fit, or was changed after it was saved.
         """
         found = super().parse(value, source=source)
-        try:
-            found.check()
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from error
         if found.seal != found.sealed().seal:
             raise InputError(
                 f"{source}: was changed after it was written: its checksum (`seal`) is of other"

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from keras_distill.records._base import Record
 
 
@@ -130,7 +132,7 @@ class BenchmarkRecord(Record):
         created: UTC, ISO 8601.
     """
 
-    entries: tuple[EntryRecord, ...]
+    entries: tuple[EntryRecord, ...] = Field(min_length=1, max_length=1000)
     data: str | None
     split: str | None
     machine: str

@@ -2,12 +2,18 @@
 
 import math
 
+from pydantic import Field
+
+from keras_distill._internal import InputError
 from keras_distill._internal._stats import Interval
 from keras_distill.records._base import Record
 from keras_distill.records._benchmark import BenchmarkRecord
 from keras_distill.records._compress import CompressRecord
 from keras_distill.records._export import ExportSet
 from keras_distill.records._recipe import Recipe
+
+VARIANTS = ("alone", "alone_all_labels", "distilled")  # the ways to train a student
+_MAX_ROUNDS = 100_000
 
 
 class IntervalRecord(Record):
@@ -34,7 +40,7 @@ class Curve(Record):
         validation_accuracy: Share of the validation split, 0..1.
     """
 
-    epochs: tuple[int, ...]
+    epochs: tuple[int, ...] = Field(max_length=_MAX_ROUNDS)
     loss: tuple[float, ...]
     validation_accuracy: tuple[float, ...]
 
@@ -152,12 +158,37 @@ class RunRecord(Record):
     seconds: float
     data: DataFacts
     teacher: TeacherFacts
-    variants: tuple[VariantResult, ...]
+    variants: tuple[VariantResult, ...] = Field(max_length=len(VARIANTS))
     gain: IntervalRecord
     chosen_seed: int
     exports: ExportSet
     compress: CompressResult | None = None
     benchmark: BenchmarkRecord
+
+    def check(self) -> None:
+        """Compares the values with each other; see `Record.check`."""
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names) or not {"alone", "distilled"} <= set(names) <= set(
+            VARIANTS
+        ):
+            raise InputError(
+                f"`variants` must be alone and distilled, and may be {', '.join(VARIANTS)}, each"
+                f" once. Received: {', '.join(names)}"
+            )
+        for variant in self.variants:
+            if tuple(result.seed for result in variant.seeds) != self.recipe.seeds:
+                raise InputError(f"`seeds` of {variant.name} must be those of the recipe.")
+            for curve in (result.curve for result in variant.seeds):
+                if not len(curve.epochs) == len(curve.loss) == len(curve.validation_accuracy):
+                    raise InputError(f"`curve` of {variant.name} must have columns of one length.")
+        if self.chosen_seed not in self.recipe.seeds:
+            raise InputError("`chosen_seed` must be one of the recipe's seeds.")
+        entries = self.benchmark.entries
+        if len({entry.name for entry in entries}) < len(entries):
+            raise InputError("`benchmark.entries` must have different names.")
+        files = [entry for entry in entries if entry.runtime == "litert"]
+        if not files or not all(entry.latency and entry.size.bytes for entry in files):
+            raise InputError("`benchmark.entries` must have .tflite files with size and latency.")
 
     def variant(self, name: str) -> VariantResult:
         """The variant of that name.

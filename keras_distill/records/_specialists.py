@@ -149,7 +149,7 @@ class EnsembleManifest(SealedRecord):
     parts: tuple[EnsemblePart, ...] = Field(min_length=1, max_length=10_000)
 
     def check(self) -> None:
-        """Compares the values with each other; see `SealedRecord.check`."""
+        """Compares the values with each other; see `Record.check`."""
         if len({part.file for part in self.parts}) < len(self.parts):
             raise InputError("`parts` must each have a file of their own.")
         for number, part in enumerate(self.parts):

@@ -159,7 +159,7 @@ class TargetsManifest(SealedRecord):
     def check(self) -> None:
         """Compares the values with each other, so that no size is trusted unchecked.
 
-        See `SealedRecord.check`.
+        See `Record.check`.
         """
         names = [output.name for output in self.outputs]
         rules = {

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import tomli_w
 
-from keras_distill._internal import _files
+from keras_distill._internal import InputError, _files
 from keras_distill.records import RunRecord
 from keras_distill.report import _compression, _figures, _summary
 
@@ -27,6 +27,18 @@ def _environment() -> jinja2.Environment:
 def render_template(name: str, **values: Any) -> str:
     """Fills the template of that name."""
     return _environment().get_template(name).render(**values)
+
+
+# What drawing raises on values that each fit, and do not fit together.
+_CONTRADICTIONS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
 
 
 def render(record: RunRecord) -> str:
@@ -80,8 +92,16 @@ def write(
     """
     run = Path(run)
     record = run / "record.json" if run.is_dir() else run
-    page = render(RunRecord.load(record))
-    return _files.write_text(output or record.with_name("report.html"), page, overwrite=overwrite)
+    output = Path(output or record.with_name("report.html"))
+    _files.check_output(output, overwrite=overwrite, folder=False)
+    found = RunRecord.load(record)
+    try:
+        page = render(found)
+    except _CONTRADICTIONS as error:
+        raise InputError(
+            f"{record}: the values contradict each other: {type(error).__name__}: {error!s:.200}"
+        ) from error
+    return _files.write_text(output, page, overwrite=overwrite)
 
 
 def _cards(record: RunRecord, rows: list[_summary.Row]) -> list[dict[str, str]]:

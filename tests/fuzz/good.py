@@ -117,8 +117,13 @@ def run_record() -> dict[str, Any]:
     record = example(RunRecord)
     record["recipe"] |= {"name": "small", "seeds": [0]}
     variant = record["variants"][0]
+    variant["seeds"][0]["seed"] = record["chosen_seed"] = 0
     record["variants"] = [{**variant, "name": name} for name in ("alone", "distilled")]
     record["scale"] = "full"
+    entry = record["benchmark"]["entries"][0]
+    entry["runtime"] = "litert"
+    entry["size"] |= {"bytes": 1000, "gzip_bytes": 900}
+    record["exports"]["exports"] = {"float32": record["exports"]["exports"].pop("one")}
     return json.loads(RunRecord.model_validate(record).model_dump_json())
 
 
