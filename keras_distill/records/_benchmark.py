@@ -1,4 +1,4 @@
-"""What a benchmark measured, file by file."""
+"""The results of a benchmark."""
 
 from typing import Literal
 
@@ -11,11 +11,11 @@ class RatioRecord(Record):
     """A ratio of median latencies with its 95 % bootstrap interval over paired runs.
 
     Attributes:
-        value: This one's median over the reference's: below 1 is faster.
+        value: This median divided by that of the reference: below 1 is faster.
         low: Lower end.
         high: Upper end.
-        n: Paired runs.
-        reference: The name of the entry it is compared with.
+        n: Number of paired runs.
+        reference: Name of the entry it is compared with.
     """
 
     value: float
@@ -26,16 +26,16 @@ class RatioRecord(Record):
 
 
 class SizeRecord(Record):
-    """What it costs to store and to hold.
+    """The size of a model on disk and in memory.
 
     Attributes:
-        parameters: Number of weights.
+        parameters: Number of parameters.
         multiply_adds: Multiply-add pairs for one row, counted over the `.tflite` graph's
-            convolutions and matrix products; None where a loop's length is not in the graph.
-        bytes: Of the file; None for a Keras model in memory.
-        gzip_bytes: Of the file compressed by gzip -9; None likewise.
-        peak_memory_bytes: What loading the file and running one row adds to the resident memory of
-            a fresh process, at its peak; None where the system does not tell.
+            convolutions and matrix products; None if a loop's length is not in the graph.
+        bytes: Size of the file; None for a Keras model in memory.
+        gzip_bytes: Size of the file after gzip -9; None for a Keras model in memory.
+        peak_memory_bytes: Peak resident memory that loading the file and running one row add to a
+            new process; None if the system does not report it.
     """
 
     parameters: int
@@ -46,21 +46,21 @@ class SizeRecord(Record):
 
 
 class LatencyRecord(Record):
-    """How long a call takes, at one number of threads.
+    """The latency at one number of threads.
 
     Attributes:
-        threads: Threads of the interpreter; a Keras model runs on all that TensorFlow has.
-        runs: Timed calls at batch 1, taken in turn with the other entries.
-        cold_start_ms: From opening the file to the end of the first call, in a fresh process, the
-            import of the interpreter left out; None for a Keras model in memory.
+        threads: Threads of the interpreter; a Keras model uses all threads of TensorFlow.
+        runs: Timed calls at batch size 1, taking turns with the other entries.
+        cold_start_ms: From opening the file to the end of the first call in a new process, without
+            the import of the interpreter; None for a Keras model in memory.
         median_ms: Median of the timed calls.
         p90_ms: 90th percentile.
         p99_ms: 99th percentile.
-        throughput: Rows per second at batch 1.
+        throughput: Rows per second at batch size 1.
         batch_size: Rows per call of the batched measurement.
-        batched_throughput: Rows per second at that batch; None where the file's graph is bound to
-            another one.
-        ratio: To the first entry of the same runtime; None for that entry itself.
+        batched_throughput: Rows per second at that batch size; None if the file has a fixed batch
+            size.
+        ratio: Ratio to the first entry of the same runtime; None for that entry itself.
     """
 
     threads: int
@@ -76,15 +76,15 @@ class LatencyRecord(Record):
 
 
 class QualityRecord(Record):
-    """How good the outputs are on labeled rows.
+    """The quality of the outputs on labeled rows.
 
     Attributes:
         samples: Number of rows.
-        accuracy: Share of rows whose label comes first, 0..1.
-        top5: Share of rows whose label is among the first five; None below 6 classes.
-        agreement: Share of rows on which the first class is the first entry's; None for that one.
+        accuracy: Top-1 accuracy, 0..1.
+        top5: Top-5 accuracy; None below 6 classes.
+        agreement: Share of rows with the same top-1 class as the first entry; None for that one.
         expected_calibration_error: Mean gap between confidence and accuracy over 15 equal bins.
-        negative_log_likelihood: Mean, in nats.
+        negative_log_likelihood: Mean over the rows, in nats.
     """
 
     samples: int
@@ -99,15 +99,15 @@ class EntryRecord(Record):
     """One model in one runtime.
 
     Attributes:
-        name: As the user named it, or the file's name; a Keras model's own `.tflite` conversion
-            has " as .tflite" added.
-        file: The file measured; None for a model in memory.
+        name: The name that the user passed, or the file's; the `.tflite` conversion of a Keras
+            model has " as .tflite" added.
+        file: The measured file; None for a model in memory.
         runtime: Keras on TensorFlow, or LiteRT.
-        precision: Of the input and of the weights as the file declares them: "float32", "int8".
-        size: What it costs to store.
-        latency: One entry for each number of threads.
-        quality: How good it is; None without labeled data.
-        notes: What else is worth knowing.
+        precision: Precision of the input and of the weights in the file: "float32", "int8".
+        size: Size on disk and in memory.
+        latency: One record per number of threads.
+        quality: Quality on the data; None without labeled data.
+        notes: Remarks.
     """
 
     name: str
@@ -121,15 +121,15 @@ class EntryRecord(Record):
 
 
 class BenchmarkRecord(Record):
-    """A benchmark: entries in the order given, the first is the one compared with (the teacher).
+    """A benchmark: entries in the order of the models, the first is the baseline (the teacher).
 
     Attributes:
-        entries: One for each model and runtime.
-        data: Data spec or "data given"; None: made-up rows.
+        entries: One per model and runtime.
+        data: Data spec or "data given"; None: random rows.
         split: The split of a spec.
         machine: Processor and cores.
-        versions: Of the packages involved.
-        created: UTC, ISO 8601.
+        versions: Versions of the packages.
+        created: Time in UTC, ISO 8601.
     """
 
     entries: tuple[EntryRecord, ...] = Field(min_length=1, max_length=1000)
@@ -140,10 +140,10 @@ class BenchmarkRecord(Record):
     created: str
 
     def entry(self, name: str) -> EntryRecord:
-        """The entry of that name.
+        """Returns the entry of that name.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If there is no such entry.
         """
         for entry in self.entries:
             if entry.name == name:

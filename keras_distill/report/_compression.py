@@ -1,10 +1,8 @@
-"""The compression of a run, step by step, as a table."""
+"""Makes the table of the compression of a run, step by step."""
 
 from collections.abc import Sequence
 
-from keras_distill.records._compress import KernelCount, KernelState
-from keras_distill.records._export import ExportRecord
-from keras_distill.records._run import RunRecord
+from keras_distill.records import ExportRecord, KernelCount, KernelState, RunRecord
 from keras_distill.report._summary import compressed_of, precision_of
 
 HEADER = (
@@ -20,9 +18,9 @@ HEADER = (
 
 
 def table(record: RunRecord) -> list[tuple[str, ...]]:
-    """A line for the student, for each step, for the file, with the columns of `HEADER`.
+    """Makes a row for the student, each step, and the file, with the columns of `HEADER`.
 
-    Empty where nothing was compressed.
+    Empty if nothing was compressed.
     """
     compressed = compressed_of(record)
     if compressed is None:
@@ -34,7 +32,7 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
     for step in compressed.steps:
         after = _share(step.logs["val_accuracy"][-1])
         title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
-        # Quantizing leaves the kernels it started from: what became of them stands in the file.
+        # Quantizing does not change the kernels in Keras; the row of the file shows the result.
         weights = ("", "") if step.step == "quantize" else _weights(step.kernels)
         lines.append((title, str(step.epochs), accuracy, after, *weights, "", ""))
         accuracy = after
@@ -49,18 +47,19 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
 
 
 def note(record: RunRecord) -> str:
-    """What the numbers of `table` are; empty without any."""
+    """Explains the numbers of `table`; empty without compression."""
     compressed = compressed_of(record)
     if compressed is None or record.recipe.compress is None:
         return ""
-    plain = " Bytes of the student are those of its float32 file."
+    plain = " The bytes of the student are those of its float32 file."
     return (
         f"Accuracy on {record.data.validation} validation examples, of the file on"
         f" {compressed.export.verification.samples} of them. Every step trains on the run's"
         f" stored soft targets, from a learning rate of"
         f" {record.recipe.compress.learning_rate:g}. Zeros and"
-        " values are counted in the kernels of the model, the most values that one kernel has; in"
-        " the last line in the file itself, the most that one output channel has."
+        " values are counted in the kernels of the model: the largest number of distinct values in"
+        " one kernel. The last line is counted in the file: the largest number in one output"
+        " channel."
         f"{plain if 'float32' in record.exports.exports else ''}"
     )
 
@@ -78,7 +77,7 @@ def _weights(kernels: Sequence[KernelState]) -> tuple[str, str]:
 
 
 def _in_file(kernels: Sequence[KernelCount]) -> tuple[str, str]:
-    """The same of a file: by channel, and without depthwise kernels, which no step touches."""
+    """The same for a file: by channel, without depthwise kernels, which no step changes."""
     kept = [kernel for kernel in kernels if kernel.op != "DEPTHWISE_CONV_2D"]
     return _zeros(kept), f"{max((kernel.values_per_channel for kernel in kept), default=0):,}"
 

@@ -1,4 +1,4 @@
-"""The plots of a report, as inline SVG."""
+"""Draws the plots of a report as inline SVG."""
 
 import io
 import re
@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from keras_distill.records._run import RunRecord, VariantResult
+from keras_distill.records import Curve, RunRecord, VariantResult
 from keras_distill.report._summary import Row
 
 _COLORS = {
@@ -20,7 +20,7 @@ _COLORS = {
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as one `<svg>` element, without a date and with names that do not change."""
+    """Converts a figure to one `<svg>` element, without a date and with constant ids."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "keras_distill"}):
         figure.savefig(
@@ -28,7 +28,7 @@ def _svg(figure: Figure) -> str:
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    # Scale with the page: the view box stays, the fixed size goes.
+    # Without a fixed size it scales with the page.
     return re.sub(r'(<svg[^>]*?) height="[^"]*"|(<svg[^>]*?) width="[^"]*"', r"\1\2", text, count=2)
 
 
@@ -42,7 +42,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def curves(record: RunRecord) -> str:
-    """Validation accuracy against epochs: each seed thin, their mean thick, the teacher dashed."""
+    """Plots validation accuracy: each seed thin, the mean thick, the teacher dashed."""
     figure, axes = _axes(6.4, 3.6)
     for variant in record.variants:
         color = _COLORS[variant.name]
@@ -61,7 +61,7 @@ def curves(record: RunRecord) -> str:
         color=_COLORS["teacher"],
         linestyle="--",
         linewidth=1.2,
-        label="teacher, at the end",
+        label="teacher, final",
     )
     axes.set_xlabel("epochs")
     axes.set_ylabel("validation accuracy, %")
@@ -69,12 +69,12 @@ def curves(record: RunRecord) -> str:
     return _svg(figure)
 
 
-def _course(curve) -> tuple[Sequence[int], list[float]]:
+def _course(curve: Curve) -> tuple[Sequence[int], list[float]]:
     return curve.epochs, [100 * value for value in curve.validation_accuracy]
 
 
 def intervals(record: RunRecord) -> str:
-    """Test accuracy of each variant: a dot per seed, the mean with its 95 % interval."""
+    """Plots the test accuracy of each variant: seeds, and mean with its 95 % interval."""
     figure, axes = _axes(6.4, 0.7 + 0.55 * len(record.variants))
     variants: list[VariantResult] = list(reversed(record.variants))
     for height, variant in enumerate(variants):
@@ -97,14 +97,14 @@ def intervals(record: RunRecord) -> str:
 
 
 def size_against_accuracy(rows: Sequence[Row]) -> str:
-    """Bytes of each file, on a log axis, against its test accuracy."""
+    """Plots the bytes of each file, on a log axis, against its test accuracy."""
     figure, axes = _axes(6.4, 3.4)
     shown = [row for row in rows if row.bytes is not None]
     for number, row in enumerate(sorted(shown, key=lambda row: row.bytes or 0)):
         color = _COLORS["teacher" if row.is_teacher else "distilled"]
         place = (row.bytes or 0, 100 * row.accuracy)
         axes.plot(*place, "o", color=color, markersize=7)
-        # Neighbors often have one accuracy: their names go above and below in turn.
+        # Neighbors often have the same accuracy: their names alternate above and below.
         offset = (0, 9) if number % 2 else (0, -16)
         axes.annotate(
             row.title.removeprefix("file "),

@@ -1,14 +1,17 @@
-"""The numbers of a run in the order a reader wants them: for the page and for the terminal."""
+"""Summarizes the record of a run: tables and sentences for the page and for the terminal."""
 
 from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
 
-from keras_distill.records._benchmark import EntryRecord
-from keras_distill.records._compress import CompressRecord
-from keras_distill.records._export import ExportRecord
-from keras_distill.records._run import IntervalRecord, RunRecord
+from keras_distill.records import (
+    CompressRecord,
+    EntryRecord,
+    ExportRecord,
+    IntervalRecord,
+    RunRecord,
+)
 
 HEADER = (
     "",
@@ -20,21 +23,21 @@ HEADER = (
     "gzipped",
     "agreement",
 )
-# A terminal of 80 columns has room for so many.
+# Number of columns that fit into a terminal of 80 characters.
 _TERMINAL_COLUMNS = 5
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a way to train, or a file.
+    """One line of the table: a variant of the training, or a file.
 
     Attributes:
-        title: What it is.
+        title: Name of the variant or file.
         accuracy: Test accuracy, 0..1: of the file, or the mean over the seeds.
-        parameters: Weights in all.
-        interval: The 95 % interval over the seeds, for a way to train.
-        entry: What the benchmark measured, for a file.
-        is_teacher: Whether it is the teacher's.
+        parameters: Number of parameters.
+        interval: The 95 % interval over the seeds, for a variant.
+        entry: The entry of the benchmark, for a file.
+        is_teacher: Whether it is the teacher.
     """
 
     title: str
@@ -46,12 +49,12 @@ class Row:
 
     @property
     def bytes(self) -> int | None:
-        """Of the file; None for a way to train."""
+        """Bytes of the file; None for a variant."""
         return None if self.entry is None else self.entry.size.bytes
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The columns of `HEADER` as text."""
+        """The cells of the columns of `HEADER`."""
         accuracy = f"{100 * self.accuracy:.1f}" if self.interval is None else percent(self.interval)
         entry = self.entry
         if entry is None:
@@ -71,7 +74,7 @@ class Row:
 
 
 def percent(interval: IntervalRecord | None) -> str:
-    """An interval of shares in percent: `95.3 (94.8 to 95.8)`."""
+    """Formats an interval of shares in percent: `95.3 (94.8 to 95.8)`."""
     if interval is None:
         return ""
     if interval.low is None or interval.high is None:
@@ -80,7 +83,7 @@ def percent(interval: IntervalRecord | None) -> str:
 
 
 def rows(record: RunRecord) -> list[Row]:
-    """Teacher, each way to train the student, each file of the exported student."""
+    """Makes the rows: the teacher, each variant of the student, each file of the student."""
     entries = [entry for entry in record.benchmark.entries if entry.runtime == "litert"]
     teacher = Row(
         f"teacher {record.recipe.teacher.model}",
@@ -90,7 +93,7 @@ def rows(record: RunRecord) -> list[Row]:
         is_teacher=True,
     )
     student = record.recipe.student.model
-    ways = [
+    variants = [
         Row(
             f"{student} {variant.title}",
             variant.test_accuracy.value,
@@ -104,17 +107,17 @@ def rows(record: RunRecord) -> list[Row]:
         for e in entries[1:]
         if e.quality is not None
     ]
-    return [teacher, *ways, *exported]
+    return [teacher, *variants, *exported]
 
 
 def precision_of(file: str) -> str:
-    """What a file is, by its path: `int8`, `compressed int8`."""
+    """Names a file by its path: `int8`, `compressed int8`."""
     *folder, name = file.split("/")
     return " ".join([*folder, name.removeprefix("student-").removesuffix(".tflite")])
 
 
 def files(record: RunRecord) -> list[tuple[str, ExportRecord]]:
-    """Every file of the run by its path in the run's folder, with its own record."""
+    """Lists every file of the run, by its path in the run's folder, with its record."""
     found = [(export.file, export) for export in record.exports.exports.values()]
     compressed = compressed_of(record)
     if compressed is not None:
@@ -123,7 +126,7 @@ def files(record: RunRecord) -> list[tuple[str, ExportRecord]]:
 
 
 def missing(record: RunRecord) -> dict[str, str]:
-    """What was asked for and is not there -> why."""
+    """Lists requested files that are missing, with the reason."""
     failed = {**record.exports.rejected, **record.exports.impossible}
     if record.compress is not None and record.compress.failed is not None:
         failed["compressed"] = record.compress.failed
@@ -131,12 +134,12 @@ def missing(record: RunRecord) -> dict[str, str]:
 
 
 def compressed_of(record: RunRecord) -> CompressRecord | None:
-    """What compression did; None where it was not asked for, or failed."""
+    """The record of the compression; None if it was not requested, or failed."""
     return None if record.compress is None else record.compress.record
 
 
 def table(record: RunRecord) -> Table:
-    """The table for a terminal."""
+    """Makes the table for a terminal."""
     drawn = Table(
         title=record.recipe.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
@@ -148,19 +151,19 @@ def table(record: RunRecord) -> Table:
 
 
 def note(record: RunRecord) -> str:
-    """What the table's numbers are."""
+    """Explains the numbers of the table."""
     seeds = len(record.recipe.seeds)
     return (
-        f"Ways to train: mean of {seeds} seed{'s' if seeds > 1 else ''}"
+        f"Variants: mean of {seeds} seed{'s' if seeds > 1 else ''}"
         f"{' with the 95 % t interval' if seeds > 1 else ''}. Files: seed {record.chosen_seed}, the"
-        " best distilled student on validation data, run by LiteRT on one thread; latency is the"
-        f" median of {record.benchmark.entries[0].latency[0].runs} calls at batch 1, taken in turn."
-        f" Test split: {record.data.test} examples, looked at once."
+        " best distilled student on validation data, run by LiteRT with one thread. Latency: median"
+        f" of {record.benchmark.entries[0].latency[0].runs} calls at batch size 1, the files taking"
+        f" turns. Test split: {record.data.test} examples, used once."
     )
 
 
 def sentences(record: RunRecord) -> list[str]:
-    """What the run shows, in words no stronger than its intervals."""
+    """Says what the run shows, no more than its intervals support."""
     lines = [_gain(record)]
     smallest = min(
         rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes or 0, default=None
@@ -168,7 +171,7 @@ def sentences(record: RunRecord) -> list[str]:
     if smallest is not None:
         lines.append(_smallest(record, smallest))
     lines += _compression_gain(record)
-    lines += [f"{what} is not there: {why}" for what, why in missing(record).items()]
+    lines += [f"{what} is missing: {why}" for what, why in missing(record).items()]
     return lines
 
 
@@ -176,13 +179,13 @@ def _gain(record: RunRecord) -> str:
     gain = record.gain
     text = f"Distilled minus alone: {100 * gain.value:+.1f} points"
     if gain.low is None or gain.high is None:
-        return f"{text} on one seed, which gives no interval."
+        return f"{text} on one seed, without an interval."
     text += f" ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired over {gain.n} seeds)"
     if gain.low > 0:
         return f"{text}: distilling helps."
     if gain.high < 0:
         return f"{text}: distilling hurts here."
-    return f"{text}: the interval holds zero, so nothing is shown."
+    return f"{text}: the interval includes zero, so no effect is shown."
 
 
 def _smallest(record: RunRecord, row: Row) -> str:
@@ -205,7 +208,7 @@ def _smallest(record: RunRecord, row: Row) -> str:
 
 
 def _compression_gain(record: RunRecord) -> list[str]:
-    """The compressed file beside the plain one of the same precision, else the float32 one."""
+    """Compares the compressed file with the plain one of its precision, else with float32."""
     compressed = compressed_of(record)
     if compressed is None:
         return []
@@ -215,22 +218,22 @@ def _compression_gain(record: RunRecord) -> list[str]:
     plain = by_title.get(f"file {precision}") or by_title.get("file float32")
     text = f"Compressed by {', '.join(step.step for step in compressed.steps)}:"
     if plain is None or mine.entry is None or plain.entry is None:
-        return [f"{text} {compressed.export.gzip_bytes:,} bytes gzipped."]
+        return [f"{text} {compressed.export.gzip_bytes:,} bytes after gzip."]
     own, other = mine.entry.size.gzip_bytes, plain.entry.size.gzip_bytes
     assert own is not None and other is not None  # both are files
     ratio = own / other
     points = 100 * (mine.accuracy - plain.accuracy)
     return [
-        f"{text} gzipped, its {precision} file has {ratio:.2f} times the bytes of the plain"
+        f"{text} after gzip, its {precision} file has {ratio:.2f} times the bytes of the plain"
         f" {plain.title.removeprefix('file ')} file, at {points:+.1f} points of its accuracy."
     ]
 
 
 def method(record: RunRecord) -> str:
-    """How the numbers were made, in one paragraph."""
+    """Describes the method in one paragraph."""
     data, recipe = record.data, record.recipe
     labels = (
-        f"{data.labels_kept} of {data.train} training labels, drawn anew for each seed; the teacher"
+        f"{data.labels_kept} of {data.train} training labels, drawn again per seed; the teacher"
         " saw all of them"
         if data.labels_kept < data.train
         else "all training labels"

@@ -1,4 +1,4 @@
-"""What specialists see: class sets checked, and classes that no specialist tells apart grouped."""
+"""Checks class sets, and groups the classes that no specialist distinguishes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from keras_distill._internal import InputError, bad
 class Bins:
     """The coarsened view that M specialists have of N classes.
 
-    Classes that lie outside the same specialists' sets form a group. No dustbin tells them apart,
+    Classes that are outside the same specialists' sets form a group. No dustbin distinguishes them,
     so inference needs one number per group, not per class.
 
     Attributes:
         class_sets: M arrays of class ids.
-        num_classes: N.
-        outside: float64 `(M, G)`: 1 where the group's classes lie in the specialist's dustbin.
+        num_classes: Number of classes N.
+        outside: float64 `(M, G)`: 1 if the group's classes are in the specialist's dustbin.
         group_of: int64 `(N,)`: the group of each class.
         group_sizes: float64 `(G,)`: classes in each group.
     """
@@ -36,10 +36,10 @@ class Bins:
 
         Args:
             class_sets: M arrays of class ids, each id once; sets may overlap.
-            num_classes: N.
+            num_classes: Number of classes N.
 
         Raises:
-            InputError: If a set is not that, or leaves no class for the dustbin.
+            InputError: If a set breaks this rule, or leaves no class for the dustbin.
 
         Example:
             >>> bins = Bins.of([[0, 1], [1, 2]], num_classes=5)
@@ -50,7 +50,7 @@ class Bins:
         outside = np.ones((len(sets), num_classes))
         for row, ids in zip(outside, sets, strict=True):
             row[ids] = 0
-        if not sets:  # np.unique finds nothing to compare in no rows
+        if not sets:  # np.unique needs at least one row
             group_of = np.zeros(num_classes, np.int64)
             return cls(sets, num_classes, outside[:, :1], group_of, np.array([float(num_classes)]))
         groups, group_of, sizes = np.unique(
@@ -60,7 +60,7 @@ class Bins:
 
     @property
     def membership(self) -> np.ndarray:
-        """float64 `(N, G)`: 1 where the class belongs to the group."""
+        """float64 `(N, G)`: 1 if the class belongs to the group."""
         matrix = np.zeros((self.num_classes, len(self.group_sizes)))
         matrix[np.arange(self.num_classes), self.group_of] = 1
         return matrix
@@ -70,7 +70,7 @@ def check_class_sets(class_sets: Sequence[Any], num_classes: int) -> tuple[np.nd
     """Returns the sets as int64 arrays.
 
     Raises:
-        InputError: If one is empty, repeats an id, holds one outside 0..N-1, or all classes.
+        InputError: If a set is empty, repeats an id, has an id outside 0..N-1, or all classes.
     """
     checked = []
     for number, ids in enumerate(class_sets):
@@ -78,10 +78,10 @@ def check_class_sets(class_sets: Sequence[Any], num_classes: int) -> tuple[np.nd
         if ids.ndim != 1 or not ids.size or ids.dtype.kind not in "ui":
             raise bad(name, "be a non-empty list of class ids", ids)
         if ids.min() < 0 or ids.max() >= num_classes or len(np.unique(ids)) < len(ids):
-            raise bad(name, f"hold different class ids in 0..{num_classes - 1}", ids)
+            raise bad(name, f"have distinct class ids in 0..{num_classes - 1}", ids)
         if len(ids) == num_classes:
             raise InputError(
-                f"`{name}` holds all {num_classes} classes, which leaves nothing for the dustbin."
+                f"`{name}` must leave a class for the dustbin. Received: all {num_classes} classes"
             )
         checked.append(ids.astype(np.int64))
     return tuple(checked)

@@ -1,4 +1,4 @@
-"""Which classes a specialist shall tell apart: those that the generalist confuses."""
+"""Chooses the classes of each specialist: those that the generalist confuses."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class ClassSets:
 
     Attributes:
         sets: M arrays of class ids, in the order of a specialist's logits; sets may overlap.
-        num_classes: N.
+        num_classes: Number of classes N.
     """
 
     sets: tuple[np.ndarray, ...]
@@ -31,22 +31,22 @@ class ClassSets:
 
     @property
     def coverage(self) -> np.ndarray:
-        """int64 `(N,)`: how many sets hold each class."""
+        """int64 `(N,)`: the number of sets that contain each class."""
         ids = np.concatenate([np.zeros(0, np.int64), *self.sets])
         return np.bincount(ids, minlength=self.num_classes)
 
     @property
     def left_alone(self) -> np.ndarray:
-        """int64: the classes that no set holds; the generalist alone answers for them."""
+        """int64: the classes that no set contains."""
         return np.flatnonzero(self.coverage == 0)
 
     def lists(self) -> list[list[int]]:
-        """The sets as plain lists."""
+        """Returns the sets as plain lists."""
         return [ids.tolist() for ids in self.sets]
 
 
 def confusion_covariance(probs: Any) -> np.ndarray:
-    """The covariance matrix of predictions over examples.
+    """Computes the covariance matrix of predictions over examples.
 
     Two classes that are often probable together have a positive covariance.
 
@@ -57,7 +57,7 @@ def confusion_covariance(probs: Any) -> np.ndarray:
         float64 `(N, N)`.
 
     Raises:
-        InputError: If `probs` is not that.
+        InputError: If `probs` has another shape or is not finite.
 
     Example:
         >>> confusion_covariance([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]).round(3).tolist()
@@ -78,25 +78,25 @@ def confusable_sets(
     """Clusters classes by the columns of the covariance of a generalist's predictions.
 
     Source: Hinton 2015, section 5.3; there K-means runs online, here it is scikit-learn's
-    MiniBatchKMeans (Sculley 2010). Two things are left out of a column: the class's own variance,
-    which says how often it is predicted, not what with; and its length, for the classes that are
-    seldom predicted lie near the origin, where K-means takes all of them for one cluster. (On
+    MiniBatchKMeans (Sculley 2010). Two things are removed from a column: the class's own variance,
+    which depends on how often it is predicted; and its length, because the columns of rarely
+    predicted classes lie near the origin, where K-means makes one cluster of all of them. (On
     CIFAR-100 with a weak generalist and K = 5, plain columns gave clusters of 92 and 5 classes.)
 
     Args:
         probs: `(n, N)`: the generalist's probabilities on examples that it was not trained on.
-            Softened ones (temperature > 1) show confusions that are too rare to see at 1.
-        clusters: K, in 1..N.
+            Softened probabilities (temperature > 1) show confusions that are rare at 1.
+        clusters: Number of clusters K, in 1..N.
         size: Classes per set, in 2..N-1: those nearest to the cluster's center, so that sets may
-            overlap and classes may be left alone. None: the clusters themselves; a cluster of
-            one class is left alone, for there is nothing to tell it apart from.
-        even: Whether sets of `size` share the classes out evenly: each class is in K·size/N of
-            them, rounded down or up, and the squared distances to the centers come to the least
-            sum. A class that fewer specialists cover than its rivals loses by it in `combine`.
-        seed: Of K-means.
+            overlap and classes may be in no set. None: the clusters themselves, without clusters
+            of one class.
+        even: Whether sets of `size` distribute the classes evenly: each class is in K·size/N of
+            them, rounded down or up, and the sum of the squared distances to the centers is
+            minimal. A class that fewer specialists cover than its rivals loses in `combine`.
+        seed: Seed of K-means.
 
     Returns:
-        At most `clusters` different sets.
+        At most `clusters` distinct sets.
 
     Raises:
         InputError: If an argument breaks its rule, or no cluster has two classes.
@@ -121,7 +121,7 @@ def confusable_sets(
     if size is not None and not 2 <= _checks.check_count("size", size) < classes:
         raise bad("size", f"be in 2..{classes - 1}", size)
     if even and size is None:
-        raise bad("even", "stand beside a `size`, which says how large the sets shall be", even)
+        raise bad("even", "be used together with `size`, the number of classes per set", even)
     columns = _directions(covariance)
     settings: dict[str, Any] = {"n_init": 10, "batch_size": max(classes, 256)}
     kmeans: Any = MiniBatchKMeans(clusters, random_state=seed, **settings)
@@ -130,26 +130,26 @@ def confusable_sets(
     if size is None:
         groups = [np.flatnonzero(labels == k) for k in range(clusters)]
     elif even:
-        groups = _shared_out(distances[:, np.unique(labels)] ** 2, size)
+        groups = _distributed_evenly(distances[:, np.unique(labels)] ** 2, size)
     else:
         nearest = np.argsort(distances, axis=0, kind="stable")[:size]
         groups = [np.sort(nearest[:, k]) for k in np.unique(labels)]
-    different = {tuple(ids.tolist()): ids for ids in groups if 2 <= len(ids) < classes}
-    if not different:
+    distinct = {tuple(ids.tolist()): ids for ids in groups if 2 <= len(ids) < classes}
+    if not distinct:
         raise InputError(
-            f"No cluster of {clusters} has two classes or more and leaves one out. Try another"
-            " number of clusters, or give a `size`."
+            f"None of {clusters} clusters has two or more classes, but not all. Try another number"
+            " of `clusters`, or set `size`."
         )
-    return ClassSets(tuple(different.values()), classes)
+    return ClassSets(tuple(distinct.values()), classes)
 
 
-def _shared_out(costs: np.ndarray, size: int) -> list[np.ndarray]:
-    """Sets of `size` classes; each class is in an even number of them, at the least cost.
+def _distributed_evenly(costs: np.ndarray, size: int) -> list[np.ndarray]:
+    """Makes sets of `size` classes, each class in equally many, at the least cost.
 
-    A transport problem: its linear programme has its optimum at whole numbers.
+    A transport problem: the optimum of its linear program is integral.
 
     Args:
-        costs: `(N, K)` of a class in a set.
+        costs: `(N, K)`: the cost of a class in a set.
         size: Classes per set.
     """
     classes, clusters = costs.shape
@@ -170,22 +170,22 @@ def _shared_out(costs: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def _directions(covariance: np.ndarray) -> np.ndarray:
-    """A vector of length 1 per class: which classes it is predicted with."""
+    """Returns a unit vector per class: the classes it is predicted together with."""
     columns = covariance - np.diag(np.diag(covariance))
-    # Of each class with itself: what it has with its best partner, so that pairs lie close.
+    # The entry of a class with itself: that of its best partner, so that pairs are close.
     np.fill_diagonal(columns, columns.max(axis=1))
     length = np.linalg.norm(columns, axis=1, keepdims=True)
     return np.divide(columns, length, out=np.zeros_like(columns), where=length > 0)
 
 
 def random_sets(like: ClassSets, *, seed: int = 0) -> ClassSets:
-    """Random sets of the same sizes, as a control: what is it worth that classes are confusable?
+    """Makes random sets of the same sizes, a control for the choice of confusable classes.
 
-    Sets that share no class in `like` share none here either: the classes are renamed.
+    The classes are permuted, so that overlaps are as in `like`.
 
     Args:
-        like: The sets to imitate.
-        seed: Of the renaming.
+        like: The class sets to imitate.
+        seed: Seed of the permutation.
 
     Example:
         >>> sets = random_sets(ClassSets(([0, 1], [1, 2, 3]), 6), seed=1)

@@ -1,23 +1,23 @@
 """Inference with specialists (Hinton 2015, section 5.4) by EM: no gradient, no step size.
 
-Given a generalist's distribution p_g over N classes, and of each active specialist m a
-distribution p_m over its class set S_m and a dustbin for all other classes, the answer is the q
-that minimizes
+Given a generalist's distribution p_g over N classes, and for each active specialist m a
+distribution p_m over its class set S_m and a dustbin for all other classes, find the q that
+minimizes
 
     F(q) = KL(p_g, q) + sum_m KL(p_m, q seen through the bins of m)
 
-where the dustbin of m sees the sum of q over the classes outside S_m. The paper runs gradient
-descent on logits, image by image. F is, but for a constant, -sum over bins of p_bin·log q(bin):
+where the dustbin of m has the sum of q over the classes outside S_m. The paper runs gradient
+descent on logits, image by image. F is, up to a constant, -sum over bins of p_bin·log q(bin):
 the likelihood of multinomials seen through coarsened bins. EM (Dempster, Laird, Rubin 1977) solves
 it, and every step lowers F:
 
     q_c <- 1/(1+M) * (p_g(c) + sum_m p_m(bin_m(c)) * q_c / q(bin_m(c)))
 
 By Jensen's inequality F(q) - F(optimum) <= (1+M)·log max_c r_c, where r_c is the factor by which
-the step multiplies q_c. So each row carries a certificate of how far it is from the optimum, and
-stops when that is within the tolerance. Where specialists contradict each other and probabilities
-are next to zero, EM creeps; the few rows that 50 steps do not finish are finished by Newton steps
-on the same optimality conditions (a primal-dual interior point method, Wright 1997).
+the step multiplies q_c. So each row has a certificate of its distance from the optimum, and stops
+when that is within the tolerance. Where specialists contradict each other and probabilities are
+close to zero, EM converges slowly; the few rows that 50 steps do not finish are finished by Newton
+steps on the same optimality conditions (a primal-dual interior point method, Wright 1997).
 """
 
 from collections.abc import Sequence
@@ -31,12 +31,12 @@ from keras_distill.specialists._solver import EVEN_SHARE, Problem, em, newton
 
 
 class Solution(NamedTuple):
-    """What `solve` found.
+    """The result of `solve`.
 
     Attributes:
         probs: float64 `(B, N)`: q, rows sum to 1.
         steps: int64 `(B,)`: EM and Newton steps that the row took.
-        gap: float64 `(B,)`: bound, in nats, on how far the row's objective is above the optimum.
+        gap: float64 `(B,)`: bound on the distance of the objective from the optimum, in nats.
     """
 
     probs: np.ndarray
@@ -52,24 +52,24 @@ def combine(
     *,
     tol: float = 1e-8,
 ) -> Any:
-    """The distribution that agrees best with a generalist and its specialists.
+    """Finds the distribution that agrees best with a generalist and its specialists.
 
-    NumPy arrays in, NumPy arrays out; with a TensorFlow tensor among the probabilities the same
-    runs in TensorFlow, in a graph too. Computed in float64.
+    Takes and returns NumPy arrays; with a TensorFlow tensor among the probabilities it runs in
+    TensorFlow, also in a graph. Computed in float64.
 
     Args:
         generalist_probs: `(B, N)` probabilities.
         specialist_probs: M arrays `(B, |S_m|+1)` of probabilities; the last column is the dustbin.
         class_sets: M arrays of class ids, S_m, in the order of the columns; they may overlap.
-        active: bool `(B, M)`: which specialists have a say in which row. None: all in all.
-            `active_by_top` makes the paper's choice.
-        tol: How far, in nats, the objective may be above its optimum; >= 1e-12.
+        active: bool `(B, M)`: the specialists that are active in each row; None: all. See
+            `active_by_top` for the paper's choice.
+        tol: Largest distance of the objective from its optimum, in nats; >= 1e-12.
 
     Returns:
         `(B, N)` probabilities, in the floating dtype of `generalist_probs`.
 
     Raises:
-        InputError: If shapes do not fit, or rows are not probabilities (NumPy only).
+        InputError: If shapes do not match, or rows are not probabilities (NumPy only).
 
     Example:
         >>> import numpy as np
@@ -97,7 +97,7 @@ def solve(
     *,
     tol: float = 1e-8,
 ) -> Solution:
-    """`combine` for NumPy arrays, together with the steps it took and the certificate.
+    """Runs `combine` on NumPy arrays; also returns the number of steps and the certificate.
 
     Arguments and errors are those of `combine`.
 
@@ -127,7 +127,7 @@ def solve(
 
 
 def _spread(groups: np.ndarray, known: np.ndarray, of_groups: np.ndarray, bins: Bins) -> np.ndarray:
-    """Divides each group's probability among its classes: as `known` says, else evenly."""
+    """Distributes each group's probability over its classes: as in `known`, else evenly."""
     whole = of_groups[:, bins.group_of]
     share = np.divide(
         known, whole, out=np.tile(1 / bins.group_sizes[bins.group_of], (len(known), 1)),
@@ -139,7 +139,7 @@ def _spread(groups: np.ndarray, known: np.ndarray, of_groups: np.ndarray, bins: 
 def state(
     generalist: np.ndarray, specialists: Sequence[np.ndarray], active: np.ndarray, bins: Bins
 ) -> tuple[np.ndarray, Problem]:
-    """The problems of a batch: `known` by class `(B, N)`, and everything by group."""
+    """Returns `known` by class `(B, N)`, and the problems by group."""
     known = generalist.copy()
     for m, (ids, probs) in enumerate(zip(bins.class_sets, specialists, strict=True)):
         known[:, ids] += active[:, m : m + 1] * probs[:, :-1]
@@ -150,12 +150,12 @@ def state(
 
 
 def active_by_top(generalist_probs: Any, class_sets: Sequence[Any], n: int = 1) -> Any:
-    """The paper's choice: specialists whose set holds one of the generalist's n best classes.
+    """Chooses the specialists whose set contains one of the generalist's n best classes.
 
     Args:
         generalist_probs: `(B, N)` probabilities or logits.
         class_sets: M arrays of class ids.
-        n: How many of the generalist's best classes count.
+        n: Number of best classes; the paper takes 1.
 
     Returns:
         bool `(B, M)`, of the library (NumPy or TensorFlow) of `generalist_probs`.
@@ -188,7 +188,7 @@ def objective(
     class_sets: Sequence[Any],
     active: Any = None,
 ) -> np.ndarray:
-    """F(q) = KL(p_g, q) + sum over active m of KL(p_m, q seen through the bins of m), in nats.
+    """Computes F(q) = KL(p_g, q) + sum over active m of KL(p_m, q in the bins of m), in nats.
 
     Args:
         probs: `(B, N)`: q.
@@ -198,7 +198,7 @@ def objective(
         active: bool `(B, M)`; None: all.
 
     Returns:
-        float64 `(B,)`; infinite where q is 0 and the other is not.
+        float64 `(B,)`; infinite where q is 0 and p is not.
 
     Example:
         >>> p = np.array([[0.5, 0.3, 0.2]])
@@ -228,10 +228,10 @@ def arithmetic_mean(
     class_sets: Sequence[Any],
     active: Any = None,
 ) -> np.ndarray:
-    """The plain alternative to `combine`: the mean of generalist and active specialists.
+    """Computes the mean of generalist and active specialists, the alternative to `combine`.
 
-    A specialist's dustbin probability is divided among the classes outside its set as the
-    generalist divides them (evenly, where it gives them nothing). This is one EM step from p_g.
+    A specialist's dustbin probability is distributed over the classes outside its set in proportion
+    to the generalist's (evenly, if those are 0). This is one EM step from p_g.
 
     Arguments and errors are those of `combine`; NumPy only.
 
@@ -260,28 +260,28 @@ def arithmetic_mean(
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether `value` is a TensorFlow tensor; does not import TensorFlow."""
+    """Whether `value` is a TensorFlow tensor. Does not import TensorFlow."""
     return type(value).__module__.partition(".")[0] == "tensorflow"
 
 
 def check_tol(tol: float) -> float:
-    """Returns `tol` if float64 can reach it."""
+    """Returns `tol` if float64 supports it."""
     return _checks.check_number("tol", tol, at_least=1e-12)
 
 
 def check_probs(
     generalist: Any, specialists: Sequence[Any], class_sets: Sequence[Any], active: Any
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Returns everything as float64, rows summing to 1, if it fits together.
+    """Returns all arguments as float64, with rows that sum to 1.
 
     Raises:
-        InputError: If it does not.
+        InputError: If they do not match.
     """
     generalist = _check_rows("generalist_probs", generalist, None, None)
     rows = len(generalist)
     if len(specialists) != len(class_sets):
         raise InputError(
-            "`specialist_probs` and `class_sets` must be of one length."
+            "`specialist_probs` and `class_sets` must have the same length."
             f" Received: {len(specialists)} and {len(class_sets)}"
         )
     sets = check_class_sets(class_sets, generalist.shape[1])
@@ -309,9 +309,12 @@ def _check_rows(name: str, probs: Any, rows: int | None, columns: int | None) ->
         or (columns is not None and probs.shape[1] != columns)
     ):
         raise InputError(
-            f"`{name}` must be of shape ({wanted[0]}, {wanted[1]}). Received: {probs.shape}"
+            f"`{name}` must have shape ({wanted[0]}, {wanted[1]}). Received: {probs.shape}"
         )
     total = probs.sum(axis=1, keepdims=True)
     if not (np.isfinite(total).all() and (probs >= 0).all() and (np.abs(total - 1) < 0.01).all()):
-        raise InputError(f"`{name}` must be probabilities: >= 0, and rows sum to 1 (not logits).")
+        raise InputError(
+            f"`{name}` must be probabilities (not logits): >= 0, and rows sum to 1."
+            f" Received: smallest {probs.min():g}, sums up to {total.max():g}"
+        )
     return probs / total

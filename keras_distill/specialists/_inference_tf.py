@@ -1,4 +1,4 @@
-"""`combine` in TensorFlow: the same steps as in NumPy, in float64, inside a graph too."""
+"""`combine` in TensorFlow: the same steps as in NumPy, in float64, also in a graph."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -23,10 +23,10 @@ def combine(
     *,
     tol: float,
 ) -> Tensor:
-    """See `inference.combine`. Shapes are checked when the graph is built, values are not.
+    """See `_inference.combine`. Checks shapes when the graph is built, but no values.
 
     Raises:
-        InputError: If a shape does not fit, or `active` is not bool.
+        InputError: If a shape does not match, or `active` is not bool.
     """
     given = tf.convert_to_tensor(generalist_probs)
     bins = Bins.of(class_sets, int(given.shape[-1] or 0))
@@ -44,7 +44,7 @@ def combine(
 
 
 def active_by_top(generalist_probs: Tensor, class_sets: Sequence[Any], n: int) -> Tensor:
-    """See `inference.active_by_top`.
+    """See `_inference.active_by_top`.
 
     Raises:
         InputError: If n is more than the number of classes.
@@ -108,7 +108,7 @@ def _spread(groups: Tensor, known: Tensor, of_groups: Tensor, bins: Bins) -> Ten
 
 
 def _solve(generalist: Tensor, problem: Problem, outside: Tensor, bins: Bins, tol: float) -> Tensor:
-    """EM on all rows until the worst is within `tol`, then Newton on the rows that are not."""
+    """Runs EM on all rows until each is within `tol`, then Newton on those that are not."""
     even = _solver.EVEN_SHARE
     q = (1 - even) * (generalist @ tf.constant(bins.membership))
     q += even * tf.constant(bins.group_sizes / bins.num_classes)
@@ -151,7 +151,7 @@ def _newton(q: Tensor, problem: Problem, outside: Tensor, gap: Tensor, tol: floa
     z = problem[2][:, None] - w @ outside
 
     def step(number: Tensor, variables: Problem, found: Tensor, gaps: Tensor) -> tuple[Any, ...]:
-        running = (gaps > tol)[:, None]  # a row that is done stands still
+        running = (gaps > tol)[:, None]  # a row that has converged does not move
         moved = _newton_step(*variables, problem, outside)
         q, w, z = (tf.where(running, *pair) for pair in zip(moved, variables, strict=True))
         variables = q, w, z

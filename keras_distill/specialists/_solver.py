@@ -1,4 +1,4 @@
-"""The numerics of `combine` in NumPy: EM, and Newton for the rows on which EM creeps."""
+"""Solves the problems of `combine` in NumPy: EM, then Newton for rows that converge slowly."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,10 @@ import numpy as np
 
 EM_STEPS = 50
 NEWTON_STEPS = 60
-# Share of the start that is spread evenly, so that no bin starts empty.
+# Share of the starting point that is uniform, so that no bin starts empty.
 EVEN_SHARE = 0.01
-# Newton's variables start at least here, and go this share of the way to the boundary.
+# Smallest starting value of Newton's variables; largest step as a share of the distance to the
+# boundary.
 NEWTON_FLOOR = 1e-8
 NEWTON_REACH = 0.99
 NEWTON_CENTRING = 0.1
@@ -16,11 +17,11 @@ TINY = 1e-300
 
 
 class Problem(NamedTuple):
-    """B problems over G groups of classes, as EM and Newton take them.
+    """B problems over G groups of classes.
 
     Attributes:
-        known: `(B, G)`: probability that generalist and specialists give the group's classes by
-            name, summed; in 0..1+M.
+        known: `(B, G)`: the sum of the probabilities that generalist and specialists give to the
+            group's classes by name; in 0..1+M.
         dustbin: `(B, M)`: each specialist's dustbin probability; 0 where it is not active.
         total: `(B,)`: 1 + the number of active specialists.
     """
@@ -30,12 +31,12 @@ class Problem(NamedTuple):
     total: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Problem":
-        """The problems at `rows`."""
+        """Returns the problems at `rows`."""
         return Problem(*(part[rows] for part in self))
 
 
 def em_step(q: np.ndarray, problem: Problem, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One step of EM.
+    """Makes one step of EM.
 
     Args:
         q: `(B, G)` probabilities of the groups.
@@ -43,7 +44,7 @@ def em_step(q: np.ndarray, problem: Problem, outside: np.ndarray) -> tuple[np.nd
         outside: `(M, G)` of `Bins`.
 
     Returns:
-        The new q `(B, G)`, and `(B,)` the bound on how far the old q's objective is above the
+        The new q `(B, G)`, and `(B,)` a bound on the distance of the old q's objective from the
         optimum.
     """
     weights = _ratio(problem.dustbin, q @ outside.T)
@@ -56,14 +57,14 @@ def em_step(q: np.ndarray, problem: Problem, outside: np.ndarray) -> tuple[np.nd
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, and 0 where b is 0."""
+    """a / b, with 0 where b is 0."""
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
 
 
 def em(
     q: np.ndarray, problem: Problem, outside: np.ndarray, tol: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At most `EM_STEPS` steps; rows that are done leave the batch."""
+    """Makes at most `EM_STEPS` steps; rows that have converged leave the batch."""
     found, rows = q.copy(), np.arange(len(q))
     steps, gaps = np.zeros(len(q), np.int64), np.zeros(len(q))
     for step in range(1, EM_STEPS + 1):
@@ -80,7 +81,7 @@ def em(
 def newton(
     q: np.ndarray, problem: Problem, outside: np.ndarray, gap: np.ndarray, tol: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finishes rows on which EM creeps; the last step of each row is one of EM.
+    """Finishes rows on which EM converges slowly; the last step of each row is one of EM.
 
     The conditions solved are q_g·z_g = known_g and w_m·q(outside m) = dustbin_m, with the slack
     z = total - w·outside, for q, w, z > 0.
@@ -89,7 +90,7 @@ def newton(
     rows = np.arange(len(q))
     q = np.maximum(q, NEWTON_FLOOR)
     w = np.maximum(problem.dustbin / (q @ outside.T), NEWTON_FLOOR)
-    # Scaled so that every slack is positive.
+    # Scaled so that all slacks are positive.
     w *= np.minimum(1, 0.95 * problem.total / (w @ outside).max(axis=1))[:, None]
     z = problem.total[:, None] - w @ outside
     for step in range(1, NEWTON_STEPS + 1):

@@ -117,7 +117,7 @@ def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
                 "train", "--generalist", "{place}/generalist.keras", "--data", "digits",
                 "--clusters", "3", "--even", "-o", "{place}/x",
             ],
-            "`even` must stand beside a `size`",
+            "`even` must be used together with `size`",
         ),
         (["train", "--generalist", "g", "--data", "d", "--alpha", "2", "-o", "x"], "alpha"),
         (

@@ -196,11 +196,11 @@ def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
     record = RunRecord.load(tmp_path / "small" / "record.json")
     assert record.compress.record is None
     assert _summary.missing(record) == {"compressed": "the file is too far from the model"}
-    assert "compressed is not there: the file is too far" in " ".join(_summary.sentences(record))
+    assert "compressed is missing: the file is too far" in " ".join(_summary.sentences(record))
     assert "the file is too far from the model" in report.render(record)
     assert (tmp_path / "small" / "student-float32.tflite").is_file()
     assert not (tmp_path / "small" / "compressed").exists()
-    assert "is not there" in capsys.readouterr().out
+    assert "is missing" in capsys.readouterr().out
 
 
 def test_smoke_shortens_every_step(tmp_path):

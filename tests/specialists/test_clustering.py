@@ -6,7 +6,7 @@ import pytest
 from keras_distill._internal import InputError
 from keras_distill.specialists._clustering import (
     ClassSets,
-    _shared_out,
+    _distributed_evenly,
     confusable_sets,
     confusion_covariance,
     random_sets,
@@ -88,7 +88,7 @@ def test_even_sets_are_the_clusters_where_these_are_of_one_size():
 def test_even_sets_cost_the_least():
     """Beside all ways to put six classes into two sets of three."""
     costs = np.random.default_rng(0).random((6, 2))
-    first, second = _shared_out(costs, 3)
+    first, second = _distributed_evenly(costs, 3)
     assert sorted([*first, *second]) == list(range(6))
     least = min(
         costs[list(ids), 0].sum() + np.delete(costs[:, 1], ids).sum()
@@ -119,8 +119,8 @@ def test_random_sets_keep_sizes_and_overlaps():
         ({"clusters": 10}, "at most the number of classes, 9"),
         ({"clusters": 3, "size": 1}, r"`size` must be in 2\.\.8"),
         ({"clusters": 3, "size": 9}, r"`size` must be in 2\.\.8"),
-        ({"clusters": 3, "even": True}, "`even` must stand beside a `size`"),
-        ({"clusters": 1}, "No cluster of 1"),
+        ({"clusters": 3, "even": True}, "`even` must be used together with `size`"),
+        ({"clusters": 1}, "None of 1 clusters"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -136,5 +136,5 @@ def test_bad_predictions_are_named():
 
 
 def test_sets_are_checked():
-    with pytest.raises(InputError, match="different class ids"):
+    with pytest.raises(InputError, match="distinct class ids"):
         ClassSets(([0, 9],), 5)

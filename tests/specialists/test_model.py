@@ -115,7 +115,7 @@ def test_correction_is_the_log_of_the_odds_ratio():
     assert dustbin_correction(labels, [1, 2]) == pytest.approx(np.log(940 / 60))
     assert dustbin_correction(labels, [1, 2], 0.06) == pytest.approx(0.0)
     assert dustbin_correction(labels, [1, 2], 0.8) == pytest.approx(np.log(4 * 940 / 60))
-    with pytest.raises(InputError, match="others"):
+    with pytest.raises(InputError, match="other classes"):
         dustbin_correction([1, 1], [1])
     with pytest.raises(InputError, match="`share`"):
         dustbin_correction(labels, [1], 1.0)

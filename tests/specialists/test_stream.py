@@ -66,9 +66,9 @@ def test_augmentation_changes_with_the_batch_and_is_repeatable():
 
 
 def test_data_without_s_are_refused():
-    with pytest.raises(InputError, match="must hold examples"):
+    with pytest.raises(InputError, match="must have examples"):
         specialist_stream(train(), [4], num_classes=6)
-    with pytest.raises(InputError, match="different class ids"):
+    with pytest.raises(InputError, match="distinct class ids"):
         specialist_stream(train(), [9], num_classes=4)
 
 
