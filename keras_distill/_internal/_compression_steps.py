@@ -92,7 +92,7 @@ def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ..
     kinds = {step.kind: step for step in parsed}
     if "prune" in kinds and "cluster" in kinds and kinds["cluster"].clusters < 3:
         raise bad(
-            "steps", "leave 3 values or more after pruning, for 0 is one of them", list(steps)
+            "steps", "leave 3 values or more after pruning, because 0 is one of them", list(steps)
         )
     if sparse and "quantize" in kinds:
         raise sparse_int8()

@@ -1,50 +1,59 @@
-"""Progress of long work, told on stderr so that stdout stays for results."""
+"""Progress of long work, shown on stderr: stdout is for results."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from typing_extensions import Self
+
+Report = Callable[[int, int | None], None]
+"""Receives the parts done of a piece of work, and their total (None: not known)."""
+
+
+class Task(Protocol):
+    """A `Report` of a piece of work whose total need not be given again."""
+
+    def __call__(self, done: int, total: int | None = None, /) -> None: ...
 
 
 class Reporter:
-    """Told what is being done; says nothing by itself."""
+    """Receives progress and shows nothing; the base of all reporters."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """A stage begins."""
+        """Starts a stage: the pieces of work before it are over."""
 
-    def track(self, name: str, total: int) -> Callable[[int], None]:
-        """A piece of work of `total` parts begins; call the result with the parts done so far."""
+    def track(self, name: str, total: int | None = None) -> Task:
+        """Starts a piece of work of `total` parts; call the result with the parts done so far."""
         del name, total
-        return lambda done: None
+        return lambda done, total=None, /: None
 
 
 class TerminalReporter(Reporter):
-    """A line for each stage and a bar for each training, on stderr.
+    """Shows a line for each stage and a bar for each piece of work, on stderr.
 
-    Use it as a context manager, so that the bars leave the terminal in order.
+    Use it as a context manager, so that it removes its bars.
+
+    Args:
+        shown: Whether to show bars; None: if stderr is a terminal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool | None = None) -> None:
+        from rich import progress
+        from rich.console import Console
+
         self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        self._progress = progress.Progress(
+            progress.TextColumn("  {task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not (self._console.is_terminal if shown is None else shown),
         )
 
-    def __enter__(self) -> "TerminalReporter":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -56,6 +65,31 @@ class TerminalReporter(Reporter):
             self._progress.remove_task(task)
         self._console.print(f"[bold]{name:<10}[/bold] {detail}", highlight=False)
 
-    def track(self, name: str, total: int) -> Callable[[int], None]:
+    def track(self, name: str, total: int | None = None) -> Task:
         task = self._progress.add_task(name, total=total)
-        return lambda done: self._progress.update(task, completed=done)
+        known, begun = total, False
+
+        def report(done: int, total: int | None = None, /) -> None:
+            nonlocal begun
+            # What a resumed session finds done does not count for the time left.
+            update = self._progress.update if begun else self._progress.reset
+            update(task, completed=done, total=known if total is None else total)
+            begun = True
+
+        return report
+
+
+@contextlib.contextmanager
+def reporting(name: str, progress: bool | Report | None) -> Iterator[Report]:
+    """Yields the function that receives the progress of one piece of work.
+
+    Args:
+        name: Of the work.
+        progress: True or False: show a bar, or do not; None: show one if stderr is a terminal; a
+            function is used itself.
+    """
+    if callable(progress):
+        yield progress
+    else:
+        with TerminalReporter(progress) as reporter:
+            yield reporter.track(name)

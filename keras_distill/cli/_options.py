@@ -21,6 +21,33 @@ _BATCH_SIZE = typer.Option("--batch-size", help="Examples per step.")
 BatchSize = Annotated[int, _BATCH_SIZE]
 OptionalBatchSize = Annotated[int | None, _BATCH_SIZE]
 
+_ALPHA = typer.Option("--alpha", help="Weight of the soft loss, 0..1.")
+Alpha = Annotated[float, _ALPHA]
+OptionalAlpha = Annotated[float | None, _ALPHA]
+
+_TEMPERATURE = typer.Option("--temperature", help="Temperature of the soft targets.")
+Temperature = Annotated[float, _TEMPERATURE]
+OptionalTemperature = Annotated[float | None, _TEMPERATURE]
+
+_OPTIMIZER = typer.Option("--optimizer", help="adam, adamw, or sgd.")
+Optimizer = Annotated[str, _OPTIMIZER]
+OptionalOptimizer = Annotated[str | None, _OPTIMIZER]
+
+_LEARNING_RATE = typer.Option("--learning-rate", help="Learning rate at the first step.")
+LearningRate = Annotated[float, _LEARNING_RATE]
+OptionalLearningRate = Annotated[float | None, _LEARNING_RATE]
+
+_SCHEDULE = typer.Option(
+    "--schedule", help="Learning rate: cosine (falls to 0 at the last step) or constant."
+)
+Schedule = Annotated[str, _SCHEDULE]
+OptionalSchedule = Annotated[str | None, _SCHEDULE]
+
+OptionalWeightDecay = Annotated[
+    float | None,
+    typer.Option("--weight-decay", help="Decoupled weight decay. Default: the optimizer's."),
+]
+
 # The list of modules is empty by default, so it takes no default in the signature.
 Imports = Annotated[
     list[str],

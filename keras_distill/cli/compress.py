@@ -1,53 +1,74 @@
-"""`keras-distill compress`: prunes, clusters, and quantizes a student while distilling it."""
+"""`keras-distill compress STUDENT --steps … -o OUT`: prunes, clusters, and quantizes a student."""
 
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keras_distill._internal import InputError
 from keras_distill._internal._compression_steps import parse_steps
+from keras_distill.cli import _options
+from keras_distill.cli._console import print_facts, print_json, print_line
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @uses_tensorflow
 def command(
-    student: Path = typer.Argument(..., help="The trained student, a .keras file."),
-    steps: str = typer.Option(
-        ...,
-        help="By comma, in this order: prune:SPARSITY[:constant] or prune:2:4, cluster:VALUES,"
-        " quantize. Such as prune:0.8,quantize.",
-    ),
-    data: str = typer.Option(..., help="Data set to train on: digits, tfds:mnist, …"),
-    out: Path = typer.Option(..., "--output", "-o", help="The folder to make."),
-    targets: Path = typer.Option(None, help="Soft-target store of the data's training rows."),
-    teacher: str = typer.Option(None, help="Live teacher instead: a .keras or .tflite file."),
-    data_dir: Path = typer.Option(None, help="Folder of prepared TFDS data sets."),
-    alpha: float = typer.Option(0.9, help="Weight of the soft loss, 0..1; 0 needs no teacher."),
-    temperature: float = typer.Option(4.0, help="Temperature of the soft targets."),
-    epochs: int = typer.Option(10, help="Epochs of each step."),
-    batch_size: int = typer.Option(128, help="Examples per training step."),
-    learning_rate: float = typer.Option(1e-3, help="At the start; falls to 0 by a cosine."),
-    optimizer: str = typer.Option("adam", help="adam or sgd."),
-    skip: str = typer.Option(None, help="Layers to leave dense, by comma."),
-    sparse: bool = typer.Option(False, help="Leave zeros out of the float32 file."),
-    max_drop: float = typer.Option(None, help="The most points that conversion may lose."),
-    seed: int = typer.Option(0, help="Of the order of the examples."),
-    imports: list[str] = typer.Option([], "--import", help="Module that registers layers."),
-    overwrite: bool = typer.Option(False, help="Replace a folder that stands there."),
-    as_json: bool = typer.Option(False, "--json", help="Print the record and nothing else."),
+    student: Annotated[Path, typer.Argument(help="The trained student, a .keras file.")],
+    *,
+    steps: Annotated[
+        str,
+        typer.Option(
+            help="Steps in this order, separated by commas: prune:SPARSITY[:constant] or prune:2:4,"
+            " cluster:VALUES, quantize. Example: prune:0.8,quantize."
+        ),
+    ],
+    data: _options.Data,
+    out: Annotated[Path, _options.output("The folder to make.")],
+    targets: Annotated[
+        Path | None, typer.Option(help="Soft-target store of the training rows of --data.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Live teacher instead of a store: a .keras or .tflite file.")
+    ] = None,
+    data_dir: _options.DataDir = None,
+    alpha: _options.Alpha = 0.9,
+    temperature: _options.Temperature = 4.0,
+    epochs: Annotated[int, typer.Option(help="Epochs of each step.")] = 10,
+    batch_size: _options.BatchSize = 128,
+    optimizer: _options.Optimizer = "adam",
+    learning_rate: _options.LearningRate = 1e-3,
+    schedule: _options.Schedule = "cosine",
+    weight_decay: _options.OptionalWeightDecay = None,
+    skip: Annotated[
+        str | None,
+        typer.Option(help="Layers that are not pruned or clustered, separated by commas."),
+    ] = None,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="Store the float32 file without its zeros.")
+    ] = False,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Maximum loss of accuracy by conversion, in points.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order of the examples.")] = 0,
+    imports: _options.Imports,
+    overwrite: _options.Overwrite = False,
+    as_json: _options.Json = False,
 ) -> int:
-    """Prune, cluster and quantize a student while it is distilled; write the verified file.
+    """Prune, cluster, and quantize a student with distillation; write the verified file.
 
-    OUT gets student.keras, the .tflite file with its record, compress.json, and after a quantize
-    step fake_quant/, the model to go on training from. An interrupted command goes on where it
-    stopped when it is given again.
+    The output folder gets student.keras, the .tflite file with its record, compress.json, and after
+    a quantize step fake_quant/, the model to continue training from. --alpha 0 needs no teacher.
+    You can interrupt the command at any time: run it again to resume.
     """
     from keras_distill import data as sources
     from keras_distill import models
-    from keras_distill.compress import compress
+    from keras_distill.compress import compress, summary
     from keras_distill.targets import SoftTargetStore
 
     parse_steps(steps.split(","), sparse=sparse)
@@ -63,7 +84,7 @@ def command(
 
     store = None if targets is None else SoftTargetStore.open(targets)
 
-    def stream(epoch: int) -> Any:
+    def stream(epoch: int) -> "tf.data.Dataset":
         if store is None:
             return sources.batches(
                 splits.train, batch_size, shuffle_seed=seed, epoch=epoch, epochs=None
@@ -73,7 +94,7 @@ def command(
         )
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the records carry them
+        warnings.simplefilter("ignore")  # the records have them
         done = compress(
             model,
             stream,
@@ -90,28 +111,17 @@ def command(
             steps_per_epoch=-(-int(splits.train.cardinality()) // batch_size),
             learning_rate=learning_rate,
             optimizer=optimizer,
+            schedule=schedule,
+            weight_decay=weight_decay,
             validation_data=splits.validation.batch(batch_size),
             verbose=2 if sys.stdout.isatty() and not as_json else 0,
         )
     if as_json:
-        print(done.record.model_dump_json(indent=2))
-    else:
-        _show(done.record, out)
+        print_json(done.record)
+        return DONE
+    print_facts(summary(done.record))
+    print_line(f"Results: {out}")
     return DONE
-
-
-def _show(record: Any, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from keras_distill.compress import summary
-
-    console = Console()
-    table = Table(show_header=False, box=None)
-    for row in summary(record):
-        table.add_row(*row)
-    console.print(table)
-    console.print(f"Everything is in {out}.", highlight=False)
 
 
 main = verb_main(command, "keras-distill compress")

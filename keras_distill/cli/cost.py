@@ -1,6 +1,5 @@
 """`keras-distill cost TEACHER STUDENT --data SPEC`: measures the cost of distilling."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +61,7 @@ def command(
             split=split,
             data_dir=data_dir,
             imports=tuple(imports),
-            report=_bar(reporter.track),
+            report=reporter.track("rounds"),
         )
     if out is not None:
         record.save(out, overwrite=overwrite)
@@ -73,18 +72,6 @@ def command(
         print_table(columns, rows, title=title)
     for note in (*record.notes, f"{record.machine}; {record.examples} examples"):
         print_line(note, style="dim")
-
-
-def _bar(track: Callable[[str, int], Callable[[int], None]]) -> Callable[[int, int], None]:
-    """Makes a function of (done, total) that shows a bar; the total is known at the first call."""
-    bars: list[Callable[[int], None]] = []
-
-    def report(done: int, total: int) -> None:
-        if not bars:
-            bars.append(track("rounds", total))
-        bars[0](done)
-
-    return report
 
 
 main = verb_main(command, "keras-distill cost")

@@ -7,9 +7,9 @@ from keras_distill.cli._verb import verb_main
 
 def command(*, as_json: Json = False) -> None:
     """List the built-in recipes; --json prints them with every setting."""
-    from keras_distill.runs import _recipes
+    from keras_distill import runs
 
-    found = {name: _recipes.load(name) for name in _recipes.builtin()}
+    found = {name: runs.load_recipe(name) for name in runs.builtin_recipes()}
     if as_json:
         print_json({name: recipe.model_dump(mode="json") for name, recipe in found.items()})
         return

@@ -1,16 +1,21 @@
 """`keras-distill run [RECIPE]`: from data to a verified `.tflite` file and a report."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keras_distill._internal import InputError
+from keras_distill.cli import _options
+from keras_distill.cli._console import print_json, print_line, print_next, print_rich
 from keras_distill.cli._verb import DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
+
+if TYPE_CHECKING:
+    from keras_distill.records import RunRecord
 
 
 def _number(option: str, text: str | None) -> int | float | None:
-    """A count (`100`) or a share (`0.1`), as the recipe takes it."""
+    """Reads a count (`100`) or a share (`0.1`)."""
     if text is None:
         return None
     try:
@@ -27,40 +32,65 @@ def _overrides(**options: Any) -> dict[str, Any]:
 
 @uses_tensorflow
 def command(
-    recipe: str = typer.Argument(
-        None, help="A built-in recipe (see `keras-distill recipes`) or a .toml file. [digits]"
-    ),
-    data: str = typer.Option(None, help="Data set: digits, tfds:mnist, images:DIR, …"),
-    data_dir: Path = typer.Option(None, help="Folder of prepared TFDS data sets."),
-    teacher: str = typer.Option(None, help="Model spec (trained), .keras or .tflite file (used)."),
-    student: str = typer.Option(None, help="Model spec or .keras file."),
-    labels: str = typer.Option(None, help="Labels the student sees: a count or a share. [all]"),
-    alpha: float = typer.Option(None, help="Weight of the soft loss, 0..1. [0.9]"),
-    temperature: float = typer.Option(None, help="Temperature of the soft targets. [4]"),
-    epochs: int = typer.Option(None, help="Epochs of the student. [30]"),
-    teacher_epochs: int = typer.Option(None, help="Epochs of the teacher. [as the student]"),
-    batch_size: int = typer.Option(None, help="Examples per step. [128]"),
-    optimizer: str = typer.Option(None, help="adam or sgd. [adam]"),
-    learning_rate: float = typer.Option(None, help="At the start. [0.001]"),
-    seeds: int = typer.Option(None, help="How many seeds: 0, 1, … [3]"),
-    quantization: str = typer.Option(None, help="Precisions, by comma. [float32,int8]"),
-    compress: str = typer.Option(
-        None, help="Steps for the best student, by comma: prune:0.8,cluster:16,quantize. [none]"
-    ),
-    name: str = typer.Option(None, help="Name of the run, and of its folder."),
-    out: Path = typer.Option(None, help="The run's folder. [saved_models/NAME]"),
-    scale: str = typer.Option("full", help="full, or smoke: two steps of everything."),
-    imports: list[str] = typer.Option([], "--import", help="Module that registers layers."),
-    overwrite: bool = typer.Option(False, help="Replace a run that stands there."),
-    as_json: bool = typer.Option(False, "--json", help="Print the record and nothing else."),
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="Built-in recipe (see `keras-distill recipes`) or .toml file. Default: digits."
+        ),
+    ] = None,
+    *,
+    data: _options.OptionalData = None,
+    data_dir: _options.DataDir = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Model spec (the run trains it), or .keras or .tflite file."),
+    ] = None,
+    student: Annotated[str | None, typer.Option(help="Model spec or .keras file.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Labels that the student sees: a count or a share. Default: all."),
+    ] = None,
+    alpha: _options.OptionalAlpha = None,
+    temperature: _options.OptionalTemperature = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the student.")] = None,
+    teacher_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the teacher. Default: as the student.")
+    ] = None,
+    batch_size: _options.OptionalBatchSize = None,
+    optimizer: _options.OptionalOptimizer = None,
+    learning_rate: _options.OptionalLearningRate = None,
+    schedule: _options.OptionalSchedule = None,
+    weight_decay: _options.OptionalWeightDecay = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, …")] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option("--quantization", "-q", help="Precisions of the files, separated by commas."),
+    ] = None,
+    compress: Annotated[
+        str | None,
+        typer.Option(
+            help="Compression steps for the chosen student, such as"
+            " prune:0.8,cluster:16,quantize. Default: none."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run, and of its folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "--out", "-o", help="Run folder. Default: saved_models/NAME."),
+    ] = None,
+    scale: Annotated[str, typer.Option(help="full, or smoke: two steps of everything.")] = "full",
+    imports: _options.Imports,
+    overwrite: _options.Overwrite = False,
+    as_json: _options.Json = False,
 ) -> int:
-    """Train teacher and student, distil, export, compress if asked, benchmark, report.
+    """Train a teacher, distill a student, export, benchmark, and write a report.
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    Options replace settings of the recipe. With --data but without RECIPE, --teacher and --student
+    are required and the other settings have their defaults. You can interrupt a run at any time:
+    run the same command again to resume.
     """
-    from keras_distill._internal import _progress
-    from keras_distill.runs import _recipes
-    from keras_distill.runs._run import run
+    from keras_distill import runs
+    from keras_distill._internal._progress import TerminalReporter
 
     overrides = _overrides(
         name=name,
@@ -75,18 +105,20 @@ def command(
         training__batch_size=batch_size,
         training__optimizer=optimizer,
         training__learning_rate=learning_rate,
+        training__schedule=schedule,
+        training__weight_decay=weight_decay,
         teacher__epochs=epochs if teacher_epochs is None else teacher_epochs,
         seeds=seeds,
         export__quantizations=None if quantization is None else quantization.split(","),
         compress__steps=None if compress is None else compress.split(","),
     )
     if recipe is None and data is not None:
-        chosen = _recipes.from_scratch(overrides)
+        chosen = runs.recipe_from_options(overrides)
     else:
-        chosen = _recipes.load(recipe or _recipes.DEFAULT, overrides)
+        chosen = runs.load_recipe(recipe or runs.DEFAULT_RECIPE, overrides)
     out = out or Path("saved_models") / chosen.name
-    with _progress.TerminalReporter() as reporter:
-        record = run(
+    with TerminalReporter() as reporter:
+        record = runs.run(
             chosen,
             out,
             scale=scale,
@@ -95,24 +127,21 @@ def command(
             reporter=reporter,
         )
     if as_json:
-        print(record.model_dump_json(indent=2))
+        print_json(record)
     else:
-        _show(record, out)
+        _print_run(record, out)
     failed = record.compress is not None and record.compress.failed is not None
     return VERIFICATION_FAILED if record.exports.rejected or failed else DONE
 
 
-def _show(record, out: Path) -> None:
-    from rich.console import Console
-
+def _print_run(record: "RunRecord", out: Path) -> None:
     from keras_distill.report import _summary
 
-    console = Console()
-    console.print(_summary.table(record))
-    console.print(_summary.note(record), style="dim", highlight=False)
+    print_rich(_summary.table(record))
+    print_line(_summary.note(record), style="dim")
     for line in _summary.sentences(record):
-        console.print(line, highlight=False)
-    console.print(f"Everything is in {out}: open {out / 'report.html'}.", highlight=False)
+        print_line(line)
+    print_next(f"open {out / 'report.html'}")
 
 
 main = verb_main(command, "keras-distill run")

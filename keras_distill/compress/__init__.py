@@ -4,11 +4,10 @@ Uses tensorflow-model-optimization on a tf_keras twin; importing this package im
 """
 
 from keras_distill.compress._bridge import to_keras, to_tf_keras
-from keras_distill.compress._checking import check_student
 from keras_distill.compress._clustering import cluster
 from keras_distill.compress._fake_quant import FakeQuantModel
 from keras_distill.compress._fit import Training
-from keras_distill.compress._pipeline import Compressed, compress, summary
+from keras_distill.compress._pipeline import Compressed, check_student, compress, summary
 from keras_distill.compress._pruning import prune
 from keras_distill.compress._quantization import Quantized, quantize_aware
 from keras_distill.litert import count_weights

@@ -18,19 +18,19 @@ from keras_distill.compress._graph import Builder, check_kind, copy_weights
 from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
 from keras_distill.models import walk_layers
 
-# The largest difference between outputs that is put down to rounding, relative to their size.
+# The largest relative difference between outputs that counts as rounding.
 TOLERANCE = 1e-4
 
 
 def to_tf_keras(model: keras.Model, *, flat: bool = False) -> Any:
-    """A tf_keras twin of a Keras 3 model, with copies of its weights.
+    """Builds a tf_keras twin of a Keras 3 model, with copies of its weights.
 
-    Shared layers, several inputs and outputs (also as dicts) and nested models cross over. Both
-    are run once on random input, and must agree.
+    Shared layers, several inputs and outputs (also as dicts), and nested models are supported. Both
+    models run once on random input, and their outputs must agree.
 
     Args:
         model: A functional or Sequential model that has been built.
-        flat: Whether nested models are dissolved; their layers are then named `outer_inner`.
+        flat: Whether to flatten nested models; their layers are then named `outer_inner`.
 
     Returns:
         A functional `tf_keras.Model`.
@@ -55,7 +55,7 @@ def to_tf_keras(model: keras.Model, *, flat: bool = False) -> Any:
 
 
 def to_logits(model: keras.Model, heads: Mapping[str, str], *, split: bool = False) -> Any:
-    """A twin for training: nested models dissolved, inputs and outputs flat, heads taken off.
+    """Builds a twin for training: nested models flattened, inputs and outputs flat, heads removed.
 
     Args:
         model: A functional or Sequential model that has been built.
@@ -87,16 +87,16 @@ def _with_heads(model: keras.Model, logits: list[Any], heads: Mapping[str, str])
 
 
 def _head_layer(tensor: Any) -> str:
-    """The layer that a symbolic output comes from, looked for inside nested models too."""
+    """Returns the layer of a symbolic output, searched inside nested models too."""
     layer, _, index = producer(tensor)
     return _head_layer(layer.outputs[index]) if isinstance(layer, keras.Model) else layer.name
 
 
 def to_keras(twin: Any, like: keras.Model) -> keras.Model:
-    """A Keras 3 model built like another, with the weights of a tf_keras twin.
+    """Builds a Keras 3 model like another, with the weights of a tf_keras twin.
 
     Args:
-        twin: A twin of `like`, nested or flat, since trained; wrappers stripped.
+        twin: A trained twin of `like`, nested or flat, without wrappers.
         like: The model that the twin was made from; it is not changed.
 
     Returns:
@@ -124,7 +124,7 @@ def to_keras(twin: Any, like: keras.Model) -> keras.Model:
 
 
 def clone_with_weights(model: keras.Model) -> keras.Model:
-    """A copy of a Keras 3 model that shares nothing with it; not compiled."""
+    """Copies a Keras 3 model; the copy shares nothing with it and is not compiled."""
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     return clone
@@ -143,7 +143,7 @@ def _refuse_sharing_across(model: keras.Model) -> None:
 
 
 def random_inputs(model: keras.Model, rows: int = 2) -> Any:
-    """Random input of a model's own structure: normal floats; 0 and 1 for whole numbers."""
+    """Draws random input in a model's structure: normal floats; 0 and 1 for integers."""
     generator = np.random.default_rng(0)
 
     def draw(tensor: Any) -> np.ndarray:
@@ -159,7 +159,7 @@ def random_inputs(model: keras.Model, rows: int = 2) -> Any:
 
 
 def largest_difference(a: Any, b: Any) -> float:
-    """The largest difference of two structures of outputs, relative to the output (at least 1)."""
+    """Returns the largest difference of two structures of outputs, relative to the first (>= 1)."""
     flat = [[np.asarray(t) for t in keras.tree.flatten(side)] for side in (a, b)]
     relative = [np.abs(p - q).max() / max(1.0, np.abs(p).max()) for p, q in zip(*flat, strict=True)]
     return float(np.max(relative))
@@ -169,6 +169,6 @@ def _check_equal(model: keras.Model, x: Any, outputs: Any) -> None:
     difference = largest_difference(model(x, training=False), outputs)
     if not difference <= TOLERANCE:
         raise VerificationError(
-            f"Model {model.name!r}: its tf_keras twin computes something else (relative difference"
+            f"Model {model.name!r}: its tf_keras twin gives other outputs (relative difference"
             f" {difference:.1e}, allowed {TOLERANCE:g}). Please report the layers it is made of."
         )

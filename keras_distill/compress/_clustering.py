@@ -27,7 +27,7 @@ def cluster(
     skip: Sequence[str] = (),
     **training: Any,
 ) -> keras.Model:
-    """Lets every kernel have few different values, while they and their places are trained.
+    """Reduces every kernel to a few different values while the student trains.
 
     Each weight of a Dense, convolution (not depthwise) or embedding kernel takes the nearest of
     `clusters` centroids, which start by k-means++ and get the summed gradient of their weights.
@@ -41,7 +41,7 @@ def cluster(
             from the number of the first epoch to batches, with which a resumed training sees
             the same as an uninterrupted one.
         clusters: Values per kernel, >= 2 (>= 3 where zeros are kept). A kernel that has not more
-            values already is left as it is, and not trained.
+            values already stays as it is, and is not trained.
         skip: Names of layers to leave alone.
         **training: See `Training` and `TrainingSettings`. Use a learning rate well below the one
             that the student was trained with.
@@ -51,7 +51,7 @@ def cluster(
 
     Raises:
         InputError: If an argument breaks its rule or the student cannot cross the bridge.
-        VerificationError: If a kernel has more values, or fewer zeros than before, in the end.
+        VerificationError: If a kernel of the result has more values, or fewer zeros than before.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -66,7 +66,7 @@ def cluster(
 def cluster_logged(
     student: keras.Model, data: Any, clusters: int, skip: Sequence[str], training: Training
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """`cluster`, and the logs of each epoch."""
+    """Clusters as `cluster` does; returns the logs of each epoch too."""
     check_count("clusters", clusters, at_least=2)
     before = {kernel.layer: kernel for kernel in kernels(student)}
     if not before:
@@ -102,10 +102,10 @@ def cluster_logged(
 
 
 def check_values(model: keras.Model, clusters: int, skip: Sequence[str] = ()) -> None:
-    """Refuses a model that has more values in a kernel than it should.
+    """Refuses a model with more values in a kernel than allowed.
 
     Raises:
-        VerificationError: Naming the layer.
+        VerificationError: Names the layer.
     """
     for kernel in kernels(model):
         if kernel.layer not in skip and kernel.values > clusters:
@@ -119,7 +119,7 @@ def check_no_fewer_zeros(before: keras.Model, after: keras.Model) -> None:
     """Refuses a model that has lost zeros of a pruned kernel.
 
     Raises:
-        VerificationError: Naming the layer.
+        VerificationError: Names the layer.
     """
     for old, new in zip(kernels(before), kernels(after), strict=True):
         if old.sparsity >= PRUNED and new.zeros < old.zeros:

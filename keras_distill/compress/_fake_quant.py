@@ -1,4 +1,4 @@
-"""The fake-quantized model: it computes with int8's rounding, and goes on training."""
+"""The fake-quantized model: it computes with the rounding of int8, and can be trained."""
 
 import os
 from pathlib import Path
@@ -16,17 +16,19 @@ from keras_distill.compress._kernels import kernel_of
 from keras_distill.compress._objective import Objective
 from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized
 from keras_distill.export import SIGNATURE, KerasSource
-from keras_distill.records._compress import FakeQuantRecord
+from keras_distill.records import FakeQuantRecord
+from keras_distill.work import TrainingState
 
 _BATCH = 128
+_VARIABLES = "variables.npz"
 _FUNCTIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 
 
 class FakeQuantModel:
-    """A student in fake quantization, as `quantize_aware` gives and takes it.
+    """A student in fake quantization: the result of `quantize_aware`, and its input to continue.
 
-    On disk it is a folder: the Keras 3 student it started from (`student.keras`), all variables
-    (`variables.npz`) and `fake_quant.json`. Nothing in it is pickled.
+    On disk it is a folder with the Keras 3 student it started from (`student.keras`), all variables
+    (`variables.npz`), and `fake_quant.json`. Nothing is pickled.
 
     Args:
         student: The Keras 3 model to start from; it is not changed.
@@ -58,7 +60,7 @@ class FakeQuantModel:
 
     @property
     def scheme(self) -> str:
-        """What is kept: "QAT" nothing, "PQAT" zeros, "CQAT" clusters, "PCQAT" both."""
+        """What training preserves: "QAT" nothing, "PQAT" zeros, "CQAT" clusters, "PCQAT" both."""
         found = [kernel_of(layer) for _, layer in models.walk_layers(self.student)]
         found = [kernel for kernel in found if kernel is not None and self.preserve]
         pruned = any(is_pruned(kernel) for kernel in found)
@@ -66,13 +68,13 @@ class FakeQuantModel:
         return f"{'P' * pruned}{'C' * clustered}QAT"
 
     def call(self, x: Any) -> list[Any]:
-        """The outputs of a batch in inference, as the student gives them, flat."""
+        """Returns the outputs of a batch in inference, in the form of the student's, flat."""
         logits = tf.nest.flatten(self.net(flat_inputs(x, self._inputs), training=False))
         pairs = zip(self._kinds, logits, strict=True)
         return [_FUNCTIONS[kind](z) if kind else z for kind, z in pairs]
 
     def predict(self, x: Any, batch_size: int = _BATCH) -> np.ndarray | dict[str, np.ndarray]:
-        """The outputs on arrays, or a dict of them by output name."""
+        """Returns the outputs on arrays; for several outputs, a dict by name."""
         rows = len(tf.nest.flatten(x)[0])
         parts = [
             self.call(tf.nest.map_structure(lambda a, s=start: a[s : s + batch_size], x))
@@ -86,37 +88,28 @@ class FakeQuantModel:
         with _files.atomic_path(path, overwrite=overwrite) as folder:
             folder.mkdir()
             self.student.save(folder / "student.keras")
-            arrays = {f"v{i}": v.numpy() for i, v in enumerate(self.net.weights)}
-            np.savez(folder / "variables.npz", **arrays)
+            TrainingState(folder / _VARIABLES).save(self.net.weights, {})
             record = FakeQuantRecord(preserve=self.preserve, scheme=self.scheme)
             record.save(folder / "fake_quant.json")
         return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "FakeQuantModel":
-        """Reads what `save` wrote.
+        """Loads a folder that `save` wrote.
 
         Raises:
-            InputError: If the folder is not one, or is damaged.
+            InputError: If the folder is not such a folder, or is damaged.
         """
         path = Path(path)
         record = FakeQuantRecord.load(path / "fake_quant.json")
         made = cls(models.load(path / "student.keras"), preserve=record.preserve)
-        weights = made.net.weights
-        try:
-            with np.load(path / "variables.npz", allow_pickle=False) as file:
-                values = [file[f"v{i}"] for i in range(len(weights))]
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{path}: variables.npz is damaged ({error}).") from error
-        if [v.shape for v in values] != [tuple(w.shape) for w in weights]:
-            raise InputError(f"{path}: variables.npz is of another model.")
-        for weight, value in zip(weights, values, strict=True):
-            weight.assign(value)
+        if TrainingState(path / _VARIABLES).restore(made.net.weights) is None:
+            raise InputError(f"{path} has no {_VARIABLES}. Train the fake-quantized model again.")
         return made
 
 
 class FakeQuantSource(KerasSource):
-    """The fake-quantized model as the exporter sees it, by the names of its student.
+    """Gives the exporter a fake-quantized model, with the names of its student.
 
     Args:
         model: The model.

@@ -1,22 +1,21 @@
-"""`fit` for a wrapped tf_keras twin: our train step, any callbacks, state that survives a kill."""
+"""Trains a wrapped tf_keras twin, with Keras 3 callbacks too, and resumes after an interruption."""
 
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from keras_distill._internal import InputError, _files, bad, check_count
+from keras_distill import data as sources
+from keras_distill._internal import bad, check_count
 from keras_distill.compress._objective import Objective
-from keras_distill.data import _batching
 from keras_distill.records import TrainingSettings
 from keras_distill.training import make_optimizer
+from keras_distill.work import TrainingState
 
 _STEPS_PER_EXECUTION = 32
 
@@ -73,7 +72,7 @@ class Training:
         return cls(settings, **options)
 
     def objective(self, student: keras.Model) -> Objective:
-        """The loss these settings ask for."""
+        """Makes the loss of these settings."""
         return Objective(
             student,
             teacher=self.teacher,
@@ -85,10 +84,10 @@ class Training:
         )
 
     def batches(self, name: str, data: Any) -> tf.data.Dataset:
-        """`data` as batches, in one pass and in its own order: to evaluate and to calibrate.
+        """Returns `data` as batches in one pass and in its own order, to evaluate and to calibrate.
 
         Args:
-            name: What the user called it, for errors.
+            name: The argument's name, for errors.
             data: A batched `tf.data.Dataset`; a pair (x, y) of arrays; or a function from the
                 number of the first epoch to batches, such as
                 `lambda epoch: store.batches(train, 128, first_epoch=epoch)`.
@@ -100,15 +99,15 @@ class Training:
             return data(0)
         if isinstance(data, tf.data.Dataset):
             return data
-        return _batching.batches(_rows(name, data), self.settings.batch_size)
+        return sources.batches(_rows(name, data), self.settings.batch_size)
 
     def stream(self, data: Any, first_epoch: int) -> tf.data.Dataset:
-        """`data` as batches to train on; arrays in an order that seed and epoch alone decide."""
+        """Returns `data` as batches for training; seed and epoch decide the order of arrays."""
         if callable(data):
             return data(first_epoch)
         if isinstance(data, tf.data.Dataset):
             return data
-        return _batching.batches(
+        return sources.batches(
             _rows("data", data),
             self.settings.batch_size,
             shuffle_seed=self.seed,
@@ -117,10 +116,10 @@ class Training:
         )
 
     def steps(self, data: Any) -> int:
-        """Training steps of an epoch.
+        """Returns the training steps of an epoch.
 
         Raises:
-            InputError: If the data do not know and `steps_per_epoch` does not say.
+            InputError: If neither the data nor `steps_per_epoch` gives the number.
         """
         if self.steps_per_epoch is not None:
             return check_count("steps_per_epoch", self.steps_per_epoch)
@@ -142,7 +141,7 @@ def _rows(name: str, data: Any) -> tf.data.Dataset:
 
 
 class Trainer(tf_keras.Model):
-    """A twin with the train step of ours."""
+    """A twin with the loss of `Objective`."""
 
     def __init__(
         self, net: Any, objective: Objective, inputs: list[str], masked: Sequence[Any] = ()
@@ -201,7 +200,7 @@ class Trainer(tf_keras.Model):
 
 
 def flat_inputs(x: Any, names: Sequence[str]) -> Any:
-    """A batch in the flat order of the model's inputs."""
+    """Returns a batch in the flat order of the model's inputs."""
     if isinstance(x, Mapping) and set(x) == set(names):
         x = [x[name] for name in names]
     flat = tf.nest.flatten(x)
@@ -209,14 +208,14 @@ def flat_inputs(x: Any, names: Sequence[str]) -> Any:
 
 
 def input_names(student: keras.Model) -> list[str]:
-    """Names of the inputs in flat order: a dict's keys, else the input layers'."""
+    """Lists the inputs in flat order: the keys of a dict, else the names of the input layers."""
     if not isinstance(student, keras.Sequential) and isinstance(student.input, Mapping):
         return sorted(student.input)
     return [tensor.name for tensor in student.inputs]
 
 
 class _Forward(tf_keras.callbacks.Callback):
-    """Hands every event of tf_keras's `fit` to Keras 3 callbacks."""
+    """Forwards every event of tf_keras's `fit` to Keras 3 callbacks."""
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         super().__init__()
@@ -255,63 +254,26 @@ def _adapted(callbacks: Sequence[Any]) -> list[Any]:
     return own + ([_Forward(foreign)] if foreign else [])
 
 
-class _KeepState(tf_keras.callbacks.Callback):
-    """Writes all variables after each epoch, in one atomic file."""
+class _SaveState(tf_keras.callbacks.Callback):
+    """Collects the logs of each epoch, and saves the state after it."""
 
     def __init__(
-        self, path: Path | None, trainer: Trainer, history: dict[str, list[float]]
+        self, state: TrainingState | None, trainer: Trainer, logs: dict[str, list[float]]
     ) -> None:
         super().__init__()
-        self._path, self._trainer, self._history = path, trainer, history
+        self._state, self._trainer, self._logs = state, trainer, logs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for key, value in (logs or {}).items():
-            self._history.setdefault(key, []).append(float(value))
-        if self._path is not None:
-            save_state(self._path, self._trainer, epoch + 1, self._history)
+            self._logs.setdefault(key, []).append(float(value))
+        if self._state is not None:
+            about = {"epochs": epoch + 1, "logs": self._logs}
+            self._state.save(_training_variables(self._trainer), about)
 
 
-def variables_of(trainer: Trainer) -> list[Any]:
-    """Every variable that training changes: weights, masks, ranges, the optimizer's."""
+def _training_variables(trainer: Trainer) -> list[Any]:
+    """Lists every variable that training changes: weights, masks, ranges, the optimizer's."""
     return [*trainer.net.weights, *trainer.optimizer.variables]
-
-
-def save_state(
-    path: Path, trainer: Trainer, epochs: int, history: Mapping[str, list[float]]
-) -> None:
-    """Writes all variables, the epochs done and their logs to an .npz file."""
-    arrays = {f"v{i}": v.numpy() for i, v in enumerate(variables_of(trainer))}
-    logs = {f"log:{name}": np.asarray(values) for name, values in history.items()}
-    with _files.atomic_path(path, overwrite=True) as temporary, open(temporary, "wb") as file:
-        np.savez(file, epochs=np.int64(epochs), **arrays, **logs)
-
-
-def load_state(path: Path, trainer: Trainer) -> tuple[int, dict[str, list[float]]]:
-    """Puts the state at `path` into the trainer; returns the epochs done and their logs.
-
-    Raises:
-        InputError: If the file is of another model or is damaged.
-    """
-    variables = variables_of(trainer)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        values = [arrays[f"v{i}"] for i in range(len(variables))]
-        epochs = int(arrays["epochs"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} is not the state of this step ({error}). Remove it.") from error
-    if [v.shape for v in values] != [tuple(v.shape) for v in variables] or f"v{len(values)}" in (
-        arrays
-    ):
-        raise InputError(f"{path} is the state of another model or step. Remove it.")
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    logs = {
-        name.removeprefix("log:"): [float(v) for v in a]
-        for name, a in arrays.items()
-        if name.startswith("log:")
-    }
-    return epochs, logs
 
 
 def _steps_per_execution(training: Training, steps: int) -> int:
@@ -337,7 +299,7 @@ def fit(
         student: The Keras 3 model the twin was made of, for the names of its inputs.
         data: What `Training.stream` takes.
         training: The settings.
-        callbacks: tf_keras callbacks of the method itself, run before the user's.
+        callbacks: tf_keras callbacks of the method, which run before the user's.
         masked: Variables whose zeros stay.
 
     Returns:
@@ -359,10 +321,9 @@ def fit(
         steps_per_execution=_steps_per_execution(training, steps),
     )
     trainer.optimizer.build(net.trainable_variables)
-    path = None if training.state is None else Path(training.state)
-    done, history = 0, {}
-    if path is not None and path.exists():
-        done, history = load_state(path, trainer)
+    state = None if training.state is None else TrainingState(training.state)
+    about = None if state is None else state.restore(_training_variables(trainer))
+    done, logs = (0, {}) if about is None else (about["epochs"], about["logs"])
     validation = training.validation_data
     if validation is not None:
         validation = training.batches("validation_data", validation)
@@ -377,8 +338,8 @@ def fit(
         callbacks=[
             *callbacks,
             *_adapted(training.callbacks),
-            _KeepState(path, trainer, history),
+            _SaveState(state, trainer, logs),
         ],
         verbose=training.verbose,
     )
-    return {**history, "seconds": time.monotonic() - started}
+    return {**logs, "seconds": time.monotonic() - started}

@@ -14,7 +14,7 @@ from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
 
 
 def check_kind(model: Any) -> None:
-    """Refuses what is no built functional or Sequential Keras 3 model.
+    """Checks that a model is a built functional or Sequential Keras 3 model.
 
     Raises:
         InputError: If it is not one.
@@ -82,7 +82,7 @@ class Builder:
         self._layers: dict[str, Any] = {}
 
     def build(self) -> Any:
-        """The twin as a model of its own."""
+        """Builds the twin as a separate model."""
         config = self._config()
         inputs = _map_keys(config["input_layers"], self._input)
         outputs = self._run(config)
@@ -131,7 +131,7 @@ class Builder:
         return self._tensors[name, index, place]
 
     def _apply(self, name: str, index: int, node: Any) -> bool:
-        """Calls a layer once, if what it is called on is there; tells whether it was."""
+        """Calls a layer once if its inputs are available; tells whether they were."""
         entry, calculation = self._entries[name], None
         if _layers.is_arithmetic(entry):
             arguments, calculation = _layers.arithmetic(
@@ -216,7 +216,7 @@ class Builder:
 
 
 def _split_separable(path: str, twin: Any, layer: keras.layers.Layer, inputs: Any) -> Any:
-    """What tfmot does to it too, but with names of its own, which a layer may have already."""
+    """Splits it as tfmot does, but with names that no other layer has."""
     depthwise = tf_keras.layers.DepthwiseConv2D(
         twin.kernel_size,
         strides=twin.strides,
@@ -247,7 +247,7 @@ def _split_separable(path: str, twin: Any, layer: keras.layers.Layer, inputs: An
 
 
 def _as_functional(model: keras.Sequential) -> dict[str, Any]:
-    """The config of a Sequential model in the words of a functional one."""
+    """Returns the config of a Sequential model in the form of a functional one."""
     layers, previous = [], None
     source = {layer.name: layer for layer in model.layers}
     for entry in model.get_config()["layers"]:

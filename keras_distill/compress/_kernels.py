@@ -1,4 +1,4 @@
-"""The weights that compression is about: which layers have them, how sparse, how many values."""
+"""The kernels that compression changes: which layers have them, their zeros and values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,8 @@ from keras_distill._internal import bad
 from keras_distill.models import walk_layers
 
 # tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are left
-# alone: they are small, and losing any of their few weights costs more than it saves.
+# alone: they are small, and losing any of their few weights costs more accuracy than it saves
+# bytes.
 KERNELS = {
     **dict.fromkeys(
         ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "Dense"), "kernel"
@@ -46,13 +47,13 @@ class Kernel(NamedTuple):
 
 
 def kernel_of(layer: Any) -> np.ndarray | None:
-    """The kernel of a Keras 3 or tf_keras layer, None if it has none that is compressed."""
+    """Returns the kernel of a Keras 3 or tf_keras layer; None if it has none to compress."""
     name = KERNELS.get(type(layer).__name__)
     return None if name is None else np.asarray(getattr(layer, name))
 
 
 def kernels(model: keras.Model) -> Iterator[Kernel]:
-    """Every kernel of a Keras 3 model, nested models included.
+    """Yields every kernel of a Keras 3 model, nested models included.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="a")])
@@ -67,7 +68,7 @@ def kernels(model: keras.Model) -> Iterator[Kernel]:
 
 
 def check_skip(student: keras.Model, skip: Sequence[str]) -> tuple[str, ...]:
-    """The names, in the flat twin, of layers to leave alone.
+    """Returns the names, in the flat twin, of the layers to skip.
 
     Raises:
         InputError: If there is no such layer with a kernel.

@@ -1,4 +1,4 @@
-"""One layer of Keras 3 as the tf_keras layer that computes the same, or an error that says why not.
+"""Converts one Keras 3 layer to the tf_keras layer that computes the same, or refuses it.
 
 Every config key must be known here: a key that is passed on, translated, or dropped only at the
 one value that changes nothing. A key nobody thought of is an error, because a dropped one can be
@@ -22,7 +22,7 @@ _CONSTRAINTS = ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")
 
 @dataclass(frozen=True)
 class _Class:
-    """How a layer class crosses the bridge.
+    """How a layer class is converted.
 
     Attributes:
         same: Config keys passed on as they are.
@@ -167,7 +167,7 @@ _WHY_NOT = {
 
 
 def refusal(layer: str, why: str, remedy: str = "") -> InputError:
-    """The error for a layer that cannot be rebuilt in tf_keras.
+    """Returns (does not raise) the error for a layer that cannot be rebuilt in tf_keras.
 
     Args:
         layer: Its name, with those of the models around it: `encoder/conv_1`.
@@ -192,14 +192,14 @@ def _no_layer(path: str, name: str) -> InputError:
 
 
 def is_arithmetic(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry is not a layer but arithmetic that `arithmetic` may know: `x + 3`."""
+    """Tells whether an entry is arithmetic such as `x + 3`, which `arithmetic` may support."""
     return _is_operation(entry) and entry["class_name"] in _ARITHMETIC
 
 
 def arithmetic(
     path: str, name: str, entry: Mapping[str, Any], args: Sequence[Any]
 ) -> tuple[Any, Any]:
-    """The tf_keras layer that does the arithmetic of an entry, and which arguments it takes.
+    """Returns the arguments of the arithmetic of an entry, and the tf_keras layer that does it.
 
     Args:
         path: The operation's name with those of the models around it, for errors.
@@ -227,7 +227,7 @@ def arithmetic(
 
 
 def check_class(path: str, entry: Mapping[str, Any]) -> None:
-    """Refuses an entry that is no layer of Keras's that has a twin in tf_keras."""
+    """Checks that an entry is a Keras layer that has a counterpart in tf_keras."""
     name, module = entry["class_name"], entry.get("module")
     if entry.get("registered_name") or module != "keras.layers":
         if _is_operation(entry):
@@ -328,7 +328,7 @@ def _normalization(path: str, config: Mapping[str, Any], layer: keras.layers.Lay
 def translate(
     path: str, entry: Mapping[str, Any], layer: keras.layers.Layer, *, linear: bool = False
 ) -> Any:
-    """The tf_keras layer that computes what a Keras 3 layer computes, not yet built.
+    """Makes the tf_keras layer that computes what a Keras 3 layer computes, not yet built.
 
     Args:
         path: The layer's name with those of the models around it, for errors.

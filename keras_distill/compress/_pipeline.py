@@ -1,9 +1,7 @@
-"""Pruning, clustering and quantization one after the other, each keeping what came before."""
+"""The compression pipeline: prune, cluster, quantize, each keeping the result of the one before."""
 
 import dataclasses
-import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,31 +9,38 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_distill import models
-from keras_distill._internal import InputError, VerificationError, _files
+from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._compression_steps import Step, parse_steps
-from keras_distill.compress._checking import check_student
+from keras_distill.compress._bridge import to_logits
 from keras_distill.compress._clustering import cluster_logged
 from keras_distill.compress._fake_quant import FakeQuantModel
 from keras_distill.compress._fit import Training
-from keras_distill.compress._kernels import PRUNED, kernels
+from keras_distill.compress._kernels import PRUNED, check_skip, kernels
+from keras_distill.compress._objective import Objective
 from keras_distill.compress._pruning import prune_logged
 from keras_distill.compress._quantization import check_export, export_int8, quantize_logged
 from keras_distill.export import export_tflite
 from keras_distill.litert import count_weights
-from keras_distill.records._compress import CompressRecord, KernelCount, KernelState, StepRecord
-from keras_distill.records._export import ExportRecord
+from keras_distill.records import (
+    CompressRecord,
+    ExportRecord,
+    KernelCount,
+    KernelState,
+    StepRecord,
+)
 from keras_distill.teachers import as_teacher
 from keras_distill.training import split
+from keras_distill.work import WorkFolder
 
 
 class Compressed(NamedTuple):
-    """What `compress` gives.
+    """The result of `compress`.
 
     Attributes:
         student: The plain Keras 3 model after the last prune or cluster step.
         fake_quant: The fake-quantized model after a quantize step, else None.
         record: `compress.json`.
-        folder: Where everything stands.
+        folder: The output folder.
     """
 
     student: keras.Model
@@ -56,10 +61,10 @@ def compress(
     export: Mapping[str, Any] | None = None,
     **training: Any,
 ) -> Compressed:
-    """Compresses a student in steps, each of which keeps what the earlier ones won.
+    """Compresses a student in steps, each of which keeps the zeros and values of earlier ones.
 
-    Interrupted, the same call goes on where it stopped: finished steps are not trained again, and
-    the one under way goes on from its last epoch.
+    You can interrupt it at any time. The same call resumes: it does not repeat finished steps, and
+    continues an unfinished one from its last epoch.
 
     The folder `out` gets `student.keras` (plain Keras 3, with zeros and few values),
     `student-int8.tflite` after a quantize step, else `student-float32.tflite`, `fake_quant/` (see
@@ -74,17 +79,17 @@ def compress(
             this order: see `prune`, `cluster`, `quantize_aware`.
         out: The folder to make.
         skip: Names of layers that are neither pruned nor clustered.
-        sparse: Whether the zeros are left out of a float32 file. Not with quantize.
-        overwrite: Whether a folder at `out` may be replaced, once all is done; unfinished work of
-            other settings is thrown away.
+        sparse: Whether to store a float32 file without its zeros. Not with quantize.
+        overwrite: Whether to replace an existing `out` at the end, and to discard unfinished work
+            with other settings.
         export: More arguments of `export_tflite`.
         **training: See `Training` and `TrainingSettings`; the same for every step. The
             verification also uses `validation_data`.
 
     Raises:
-        InputError: If an argument breaks its rule or the student cannot be compressed so.
-        VerificationError: If zeros or values are not what they should be, or the file differs
-            too much from the model.
+        InputError: If an argument breaks its rule or the student does not support a step.
+        VerificationError: If the number of zeros or values is wrong, or the file differs too much
+            from the model.
 
     Example:
         >>> import tempfile, numpy as np
@@ -101,26 +106,67 @@ def compress(
     if parsed[-1].kind == "quantize":
         check_export(options)
     check_student(student, steps, skip=skip)
-    work = _Work(out, overwrite=overwrite)
     settings = dataclasses.replace(Training.of(**training), state=None)
-    work.open(_asked(student, parsed, skip, settings))
-    model, fake_quant, records = student, None, []
-    for position, step in enumerate(parsed):
-        model, fake_quant, record = work.step(position, step, model, data, skip, settings)
-        records.append(record)
-    final = _export(work, model, fake_quant, data, settings, options)
-    counted = count_weights(work.path / final.file)
-    _check_file(model, counted, fake_quant)
-    record = CompressRecord(
-        student=student.name,
-        steps=tuple(records),
-        alpha=None if callable(settings.alpha) else settings.alpha,
-        temperature=_temperature(settings),
-        export=final,
-        kernels=counted,
-    )
-    folder = work.finish(model, fake_quant, record)
-    return Compressed(model, fake_quant, record, folder)
+    with WorkFolder(
+        out,
+        _settings(student, parsed, skip, settings),
+        overwrite=overwrite,
+        what="compression",
+    ) as folder:
+        model, fake_quant, records = student, None, []
+        for position, step in enumerate(parsed):
+            stem = folder.scratch / f"{position}-{step.kind}"
+            if step.kind == "quantize":
+                fake_quant, record = _quantize(stem, step, model, data, settings)
+            else:
+                model, record = _sparsify(stem, step, model, data, skip, settings)
+            records.append(record)
+        final = _export(folder.path, model, fake_quant, data, settings, options)
+        counted = count_weights(folder.path / final.file)
+        _check_file(model, counted, fake_quant)
+        record = CompressRecord(
+            student=student.name,
+            steps=tuple(records),
+            alpha=None if callable(settings.alpha) else settings.alpha,
+            temperature=_temperature(settings),
+            export=final,
+            kernels=counted,
+        )
+        models.save_uncompiled(model, folder.path / "student.keras")
+        if fake_quant is not None:
+            fake_quant.save(folder.path / "fake_quant", overwrite=True)
+        record.save(folder.path / "compress.json", overwrite=True)
+        return Compressed(model, fake_quant, record, folder.finish())
+
+
+def check_student(student: keras.Model, steps: Sequence[str], *, skip: Sequence[str] = ()) -> None:
+    """Checks that a student supports the steps, without training or changing it.
+
+    Args:
+        student: A functional or Sequential Keras 3 model; its weights do not matter.
+        steps: As in `compress`.
+        skip: As in `compress`.
+
+    Raises:
+        InputError: If a step is unknown, `skip` names no layer with a kernel, there is no kernel
+            to prune or cluster, or a layer cannot cross the bridge or be trained in fake
+            quantization.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(2, name="gru")])
+        >>> check_student(model, ["quantize"])
+        Traceback (most recent call last):
+        keras_distill.InputError: Layer 'gru' cannot be compressed: a GRU layer cannot be \
+trained in fake quantization. Export the student with quantization='int8' instead, or 'dynamic'.
+    """
+    kinds = {step.kind for step in parse_steps(steps)}
+    check_skip(student, skip)
+    if kinds & {"prune", "cluster"} and not any(kernels(student)):
+        raise InputError(f"Model {student.name!r} has no kernel that could be pruned or clustered.")
+    if "quantize" in kinds:
+        FakeQuantModel(student)
+    else:
+        to_logits(student, Objective(student, alpha=0).heads)
 
 
 def _temperature(training: Training) -> float | None:
@@ -129,10 +175,10 @@ def _temperature(training: Training) -> float | None:
     return training.temperature
 
 
-def _asked(
+def _settings(
     student: keras.Model, steps: Sequence[Step], skip: Sequence[str], training: Training
 ) -> dict[str, Any]:
-    """What decides the trained weights, so that other work is not taken for this."""
+    """Returns what decides the trained weights, for the work folder."""
     plain = {
         field.name: getattr(training, field.name)
         for field in dataclasses.fields(training)
@@ -149,84 +195,43 @@ def _asked(
     }
 
 
-class _Work:
-    """The folder: `<out>.unfinished` while work is under way, `<out>` once it is done."""
+def _sparsify(
+    stem: Path,
+    step: Step,
+    model: keras.Model,
+    data: Any,
+    skip: Sequence[str],
+    training: Training,
+) -> tuple[keras.Model, StepRecord]:
+    """Prunes or clusters, or loads what an earlier session did."""
+    result, report = stem.with_suffix(".keras"), stem.with_suffix(".json")
+    if report.exists():
+        return models.load(result), StepRecord.load(report)
+    training = dataclasses.replace(training, state=stem.with_suffix(".npz"))
+    if step.kind == "prune":
+        sparsity, schedule = step.sparsity, step.pruning_schedule
+        model, logs = prune_logged(model, data, sparsity, schedule, skip, training)
+    else:
+        model, logs = cluster_logged(model, data, step.clusters, skip, training)
+    models.save_uncompiled(model, result)
+    record = _step_record(step, model, None, logs, training.settings.epochs)
+    record.save(report)
+    return model, record
 
-    def __init__(self, out: str | os.PathLike, *, overwrite: bool) -> None:
-        self.out = _files.check_output(out, overwrite=overwrite)
-        self.path = self.out.with_name(self.out.name + ".unfinished")
-        self._overwrite = overwrite
 
-    def open(self, asked: dict[str, Any]) -> None:
-        """Goes on with unfinished work of the same settings, or starts anew."""
-        file = self.path / "asked.json"
-        if file.exists() and json.loads(file.read_text(encoding="utf-8")) == asked:
-            return
-        begun = self.path.exists() and {path.name for path in self.path.iterdir()} - {file.name}
-        if begun and not self._overwrite:
-            raise InputError(
-                f"{self.path} is unfinished work of other settings. Give those again, choose"
-                " another folder, or pass overwrite=True (--overwrite)."
-            )
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.mkdir(parents=True)
-        _files.write_json(file, asked)
-
-    def step(
-        self,
-        position: int,
-        step: Step,
-        model: keras.Model,
-        data: Any,
-        skip: Sequence[str],
-        training: Training,
-    ) -> tuple[keras.Model, FakeQuantModel | None, StepRecord]:
-        """Does one step, or reads what an earlier session did."""
-        stem = self.path / f"{position}-{step.kind}"
-        kept, state, report = (
-            stem.with_suffix(".keras"),
-            stem.with_suffix(".npz"),
-            stem.with_suffix(".json"),
-        )
-        quantize = step.kind == "quantize"
-        if report.exists():
-            record = StepRecord.load(report)
-            if quantize:
-                return model, FakeQuantModel.load(self.path / "fake_quant"), record
-            return models.load(kept), None, record
-        training = dataclasses.replace(training, state=state)
-        fake_quant = None
-        if step.kind == "prune":
-            model, logs = prune_logged(
-                model, data, step.sparsity, step.pruning_schedule, skip, training
-            )
-        elif step.kind == "cluster":
-            model, logs = cluster_logged(model, data, step.clusters, skip, training)
-        else:
-            fake_quant, logs = quantize_logged(model, data, training)
-            fake_quant.save(self.path / "fake_quant", overwrite=True)
-        if not quantize:
-            with _files.atomic_path(kept, overwrite=True) as temporary:
-                model.save(temporary)
-        record = _step_record(step, model, fake_quant, logs, training.settings.epochs)
-        record.save(report)
-        return model, fake_quant, record
-
-    def finish(
-        self, model: keras.Model, fake_quant: FakeQuantModel | None, record: CompressRecord
-    ) -> Path:
-        """Leaves only the results and moves the folder into place."""
-        results = {"student.keras", "compress.json", "fake_quant"}
-        results |= {record.export.file, record.export.file + ".json"}
-        with _files.atomic_path(self.path / "student.keras", overwrite=True) as temporary:
-            model.save(temporary)
-        record.save(self.path / "compress.json", overwrite=True)
-        for path in self.path.iterdir():
-            if path.name not in results:
-                _files.remove(path)
-        with _files.atomic_path(self.out, overwrite=self._overwrite) as temporary:
-            os.rename(self.path, temporary)
-        return self.out
+def _quantize(
+    stem: Path, step: Step, model: keras.Model, data: Any, training: Training
+) -> tuple[FakeQuantModel, StepRecord]:
+    """Trains in fake quantization, or loads what an earlier session did."""
+    result, report = stem.with_name("fake_quant"), stem.with_suffix(".json")
+    if report.exists():
+        return FakeQuantModel.load(result), StepRecord.load(report)
+    training = dataclasses.replace(training, state=stem.with_suffix(".npz"))
+    fake_quant, logs = quantize_logged(model, data, training)
+    fake_quant.save(result, overwrite=True)
+    record = _step_record(step, model, fake_quant, logs, training.settings.epochs)
+    record.save(report)
+    return fake_quant, record
 
 
 def _step_record(
@@ -247,7 +252,7 @@ def _step_record(
 
 
 def _export(
-    work: _Work,
+    folder: Path,
     model: keras.Model,
     fake_quant: FakeQuantModel | None,
     data: Any,
@@ -258,20 +263,20 @@ def _export(
         judges = training.batches("validation_data", training.validation_data)
         options = {"data": judges.map(_labeled), **options}
     if fake_quant is not None:
-        path = work.path / "student-int8.tflite"
+        path = folder / "student-int8.tflite"
         return export_int8(fake_quant, path, data, training, overwrite=True, **options)
-    return export_tflite(model, work.path / "student-float32.tflite", overwrite=True, **options)
+    return export_tflite(model, folder / "student-float32.tflite", overwrite=True, **options)
 
 
 def _labeled(x: Any, y: Any, *weights: Any) -> tuple[Any, Any]:
-    """x and plain labels: the verification has no use for soft targets."""
+    """Returns x and plain labels: the verification does not use soft targets."""
     return x, split(y).labels
 
 
 def _check_file(
     model: keras.Model, counted: Sequence[KernelCount], fake_quant: FakeQuantModel | None
 ) -> None:
-    """Refuses a file with fewer zeros than the pruned kernels of the model it was made of.
+    """Refuses a file with fewer zeros than the pruned kernels of its model.
 
     Raises:
         VerificationError: If there are fewer.
@@ -285,7 +290,7 @@ def _check_file(
 
 
 def summary(record: CompressRecord) -> list[tuple[str, str]]:
-    """The record in rows for people: what, and how much."""
+    """Returns the record as rows of a name and a value."""
     size = sum(kernel.size for kernel in record.kernels)
     zeros = sum(kernel.zeros for kernel in record.kernels)
     values = max((kernel.values_per_channel for kernel in record.kernels), default=0)

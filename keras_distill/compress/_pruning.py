@@ -29,7 +29,7 @@ def prune(
     skip: Sequence[str] = (),
     **training: Any,
 ) -> keras.Model:
-    """Sets the smallest weights of every kernel to zero while the student goes on training.
+    """Sets the smallest weights of every kernel to zero while the student trains.
 
     Zeros are chosen by magnitude within each kernel of a Dense, convolution (not depthwise) or
     embedding layer, and stay zero. A polynomial schedule raises the share s from the one the
@@ -58,7 +58,7 @@ def prune(
 
     Raises:
         InputError: If an argument breaks its rule or the student cannot cross the bridge.
-        VerificationError: If the zeros are not there in the end.
+        VerificationError: If the result has too few zeros.
 
     Example:
         >>> import numpy as np
@@ -79,7 +79,7 @@ def prune_logged(
     skip: Sequence[str],
     training: Training,
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """`prune`, and the logs of each epoch."""
+    """Prunes as `prune` does; returns the logs of each epoch too."""
     check_choice("pruning_schedule", pruning_schedule, SCHEDULES)
     check_number("sparsity", sparsity, above=0, at_most=0.999)
     objective = training.objective(student)
@@ -104,7 +104,7 @@ def prune_logged(
 
 
 def _options(student: keras.Model, sparsity: float, schedule: str, steps: int) -> dict[str, Any]:
-    """Arguments of `prune_low_magnitude`. tfmot counts steps from 1."""
+    """Returns the arguments of `prune_low_magnitude`. tfmot counts steps from 1."""
     found = list(kernels(student))
     if not found:
         raise InputError(f"Model {student.name!r} has no kernel that could be pruned.")
@@ -130,7 +130,7 @@ def _options(student: keras.Model, sparsity: float, schedule: str, steps: int) -
 
 
 def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] = ()) -> None:
-    """Refuses a model that has not got the zeros it should have.
+    """Refuses a model with fewer zeros than required.
 
     Args:
         model: The pruned model.
@@ -138,7 +138,7 @@ def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] 
         skip: Layers that were left dense.
 
     Raises:
-        VerificationError: Naming the first layer that falls short.
+        VerificationError: Names the first layer with too few zeros.
     """
     for path, layer in walk_layers(model):
         kernel = kernel_of(layer)
@@ -158,7 +158,7 @@ def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] 
 
 
 def _is_two_of_four(kernel: np.ndarray) -> bool:
-    """Whether two of every four consecutive input channels are 0; a last odd group is filled up."""
+    """Tells whether two of every four input channels are 0; the last group is padded."""
     rows = np.moveaxis(kernel, -2, -1)
     rows = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, -rows.shape[-1] % 4)])
     return bool(((rows.reshape(-1, 4) == 0).sum(-1) >= 2).all())

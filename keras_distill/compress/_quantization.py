@@ -11,18 +11,18 @@ from keras_distill._internal import InputError
 from keras_distill._internal._compression_steps import sparse_int8
 from keras_distill.compress._fake_quant import FakeQuantModel, FakeQuantSource
 from keras_distill.compress._fit import Training, fit, flat_inputs, input_names
-from keras_distill.compress._ranges import start_ranges
+from keras_distill.compress._wrapping import start_ranges
 from keras_distill.export import export_tflite
-from keras_distill.records._export import ExportRecord
+from keras_distill.records import ExportRecord
 
 _RANGE_BATCHES = 8  # of the data, in which the input's range is looked for
 
 
 class Quantized(NamedTuple):
-    """What quantization-aware training gives.
+    """The result of quantization-aware training.
 
     Attributes:
-        model: The fake-quantized model, to go on from: `quantize_aware(model, data)`.
+        model: The fake-quantized model. `quantize_aware(model, data)` continues its training.
         export: Record of the int8 `.tflite` file; None where no path was given.
         logs: Loss, its terms and accuracies of every epoch by name, and "seconds".
     """
@@ -42,7 +42,7 @@ def quantize_aware(
     export: dict[str, Any] | None = None,
     **training: Any,
 ) -> Quantized:
-    """Trains a student that already rounds as its int8 file will, and writes that file.
+    """Trains a student with the rounding of its int8 file, and writes that file.
 
     Weights and activations pass through fake quantization (Jacob et al. 2018, arXiv:1712.05877,
     section 3), whose gradient is that of the identity within the range. Ranges start at those of
@@ -51,12 +51,11 @@ def quantize_aware(
     `export_tflite`.
 
     Args:
-        student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` to go on
-            with. Neither is changed.
+        student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` whose
+            training continues. Neither is changed.
         data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
             from the number of the first epoch to batches, with which a resumed training sees
-            the same as an uninterrupted one. Its x also
-            calibrate what fake quantization has no range for.
+            the same as an uninterrupted one. Its x also calibrates what has no fake quantization.
         path: The `.tflite` file to write; None: none.
         preserve: Whether zeros and clusters are kept; of a `FakeQuantModel` its own setting holds.
         overwrite: Whether existing files may be replaced.
@@ -70,7 +69,7 @@ def quantize_aware(
     Raises:
         InputError: If a layer cannot be trained in fake quantization, or an argument breaks its
             rule.
-        VerificationError: If the file is not near enough to the fake-quantized model.
+        VerificationError: If the file differs too much from the fake-quantized model.
 
     Example:
         >>> import numpy as np
@@ -103,10 +102,10 @@ def quantize_logged(
 
 
 def check_export(options: dict[str, Any]) -> None:
-    """Refuses what an int8 file cannot be.
+    """Refuses options that an int8 file does not support.
 
     Raises:
-        InputError: If zeros are to be left out of it, or it is to be of another precision.
+        InputError: If `sparse` is set, or another precision is given.
     """
     if options.get("sparse"):
         raise sparse_int8()
@@ -156,6 +155,6 @@ def _x_of(batch: Any) -> Any:
 
 
 def _without_targets(*batch: Any) -> tuple[Any, tf.Tensor]:
-    """x and, as labels that nothing reads, zeros: the soft targets need not be carried along."""
+    """Returns x, and zeros as labels, which are not read: soft targets need not be copied."""
     rows = tf.shape(tf.nest.flatten(batch[0])[0])[0]
     return batch[0], tf.zeros(rows, tf.int64)

@@ -1,8 +1,10 @@
-"""Which layers get which fake quantization, so that the int8 converter finds a range everywhere."""
+"""Fake quantization of each layer, so that the int8 converter finds a range everywhere."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras import quantize_scheme
@@ -38,14 +40,21 @@ _INSIDE = ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh")
 
 _FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
+# Of `start_ranges`.
+_DECAY = 0.999  # of tfmot's moving average
+_PASSES = 40
+_MOVED = 0.02  # of the range: less than that in a pass, and it has arrived
+
+_RANGES = ("output", "post_activation", "pre_activation", "activation")
+
 
 def is_pruned(kernel: np.ndarray) -> bool:
-    """Whether so many weights are 0 that they were pruned."""
+    """Tells whether a kernel has enough zeros to count as pruned."""
     return float((kernel == 0).mean()) >= PRUNED
 
 
 def is_clustered(kernel: np.ndarray) -> bool:
-    """Whether the weights that are not 0 have few values for their number."""
+    """Tells whether the nonzero weights have few different values for their number."""
     rest = kernel[kernel != 0]
     return len(np.unique(rest)) <= min(_CLUSTERED, rest.size // 2)
 
@@ -86,7 +95,7 @@ class _Scheme(quantize_scheme.QuantizeScheme):
 
 
 def quantized(twin: Any, *, preserve: bool) -> Any:
-    """A flat twin wrapped in fake quantization; the twin must not be used afterwards.
+    """Wraps a flat twin in fake quantization; the twin must not be used afterwards.
 
     Args:
         twin: From `bridge.to_logits`, its separable convolutions split.
@@ -107,7 +116,7 @@ def quantized(twin: Any, *, preserve: bool) -> Any:
 
 
 def _config(layer: Any, supports: Any) -> Any:
-    """The setting for a layer; None leaves it to tfmot."""
+    """Returns the configuration of a layer; None leaves it to tfmot."""
     name, kind = layer.name, type(layer).__name__
     if len(layer.inbound_nodes) > 1:
         raise refusal(name, "it is shared, and fake quantization knows one range per layer")
@@ -128,20 +137,86 @@ def _config(layer: Any, supports: Any) -> Any:
 
 
 def _check_activation(layer: Any) -> None:
-    """Refuses a layer that ends in an activation which tfmot knows only as a layer of its own."""
+    """Refuses a layer with an activation that tfmot supports only as a separate layer."""
     if type(layer).__name__ not in _FOLDED or layer.activation.__name__ in _INSIDE:
         return
     raise refusal(
         layer.name,
         f"its activation {layer.activation.__name__!r} cannot be trained in fake quantization as"
         " a part of it",
-        "Make it an Activation layer of its own, right behind.",
+        "Make it a separate Activation layer after this one.",
     )
 
 
 def _is_folded(layer: Any) -> bool:
-    """Whether a BatchNormalization comes right behind a layer that the converter folds it into."""
+    """Tells whether a BatchNormalization follows a layer that the converter folds it into."""
     before = layer.inbound_nodes[0].inbound_layers
     if isinstance(before, list) or type(before).__name__ not in _FOLDED:
         return False
     return len(before.outbound_nodes) == 1 and before.activation.__name__ == "linear"
+
+
+def _edges(net: Any, prefixes: tuple[str, ...]) -> list[tuple[Any, Any]]:
+    """Lists the (minimum, maximum) variables of these names."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for variable in net.weights:
+        *scope, name = variable.name.split(":")[0].split("/")
+        stem, _, edge = name.rpartition("_")
+        if edge in ("min", "max") and stem in prefixes:
+            found.setdefault(("/".join(scope), stem), {})[edge] = variable
+    return [(pair["min"], pair["max"]) for pair in found.values()]
+
+
+def start_ranges(net: Any, batches: Iterable[Any]) -> None:
+    """Sets the ranges of the input and of all activations from a few batches.
+
+    tfmot starts every activation at -6..6 and moves it by a thousandth of the way per step, and
+    never lets the input's range shrink: a short training would never see the real ranges.
+
+    Every pass runs one batch and moves each activation's range to what it saw; ranges of later
+    layers follow those of earlier ones. Those of kernels are set on the way; all other variables
+    are put back.
+
+    Args:
+        net: The wrapped twin.
+        batches: Inputs in the flat structure of the twin; all are seen by the input's range, the
+            first one by those of the activations.
+    """
+    batches = list(batches)
+    _start_input(net, batches)
+    pairs = _edges(net, _RANGES)
+    kept = [
+        (v, v.numpy()) for v in net.variables if not v.name.split(":")[0].endswith(("_min", "_max"))
+    ]
+    for _ in range(_PASSES):
+        before = [(low.numpy(), high.numpy()) for low, high in pairs]
+        net(batches[0], training=True)
+        moved = 0.0
+        for (low, high), (old_low, old_high) in zip(pairs, before, strict=True):
+            new_low = min(_seen(old_low, low.numpy()), 0.0)
+            new_high = max(_seen(old_high, high.numpy()), 0.0, new_low + 1e-3)
+            low.assign(new_low)
+            high.assign(new_high)
+            change = max(abs(new_low - old_low), abs(new_high - old_high))
+            moved = max(moved, change / (new_high - new_low))
+        for variable, value in kept:
+            variable.assign(value)
+        if moved < _MOVED:
+            return
+
+
+def _seen(old: np.ndarray, new: np.ndarray) -> float:
+    """Computes the value that the moving average saw, from its value before and after."""
+    return float(np.float64(old) + (np.float64(new) - np.float64(old)) / (1 - _DECAY))
+
+
+def _start_input(net: Any, batches: list[Any]) -> None:
+    columns = list(zip(*(tf.nest.flatten(batch) for batch in batches), strict=True))
+    layers = [layer for layer in net.layers if type(layer).__name__ == "QuantizeLayer"]
+    for layer in layers:
+        position = [tensor.name for tensor in tf.nest.flatten(net.inputs)].index(layer.input.name)
+        low = min(float(tf.reduce_min(values)) for values in columns[position])
+        high = max(float(tf.reduce_max(values)) for values in columns[position])
+        for minimum, maximum in _edges(layer, ("quantize_layer",)):
+            minimum.assign(min(low, 0.0))
+            maximum.assign(max(high, 0.0))

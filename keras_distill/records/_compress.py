@@ -1,4 +1,4 @@
-"""What is written of a compression: the fake-quantized model, and the whole of a pipeline."""
+"""Records of a compression: the fake-quantized model, and the pipeline."""
 
 from typing import Literal
 
@@ -32,7 +32,7 @@ class KernelCount(Record):
         op: The operator that reads it.
         shape: Sizes.
         dtype: As stored.
-        zeros: Weights that stand for 0.
+        zeros: Weights whose value is 0.
         values: Different weights in all.
         values_per_channel: The most different weights that one output channel has. A converter
             that folds a BatchNormalization scales each channel by its own factor, so this is what
@@ -81,7 +81,7 @@ class StepRecord(Record):
     """One step of a pipeline.
 
     Attributes:
-        step: As asked: "prune:0.8", "cluster:16", "quantize".
+        step: As given: "prune:0.8", "cluster:16", "quantize".
         scheme: Of a quantize step: "QAT", "PQAT", "CQAT" or "PCQAT".
         epochs: Epochs trained.
         seconds: What they took; of the last session where it was resumed.
@@ -98,11 +98,11 @@ class StepRecord(Record):
 
 
 class CompressRecord(Record):
-    """`compress.json`: what was done to a student, and what is in the final file.
+    """`compress.json`: the steps of a compression, and the weights of the final file.
 
     Attributes:
         student: Name of the model.
-        steps: What was done, in order.
+        steps: The steps, in order.
         alpha: Weight of the soft terms; None: a schedule.
         temperature: Of the soft loss; None: a schedule, or losses of the user's own.
         export: The record of the final `.tflite` file.

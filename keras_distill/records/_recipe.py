@@ -1,4 +1,4 @@
-"""The recipe: everything a run needs to know, as a TOML file."""
+"""The recipe: all settings of a run, as a TOML file."""
 
 from typing import Annotated, Any
 
@@ -73,13 +73,13 @@ class DistillationPart(Record):
 
 
 class ExportPart(Record):
-    """Which files are made of the best distilled student.
+    """The files that are made of the best distilled student.
 
     Attributes:
         quantizations: The precisions.
-        calibration_samples: Training images that int8 calibration sees.
-        max_drop: The most accuracy on validation data that a file may lose to the model it is
-            converted from, in points.
+        calibration_samples: Number of training images for int8 calibration.
+        max_drop: The most accuracy on validation data that a file may lose against the model it
+            is converted from, in points.
     """
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
@@ -106,7 +106,7 @@ class CompressPart(TrainingChanges):
         steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
             more, in this order.
         skip: Names of layers that are neither pruned nor clustered.
-        sparse: Whether zeros are left out of a float32 file.
+        sparse: Whether to store a float32 file without its zeros.
 
     Example:
         >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
@@ -139,9 +139,9 @@ class BenchmarkPart(Record):
 
 
 class Recipe(TomlRecord):
-    """All of a run: data, teacher, student, how to train, over which seeds, what to export.
+    """All settings of a run: data, teacher, student, training, seeds, export.
 
-    `compress` is there only if asked for.
+    Without `compress`, the student is not compressed.
 
     Example:
         >>> recipe = Recipe.parse(

@@ -1,6 +1,7 @@
-"""What a run found, number by number."""
+"""The record of a run."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -32,7 +33,7 @@ class IntervalRecord(Record):
 
 
 class Curve(Record):
-    """What `fit` logged, one entry a round (a round is one or more epochs).
+    """The logs of a training, one entry per round (a round is one or more epochs).
 
     Attributes:
         epochs: Epochs done at the end of each round.
@@ -44,6 +45,16 @@ class Curve(Record):
     loss: tuple[float, ...]
     validation_accuracy: tuple[float, ...]
 
+    @classmethod
+    def of(cls, logs: Mapping[str, Sequence[float]], epochs_per_round: int) -> "Curve":
+        """Makes the record of the logs of all rounds."""
+        loss = tuple(logs["loss"])
+        return cls(
+            epochs=tuple(epochs_per_round * (i + 1) for i in range(len(loss))),
+            loss=loss,
+            validation_accuracy=tuple(logs["val_accuracy"]),
+        )
+
 
 class SeedResult(Record):
     """One training of one variant.
@@ -51,7 +62,7 @@ class SeedResult(Record):
     Attributes:
         seed: Seed of initial weights, order of data, and choice of the labels kept.
         validation_accuracy: At the end, share of the validation split.
-        test_accuracy: Share of the test split, looked at once.
+        test_accuracy: Share of the test split, which is used once.
         seconds: Wall time of the training.
         curve: Its course.
     """
@@ -64,11 +75,11 @@ class SeedResult(Record):
 
 
 class VariantResult(Record):
-    """One way to train the student, over all seeds.
+    """One variant of the student's training, over all seeds.
 
     Attributes:
         name: `alone`, `alone_all_labels` or `distilled`.
-        title: For people.
+        title: Its name in reports.
         labels: Labels it saw.
         parameters: Of the student.
         steps: Training steps, the same for all variants.
@@ -86,7 +97,7 @@ class VariantResult(Record):
 
 
 class DataFacts(Record):
-    """Sizes and classes of the data set used; `notes` say how its splits came about."""
+    """Sizes and classes of the data set; `notes` say how its splits were made."""
 
     source: str
     train: int
@@ -99,15 +110,15 @@ class DataFacts(Record):
 
 
 class TeacherFacts(Record):
-    """The teacher: where it came from and how good it is.
+    """The teacher: its source and its accuracy.
 
     Attributes:
         model: Spec or file, as in the recipe.
-        parameters: Weights in all; None for a `.tflite` file.
+        parameters: Number of parameters; None for a `.tflite` file.
         validation_accuracy: Share of the validation split.
         test_accuracy: Share of the test split.
-        curve: Its training; None where it was given.
-        fingerprint: SHA-256 of what it is.
+        curve: Its training; None if it was given as a file.
+        fingerprint: SHA-256 of the model.
     """
 
     model: str
@@ -119,10 +130,10 @@ class TeacherFacts(Record):
 
 
 class CompressResult(Record):
-    """What came of compressing the chosen student.
+    """The result of compressing the chosen student.
 
     Attributes:
-        record: What was done, step by step, and the file; None if the verification was not passed.
+        record: The steps and the file; None if a verification failed.
         failed: Why there is no file; None if there is one.
     """
 
@@ -131,10 +142,10 @@ class CompressResult(Record):
 
 
 class RunRecord(Record):
-    """Everything that a run found. `report.html` shows these numbers and no others.
+    """Everything that a run measured. `report.html` shows these numbers and no others.
 
     Attributes:
-        recipe: What was asked for.
+        recipe: The recipe.
         scale: `full`, or `smoke` (two steps of everything: the numbers mean nothing).
         versions: Package versions, and `onednn` on or off.
         machine: Processor and core count.
@@ -145,8 +156,8 @@ class RunRecord(Record):
         variants: Student alone (on the labels kept; on all labels where these differ), distilled.
         gain: Paired difference in test accuracy, distilled minus alone, over the seeds.
         chosen_seed: The distilled student that was exported: best validation accuracy.
-        exports: The `.tflite` files, and the precisions that failed or cannot be.
-        compress: What came of compressing that student; None where the recipe does not ask for it.
+        exports: The `.tflite` files, and the precisions that failed or are not supported.
+        compress: The result of compressing that student; None without `[compress]` in the recipe.
         benchmark: Teacher against student, all as `.tflite`.
     """
 

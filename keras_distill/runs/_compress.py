@@ -1,4 +1,4 @@
-"""The compression of a run: the chosen student pruned, clustered, quantized on the run's store.
+"""Fifth stage of a run: the chosen student pruned, clustered, quantized on the same targets.
 
 tensorflow-model-optimization and tf_keras take seconds to import: only runs that compress do it.
 """
@@ -14,99 +14,74 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import InputError, VerificationError, _files
-from keras_distill._internal._progress import Reporter
-from keras_distill.records._compress import CompressRecord
-from keras_distill.records._run import CompressResult
-from keras_distill.runs._context import Inputs
-from keras_distill.runs._folder import RunFolder
+from keras_distill.records import CompressRecord, CompressResult, Recipe
+from keras_distill.runs._context import RunContext
 from keras_distill.targets import SoftTargetStore
 
-FOLDER = "compressed"
-"""Where it stands in the run's folder: what `compress` makes."""
+COMPRESSED = "compressed"
+"""Name of the folder in the run's folder that compression makes."""
 
 
-def check_wanted(inputs: Inputs) -> None:
-    """Checks before any work is done that the student can be compressed as the recipe asks.
-
-    Raises:
-        InputError: If it cannot.
-    """
-    part = inputs.recipe.compress
-    if part is None:
-        return
-    from keras_distill.compress import check_student
-
-    student = inputs.model(inputs.recipe.student.model, inputs.recipe.seeds[0], name="student")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tf_keras, on its own internals
-        check_student(student, part.steps, skip=part.skip)
-
-
-def compress_chosen(
-    student: keras.Model,
-    seed: int,
-    inputs: Inputs,
-    store: SoftTargetStore,
-    folder: RunFolder,
-    reporter: Reporter,
+def compress_student(
+    context: RunContext, student: keras.Model, seed: int, store: SoftTargetStore
 ) -> CompressResult | None:
     """Compresses the chosen student, or takes what an earlier session of the run finished.
 
     Args:
-        student: The chosen distilled student; it is not changed.
-        seed: Its seed: of the order of data, and of the labels kept.
-        inputs: What the run works on.
+        context: The run.
+        student: The chosen distilled student. It is not changed.
+        seed: Its seed: of the order of the data, and of the labels kept.
         store: The run's soft targets.
-        folder: The run's folder; gets `compressed/`.
-        reporter: Told of progress.
 
     Returns:
-        The record, or why there is no file; None where the recipe does not ask for it.
+        The record, or the reason why there is no file; None without `[compress]` in the recipe.
     """
-    # An earlier session may have been asked for another compression.
-    _files.remove(folder.path / FOLDER)
-    part = inputs.recipe.compress
-    if part is None:
-        return None
-    reporter.stage("compress", f"{', '.join(part.steps)}; {part.epochs} epochs each")
-    out = folder.work / f"{FOLDER}-{_digest(inputs, seed)}"
-    if not out.exists():
+    part, failed = context.recipe.compress, None
+    out = context.folder.scratch / f"{COMPRESSED}-{_digest(context.recipe, seed)}"
+    if part is not None:
+        context.reporter.stage("compress", f"{', '.join(part.steps)}; {part.epochs} epochs each")
         try:
-            _compress(student, seed, inputs, store, out)
+            if not out.exists():
+                _compress(context, student, seed, store, out)
         except (VerificationError, InputError) as error:
-            # What was trained before is not lost to a file that cannot be made.
-            return CompressResult(failed=str(error))
-    with _files.atomic_path(folder.path / FOLDER) as temporary:
-        shutil.copytree(out, temporary)
+            # A file that cannot be made must not cost the training before it.
+            failed = str(error)
+    # An earlier session may have had other settings of compression.
+    target = context.folder.path / COMPRESSED
+    _files.remove(target)
+    if part is None or failed is not None:
+        return None if part is None else CompressResult(failed=failed)
+    with _files.atomic_path(target) as temporary:
+        shutil.copytree(out, temporary, ignore=shutil.ignore_patterns(".*"))
     return CompressResult(record=CompressRecord.load(out / "compress.json"))
 
 
-def _digest(inputs: Inputs, seed: int) -> str:
-    """Stands for all that decides the result, beside what the whole folder is bound to."""
-    recipe = inputs.recipe
-    asked = [seed, recipe.compress, recipe.export.calibration_samples, recipe.export.max_drop]
-    text = json.dumps(asked, default=lambda part: part.model_dump(mode="json"))
+def _digest(recipe: Recipe, seed: int) -> str:
+    """Identifies what decides the result, besides the settings of the run's folder."""
+    export = recipe.export
+    settings = [seed, recipe.compress, export.calibration_samples, export.max_drop]
+    text = json.dumps(settings, default=lambda part: part.model_dump(mode="json"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _compress(
-    student: keras.Model, seed: int, inputs: Inputs, store: SoftTargetStore, out: Path
+    context: RunContext, student: keras.Model, seed: int, store: SoftTargetStore, out: Path
 ) -> None:
     from keras_distill.compress import compress
 
-    recipe, part = inputs.recipe, inputs.recipe.compress
-    training = recipe.compress_training
+    recipe = context.recipe
+    part, training = recipe.compress, recipe.compress_training
     assert part is not None and training is not None
-    few = inputs.few_labels(seed)
+    few = context.few_labels(seed)
 
-    def soft_targets(epoch: int) -> tf.data.Dataset:
+    def batches(epoch: int) -> tf.data.Dataset:
         return store.batches(few, training.batch_size, seed=seed, first_epoch=epoch).repeat()
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the record carries those of the conversion
+        warnings.simplefilter("ignore")  # the record has those of the conversion
         compress(
             student,
-            soft_targets,
+            batches,
             part.steps,
             out,
             skip=part.skip,
@@ -115,11 +90,11 @@ def _compress(
             export={
                 "calibration_samples": recipe.export.calibration_samples,
                 "max_drop": recipe.export.max_drop,
-                "class_names": inputs.splits.class_names,
+                "class_names": context.splits.class_names,
             },
             alpha=recipe.distillation.alpha,
             temperature=recipe.distillation.temperature,
-            steps_per_epoch=math.ceil(inputs.splits.sizes["train"] / training.batch_size),
-            validation_data=inputs.evaluation("validation"),
+            steps_per_epoch=math.ceil(context.splits.sizes["train"] / training.batch_size),
+            validation_data=context.validation,
             **training.model_dump(),
         )

@@ -1,118 +1,88 @@
-"""The end of a run: everything judged on the test split, once, and written down."""
+"""Last stage of a run: everything evaluated on the test split, once, and recorded."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from keras_distill import metrics
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import data, metrics
 from keras_distill._internal import _machine
 from keras_distill._internal._stats import mean_interval, paired_difference
 from keras_distill.benchmarks import benchmark
-from keras_distill.records._benchmark import BenchmarkRecord
-from keras_distill.records._export import ExportSet
-from keras_distill.records._run import (
+from keras_distill.records import (
+    BenchmarkRecord,
     CompressResult,
+    Curve,
     DataFacts,
+    ExportSet,
     IntervalRecord,
     RunRecord,
     SeedResult,
     TeacherFacts,
     VariantResult,
 )
-from keras_distill.runs import _compress
-from keras_distill.runs._context import Inputs
-from keras_distill.runs._folder import RunFolder
-from keras_distill.runs._teacher import Taught
-from keras_distill.runs._variants import Variant, curve_of
-from keras_distill.work import Progress, Rounds
+from keras_distill.runs._compress import COMPRESSED
+from keras_distill.runs._context import RunContext
+from keras_distill.runs._students import Students, Variant
+from keras_distill.runs._teacher import RunTeacher
+from keras_distill.work import Rounds
 
 
-@dataclass(frozen=True)
-class Made:
-    """What was made of the chosen student.
-
-    Attributes:
-        seed: The seed it was chosen by.
-        exports: Its files.
-        compressed: What came of compressing it; None where nobody asked.
-    """
-
-    seed: int
-    exports: ExportSet
-    compressed: CompressResult | None = None
-
-    @property
-    def files(self) -> list[str]:
-        """All files, as paths in the run's folder."""
-        files = [export.file for export in self.exports.exports.values()]
-        if self.compressed is not None and self.compressed.record is not None:
-            files.append(f"{_compress.FOLDER}/{self.compressed.record.export.file}")
-        return files
-
-
-def judge(
-    inputs: Inputs,
-    taught: Taught,
-    ways: list[Variant],
-    done: dict[str, dict[int, Progress]],
-    rounds: Rounds,
-    made: Made,
-    folder: RunFolder,
-    scale: str,
+def evaluate(
+    context: RunContext,
+    teacher: RunTeacher,
+    students: Students,
+    exports: ExportSet,
+    compressed: CompressResult | None,
 ) -> RunRecord:
-    """Looks at the test split and returns the record of the run.
-
-    Args:
-        inputs: What the run worked on.
-        taught: Its teacher.
-        ways: The variants, trained.
-        done: The logs by variant and seed.
-        rounds: How the students were trained.
-        made: What was made of the chosen student.
-        folder: The run's folder.
-        scale: `full` or `smoke`.
-    """
-    results = tuple(
-        _variant(variant, done[variant.name], inputs, rounds, folder) for variant in ways
-    )
-    by_name = {result.name: _tests(result) for result in results}
+    """Evaluates teacher, students, and files on the test split; returns the record of the run."""
+    labels = data.labels_of(context.splits.test)
+    variants = [_variant(v, students.rounds, context.test, labels) for v in students.variants]
+    tests = {v.name: [seed.test_accuracy for seed in v.seeds] for v in variants}
+    files = [export.file for export in exports.exports.values()]
+    if compressed is not None and compressed.record is not None:
+        files.append(f"{COMPRESSED}/{compressed.record.export.file}")
     return RunRecord(
-        recipe=inputs.recipe,
-        scale=scale,
+        recipe=context.recipe,
+        scale=context.scale,
         versions=_machine.versions(),
         machine=_machine.describe(),
-        started=folder.started,
-        seconds=folder.seconds,
-        data=_data(inputs),
-        teacher=_teacher(taught, inputs),
-        variants=results,
-        gain=IntervalRecord.of(paired_difference(by_name["distilled"], by_name["alone"])),
-        chosen_seed=made.seed,
-        exports=made.exports,
-        compress=made.compressed,
-        benchmark=_benchmark(inputs, taught, made, folder),
+        started=context.folder.started,
+        data=_data(context),
+        teacher=_teacher(context, teacher, labels),
+        variants=tuple(variants),
+        chosen_seed=students.chosen_seed,
+        exports=exports,
+        compress=compressed,
+        benchmark=_benchmark(context, teacher, files),
+        gain=IntervalRecord.of(paired_difference(tests["distilled"], tests["alone"])),
+        seconds=context.folder.seconds,
     )
 
 
-def _tests(variant: VariantResult) -> list[float]:
-    return [seed.test_accuracy for seed in variant.seeds]
+def _accuracy(
+    predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset, labels: np.ndarray
+) -> float:
+    logits = [predict(x) for x, _ in batches.as_numpy_iterator()]
+    return metrics.accuracy(np.concatenate(logits), labels)
 
 
 def _variant(
-    variant: Variant, done: dict[int, Progress], inputs: Inputs, rounds: Rounds, folder: RunFolder
+    variant: Variant, rounds: Rounds, test: tf.data.Dataset, labels: np.ndarray
 ) -> VariantResult:
-    labels = inputs.labels("test")
     seeds = []
-    for seed, progress in done.items():
-        student = variant.restore(seed, folder.work)
-        logits = student.predict(inputs.evaluation("test").map(lambda x, y: x), verbose=0)
+    for seed, progress in variant.done.items():
+        student = variant.restore(seed)
         seeds.append(
             SeedResult(
                 seed=seed,
                 validation_accuracy=progress.logs["val_accuracy"][-1],
-                test_accuracy=metrics.accuracy(logits, labels),
+                test_accuracy=_accuracy(student.predict_on_batch, test, labels),
                 seconds=progress.seconds,
-                curve=curve_of(progress, rounds),
+                curve=Curve.of(progress.logs, rounds.epochs_per_round),
             )
         )
     return VariantResult(
@@ -126,46 +96,49 @@ def _variant(
     )
 
 
-def _data(inputs: Inputs) -> DataFacts:
-    splits = inputs.splits
+def _data(context: RunContext) -> DataFacts:
+    splits = context.splits
     return DataFacts(
-        source=inputs.recipe.data.source,
+        source=context.recipe.data.source,
         **splits.sizes,
-        labels_kept=inputs.labels_kept,
+        labels_kept=context.labels_kept,
         class_names=splits.class_names,
         input_shape=splits.input_shape,
         notes=splits.notes,
     )
 
 
-def _teacher(taught: Taught, inputs: Inputs) -> TeacherFacts:
+def _teacher(context: RunContext, teacher: RunTeacher, test_labels: np.ndarray) -> TeacherFacts:
+    predict, labels = teacher.teacher.predict, data.labels_of(context.splits.validation)
     return TeacherFacts(
-        model=inputs.recipe.teacher.model,
-        parameters=None if taught.model is None else taught.model.count_params(),
-        validation_accuracy=taught.accuracy(inputs, "validation"),
-        test_accuracy=taught.accuracy(inputs, "test"),
-        curve=taught.curve,
-        fingerprint=taught.teacher.fingerprint(),
+        model=context.recipe.teacher.model,
+        parameters=None if teacher.model is None else teacher.model.count_params(),
+        validation_accuracy=_accuracy(predict, context.validation, labels),
+        test_accuracy=_accuracy(predict, context.test, test_labels),
+        curve=teacher.curve,
+        fingerprint=teacher.teacher.fingerprint(),
     )
 
 
-def _benchmark(inputs: Inputs, taught: Taught, made: Made, folder: RunFolder) -> BenchmarkRecord:
-    """Teacher and files side by side; the teacher is measured as `.tflite` too.
+def _benchmark(context: RunContext, teacher: RunTeacher, files: list[str]) -> BenchmarkRecord:
+    """Measures the teacher (converted to `.tflite` too) and the files.
 
-    Files are recorded by name: the folder is still to be moved into its place.
+    Files are recorded relative to the run's folder, which has not been moved into place yet.
     """
+    context.reporter.stage("benchmark", "teacher against student, on the test split")
+    folder = context.folder.path
     measured = benchmark(
         {
-            "teacher": taught.path if taught.model is None else taught.model,
-            **{file: folder.path / file for file in made.files},
+            "teacher": teacher.path if teacher.model is None else teacher.model,
+            **{file: folder / file for file in files},
         },
-        inputs.splits,
-        runs=inputs.recipe.benchmark.runs,
+        context.splits,
+        runs=context.recipe.benchmark.runs,
         in_keras=False,
     )
 
-    def here(file: str | None) -> str | None:
-        return None if file is None else Path(os.path.relpath(file, folder.path)).as_posix()
+    def relative(file: str | None) -> str | None:
+        return None if file is None else Path(os.path.relpath(file, folder)).as_posix()
 
-    entries = (e.model_copy(update={"file": here(e.file)}) for e in measured.entries)
+    entries = (e.model_copy(update={"file": relative(e.file)}) for e in measured.entries)
     return measured.model_copy(update={"entries": tuple(entries)})

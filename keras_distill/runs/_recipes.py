@@ -1,29 +1,28 @@
-"""Recipes: the built-in ones, those in files, and what the command line changes in them."""
+"""Recipes: built in, in files, and changed by options of the command line."""
 
 from pathlib import Path
 from typing import Any
 
 from keras_distill._internal import InputError
-from keras_distill.records._base import read_toml
-from keras_distill.records._recipe import Recipe
+from keras_distill.records import Recipe, read_toml
 
 _FOLDER = Path(__file__).with_name("recipes")
 
-DEFAULT = "digits"
+DEFAULT_RECIPE = "digits"
 
 
-def builtin() -> dict[str, Path]:
-    """Names and files of the recipes that come with the package.
+def builtin_recipes() -> dict[str, Path]:
+    """Returns the names and files of the recipes that come with the package.
 
     Example:
-        >>> "digits" in builtin()
+        >>> "digits" in builtin_recipes()
         True
     """
     return {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
 
 
-def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """The recipe of that name or file, with some keys changed.
+def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """Loads the recipe of a name or file, with some keys changed.
 
     Args:
         name: A built-in recipe, or the path of a `.toml` file.
@@ -33,10 +32,10 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         InputError: If there is no such recipe, or it does not validate.
 
     Example:
-        >>> load("digits", {"training.epochs": 2}).training.epochs
+        >>> load_recipe("digits", {"training.epochs": 2}).training.epochs
         2
     """
-    known = builtin()
+    known = builtin_recipes()
     source = name
     if name in known:
         path, source = known[name], f"recipe {name}"
@@ -49,8 +48,8 @@ def load(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     return _parse(read_toml(path), overrides or {}, source=source)
 
 
-def from_scratch(overrides: dict[str, Any]) -> Recipe:
-    """A recipe of defaults and `overrides`, named after its data set and student.
+def recipe_from_options(overrides: dict[str, Any]) -> Recipe:
+    """Makes a recipe of defaults and `overrides`, named after its data set and student.
 
     Raises:
         InputError: If data, teacher or student is missing.
@@ -72,7 +71,7 @@ def from_scratch(overrides: dict[str, Any]) -> Recipe:
 
 
 def _slug(text: str) -> str:
-    """What is worth reading of a spec, as part of a file name: `idx:/data/mnist/` gives `mnist`."""
+    """Shortens a spec to a part of a file name: `idx:/data/mnist/` becomes `mnist`."""
     kind, _, argument = text.partition(":")
     if kind in ("tfds", "idx", "npz", "images", "py"):
         text = Path(argument).stem

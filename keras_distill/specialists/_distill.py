@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_distill import data, models
 from keras_distill._internal import InputError, _files
 from keras_distill.records import DistillationResult, SpecialistsRecipe, TrainingSettings
 from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
 from keras_distill.specialists._training import RECIPE, augmentation, cached_splits
 from keras_distill.targets import SoftTargetStore
-from keras_distill.teachers import Teacher, as_teacher, find_heads
-from keras_distill.training import Distiller, make_optimizer
+from keras_distill.teachers import Teacher, as_teacher
+from keras_distill.training import Distiller, compile_classifier
 from keras_distill.work import Rounds, WorkFolder, fit_resumable
 
 _EVALUATION_BATCH = 256
@@ -162,13 +160,7 @@ def _fit(
     """Trains the student of the distiller, or resumes its training."""
     student, size = distiller.student, training.batch_size
     rounds = Rounds(training.epochs, math.ceil(splits.sizes["train"] / size))
-    from_logits = find_heads(student).kind != "softmax"
-    distiller.compile(
-        make_optimizer(training, rounds.epochs * rounds.steps),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
-        metrics=["accuracy"],
-        steps_per_execution=rounds.steps_per_execution,
-    )
+    compile_classifier(distiller, training, rounds)
     progress = fit_resumable(
         distiller,
         lambda epoch: store.batches(splits.train, size, seed=seed, first_epoch=epoch).repeat(),

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _files
+from keras_distill._internal._progress import Report
 from keras_distill.data import Augmentation, read_ahead
 from keras_distill.records._targets import (
     KEY_BYTES,
@@ -19,7 +20,6 @@ from keras_distill.records._targets import (
 )
 from keras_distill.targets import _fidelity, _keys, _layout
 from keras_distill.targets._answers import Answers, outputs_of
-from keras_distill.targets._progress import Report
 
 MANIFEST = "manifest.json"
 _SHARD_EXAMPLES = 4096

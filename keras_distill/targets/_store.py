@@ -1,13 +1,13 @@
 """Soft targets stored once: distilling at the price of plain training."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _files, bad, check_choice, check_count
+from keras_distill._internal._progress import Report, reporting
 from keras_distill.data import Augmentation
 from keras_distill.records import (
     TARGETS_FORMAT,
@@ -19,7 +19,6 @@ from keras_distill.targets import _keys, _read, _verify
 from keras_distill.targets._answers import Answers
 from keras_distill.targets._build import MANIFEST, Builder, Settings, partial_path
 from keras_distill.targets._info import describe
-from keras_distill.targets._progress import reporting
 
 
 class SoftTargetStore:
@@ -67,7 +66,7 @@ class SoftTargetStore:
         shard_batches: int | None = None,
         overwrite: bool = False,
         reuse: bool = False,
-        progress: bool | Callable[[int, int | None], None] | None = None,
+        progress: bool | Report | None = None,
     ) -> "SoftTargetStore":
         """Runs the teacher over the data once and keeps what it said.
 
@@ -110,7 +109,7 @@ class SoftTargetStore:
         answers = Answers(teacher, from_probabilities)
         if answers.arrays is not None and augment is not None:
             raise bad("augment", "be left out for an array, which knows no views", augment)
-        with reporting(progress) as report:
+        with reporting("soft targets", progress) as report:
             Builder(answers, dataset, path, settings, report).run(overwrite=overwrite, reuse=reuse)
         return cls.open(path)
 

@@ -7,7 +7,7 @@ from keras_distill.training._batch import Labeled, labeled_batch, soft_batches
 from keras_distill.training._checks import check_alpha, check_shapes, flatten_losses
 from keras_distill.training._default_loss import check_from_logits, default_losses
 from keras_distill.training._distiller import DEFAULT_TEMPERATURE, Distiller
-from keras_distill.training._optimizer import make_optimizer
+from keras_distill.training._optimizer import compile_classifier, make_optimizer
 from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import CosineSchedule, LinearSchedule
 from keras_distill.training._terms import SoftTerms, View, mixed, split
@@ -28,6 +28,7 @@ __all__ = [
     "check_alpha",
     "check_from_logits",
     "check_shapes",
+    "compile_classifier",
     "default_losses",
     "flatten_losses",
     "is_sparse",

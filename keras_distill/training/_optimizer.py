@@ -1,4 +1,4 @@
-"""The optimizer of some training settings."""
+"""The optimizer of training settings, and a trainer compiled with it."""
 
 from types import ModuleType
 from typing import Any
@@ -6,6 +6,11 @@ from typing import Any
 import keras
 
 from keras_distill.records import TrainingSettings
+from keras_distill.teachers import find_heads
+from keras_distill.training._distiller import Distiller
+from keras_distill.work import Rounds
+
+_STEPS_PER_EXECUTION = 32
 
 
 def make_optimizer(
@@ -35,3 +40,23 @@ def make_optimizer(
     if settings.optimizer == "sgd":
         return optimizers.SGD(rate, momentum=settings.momentum, nesterov=True, **decay)
     return {"adam": optimizers.Adam, "adamw": optimizers.AdamW}[settings.optimizer](rate, **decay)
+
+
+def compile_classifier(trainer: keras.Model, settings: TrainingSettings, rounds: Rounds) -> None:
+    """Compiles a student, a teacher, or a `Distiller` for class ids and `work.fit_resumable`.
+
+    Args:
+        trainer: A classifier that ends in logits or in softmax, or a `Distiller` around one.
+        settings: The optimizer, and the most steps per execution (32 by default).
+        rounds: What it will be trained for. Steps per execution divide the steps of a round.
+    """
+    model = trainer.student if isinstance(trainer, Distiller) else trainer
+    softmax = find_heads(model).kind == "softmax"
+    trainer.compile(
+        optimizer=make_optimizer(settings, rounds.epochs * rounds.steps),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
+        metrics=["accuracy"],
+        steps_per_execution=rounds.steps_per_execution(
+            settings.steps_per_execution or _STEPS_PER_EXECUTION
+        ),
+    )

@@ -55,10 +55,9 @@ class Rounds:
         """Training steps of a round."""
         return self.epochs_per_round * self.steps
 
-    @property
-    def steps_per_execution(self) -> int:
-        """Largest divisor of the round's steps up to 32, for `compile`."""
-        return max(d for d in range(1, _STEPS_PER_EXECUTION + 1) if self.steps_per_round % d == 0)
+    def steps_per_execution(self, most: int = _STEPS_PER_EXECUTION) -> int:
+        """Largest divisor of the round's steps up to `most`, for `compile`."""
+        return max(d for d in range(1, most + 1) if self.steps_per_round % d == 0)
 
 
 @dataclass

@@ -153,23 +153,21 @@ def test_recipes_lists_the_built_in_ones(capsys):
 
 
 def test_ctrl_c_is_exit_130(monkeypatch, capsys):
-    from keras_distill.runs import _recipes
 
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_recipes, "builtin", interrupted)
+    monkeypatch.setattr("keras_distill.runs.builtin_recipes", interrupted)
     assert main(["recipes"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
 def test_an_unexpected_error_is_one_line_unless_its_traceback_is_asked_for(monkeypatch, capsys):
-    from keras_distill.runs import _recipes
 
     def broken():
         raise ZeroDivisionError("of a kind")
 
-    monkeypatch.setattr(_recipes, "builtin", broken)
+    monkeypatch.setattr("keras_distill.runs.builtin_recipes", broken)
     assert main(["recipes"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     monkeypatch.setenv("KERAS_DISTILL_TRACEBACK", "1")

@@ -29,20 +29,20 @@ def test_three_steps_interrupted_and_resumed(nets, soft, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compress(student, soft, steps, out, **settings, callbacks=[interrupt(3)])
     unfinished = tmp_path / "small.unfinished"
-    first = (unfinished / "0-prune.keras").read_bytes()
+    first = (unfinished / "work" / "0-prune.keras").read_bytes()
     assert not out.exists()
-    with pytest.raises(InputError, match="unfinished work of other settings"):
+    with pytest.raises(InputError, match=r"unfinished compression with other .*: steps\)"):
         compress(student, soft, steps[:1], out, **settings)
 
     trained = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda e, logs: trained.append(e))
-    (unfinished / "0-prune.keras").write_bytes(first)
+    (unfinished / "work" / "0-prune.keras").write_bytes(first)
     done = compress(student, soft, steps, out, **settings, callbacks=[watch])
     assert trained == [1, 0, 1], "the prune step was not done again, cluster went on at epoch 1"
     assert not unfinished.exists()
     assert {p.name for p in out.iterdir()} == {
         *("student.keras", "student-int8.tflite", "student-int8.tflite.json"),
-        *("fake_quant", "compress.json"),
+        *("fake_quant", "compress.json", ".keras-distill"),
     }
     record = CompressRecord.load(out / "compress.json")
     assert record == done.record

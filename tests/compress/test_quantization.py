@@ -8,8 +8,7 @@ from keras_distill import InputError
 from keras_distill.compress import FakeQuantModel, cluster, count_weights, prune, quantize_aware
 from keras_distill.compress._bridge import to_logits
 from keras_distill.compress._kernels import kernels
-from keras_distill.compress._ranges import start_ranges
-from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized
+from keras_distill.compress._wrapping import is_clustered, is_pruned, quantized, start_ranges
 from keras_distill.litert import LiteRTModel
 
 L = keras.layers
@@ -166,10 +165,13 @@ def test_a_damaged_folder_is_refused(nets, tmp_path):
         FakeQuantModel(nets[1]()).save(folder)
     other = FakeQuantModel(nets[1](8)).save(tmp_path / "other")
     (other / "variables.npz").replace(folder / "variables.npz")
-    with pytest.raises(InputError, match=r"variables.npz is of another model"):
+    with pytest.raises(InputError, match=r"variables.npz is the state of another model"):
         FakeQuantModel.load(folder)
     (folder / "variables.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"variables.npz is damaged"):
+        FakeQuantModel.load(folder)
+    (folder / "variables.npz").unlink()
+    with pytest.raises(InputError, match=r"has no variables.npz"):
         FakeQuantModel.load(folder)
 
 

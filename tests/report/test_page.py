@@ -8,18 +8,17 @@ from html.parser import HTMLParser
 
 import pytest
 
-from keras_distill import report
+from keras_distill import report, runs
 from keras_distill._internal import InputError
 from keras_distill.records import RunRecord
 from keras_distill.report import _summary
-from keras_distill.runs import _recipes
 from keras_distill.runs._run import run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "small"
-    recipe = _recipes.load(
+    recipe = runs.load_recipe(
         "digits",
         {
             "name": "small",

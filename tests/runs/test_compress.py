@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_distill import compress as compress_package
-from keras_distill import data, models, report
+from keras_distill import data, models, report, runs
 from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
@@ -22,8 +22,12 @@ from keras_distill.litert import LiteRTModel
 from keras_distill.records._recipe import Recipe
 from keras_distill.records._run import RunRecord
 from keras_distill.report import _compression, _summary
-from keras_distill.runs import _recipes
+from keras_distill.runs import _run
+from keras_distill.runs._compress import compress_student
+from keras_distill.runs._context import RunContext
 from keras_distill.runs._run import run
+from keras_distill.targets import SoftTargetStore
+from keras_distill.work import WorkFolder
 
 STEPS = ["prune:0.8", "cluster:16", "quantize"]
 SMALL = {
@@ -55,7 +59,7 @@ QUICK = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "small"
-    return out, run(_recipes.from_scratch(SMALL), out)
+    return out, run(runs.recipe_from_options(SMALL), out)
 
 
 def test_the_compressed_student_stands_in_a_folder_of_its_own(finished):
@@ -132,12 +136,12 @@ def _start(recipe, out):
 
 def test_a_run_killed_while_it_compresses_goes_on_to_the_same_file(finished, tmp_path):
     _, expected = finished
-    recipe = _recipes.from_scratch(SMALL).save(tmp_path / "small.toml")
+    recipe = runs.recipe_from_options(SMALL).save(tmp_path / "small.toml")
     out, work = tmp_path / "small", tmp_path / "small.unfinished" / "work"
     process = _start(recipe, out)
     try:
         deadline = time.monotonic() + 600
-        while not list(work.glob("compressed-*.unfinished/1-cluster.npz")):
+        while not list(work.glob("compressed-*.unfinished/work/1-cluster.npz")):
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -145,13 +149,24 @@ def test_a_run_killed_while_it_compresses_goes_on_to_the_same_file(finished, tmp
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    pruned = next(work.glob("compressed-*.unfinished/0-prune.json")).read_bytes()
+    pruned = next(work.glob("compressed-*.unfinished/work/0-prune.json")).read_bytes()
     assert not out.exists()
     assert _start(recipe, out).wait(timeout=600) == 0
     done, wanted = RunRecord.load(out / "record.json").compress.record, expected.compress.record
     assert done.steps[0].model_dump_json(indent=2).encode() + b"\n" == pruned
     assert [step.logs for step in done.steps] == [step.logs for step in wanted.steps]
     assert done.export.sha256 == wanted.export.sha256
+
+
+class _Trained(Reporter):
+    """Keeps the time at which a state was last written, as it is before the benchmark."""
+
+    def __init__(self, state):
+        self._state = state
+
+    def stage(self, name, detail=""):
+        if name == "benchmark":
+            self.time = self._state.stat().st_mtime_ns
 
 
 class _StopAtTheBenchmark(Reporter):
@@ -161,23 +176,31 @@ class _StopAtTheBenchmark(Reporter):
 
 
 def test_another_compression_keeps_the_training_done(tmp_path):
-    out, work = tmp_path / "small", tmp_path / "small.unfinished"
+    out, unfinished = tmp_path / "small", tmp_path / "small.unfinished"
     with pytest.raises(KeyboardInterrupt):
-        run(_recipes.from_scratch(QUICK), out, reporter=_StopAtTheBenchmark())
-    trained = (work / "work" / "distilled-0.npz").stat().st_mtime_ns
-    first = (work / "compressed" / "compress.json").read_bytes()
+        run(runs.recipe_from_options(QUICK), out, reporter=_StopAtTheBenchmark())
+    trained = (unfinished / "work" / "distilled-0.npz").stat().st_mtime_ns
+    first = (unfinished / "compressed" / "compress.json").read_bytes()
 
-    with pytest.raises(KeyboardInterrupt):
-        run(_recipes.from_scratch(QUICK), out, reporter=_StopAtTheBenchmark())
-    assert (work / "compressed" / "compress.json").read_bytes() == first, "it was done again"
-    changed = {**QUICK, "compress.steps": ["cluster:4"]}
-    with pytest.raises(KeyboardInterrupt):
-        run(_recipes.from_scratch(changed), out, reporter=_StopAtTheBenchmark())
-    assert (work / "compressed" / "compress.json").read_bytes() != first
-    assert (work / "work" / "distilled-0.npz").stat().st_mtime_ns == trained
+    def compress(changes):
+        """The stage alone, in the folder that the interrupted run left."""
+        recipe = runs.recipe_from_options({**QUICK, **changes})
+        folder = WorkFolder(out, _run._settings(recipe, "full"))
+        context = RunContext.load(recipe, folder, scale="full", imports=(), reporter=Reporter())
+        with folder:
+            assert folder.resumed
+            student = models.load(folder.path / "student.keras")
+            store = SoftTargetStore.open(folder.scratch / "targets")
+            compress_student(context, student, 0, store)
+        return (unfinished / "compressed" / "compress.json").read_bytes()
+
+    assert compress({}) == first, "it was done again"
+    assert compress({"compress.steps": ["cluster:4"]}) != first
 
     none = {key: value for key, value in QUICK.items() if not key.startswith("compress")}
-    record = run(_recipes.from_scratch(none), out)
+    reporter = _Trained(unfinished / "work" / "distilled-0.npz")
+    record = run(runs.recipe_from_options(none), out, reporter=reporter)
+    assert reporter.time == trained
     assert record.compress is None
     assert not (out / "compressed").exists()
     assert _compression.table(record) == [] and _compression.note(record) == ""
@@ -191,7 +214,7 @@ def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
         raise VerificationError("the file is too far from the model")
 
     monkeypatch.setattr(compress_package, "compress", fail)
-    recipe = _recipes.from_scratch(QUICK).save(tmp_path / "small.toml")
+    recipe = runs.recipe_from_options(QUICK).save(tmp_path / "small.toml")
     assert main(["run", str(recipe), "--out", str(tmp_path / "small")]) == 1
     record = RunRecord.load(tmp_path / "small" / "record.json")
     assert record.compress.record is None
@@ -204,9 +227,13 @@ def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
 
 
 def test_smoke_shortens_every_step(tmp_path):
-    record = run(_recipes.from_scratch(SMALL), tmp_path / "smoke", scale="smoke")
-    assert [step.epochs for step in record.compress.record.steps] == [1, 1, 1]
-    assert record.data.train == 128
+    short = _run._smoke(runs.recipe_from_options(SMALL))
+    assert short.compress.steps == tuple(STEPS)
+    assert short.compress_training.epochs == 1 and short.compress_training.batch_size == 64
+    two = {**QUICK, "compress.steps": ["prune:0.5", "cluster:4"], "compress.epochs": 20}
+    record = run(runs.recipe_from_options(two), tmp_path / "smoke", scale="smoke")
+    assert [step.epochs for step in record.compress.record.steps] == [1, 1]
+    assert record.data.train == 2 * record.recipe.training.batch_size
 
 
 def _recurrent():
@@ -228,5 +255,5 @@ def test_what_cannot_be_compressed_is_refused_before_any_training(
     monkeypatch.chdir(tmp_path_factory.mktemp("students"))
     _recurrent().save("gru.keras")
     with pytest.raises(InputError, match=message):
-        run(_recipes.from_scratch({**QUICK, **change}), tmp_path / "out")
+        run(runs.recipe_from_options({**QUICK, **change}), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,8 @@
 import pytest
 
+from keras_distill import runs
 from keras_distill._internal import InputError
 from keras_distill.records._recipe import Recipe
-from keras_distill.runs import _recipes
 
 MINIMAL = {
     "data.source": "digits",
@@ -11,44 +11,44 @@ MINIMAL = {
 }
 
 
-@pytest.mark.parametrize("name", _recipes.builtin())
+@pytest.mark.parametrize("name", runs.builtin_recipes())
 def test_builtin_recipes_are_named_after_their_file_and_say_what_they_show(name):
-    recipe = _recipes.load(name)
+    recipe = runs.load_recipe(name)
     assert recipe.name == name
     assert len(recipe.summary) > 20
 
 
 def test_the_default_recipe_has_enough_seeds_for_an_interval_and_keeps_few_labels():
-    recipe = _recipes.load(_recipes.DEFAULT)
+    recipe = runs.load_recipe(runs.DEFAULT_RECIPE)
     assert len(recipe.seeds) >= 5
     assert recipe.data.labels == 100
 
 
 def test_overrides_reach_their_keys_and_leave_the_rest():
-    recipe = _recipes.load("digits", {"training.epochs": 3, "seeds": 2})
+    recipe = runs.load_recipe("digits", {"training.epochs": 3, "seeds": 2})
     assert recipe.training.epochs == 3
     assert recipe.seeds == (0, 1)
-    assert recipe.student.model == _recipes.load("digits").student.model
+    assert recipe.student.model == runs.load_recipe("digits").student.model
 
 
 def test_from_scratch_names_the_run_after_data_and_student():
-    recipe = _recipes.from_scratch({**MINIMAL, "data.source": "tfds:mnist"})
+    recipe = runs.recipe_from_options({**MINIMAL, "data.source": "tfds:mnist"})
     assert recipe.name == "mnist-mlp-4"
     assert recipe.data.labels is None
 
 
 def test_from_scratch_says_what_is_missing():
     with pytest.raises(InputError, match="--teacher, --student must be given"):
-        _recipes.from_scratch({"data.source": "digits"})
+        runs.recipe_from_options({"data.source": "digits"})
 
 
 def test_unknown_recipe_lists_the_choices():
     with pytest.raises(InputError, match=r"Unknown recipe 'digit'.*digits"):
-        _recipes.load("digit")
+        runs.load_recipe("digit")
 
 
 def test_the_teacher_trains_like_the_student_but_for_its_own_settings():
-    recipe = _recipes.from_scratch({**MINIMAL, "training.batch_size": 7, "teacher.epochs": 9})
+    recipe = runs.recipe_from_options({**MINIMAL, "training.batch_size": 7, "teacher.epochs": 9})
     assert recipe.teacher_training.epochs == 9
     assert recipe.teacher_training.batch_size == 7
 
@@ -85,7 +85,7 @@ def test_wrong_files_are_one_line_that_names_file_and_key(tmp_path, text, messag
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
-        _recipes.load(str(path), {} if "[data]" in text else MINIMAL)
+        runs.load_recipe(str(path), {} if "[data]" in text else MINIMAL)
     assert "\n" not in str(caught.value)
     assert "mine.toml" in str(caught.value)
     assert str(caught.value).count("Received: ") <= 1
@@ -93,26 +93,26 @@ def test_wrong_files_are_one_line_that_names_file_and_key(tmp_path, text, messag
 
 def test_an_option_that_does_not_fit_a_builtin_recipe_names_the_recipe_not_its_file():
     with pytest.raises(InputError, match=r"^recipe digits: `training.epochs` must be >= 1"):
-        _recipes.load("digits", {"training.epochs": 0})
+        runs.load_recipe("digits", {"training.epochs": 0})
 
 
 def test_missing_file_is_one_line():
     with pytest.raises(InputError, match=r"Cannot read /nowhere/x\.toml"):
-        _recipes.load("/nowhere/x.toml")
+        runs.load_recipe("/nowhere/x.toml")
 
 
 @pytest.mark.parametrize("more", [{}, {"compress.steps": ["prune:0.8", "quantize"]}])
 def test_a_saved_recipe_reads_back_the_same(tmp_path, more):
-    recipe = _recipes.load("mnist", more)
+    recipe = runs.load_recipe("mnist", more)
     path = recipe.save(tmp_path / "recipe.toml")
     assert Recipe.load(path) == recipe
 
 
 def test_nothing_is_compressed_unasked():
-    assert all(_recipes.load(name).compress is None for name in _recipes.builtin())
+    assert all(runs.load_recipe(name).compress is None for name in runs.builtin_recipes())
 
 
 def test_a_value_where_a_table_belongs():
     values = {"data.source": "digits", "teacher.model": "mlp:8", "student.model": "mlp:4"}
     with pytest.raises(InputError, match=r"`compress` must be a table, \[compress\]. Received:"):
-        _recipes.from_scratch({**values, "compress": ["prune"], "compress.epochs": 2})
+        runs.recipe_from_options({**values, "compress": ["prune"], "compress.epochs": 2})

@@ -13,13 +13,18 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill import models
+from keras_distill import data, models, runs
 from keras_distill._internal import InputError
 from keras_distill._internal._progress import Reporter
 from keras_distill.litert import LiteRTModel
 from keras_distill.records._run import RunRecord
-from keras_distill.runs import _recipes
+from keras_distill.runs import _evaluate
+from keras_distill.runs._context import RunContext
 from keras_distill.runs._run import run
+from keras_distill.runs._students import train_students
+from keras_distill.runs._targets import store_targets
+from keras_distill.runs._teacher import obtain_teacher
+from keras_distill.work import WorkFolder
 
 SMALL = {
     "name": "small",
@@ -36,20 +41,20 @@ SMALL = {
 
 
 def _without_data(name):
-    source = _recipes.load(name).data.source
+    source = runs.load_recipe(name).data.source
     if source == "mnist1d" and importlib.util.find_spec("mnist1d") is None:
         return "the mnist1d extra is not installed"
     return None
 
 
-@pytest.mark.parametrize("name", _recipes.builtin())
+@pytest.mark.parametrize("name", runs.builtin_recipes())
 def test_every_builtin_recipe_in_two_steps(name, tmp_path, request):
     overrides = {}
-    if _recipes.load(name).data.source.startswith("tfds:"):
+    if runs.load_recipe(name).data.source.startswith("tfds:"):
         overrides["data.data_dir"] = str(request.getfixturevalue("tfds_dir"))
     if reason := _without_data(name):
         pytest.skip(reason)
-    record = run(_recipes.load(name, overrides), tmp_path / name, scale="smoke")
+    record = run(runs.load_recipe(name, overrides), tmp_path / name, scale="smoke")
     assert record.scale == "smoke"
     assert {variant.steps for variant in record.variants} == {2}
     made = {path.name for path in (tmp_path / name).iterdir()}
@@ -62,7 +67,15 @@ def test_every_builtin_recipe_in_two_steps(name, tmp_path, request):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "small"
-    return out, run(_recipes.from_scratch(SMALL), out)
+    return out, run(runs.recipe_from_options(SMALL), out)
+
+
+def _context(folder, **changes):
+    """The context of a run of `SMALL` with changes, for tests of single stages."""
+    recipe = runs.recipe_from_options({**SMALL, **changes})
+    work = WorkFolder(folder, {})
+    reporter = Reporter()
+    return RunContext.load(recipe, work, scale="full", imports=(), reporter=reporter)
 
 
 def test_the_record_on_disk_is_the_one_returned(finished):
@@ -105,8 +118,6 @@ def test_the_exported_student_is_the_best_on_validation(finished):
 
 def test_file_and_student_agree_with_the_record(finished):
     out, record = finished
-    from keras_distill import data
-
     x, y = next(iter(data.load("digits").test.batch(500)))
     student = models.load(out / "student.keras")
     accuracy = np.mean(student.predict(x, verbose=0).argmax(1) == y)
@@ -121,21 +132,27 @@ def test_a_finished_run_is_not_replaced_unasked(finished):
     out, _ = finished
     before = (out / "record.json").read_bytes()
     with pytest.raises(InputError, match="exists"):
-        run(_recipes.from_scratch(SMALL), out)
+        run(runs.recipe_from_options(SMALL), out)
     assert (out / "record.json").read_bytes() == before
 
 
-def test_a_teacher_from_a_file(finished, tmp_path):
+def test_a_keras_teacher_from_a_file_is_used_as_it_is(finished, tmp_path):
     out, record = finished
-    for file in ("teacher.keras", "student-int8.tflite"):
-        recipe = _recipes.from_scratch(
-            {**SMALL, "teacher.model": str(out / file), "training.epochs": 1, "seeds": 1}
-        )
-        again = run(recipe, tmp_path / file.replace(".", "-"))
-        assert again.teacher.curve is None
-        assert again.gain.low is None
-        if file == "teacher.keras":
-            assert again.teacher.test_accuracy == record.teacher.test_accuracy
+    context = _context(tmp_path / "run", **{"teacher.model": str(out / "teacher.keras")})
+    with context.folder:
+        teacher = obtain_teacher(context)
+        assert teacher.path == context.folder.path / "teacher.keras"
+        facts = _evaluate._teacher(context, teacher, data.labels_of(context.splits.test))
+    assert facts.curve is None
+    assert facts.test_accuracy == record.teacher.test_accuracy
+
+
+def test_a_tflite_teacher_from_a_file(finished, tmp_path):
+    file = finished[0] / "student-int8.tflite"
+    options = {**SMALL, "teacher.model": str(file), "training.epochs": 1, "seeds": 1}
+    record = run(runs.recipe_from_options(options), tmp_path / "run")
+    assert record.teacher.curve is None and record.teacher.parameters is None
+    assert record.gain.low is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +174,7 @@ def test_bad_recipes_are_refused_before_any_training(
     monkeypatch.chdir(tmp_path_factory.mktemp("data"))
     y = np.arange(200) % 10
     np.savez("flat.npz", x_train=np.ones((200, 5), np.float32), y_train=y)
-    recipe = _recipes.from_scratch({**SMALL, "name": "bad", **change})
+    recipe = runs.recipe_from_options({**SMALL, "name": "bad", **change})
     with pytest.raises(InputError, match=message):
         run(recipe, tmp_path / "runs" / "bad")
     assert list(tmp_path.iterdir()) == []
@@ -168,32 +185,37 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
     net.save(tmp_path / "seven.keras")
     seven = str(tmp_path / "seven.keras")
     with pytest.raises(InputError, match="one row of 10 logits"):
-        run(_recipes.from_scratch({**SMALL, "teacher.model": seven}), tmp_path / "out")
-    with pytest.raises(InputError, match=r"must take \(8, 8, 1\) and give 10 logits"):
-        run(_recipes.from_scratch({**SMALL, "student.model": seven}), tmp_path / "out")
+        run(runs.recipe_from_options({**SMALL, "teacher.model": seven}), tmp_path / "out")
+    with pytest.raises(InputError, match=r"must have input \(8, 8, 1\) and 10 logits"):
+        run(runs.recipe_from_options({**SMALL, "student.model": seven}), tmp_path / "out")
 
 
 def test_a_teacher_of_another_input_is_refused_with_the_reason(tmp_path):
     net = keras.Sequential([keras.Input((9, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
     net.save(tmp_path / "tall.keras")
-    recipe = _recipes.from_scratch({**SMALL, "teacher.model": str(tmp_path / "tall.keras")})
+    recipe = runs.recipe_from_options({**SMALL, "teacher.model": str(tmp_path / "tall.keras")})
     with pytest.raises(InputError, match=r"cannot take the data.*\(.*Error: .*\)\.$"):
         run(recipe, tmp_path / "out")
 
 
-def test_a_student_that_ends_in_softmax_is_trained_as_one_that_ends_in_logits(tmp_path):
+def test_a_student_that_ends_in_softmax_is_trained_as_one_that_ends_in_logits(finished, tmp_path):
     logits = models.build("mlp:8", input_shape=(8, 8, 1), num_classes=10, seed=0)
     logits.save(tmp_path / "logits.keras")
     softmax = keras.Model(logits.input, keras.layers.Softmax()(logits.output))
     softmax.save(tmp_path / "softmax.keras")
+    teacher = str(finished[0] / "teacher.keras")
     curves = {}
     for kind in ("logits", "softmax"):
-        file = str(tmp_path / f"{kind}.keras")
-        recipe = _recipes.from_scratch(
-            {**SMALL, "student.model": file, "training.epochs": 2, "seeds": 1}
+        context = _context(
+            tmp_path / kind,
+            **{"student.model": str(tmp_path / f"{kind}.keras"), "teacher.model": teacher},
+            **{"training.epochs": 2, "seeds": 1},
         )
-        record = run(recipe, tmp_path / kind)
-        curves[kind] = [variant.seeds[0].curve.loss for variant in record.variants]
+        with context.folder:
+            store = store_targets(context, obtain_teacher(context).teacher)
+            students = train_students(context, store)
+        curves[kind] = [variant.done[0].logs["loss"] for variant in students.variants]
+    assert len(curves["logits"]) == 3
     np.testing.assert_allclose(curves["softmax"], curves["logits"], rtol=1e-4)
 
 
@@ -204,9 +226,11 @@ def test_unfinished_work_of_another_recipe_is_kept(tmp_path):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(_recipes.from_scratch({**SMALL, "seeds": 3}), tmp_path / "small", reporter=Stop())
-    with pytest.raises(InputError, match="unfinished run of another recipe"):
-        run(_recipes.from_scratch(SMALL), tmp_path / "small")
+        run(runs.recipe_from_options({**SMALL, "seeds": 3}), tmp_path / "small", reporter=Stop())
+    with pytest.raises(
+        InputError, match=r"unfinished run with other settings \(they differ in: seeds\)"
+    ):
+        run(runs.recipe_from_options(SMALL), tmp_path / "small")
     assert (tmp_path / "small.unfinished" / "recipe.toml").exists()
 
 
@@ -218,12 +242,12 @@ def test_unfinished_work_of_another_teacher_file_is_kept(finished, tmp_path):
 
     out, _ = finished
     teacher = tmp_path / "teacher.keras"
-    recipe = _recipes.from_scratch({**SMALL, "teacher.model": str(teacher)})
+    recipe = runs.recipe_from_options({**SMALL, "teacher.model": str(teacher)})
     shutil.copyfile(out / "teacher.keras", teacher)
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path / "small", reporter=Stop())
     shutil.copyfile(out / "student.keras", teacher)
-    with pytest.raises(InputError, match="of another recipe, or of other model files"):
+    with pytest.raises(InputError, match=r"with other settings \(they differ in: model_files\)"):
         run(recipe, tmp_path / "small")
 
 
@@ -245,7 +269,7 @@ def _wait_for(condition, process, seconds=120):
 
 def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
     _, expected = finished
-    recipe = _recipes.from_scratch(SMALL).save(tmp_path / "small.toml")
+    recipe = runs.recipe_from_options(SMALL).save(tmp_path / "small.toml")
     out, work = tmp_path / "small", tmp_path / "small.unfinished" / "work"
     for name in ("teacher.npz", "distilled-0.npz"):
         process = _start(out, recipe)

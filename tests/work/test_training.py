@@ -101,4 +101,5 @@ def test_rounds_divide_the_epochs(epochs, steps, per_round):
     rounds = Rounds(epochs, steps)
     assert rounds.epochs_per_round == per_round
     assert rounds.count * rounds.epochs_per_round == epochs
-    assert rounds.steps_per_round % rounds.steps_per_execution == 0
+    assert rounds.steps_per_round % rounds.steps_per_execution() == 0
+    assert rounds.steps_per_execution(1) == 1

@@ -31,7 +31,7 @@ from keras_distill import VerificationError, data, models, report, specialists
 from keras_distill.data import Augmentation, Splits
 from keras_distill.records import DistillationResult, JobRecord, Record
 from keras_distill.specialists import ClassSets
-from keras_distill.training import make_optimizer
+from keras_distill.training import compile_classifier
 from keras_distill.work import Rounds, WorkFolder, fit_resumable
 
 _SOFT_ALPHA = 0.5  # weight of the soft targets in their ablation
@@ -291,12 +291,7 @@ def train_model(
     if steps is not None:
         per_epoch = max(1, round(steps / training.epochs))
     rounds = Rounds(training.epochs, per_epoch)
-    trainer.compile(
-        make_optimizer(training, rounds.epochs * rounds.steps),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        steps_per_execution=rounds.steps_per_execution,
-    )
+    compile_classifier(trainer, training, rounds)
     with WorkFolder(out, {"settings": settings}, overwrite=True, what="training") as folder:
         progress = fit_resumable(
             trainer,
