@@ -13,14 +13,7 @@ from keras_distill._internal._elements import TopK
 from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._types import Json, Shape, Step, TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._logspace import as_float
-from keras_distill.losses._settings import (  # noqa: F401
-    PACKAGE,
-    Setting,
-    check_setting,
-    deserialized,
-    serialized,
-    value_at,
-)
+from keras_distill.losses._settings import deserialized, serialized
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):

@@ -10,9 +10,6 @@ from keras_distill._internal._types import Json, Schedule, Step
 # The package of Keras's registry under which every class of keras_distill is saved.
 PACKAGE = "keras_distill"
 
-# The old name of `Schedule`, until its importers have moved.
-Setting = Schedule
-
 # A step that no training reaches: schedules that end have ended there.
 _LAST_STEP = 2**31 - 1
 _schedules = keras.optimizers.schedules

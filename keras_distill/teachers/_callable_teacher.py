@@ -86,7 +86,7 @@ class CallableTeacher(Teacher):
 
     def _checked(self, result: Any, name: str) -> np.ndarray:
         logits = np.asarray(result, np.float32)
-        shape: Shape | None = self.output_shapes and self.output_shapes[name]
+        shape: Shape | None = None if self.output_shapes is None else self.output_shapes[name]
         fits = shape is None or len(shape) == logits.ndim
         fits = fits and all(n in (None, m) for n, m in zip(shape or (), logits.shape, strict=False))
         if not fits:

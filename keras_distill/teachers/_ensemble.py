@@ -69,9 +69,9 @@ class TeacherEnsemble(Teacher):
         self.on_host = any(member.on_host for member in self.members)
         self.name = f"ensemble of {len(self.members)}"
         self.output_shapes = _common("output", [m.output_shapes for m in self.members])
-        inputs = [m.input_shapes and dict(enumerate(m.input_shapes)) for m in self.members]
-        common = _common("input", inputs)
-        self.input_shapes = common and list(common.values())
+        inputs = [m.input_shapes for m in self.members]
+        common = _common("input", [None if i is None else dict(enumerate(i)) for i in inputs])
+        self.input_shapes = None if common is None else list(common.values())
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
         """Computes the mean logits; see `Teacher.outputs`. An ensemble has no layers."""
@@ -171,6 +171,7 @@ class TeacherEnsemble(Teacher):
         ]
         if self.mean == "geometric":
             return tf.add_n([w * t for w, t in parts])
+        assert self.temperature is not None  # the arithmetic mean has one
         shares = [tf.nn.log_softmax(t / self.temperature) + tf.math.log(w) for w, t in parts]
         return self.temperature * tf.reduce_logsumexp(tf.stack(shares), axis=0)
 
@@ -188,7 +189,8 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
 
 def _temperature(mean: str, temperature: float | None, members: Sequence[Teacher]) -> float | None:
     """Returns the only temperature at which the mean is valid; None for any temperature."""
-    only = {member.temperature for member in members} - {None}
+    given = [member.temperature for member in members]
+    only = {value for value in given if value is not None}
     if mean == "geometric" and temperature is not None:
         raise bad("temperature", "be left out for the geometric mean", temperature)
     if mean == "arithmetic":

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_distill._internal import InputError, _keras_private
+from keras_distill._internal._types import Shape
 from keras_distill.models import walk_layers
 from keras_distill.teachers._heads import symbolic_outputs
 
@@ -54,11 +55,12 @@ def _has_graph(layer: Any) -> bool:
     return symbolic_outputs(layer) is not None
 
 
-def layer_shape(layer: keras.Layer) -> tuple:
+def layer_shape(layer: keras.Layer) -> Shape:
     """Returns the shape `(None, ...)` of a layer's output at its first call."""
     if isinstance(layer, keras.Model):
         return tuple(keras.tree.flatten(symbolic_outputs(layer))[0].shape)
-    return tuple(layer.output.shape)
+    output: Any = layer.output
+    return tuple(output.shape)
 
 
 def run(

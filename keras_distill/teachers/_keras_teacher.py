@@ -43,13 +43,15 @@ class KerasTeacher(Teacher):
         self._function = tf.function(lambda x: self.outputs(x)[0], reduce_retracing=True)
 
     @property
-    def output_shapes(self) -> dict[str, Shape] | None:
+    def output_shapes(self) -> dict[str, Shape] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Shapes `(None, ..., N)` by output name; None for a model without a graph."""
         outputs = self._reader.symbolic()
-        return outputs and {name: tuple(tensor.shape) for name, tensor in outputs.items()}
+        if outputs is None:
+            return None
+        return {name: tuple(tensor.shape) for name, tensor in outputs.items()}
 
     @property
-    def input_shapes(self) -> list[Shape] | None:
+    def input_shapes(self) -> list[Shape] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Shapes `(None, ...)` of the inputs; None for a model without a graph."""
         return self._reader.input_shapes()
 

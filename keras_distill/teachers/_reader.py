@@ -77,7 +77,7 @@ class ModelReader:
         """Returns the head of an output."""
         return self.heads.get(name) or self.heads[ONLY]
 
-    def symbolic(self) -> dict[str, keras.KerasTensor] | None:
+    def symbolic(self) -> Outputs | None:
         """Returns the symbolic outputs by name; None for a model without a graph."""
         outputs = symbolic_outputs(self.model)
         return None if outputs is None else self.by_name(outputs)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, _files
-from keras_distill._internal._types import Outputs, PathLike
+from keras_distill._internal._types import Outputs, PathLike, Shape
 from keras_distill.litert import LiteRTModel
 from keras_distill.teachers._base import Teacher, run_on_host
 from keras_distill.teachers._outputs import ONLY, outputs_by_name
@@ -37,13 +37,14 @@ class TFLiteTeacher(Teacher):
         self._model = LiteRTModel(path, threads=threads)
         shapes = {spec.name: (None, *spec.shape[1:]) for spec in self._model.outputs}
         several = len(shapes) > 1
-        self.output_shapes = shapes if several else {ONLY: next(iter(shapes.values()))}
+        self._shapes: dict[str, Shape] = shapes if several else {ONLY: next(iter(shapes.values()))}
+        self.output_shapes = self._shapes
 
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
         """Runs the file; see `Teacher.outputs`. A file has no layers to read."""
         if layers:
             raise self.no_layers(layers)
-        return run_on_host(self._run, x, self.output_shapes), {}
+        return run_on_host(self._run, x, self._shapes), {}
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of the file."""
@@ -51,7 +52,7 @@ class TFLiteTeacher(Teacher):
 
     def _run(self, x: Any) -> list[np.ndarray]:
         result = outputs_by_name(self._model.predict(x))
-        values = [result[name] for name in self.output_shapes]
+        values = [result[name] for name in self._shapes]
         if self._probabilities:
             return [np.log(np.maximum(v, np.finfo(np.float32).tiny)) for v in values]
         return values

@@ -161,7 +161,7 @@ def weigh_classes(
         raise InputError("`class_weight` must be left out for a student with several outputs.")
     (name, output), *_ = outputs.items()
     labels = match_outputs(targets.labels, [name])[name]
-    table = class_weight_table(class_weight, max(output.shape[-1], 2))
+    table = class_weight_table(class_weight, max(output.shape[-1] or 0, 2))
     rank = _weights.positions(output)
     mask = _weights.has_label(labels, output, targets.labeled)
     safe = _weights.without_missing(labels, mask)

@@ -1,7 +1,7 @@
 """Checks of data, teacher, and student before the first step, and the first batch they need."""
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -81,7 +81,7 @@ class Rewound:
     def __iter__(self) -> Iterator[Any]:
         return iter([self.first])
 
-    def batches(self) -> types.GeneratorType:
+    def batches(self) -> Generator[Any, None, None]:
         """Yields all batches: Keras takes a generator."""
         yield self.first
         yield from self._rest
@@ -169,11 +169,12 @@ def check_pair(pair: Pair) -> None:
         InputError: If they do not fit.
     """
     source, reader, soft = pair.source, pair.reader, pair.soft_terms
+    assert source.teacher is not None  # a live teacher
     source.check_temperature(soft.losses)
     source.check_inputs(reader.input_shapes())
     check_values_compared(soft, source.teacher.heads, "teacher")
     shapes = source.teacher.output_shapes
-    symbolic = shapes and {name: keras.KerasTensor(shape) for name, shape in shapes.items()}
+    symbolic: Any = shapes and {name: keras.KerasTensor(s) for name, s in shapes.items()}
     check_shapes(soft, symbolic, reader.symbolic())
 
 
@@ -190,8 +191,9 @@ def new_projectors(pair: Pair, *, trained: bool) -> dict[int, tuple[keras.Layer 
     made: dict[int, tuple[keras.Layer | None, Shape]] = {}
     for i, loss in enumerate(pair.soft_terms.losses):
         names = layer_names(loss)
-        if None in names or not isinstance(loss, DistillationLoss):
+        if names[0] is None or names[1] is None or not isinstance(loss, DistillationLoss):
             continue
+        assert pair.source.teacher is not None  # losses on features need a live teacher
         teacher = pair.source.teacher.feature_shape(names[0])
         student = pair.reader.feature_shape(names[1])
         projector = pair.soft_terms.projectors[i]
@@ -248,7 +250,7 @@ def check_examples(x: Any, y: Any, student: list[Shape] | None) -> None:
         spec = x.element_spec
         inputs = keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec)
         if len(inputs) == 1 and student is not None and len(student) == 1:
-            shape = getattr(inputs[0], "shape", tf.TensorShape(None))
+            shape: Any = getattr(inputs[0], "shape", tf.TensorShape(None))  # pyright: ignore[reportArgumentType]
             if shape.is_fully_defined() and tuple(shape) == student[0][1:]:
                 raise InputError(
                     f"`x` must be batched: its elements have the shape {tuple(shape)} of one"
@@ -256,7 +258,7 @@ def check_examples(x: Any, y: Any, student: list[Shape] | None) -> None:
                 )
         return
     arrays = [a for a in keras.tree.flatten((x, y)) if isinstance(a, np.ndarray | tf.Tensor)]
-    lengths = {int(array.shape[0]) for array in arrays if len(array.shape)}
+    lengths = {int(array.shape[0] or 0) for array in arrays if len(array.shape)}
     if len(lengths) > 1:
         raise InputError(f"x and y must have one length. Received: {sorted(lengths)} examples.")
 

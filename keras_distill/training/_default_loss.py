@@ -171,7 +171,9 @@ def _reads_logits(loss: Any) -> bool | None:
         known = keras.losses.get(loss)
         return None if _name(known) not in _CROSSENTROPIES else False
     if isinstance(loss, keras.losses.Loss):
-        config = loss.get_config() if type(loss).__module__.startswith("keras.") else {}
+        config: dict[str, Any] = (
+            loss.get_config() if type(loss).__module__.startswith("keras.") else {}
+        )
         return config.get("from_logits")
     return False if _name(loss) in _CROSSENTROPIES and _builtin(loss) else None
 

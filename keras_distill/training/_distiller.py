@@ -256,11 +256,12 @@ class Distiller(private.TrainerModel):
         """Returns the metrics so far, without those that no batch had."""
         compiled = private.compiled_metrics(self)
         results = _step.results_of(self.metrics, compiled, with_labels=True)
-        results = keras.tree.map_structure(_as_number, results)
+        results: Any = keras.tree.map_structure(_as_number, results)
         agreement = self.agreement_metric
-        outside = agreement is not None and tf.executing_eagerly()
-        if outside and float(tf.convert_to_tensor(agreement.count)) == 0:
-            del results[agreement.name]
+        if agreement is not None and tf.executing_eagerly():
+            count: Any = tf.convert_to_tensor(agreement.count)
+            if float(count) == 0:
+                del results[agreement.name]
         return results
 
     def compute_loss(

@@ -26,6 +26,10 @@ class _Between(keras.optimizers.schedules.LearningRateSchedule):
         passed = (tf.cast(step, tf.float32) - self.delay) / self.steps
         return self.start + (self.end - self.start) * self._share(tf.clip_by_value(passed, 0, 1))
 
+    def _share(self, passed: tf.Tensor) -> tf.Tensor:
+        """Returns the share of the way after the share `passed` of the steps."""
+        raise NotImplementedError
+
     def get_config(self) -> dict[str, Any]:
         """The settings."""
         return {

@@ -74,6 +74,7 @@ def losses(
         judged = batch
         if not minus_one:
             kept = _batch.labeled_batch(targets, by_name, sample_weight, minus_one=False)
+            assert kept is not None  # as `batch`
             judged = _batch.keras_batch(kept, targets.labels, outputs, list(by_name))
         hard = hard_loss(judged.labels, outputs, judged.weights)
     student = student_view(pair.reader, by_name, features)
@@ -135,7 +136,8 @@ def results_of(
     """
     results: dict[str, Tensor] = {}
     for metric in metrics:
-        if metric is compiled and not (with_labels and metric.built):
+        seen: Any = metric
+        if metric is compiled and not (with_labels and seen.built):
             continue
         result = metric.result()
         results.update(result if isinstance(result, dict) else {metric.name: result})

@@ -92,6 +92,7 @@ def mixed(hard: Tensor | None, soft: Tensor | None, alpha: Any) -> Tensor:
         return soft
     if hard is None:
         check_without_labels(alpha)
+    assert hard is not None  # else alpha is 1
     if fixed and alpha == 0:
         return hard
     alpha = alpha if fixed else tf.cast(alpha, hard.dtype)
@@ -220,7 +221,8 @@ class SoftTerms:
             sides = plain_outputs(teacher.logits), plain_outputs(student.logits)
             return _scalar(loss, *sides, next((w for w in weights if w is not None), None))
         values = []
-        for name in student.logits if self.outputs[i] is None else [self.outputs[i]]:
+        only = self.outputs[i]
+        for name in student.logits if only is None else [only]:
             batch = batches.by_output.get(name, Batch())
             mask = student.mask.get(name)
             values.append(
@@ -235,8 +237,9 @@ class SoftTerms:
         t = teacher.features[names[0]] if names[0] else plain_outputs(teacher.logits)
         s = student.features[names[1]] if names[1] else plain_outputs(student.logits)
         mask = mask_of(s)
-        if self.projectors[i] is not None:
-            s = self.projectors[i](s)
+        projector = self.projectors[i]
+        if projector is not None:
+            s = projector(s)
         if batches.shared is None:
             raise InputError(
                 f"{type(loss).__name__} reads inner layers, so weights by output name do not apply"

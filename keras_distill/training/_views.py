@@ -105,6 +105,7 @@ class TeacherSource:
             x: The student's inputs.
             check: Whether to refuse probabilities, as `Teacher.checked_logits` does.
         """
+        assert self.teacher is not None  # the caller knows
         x = self._preprocessed(x)
         return self.teacher.checked_logits(x) if check else self.teacher.outputs(x)[0]
 
