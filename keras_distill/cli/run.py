@@ -135,11 +135,11 @@ def command(
 
 
 def _print_run(record: "RunRecord", out: Path) -> None:
-    from keras_distill.report import _summary
+    from keras_distill import report
 
-    print_rich(_summary.table(record))
-    print_line(_summary.note(record), style="dim")
-    for line in _summary.sentences(record):
+    print_rich(report.run_table(record))
+    print_line(report.run_note(record), style="dim")
+    for line in report.run_sentences(record):
         print_line(line)
     print_next(f"open {out / 'report.html'}")
 

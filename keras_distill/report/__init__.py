@@ -6,5 +6,17 @@ from keras_distill.report._specialists import (
     specialists_table,
     write_specialists,
 )
+from keras_distill.report._summary import note as run_note
+from keras_distill.report._summary import sentences as run_sentences
+from keras_distill.report._summary import table as run_table
 
-__all__ = ["render", "render_specialists", "specialists_table", "write", "write_specialists"]
+__all__ = [
+    "render",
+    "render_specialists",
+    "run_note",
+    "run_sentences",
+    "run_table",
+    "specialists_table",
+    "write",
+    "write_specialists",
+]
