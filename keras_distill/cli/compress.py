@@ -1,4 +1,4 @@
-"""`keras-distill compress STUDENT --steps … -o OUT`: prunes, clusters, and quantizes a student."""
+"""`keras-distill compress`: prunes, clusters, and quantizes a student while distilling it."""
 
 import sys
 import warnings
