@@ -40,7 +40,7 @@ def distill(
     """Distills a generalist and its specialists into one model and saves it at `out`.
 
     The ensemble runs once on the training split; its logits are stored and train the student.
-    Unfinished work is kept beside `out`, in `<stem>-distillation.unfinished`; the same call
+    Unfinished work is kept next to `out`, in `<stem>-distillation.unfinished`; the same call
     resumes it, and the resumed training gives the same result.
 
     Args:

@@ -19,14 +19,14 @@ Y = (X @ WEIGHTS.T + BIAS).argmax(-1)
 
 def _keras_twin():
     """What the hand-made files compute, in Keras."""
-    net = keras.Sequential([keras.Input((4,), name="any"), layers.Dense(3, name="logits")])
-    net.set_weights([WEIGHTS.T, BIAS])
-    return net
+    model = keras.Sequential([keras.Input((4,), name="any"), layers.Dense(3, name="logits")])
+    model.set_weights([WEIGHTS.T, BIAS])
+    return model
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    path = tmp_path_factory.mktemp("nets") / "teacher.keras"
+    path = tmp_path_factory.mktemp("models") / "teacher.keras"
     _keras_twin().save(path)
     models = [path, FILES / "int8.tflite", FILES / "unsigned.tflite"]
     return benchmark(models, (X, Y), runs=4)
@@ -142,9 +142,9 @@ def test_bad_input(models, settings, words):
 
 
 def test_a_model_that_cannot_be_converted_is_measured_in_keras():
-    net = keras.Sequential([keras.Input((4, 4)), Determinant(), layers.Dense(2)])
+    model = keras.Sequential([keras.Input((4, 4)), Determinant(), layers.Dense(2)])
     with pytest.warns(KerasDistillWarning, match="no float32 .tflite"):
-        record = benchmark([net], runs=2, in_keras=False)
+        record = benchmark([model], runs=2, in_keras=False)
     assert [e.runtime for e in record.entries] == ["keras"]
     assert "TFLite has no builtin for" in record.entries[0].notes[0]
     assert record.entries[0].size.bytes is None and record.entries[0].size.multiply_adds is None

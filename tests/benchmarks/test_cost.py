@@ -15,7 +15,7 @@ from keras_distill.records import CostRecord, CostSteps
 
 @pytest.fixture(scope="module")
 def record() -> CostRecord:
-    """Everything `cost` measures, of two tiny nets, one setting of oneDNN."""
+    """Everything `cost` measures, of two tiny models, one setting of oneDNN."""
     return cost(
         "mlp:8", "mlp:4", "digits", examples=96, batch_size=32, rounds=4, epochs=2, builds=2,
         settings=["onednn"],

@@ -13,12 +13,12 @@ X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def timed():
-    net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     models = {
-        "keras": net,
+        "keras": model,
         "first": FILES / "float.tflite",
         "second": FILES / "int8.tflite",
-        "again": net,
+        "again": model,
     }
     return measure_latency(models, X, threads=(1, 2), runs=7, batch_size=4)
 

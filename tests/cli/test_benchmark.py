@@ -63,6 +63,6 @@ def test_bad_input_is_one_line_and_exit_code_2(argv, words, capsys, tmp_path, mo
     (tmp_path / "text.tflite").write_text("a text that was renamed")
     (tmp_path / "cut.tflite").write_bytes(Path(FLOAT).read_bytes()[:300])
     assert main(["benchmark", *argv]) == 2
-    told = capsys.readouterr()
-    assert words in told.err and told.err.count("\n") == 1 and told.out == ""
+    shown = capsys.readouterr()
+    assert words in shown.err and shown.err.count("\n") == 1 and shown.out == ""
     assert {p.name for p in tmp_path.iterdir()} == {"text.tflite", "cut.tflite"}

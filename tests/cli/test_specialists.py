@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wrong_inputs(folder):
-    """Files that do not fit, beside those that do."""
+    """Adds files that do not fit."""
     for name, units, head in [("five", 5, "linear"), ("relu", 10, "relu")]:
         layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Activation(head)]
         keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(folder / f"{name}.keras")
@@ -87,10 +87,10 @@ def test_distill_then_evaluate(folder, capsys):
 
 
 def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
-    net = keras.Sequential(
+    model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
     )
-    net.save(folder / "sequential.keras")
+    model.save(folder / "sequential.keras")
     out, back = str(folder / "of-sequential"), str(folder / "one-again.keras")
     more = ["--generalist", str(folder / "sequential.keras"), "--epochs", "1", "-o", out]
     assert main(_train(folder, *more)) == 0
@@ -122,7 +122,7 @@ def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
         (["train", "--generalist", "g", "--data", "d", "--alpha", "2", "-o", "x"], "alpha"),
         (
             ["train", "--generalist", "{place}/five.keras", "--data", "digits", "-o", "{place}/x"],
-            "must take (8, 8, 1) and give 10 logits",
+            "must have input (8, 8, 1) and 10 logits",
         ),
         (
             ["train", "--generalist", "{place}/relu.keras", "--data", "digits", "-o", "{place}/x"],
@@ -150,11 +150,11 @@ def test_a_sequential_generalist_goes_all_the_way(folder, capsys):
         ),
         (
             ["evaluate", "{place}/out", "--model", "{place}/five.keras", "-o", "{place}/x.json"],
-            "must take (8, 8, 1) and give 10 logits",
+            "must have input (8, 8, 1) and 10 logits",
         ),
         (
             ["evaluate", "{place}/out", "--data", "mnist1d", "-o", "{place}/x.json"],
-            "must take (40,) and give 10 logits",
+            "must have input (40,) and 10 logits",
         ),
         (["evaluate", "{place}/damaged", "-o", "{place}/x.json"], "ensemble.json"),
         (["distill", "{place}/damaged", "-o", "{place}/x.keras"], "ensemble.json"),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 
 from keras_distill.metrics import accuracy
@@ -14,6 +15,7 @@ from keras_distill.specialists._evaluation import (
     probabilities,
     within_accuracy,
 )
+from keras_distill.specialists._report import _labeled
 
 SETS = ClassSets(([0, 1], [1, 2]), 5)
 LABELS = np.array([0, 1, 2, 3, 4, 1])
@@ -105,3 +107,10 @@ def test_where_no_example_is_covered_there_is_no_conditional_accuracy():
     row = evaluate_system("one", "one", [EYE[[3, 4]]], labels, SETS, EYE[[3, 3]])
     assert row.conditional == (None,) and row.within == (None,)
     assert SystemResult.parse(row.model_dump_json(), source="test") == row
+
+
+def test_unlabeled_examples_are_not_evaluated():
+    data = tf.data.Dataset.from_tensor_slices((np.arange(4.0)[:, None], [0, -1, 2, -1]))
+    examples, labels = _labeled(data)
+    assert labels.tolist() == [0, 2]
+    assert [x.tolist() for x, _ in examples.as_numpy_iterator()] == [[0.0], [2.0]]

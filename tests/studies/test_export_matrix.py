@@ -19,9 +19,9 @@ def test_the_networks_of_the_table(matrix):
 
 def test_an_unsupported_precision_is_reported_with_its_reason(matrix):
     result = ExportSet(exports={}, rejected={"int8": "too far"}, impossible={"int16x8": "NEG"})
-    assert list(matrix.rows_of("net", result)) == [
-        ("net", "int8", "rejected", "", "", "too far"),
-        ("net", "int16x8", "impossible", "", "", "NEG"),
+    assert list(matrix.rows_of("small", result)) == [
+        ("small", "int8", "rejected", "", "", "too far"),
+        ("small", "int16x8", "impossible", "", "", "NEG"),
     ]
 
 

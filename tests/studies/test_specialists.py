@@ -117,8 +117,8 @@ def test_a_failed_piece_is_reported_at_the_end(module, tiny, tmp_path, monkeypat
     assert not any(name.startswith("hard") for name, _ in ended)  # it would be the same
     assert {("soft-s0", "done"), ("even-s0", "done")} <= set(ended)
     assert not (tmp_path / "records" / "back-s0.json").exists()
-    judged = {system.name for system in run.evaluate("validation").report.systems}
-    assert {"soft", "even"} <= judged and not judged & {"hard", "back"}
+    evaluated = {system.name for system in run.evaluate("validation").report.systems}
+    assert {"soft", "even"} <= evaluated and not evaluated & {"hard", "back"}
 
 
 def test_without_a_generalist_the_study_stops(module, tiny, tmp_path, monkeypatch):

@@ -111,8 +111,8 @@ class Study:
     results: Path
 
     def __post_init__(self):
-        judged = list(getattr(self.splits, self.split).batch(1000).as_numpy_iterator())
-        self.evaluated = tuple(np.concatenate(column) for column in zip(*judged, strict=True))
+        examples = list(getattr(self.splits, self.split).batch(1000).as_numpy_iterator())
+        self.evaluated = tuple(np.concatenate(column) for column in zip(*examples, strict=True))
         self.rescale = kd.data.statistics(self.splits.train)
         self.teaching = self.work.parent / slug(
             f"{self.splits.name}-{self.teacher}-{self.teacher_epochs}"

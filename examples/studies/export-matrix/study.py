@@ -30,8 +30,7 @@ def built(spec, shape, rescale=(1 / 255, 0.0)):
 
 def calibrated(network, rows):
     """Sets the statistics of batch normalization to those of the rows, as training would."""
-    layers = [*network._flatten_layers()]
-    for layer in layers:
+    for _, layer in models.walk_layers(network):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
     network(rows, training=True)

@@ -27,7 +27,7 @@ ALL = 10**9  # rows: the whole split
 
 def fresh(spec, splits, seed):
     """A compiled network on raw values."""
-    net = models.build(
+    model = models.build(
         spec,
         input_shape=splits.input_shape,
         num_classes=splits.num_classes,
@@ -35,8 +35,8 @@ def fresh(spec, splits, seed):
         seed=seed,
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    net.compile("adam", loss, metrics=["accuracy"])
-    return net
+    model.compile("adam", loss, metrics=["accuracy"])
+    return model
 
 
 def students(options, teacher, splits, seed):

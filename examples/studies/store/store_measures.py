@@ -27,7 +27,7 @@ class Figure(Record):
         low: Lower end of its 95 % interval; None: it has none.
         high: Upper end of the interval.
         n: Number of measurements.
-        target: The target in words.
+        target: The target.
         reached: Whether the target is reached; None: there is no target.
         note: How it was measured.
     """
