@@ -11,7 +11,7 @@ import numbers
 import re
 from collections.abc import Collection
 from types import ModuleType
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ def check_number(
     raise bad(name, rule, value)
 
 
-def check_count(name: str, value: object, *, at_least: int = 1, at_most: int = MAX_COUNT) -> int:
+def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int = MAX_COUNT) -> int:
     """Returns `value` as an int if it is a whole number in `at_least`..`at_most`.
 
     Raises:

@@ -105,7 +105,7 @@ def _parse(file: IO[bytes], path: Path, size: int, zipped: bool) -> Array:
     if zipped:
         _files.check_unpacked(path, size, expected)
     # Nothing is allocated for a shape that the file cannot hold.
-    found = size - 4 - len(header)
+    found, body = size - 4 - len(header), b""
     if zipped or found == expected:
         body = file.read(expected + 1)
         found = len(body)

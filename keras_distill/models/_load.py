@@ -86,7 +86,7 @@ def save_uncompiled(model: keras.Model, path: PathLike) -> keras.Model:
     Returns:
         The uncompiled copy of the model that was saved.
     """
-    config = keras.saving.serialize_keras_object(model)
+    config: Any = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)
     plain = keras.saving.deserialize_keras_object(config)
     plain.set_weights(model.get_weights())

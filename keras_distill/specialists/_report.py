@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +32,7 @@ def evaluate(
     *,
     source: str | None = None,
     data_dir: str | os.PathLike | None = None,
-    split: Literal["test", "validation"] = "test",
+    split: str = "test",
     others: Sequence[str | os.PathLike] = (),
     imports: Sequence[str] = (),
 ) -> SpecialistsReport:
@@ -87,7 +87,7 @@ def evaluate(
         systems.append(evaluate_system(path.stem, path.name, scores, labels, sets, generalist))
     return SpecialistsReport(
         source=recipe.source,
-        split=split,
+        split="validation" if split == "validation" else "test",
         examples=len(labels),
         class_sets=tuple(tuple(ids) for ids in sets.lists()),
         left_alone=tuple(sets.left_alone.tolist()),

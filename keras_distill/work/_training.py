@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import keras
-import tensorflow as tf
 
+from keras_distill._internal._types import Dataset
 from keras_distill.work._state import TrainingState
 
 # Keras spends about 40 ms per epoch outside the steps: a round has at least this many steps.
@@ -104,11 +104,11 @@ def training_variables(trainer: keras.Model) -> list[keras.Variable]:
 
 def fit_resumable(
     trainer: keras.Model,
-    data: Callable[[int], tf.data.Dataset],
+    data: Callable[[int], Dataset],
     rounds: Rounds,
     path: str | os.PathLike[str],
     *,
-    validation_data: tf.data.Dataset,
+    validation_data: Dataset,
     report: Callable[[int], None] = lambda done: None,
 ) -> Progress:
     """Trains `trainer` with `fit`, or resumes from the state at `path`.
