@@ -53,7 +53,7 @@ class TrainingState:
         values = [np.asarray(v.numpy()) for v in variables]
         header = {"about": about, "dtypes": [value.dtype.name for value in values]}
         arrays: dict[str, Any] = {f"v{i}": _plain(value) for i, value in enumerate(values)}
-        arrays[_HEADER] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
+        arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), np.uint8)
         with (
             _files.atomic_path(self.path, overwrite=True) as temporary,
             open(temporary, "wb") as file,

@@ -116,3 +116,11 @@ def test_an_interrupted_save_keeps_the_old_state(tmp_path, monkeypatch):
         state.save([keras.Variable(2.0)], {"epoch": 2})
     assert state.restore([keras.Variable(0.0)]) == {"epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_a_loss_that_is_not_a_number_is_kept(tmp_path):
+    """A training that diverges must end with its logs, not with an error of JSON."""
+    state = TrainingState(tmp_path / "state.npz")
+    state.save([], {"loss": [float("nan"), float("inf")]})
+    loss = state.restore([])["loss"]
+    assert np.isnan(loss[0]) and loss[1] == float("inf")
