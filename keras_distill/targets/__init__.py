@@ -1,4 +1,4 @@
-"""The soft-target store: what a teacher said, written once, verified, read by `tf.data`."""
+"""The soft-target store: a teacher's logits, computed once, verified, and read by `tf.data`."""
 
 from keras_distill.targets._read import PeekableDataset
 from keras_distill.targets._store import SoftTargetStore

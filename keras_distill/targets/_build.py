@@ -1,4 +1,4 @@
-"""Writing a store: shard by shard, each all or nothing, so that a killed build can go on."""
+"""Builds a store shard by shard, each atomically, so that an interrupted build can resume."""
 
 import contextlib
 import os
@@ -12,26 +12,22 @@ import tensorflow as tf
 from keras_distill._internal import InputError, _files
 from keras_distill._internal._progress import Report
 from keras_distill.data import Augmentation, read_ahead
-from keras_distill.records._targets import (
-    KEY_BYTES,
-    TargetsManifest,
-    TargetsShard,
-    shard_name,
-)
-from keras_distill.targets import _fidelity, _keys, _layout
-from keras_distill.targets._answers import Answers, outputs_of
+from keras_distill.records import KEY_BYTES, TargetsManifest, TargetsShard, shard_name
+from keras_distill.targets import _info, _keys, _layout
+from keras_distill.targets._logits import LogitsSource, outputs_of
+from keras_distill.work import FolderLock, remove_lock
 
 MANIFEST = "manifest.json"
 _SHARD_EXAMPLES = 4096
 _SHARD_BYTES = 1 << 26
-# What a resumed build must share with the one that was interrupted.
+# The fields that a resumed build must share with the interrupted one.
 _SAME = (
     "teacher", "inputs", "outputs", "views", "augment_fingerprint", "batch_size", "shard_examples",
 )  # fmt: skip
 
 
-class Settings(NamedTuple):
-    """What the caller of `SoftTargetStore.build` asked for, checked."""
+class BuildSettings(NamedTuple):
+    """The checked settings of `SoftTargetStore.build`."""
 
     top_k: int | None
     dtype: str
@@ -42,12 +38,12 @@ class Settings(NamedTuple):
 
 
 def partial_path(path: Path) -> Path:
-    """The folder beside `path` in which an unfinished build stands."""
+    """Returns the folder of an unfinished build of the store `path`."""
     return path.with_name(path.name + ".partial")
 
 
-class Batch(NamedTuple):
-    """Up to batch_size examples, padded with copies of the last one to exactly that many."""
+class PaddedBatch(NamedTuple):
+    """`count` examples, padded to the batch size with copies of the last one."""
 
     x: Any
     keys: np.ndarray
@@ -62,13 +58,13 @@ def keyed_batches(
     view: int = 0,
     augment: Augmentation | None = None,
 ) -> tf.data.Dataset:
-    """`(x, keys)` of one view, a batch at a time.
+    """Returns `(x, keys)` of one view, a batch at a time.
 
     Args:
         dataset: Unbatched.
         batch_size: Examples in a batch.
-        skip: Examples to leave out at the start, a multiple of `batch_size`.
-        view: Which view.
+        skip: The number of examples to skip at the start, a multiple of `batch_size`.
+        view: The index of the view.
         augment: Its augmentation.
     """
     keyed = _keys.as_written(lambda x, *_: (x, _keys.key(x)))
@@ -84,11 +80,11 @@ def keyed_batches(
     return read_ahead(data.enumerate(skip).batch(batch_size).map(viewed))
 
 
-def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
-    """The batches of `keyed_batches`, all of them full.
+def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[PaddedBatch]:
+    """Yields the batches of `keyed_batches`, all padded to full size.
 
-    What a teacher answers can depend, in the last bits, on the shape of the batch. With batches
-    that start at the same examples and have the same shape, a resumed build has the same bytes.
+    The last bits of a teacher's logits can depend on the shape of the batch. With batches that
+    start at the same examples and have the same shape, a resumed build is byte-identical.
 
     Args:
         batches: `(x, keys)`.
@@ -101,14 +97,14 @@ def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[Batch]:
             x = tf.nest.map_structure(
                 lambda a, m=missing: np.concatenate([a, np.repeat(a[-1:], m, axis=0)]), x
             )
-        yield Batch(x, key, count)
+        yield PaddedBatch(x, key, count)
 
 
 @contextlib.contextmanager
 def whole_files(*paths: Path) -> Iterator[list[Any]]:
-    """Yields open files that stand at `paths`, in this order, only once they are whole and on disk.
+    """Yields open files that appear at `paths`, in this order, only when complete and on disk.
 
-    Files that nothing was written to are dropped, and so are all if the block fails.
+    Files without content are dropped, and so are all files if the block fails.
     """
     temporary = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
@@ -126,54 +122,52 @@ def whole_files(*paths: Path) -> Iterator[list[Any]]:
             path.unlink(missing_ok=True)
 
 
-class Builder:
-    """One build, begun or resumed.
+class StoreBuilder:
+    """One build, new or resumed.
 
     Args:
-        answers: The teacher.
+        source: The teacher.
         dataset: Unbatched, checked by `_keys.x_spec`.
-        path: Where the store shall stand.
-        settings: What was asked for.
-        report: Told the examples done and their total.
+        path: The path of the finished store.
+        settings: The checked settings.
+        report: Called with the examples done and their total.
     """
 
     def __init__(
         self,
-        answers: Answers,
+        source: LogitsSource,
         dataset: tf.data.Dataset,
         path: Path,
-        settings: Settings,
+        settings: BuildSettings,
         report: Report,
     ):
-        self._answers, self._dataset, self._path = answers, dataset, path
+        self._source, self._dataset, self._path = source, dataset, path
         self._settings, self._report = settings, report
         self._folder = partial_path(path)
         known = int(dataset.cardinality())
-        self._examples = known if known >= 0 else answers.length()
+        self._examples = known if known >= 0 else source.length()
 
     def run(self, *, overwrite: bool, reuse: bool) -> None:
-        """Builds, or goes on building, and puts the store in its place.
+        """Builds the store, or resumes its build, and moves it into place.
 
         Args:
-            overwrite: Whether another store, finished or not, may be replaced.
-            reuse: Whether a finished store that stands there may be left as it is.
+            overwrite: Whether to replace another store, finished or not.
+            reuse: Whether to keep a finished store that is equal.
         """
         plan = self._plan()
         self._shard_examples = plan.shard_examples
-        if (
-            reuse
-            and (self._path / MANIFEST).exists()
-            and self._is_this(plan, self._path, overwrite)
-        ):
+        finished = reuse and (self._path / MANIFEST).exists()
+        if finished and self._is_this(plan, self._path, overwrite):
             return
-        if not self._is_this(plan, self._folder, overwrite):
-            _files.remove(self._folder)
-            self._folder.mkdir(parents=True)
-            plan.save(self._folder / MANIFEST)
-        for leftover in self._folder.iterdir():
-            if leftover.suffix == ".tmp" or leftover.name.startswith("."):
-                leftover.unlink()
-        examples = self._settled(plan)
+        with FolderLock(self._folder) as lock:
+            if not self._is_this(plan, self._folder, overwrite):
+                lock.clear()
+                plan.save(self._folder / MANIFEST)
+            lock.clear(keep=lambda name: name == MANIFEST or name.endswith(".bin"))
+            self._finish(plan, self._settled(plan))
+
+    def _finish(self, plan: TargetsManifest, examples: int) -> None:
+        """Writes the complete manifest, and moves the store into place."""
         shards = []
         for view in range(plan.views):
             shards += self._list(plan, f"view{view}", examples, plan.record_bytes)
@@ -181,15 +175,16 @@ class Builder:
         finished = {"examples": examples, "shards": tuple(shards), "keys": tuple(keys)}
         plan.model_copy(update=finished).save(self._folder / MANIFEST, overwrite=True)
         _files.replace_folder(self._folder, self._path)
+        remove_lock(self._path)
 
     def _plan(self) -> TargetsManifest:
-        """The manifest of the store to be, from the first batch."""
+        """Returns the manifest of the store to build, from the first batch."""
         s = self._settings
         self._batches = keyed_batches(self._dataset, s.batch_size, augment=s.augment)
         first = next(padded(self._batches, s.batch_size), None)
         if first is None:
             raise InputError("`dataset` is empty.")
-        values = self._answers(first.x, 0, first.count)
+        values = self._source(first.x, 0, first.count)
         self._first = first.keys, values
         outputs = outputs_of(values, s.dtype, s.top_k)
         size = sum(output.payload_bytes for output in outputs) * s.batch_size
@@ -197,7 +192,7 @@ class Builder:
             1, min(_SHARD_EXAMPLES // s.batch_size, _SHARD_BYTES // size)
         )
         return TargetsManifest(
-            teacher=self._answers.describe(),
+            teacher=self._source.describe(),
             inputs=_keys.describe(self._dataset.element_spec[0]),
             outputs=outputs,
             views=s.views,
@@ -205,11 +200,11 @@ class Builder:
             augment_fingerprint=s.augment.fingerprint() if s.augment else None,
             batch_size=s.batch_size,
             shard_examples=batches * s.batch_size,
-            topk_error=_fidelity.table(list(values.values()), s.top_k) if s.top_k else (),
+            topk_error=_info.table(list(values.values()), s.top_k) if s.top_k else (),
         )
 
     def _is_this(self, plan: TargetsManifest, folder: Path, overwrite: bool) -> bool:
-        """Whether what stands in `folder`, finished or not, is of this very store."""
+        """Returns whether `folder` holds this store, finished or not."""
         if not (folder / MANIFEST).exists():
             return False
         found = TargetsManifest.load(folder / MANIFEST)
@@ -225,7 +220,7 @@ class Builder:
         return not other
 
     def _settled(self, plan: TargetsManifest) -> int:
-        """Writes what is missing, view by view; returns the number of examples."""
+        """Writes the missing shards, view by view; returns the number of examples."""
         examples = self._examples
         for view in range(plan.views):
             found = self._view(plan, view, examples)
@@ -234,9 +229,9 @@ class Builder:
                     f"`dataset` gave {found} examples where {examples} were expected (view {view})."
                 )
             examples = found
-        if self._answers.length() not in (None, examples):
+        if self._source.length() not in (None, examples):
             raise InputError(
-                f"The teacher's array holds {self._answers.length()} rows for {examples} examples."
+                f"The teacher's array holds {self._source.length()} rows for {examples} examples."
             )
         return examples
 
@@ -262,7 +257,7 @@ class Builder:
             number = done // plan.shard_examples
             paths = [self._folder / shard_name(f"view{view}", number)]
             if view == 0:
-                # Keys first: where the records of a shard stand, its keys do too.
+                # Keys first: if the records of a shard exist, its keys exist too.
                 paths.insert(0, self._folder / shard_name("keys", number))
             with whole_files(*paths) as files:
                 start = done
@@ -274,9 +269,9 @@ class Builder:
         return done
 
     def _write(
-        self, plan: TargetsManifest, view: int, first: int, batch: Batch, files: list
+        self, plan: TargetsManifest, view: int, first: int, batch: PaddedBatch, files: list
     ) -> None:
-        values = self._answer(view, first, batch)
+        values = self._logits(view, first, batch)
         if set(values) != {output.name for output in plan.outputs}:
             raise InputError(
                 f"The teacher gave other outputs at example {first}: {sorted(map(str, values))}."
@@ -288,10 +283,10 @@ class Builder:
         else:
             self._compare(first, batch.keys)
 
-    def _answer(self, view: int, first: int, batch: Batch) -> dict:
-        """The teacher's answer; to the very first batch it has been given while planning."""
+    def _logits(self, view: int, first: int, batch: PaddedBatch) -> dict:
+        """Returns the teacher's logits; those of the first batch are known from planning."""
         if view or first:
-            return self._answers(batch.x, first, batch.count)
+            return self._source(batch.x, first, batch.count)
         keys, values = self._first
         if not np.array_equal(keys, batch.keys):
             raise InputError(
@@ -301,7 +296,7 @@ class Builder:
         return values
 
     def _whole_shards(self, plan: TargetsManifest, view: int) -> int:
-        """Examples of a view that stand already."""
+        """Returns the number of examples of a view that are written already."""
         done = 0
         while done % plan.shard_examples == 0:
             path = self._folder / shard_name(f"view{view}", done // plan.shard_examples)
@@ -311,7 +306,7 @@ class Builder:
         return done
 
     def _check_same_data(self, done: int, over: bool) -> None:
-        """Compares the examples that need no teacher any more with their keys."""
+        """Compares the examples that are written already with their keys."""
         if not done:
             return
         data = self._dataset if over else self._dataset.take(done)
@@ -322,7 +317,8 @@ class Builder:
             first += len(part)
         if first != done:
             raise InputError(
-                f"`dataset` has {first} examples; the build begun in {self._folder} had {done}."
+                f"`dataset` has {first} examples; the interrupted build in {self._folder} has"
+                f" {done}."
             )
 
     def _compare(self, first: int, keys: np.ndarray) -> None:
@@ -332,12 +328,13 @@ class Builder:
             wrong = np.flatnonzero(stored[:shared] != keys[:shared])
             index = first + (int(wrong[0]) if len(wrong) else shared)
             raise InputError(
-                f"Example {index} of `dataset` is not what it was when {self._folder} was begun."
-                " Give the same data in the same order, or remove that folder to begin anew."
+                f"Example {index} of `dataset` is not what it was when the build in {self._folder}"
+                " started. Give the same data in the same order, or remove that folder to start"
+                " again."
             )
 
     def _stored_keys(self, folder: Path, first: int, count: int) -> np.ndarray:
-        """The keys of examples first … first+count, which may lie in several files."""
+        """Returns the keys of examples first … first+count, which may be in several files."""
         size, found = self._shard_examples, []
         while count > 0:
             path = folder / shard_name("keys", first // size)
@@ -350,8 +347,10 @@ class Builder:
             first, count = first + len(part), count - len(part)
         return np.concatenate(found) if found else np.zeros(0, "<i8")
 
-    def _list(self, plan, kind: str, examples: int, width: int) -> list[TargetsShard]:
-        """The files of one kind with their checksums."""
+    def _list(
+        self, plan: TargetsManifest, kind: str, examples: int, width: int
+    ) -> list[TargetsShard]:
+        """Returns the files of one kind with their checksums."""
         found = []
         for number in range(-(-examples // plan.shard_examples)):
             path = self._folder / shard_name(kind, number)
@@ -359,7 +358,7 @@ class Builder:
             if path.stat().st_size != count * width:
                 raise InputError(
                     f"{path} has {path.stat().st_size} bytes for {count} records of {width}."
-                    " Remove that folder to begin anew."
+                    " Remove that folder to start again."
                 )
             found.append(
                 TargetsShard(

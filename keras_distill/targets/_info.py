@@ -1,15 +1,77 @@
-"""What a store says of itself: sizes, and what top-k loses."""
+"""The sizes of a store, and the error of keeping k logits of N at each temperature."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
-from keras_distill.records._targets import TargetsInfo, TargetsManifest
-from keras_distill.targets import _fidelity, _layout
+from keras_distill._internal._elements import TopK
+from keras_distill._internal._types import Array
+from keras_distill.losses.functional import topk_log_probabilities
+from keras_distill.records import TargetsInfo, TargetsManifest, TargetsOutput, TopKError
+from keras_distill.targets._layout import decode_array, encode
+
+TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0)
+COUNTS = (5, 10, 20, 50, 100)
+# The number of logits to measure on, spread evenly: large vocabularies would take minutes.
+_MOST = 1 << 18
+
+
+def _kl(log_p: Array, log_q: Array) -> float:
+    with np.errstate(invalid="ignore"):
+        terms = np.where(np.isneginf(log_p), 0.0, np.exp(log_p) * (log_p - log_q))
+    return float(terms.sum(axis=-1).mean())
+
+
+def error(logits: Array, k: int, temperature: float) -> TopKError:
+    """Returns the error of one k at one T, on dense logits stored as float16 records.
+
+    Args:
+        logits: `(B, N)`, N > k.
+        k: Logits kept.
+        temperature: T.
+    """
+    classes = logits.shape[-1]
+    spec = TargetsOutput(shape=(classes,), top_k=k)
+    (kept,) = decode_array(encode([logits.astype(np.float32)], [spec], 0), [spec])
+    kept = TopK(kept.indices, *(part.astype(np.float64) for part in kept[1:]))
+    log_q = topk_log_probabilities(kept, classes, temperature).numpy()
+    log_p = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
+    in_rest = np.ones(logits.shape, bool)
+    np.put_along_axis(in_rest, kept.indices, False, axis=-1)
+    of_rest = logsumexp(np.where(in_rest, log_p, -np.inf), axis=-1)
+    exact = np.take_along_axis(log_p, kept.indices, axis=-1)
+    spread = np.where(in_rest, log_q[:, -1:] - np.log(classes - k), 0.0)
+    np.put_along_axis(spread, kept.indices, log_q[:, :-1], axis=-1)
+    return TopKError(
+        top_k=k,
+        temperature=temperature,
+        rest=float(np.exp(of_rest).mean()),
+        kl=_kl(log_p, spread),
+        kl_bins=_kl(np.concatenate([exact, of_rest[:, None]], axis=-1), log_q),
+    )
+
+
+def table(logits: Sequence[Array], own: int | None = None) -> tuple[TopKError, ...]:
+    """Returns the error against k and T, on the output with the most classes.
+
+    Args:
+        logits: Per output, dense `(B, ..., N)`.
+        own: One more k to try.
+    """
+    flat = max((part.reshape(-1, part.shape[-1]) for part in logits), key=lambda p: p.shape[-1])
+    flat = flat[np.isfinite(flat).all(axis=-1)]
+    ks = sorted(k for k in {*COUNTS, *([own] if own else [])} if k < flat.shape[-1])
+    if not len(flat):
+        return ()
+    rows = np.linspace(0, len(flat) - 1, _MOST // flat.shape[-1] + 8)
+    flat = flat[np.unique(rows.astype(int))]
+    return tuple(error(flat, k, temperature) for k in ks for temperature in TEMPERATURES)
 
 
 def sample(path: Path, manifest: TargetsManifest, examples: int) -> list:
-    """Records spread evenly over view 0, decoded: per output logits or a `TopK`."""
+    """Returns records spread evenly over view 0, decoded: per output logits or a `TopK`."""
     picks = np.unique(np.linspace(0, manifest.examples - 1, examples).astype(int))
     width, data = manifest.record_bytes, []
     for number, shard in enumerate(manifest.shards[: len(manifest.keys)]):
@@ -19,14 +81,14 @@ def sample(path: Path, manifest: TargetsManifest, examples: int) -> list:
             for index in inside:
                 file.seek(int(index) * width)
                 data.append(file.read(width))
-    return _layout.decode_array(b"".join(data), manifest.outputs)
+    return decode_array(b"".join(data), manifest.outputs)
 
 
 def describe(path: Path, manifest: TargetsManifest, examples: int) -> TargetsInfo:
-    """See `SoftTargetStore.info`."""
+    """Computes the result of `SoftTargetStore.info`."""
     if manifest.outputs[0].top_k is None:
         values = sample(path, manifest, examples)
-        errors = _fidelity.table(values)
+        errors = table(values)
         of = f"{len(values[0])} dense records of this store, as if only k logits had been kept"
     else:
         errors = manifest.topk_error

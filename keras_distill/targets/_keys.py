@@ -1,4 +1,4 @@
-"""Keys: a hash of every example's x, by which a different or reordered example is found."""
+"""Keys: a hash of every example's x, which detects different or reordered examples."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,20 +7,24 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._graph_errors import insist
+from keras_distill._internal._types import Tensor
 from keras_distill.records import KEY_BYTES
 
-# The chunk in which keys and records are read where single elements are wanted.
+# The batch size for reading keys and records one by one.
 CHUNK = 256
 _BUFFER_BYTES = 1 << 18
-# No function here has Python control flow on tensors, and rewriting them takes seconds.
+# No function here has Python control flow on tensors, and AutoGraph takes seconds.
 as_written = tf.autograph.experimental.do_not_convert
 
 
-def key(x: Any) -> tf.Tensor:
-    """FarmHash64 of one example's x: of its dtype, shape and bytes. int64 scalar, never negative.
+def key(x: Any) -> Tensor:
+    """Returns the FarmHash64 of one example's x: of its dtype, shape, and bytes.
 
     Args:
         x: A tensor, or a structure of tensors.
+
+    Returns:
+        An int64 scalar >= 0.
 
     Example:
         >>> bool(key(tf.constant([1, 2])) == key(tf.constant([2, 1])))
@@ -32,7 +36,7 @@ def key(x: Any) -> tf.Tensor:
 
 
 def describe(spec: Any, name: str = "x") -> tuple[str, ...]:
-    """dtype and shape of each component of a structure, such as `uint8[32,32,3]`.
+    """Returns dtype and shape of each component of a structure, such as `uint8[32,32,3]`.
 
     Raises:
         InputError: If a component is not a dense tensor.
@@ -49,7 +53,7 @@ def describe(spec: Any, name: str = "x") -> tuple[str, ...]:
 
 
 def x_spec(dataset: Any, name: str = "dataset") -> Any:
-    """The element spec of x, once `dataset` is known to be what a store can follow.
+    """Returns the element spec of x, after checking that a store can be built from `dataset`.
 
     Raises:
         InputError: If it is not an unbatched, finite `tf.data.Dataset` of `(x, y)` or
@@ -67,29 +71,29 @@ def x_spec(dataset: Any, name: str = "dataset") -> Any:
             " Give unlabeled examples the label -1."
         )
     if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
-        raise InputError(f"`{name}` must be finite. Take repeat() out, or add take(n).")
+        raise InputError(f"`{name}` must be finite. Remove repeat(), or add take(n).")
     for part, what in zip(spec, ("x", "y", "sample_weight"), strict=False):
         describe(part, what)
     parts = [tf.nest.flatten(component)[0] for component in spec[:2]]
     if all(isinstance(p, tf.TensorSpec) and p.shape[:1] == [None] for p in parts):
         raise InputError(
             f"`{name}` must be unbatched, its examples of one shape. Received: {spec}."
-            " Leave batch() out, and pad sequences to one length."
+            " Remove batch(), and pad sequences to one length."
         )
     return spec[0]
 
 
 def keys_of(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The keys of all examples, in chunks."""
+    """Returns the keys of all examples, in chunks."""
     one = as_written(lambda x, *_: key(x))
     return dataset.map(one, num_parallel_calls=4).batch(CHUNK)
 
 
 def fixed_length(files: Any, width: int) -> tf.data.Dataset:
-    """The records of `width` bytes of some files, as strings.
+    """Returns the records of `width` bytes of some files, as strings.
 
-    The native reader itself: `tf.data.FixedLengthRecordDataset` puts a `flat_map` over the files
-    around it, whose function costs every new iterator about 10 ms.
+    It uses the native reader: `tf.data.FixedLengthRecordDataset` adds a `flat_map` over the files,
+    whose function costs every new iterator about 10 ms.
 
     Args:
         files: Their paths, in order; a list or a string tensor `(n,)`.
@@ -107,15 +111,15 @@ def fixed_length(files: Any, width: int) -> tf.data.Dataset:
 
 
 def read_int64(files: Sequence[str]) -> tf.data.Dataset:
-    """The int64 values of binary files, one by one."""
+    """Returns the int64 values of binary files, one by one."""
     strings = fixed_length(list(files), KEY_BYTES).batch(CHUNK)
     return strings.map(as_written(lambda s: tf.io.decode_raw(s, tf.int64)[:, 0])).unbatch()
 
 
 def _flagged(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """`(True, element)` for every element, then one `(False, zeros)`."""
+    """Returns `(True, element)` for every element, then one `(False, zeros)`."""
 
-    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
+    def zeros(spec: tf.TensorSpec) -> Tensor:
         if spec.dtype == tf.string:
             return tf.fill([size or 0 for size in spec.shape], "")
         return tf.zeros([size or 0 for size in spec.shape], spec.dtype)
@@ -131,17 +135,17 @@ def checked(
     store: str,
     done: Callable[[], Any],
 ) -> tf.data.Dataset:
-    """The same elements, each compared with its stored key as it is read.
+    """Returns the same elements, each compared with its stored key when it is read.
 
     Args:
         dataset: `(x, y, …)`, unbatched.
         files: The files of keys.
         store: The store's path, for messages.
-        done: Called in the graph when all were read, were right, and were as many as stored.
+        done: Called in the graph when all were read, were equal, and were as many as stored.
 
     Returns:
-        A dataset whose iterator raises `tf.errors.InvalidArgumentError`, with the index, at the
-        first example that is different, missing or one too many.
+        A data set whose iterator raises `tf.errors.InvalidArgumentError`, with the index, at the
+        first example that is different, missing, or one too many.
     """
     stored = read_int64(files).map(as_written(lambda k: (True, k)))
     stored = stored.concatenate(tf.data.Dataset.from_tensors((False, tf.constant(0, tf.int64))))
@@ -149,7 +153,7 @@ def checked(
     prefix = f"soft-target store {store}:"
 
     @as_written
-    def check(index, pair):
+    def check(index: Tensor, pair: Any) -> Any:
         (there, element), (expected, expected_key) = pair
         insist(
             tf.logical_or(there, tf.logical_not(expected)),
@@ -168,8 +172,8 @@ def checked(
         return there, element
 
     @as_written
-    def not_the_end(there, _):
-        # Here, where elements come one after another: all before the end have been right.
+    def not_the_end(there: Tensor, _: Any) -> Tensor:
+        # Elements arrive in order here: all before the end were equal.
         return tf.cond(there, lambda: tf.constant(True), lambda: _then_false(done))
 
     pairs = tf.data.Dataset.zip((_flagged(dataset), stored)).enumerate()
@@ -177,6 +181,6 @@ def checked(
     return pairs.filter(not_the_end).map(as_written(lambda _, element: element))
 
 
-def _then_false(done: Callable[[], Any]) -> tf.Tensor:
+def _then_false(done: Callable[[], Any]) -> Tensor:
     done()
     return tf.constant(False)

@@ -1,4 +1,4 @@
-"""How one example's logits become one record of fixed size, and a batch of records logits again."""
+"""The layout of a record: encodes logits as records of fixed size, and decodes batches of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import TopK
-from keras_distill.records._targets import TargetsOutput
+from keras_distill.records import TargetsOutput
 
-# Logits whose moments are computed at once, so that memory does not grow with the batch.
+# The number of logits whose moments are computed at once, so that memory stays bounded.
 _CHUNK = 1 << 20
 _LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 
 
 def fields(output: TargetsOutput) -> list[tuple[str, str, tuple[int, ...]]]:
-    """The fields of one output as NumPy describes them: (name, type, shape), little-endian."""
+    """Returns the fields of one output as NumPy describes them: (name, type, shape)."""
     value = {"float16": "<f2", "float32": "<f4"}[output.dtype]
     if output.top_k is None:
         return [("logits", value, output.shape)]
@@ -26,19 +26,19 @@ def fields(output: TargetsOutput) -> list[tuple[str, str, tuple[int, ...]]]:
         ("indices", index, (*lead, output.top_k)),
         ("logits", value, (*lead, output.top_k)),
         ("rest_mean", value, lead),
-        # The deviation and not the variance, which float16 could not hold above 65504.
+        # The standard deviation: float16 cannot hold a variance above 65504.
         ("rest_std", value, lead),
         ("rest_log_mean_exp", value, (*lead, 2)),
     ]
 
 
 def record_dtype(outputs: Sequence[TargetsOutput]) -> np.dtype:
-    """The packed structured dtype of one record; its field `i` is the i-th output."""
+    """Returns the packed structured dtype of one record; its field `i` is the i-th output."""
     return np.dtype([(str(i), np.dtype(fields(output))) for i, output in enumerate(outputs)])
 
 
 def topk(logits: np.ndarray, k: int) -> TopK:
-    """The k largest of the last axis, with what is needed of the rest.
+    """Returns the k largest logits of the last axis, and the moments of the rest.
 
     Among equal logits the lower class comes first.
 
@@ -47,7 +47,7 @@ def topk(logits: np.ndarray, k: int) -> TopK:
         k: Logits kept.
 
     Returns:
-        NumPy parts: int32 and float32, of the rest's moments float64.
+        NumPy arrays: int32 and float32; the moments of the rest are float64.
 
     Example:
         >>> kept = topk(np.array([[1.0, 5.0, 3.0, 2.0]], "float32"), 2)
@@ -64,7 +64,7 @@ def topk(logits: np.ndarray, k: int) -> TopK:
 
 
 def _rest(rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, variance and log mean exp at T = 1 and 4 of the classes not kept, float64."""
+    """Returns mean, variance, and log mean exp at T = 1 and 4 of the classes not kept, float64."""
     outside = np.ones(rows.shape, bool)
     np.put_along_axis(outside, kept, False, axis=-1)
     rest = rows[outside].reshape(len(rows), -1).astype(np.float64)
@@ -76,7 +76,7 @@ def _rest(rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 
 def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
-    """Refuses logits that the record cannot hold.
+    """Refuses logits that a record cannot hold.
 
     Args:
         logits: float32 `(B, ..., N)`.
@@ -84,8 +84,8 @@ def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
         first: Index of the batch's first example, for the message.
 
     Raises:
-        InputError: If the shape is another, a logit is NaN or +inf, one is -inf under top-k, or
-            one is too large for the dtype.
+        InputError: If the shape differs, a logit is NaN or +inf, one is -inf with top-k, or one is
+            too large for the dtype.
     """
     name = "" if output.name is None else f" of output {output.name!r}"
     if logits.shape[1:] != output.shape:
@@ -106,7 +106,7 @@ def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
         if output.top_k is not None and np.isneginf(row).any():
             raise InputError(
                 f"A top-k record cannot hold -inf: the rest has no mean. Received: -inf {where}."
-                " Leave `top_k` out."
+                " Leave out `top_k`."
             )
         finite = np.abs(row[np.isfinite(row)])
         if finite.size and finite.max() > _LARGEST[output.dtype]:
@@ -117,7 +117,7 @@ def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
 
 
 def encode(values: Sequence[np.ndarray], outputs: Sequence[TargetsOutput], first: int) -> bytes:
-    """The records of one batch, one after another.
+    """Returns the records of one batch, concatenated.
 
     Args:
         values: For each output, float32 logits `(B, ..., N)`.
@@ -139,7 +139,7 @@ def encode(values: Sequence[np.ndarray], outputs: Sequence[TargetsOutput], first
 
 
 def decode_array(data: bytes, outputs: Sequence[TargetsOutput]) -> list[np.ndarray | TopK]:
-    """The inverse of `encode` in NumPy: per output float32 logits, or a `TopK`."""
+    """Inverts `encode` in NumPy: returns per output float32 logits, or a `TopK`."""
     records = np.frombuffer(data, record_dtype(outputs))
     values = []
     for i, output in enumerate(outputs):
@@ -152,12 +152,14 @@ def decode_array(data: bytes, outputs: Sequence[TargetsOutput]) -> list[np.ndarr
     return values
 
 
-def _as_topk(indices, logits, rest_mean, rest_std, rest_log_mean_exp) -> TopK:
+def _as_topk(
+    indices: Any, logits: Any, rest_mean: Any, rest_std: Any, rest_log_mean_exp: Any
+) -> TopK:
     return TopK(indices, logits, rest_mean, rest_std * rest_std, rest_log_mean_exp)
 
 
 def _decode_field(raw: tf.Tensor, dtype: np.dtype, offset: int, whole: int) -> tf.Tensor:
-    """One field of raw 16-bit words `(B, whole)`, as float32 or int32 `(B, ...)`."""
+    """Returns one field of raw 16-bit words `(B, whole)` as float32 or int32 `(B, ...)`."""
     base, words = dtype.base, dtype.itemsize // 2
     part = raw if words == whole else raw[:, offset // 2 : offset // 2 + words]
     if base.itemsize == 4:
@@ -172,14 +174,14 @@ def _decode_field(raw: tf.Tensor, dtype: np.dtype, offset: int, whole: int) -> t
 
 
 def _decode_dense(records: tf.Tensor, output: TargetsOutput) -> Any:
-    """What `decode` gives for the commonest record, in three operations."""
+    """Decodes the most common record, one dense output, in three operations."""
     logits = tf.io.decode_raw(records, output.dtype)
     logits = tf.reshape(tf.cast(logits, tf.float32), (-1, *output.shape))
     return logits if output.name is None else {output.name: logits}
 
 
 def decode(records: tf.Tensor, outputs: Sequence[TargetsOutput]) -> Any:
-    """The inverse of `encode` in TensorFlow, for a whole batch at once.
+    """Inverts `encode` in TensorFlow, for a whole batch at once.
 
     Args:
         records: string `(B,)`.
@@ -187,7 +189,7 @@ def decode(records: tf.Tensor, outputs: Sequence[TargetsOutput]) -> Any:
 
     Returns:
         float32 logits `(B, ..., N)` or a `TopK` of int32 and float32; a dict of these by name
-        where the outputs have names.
+        if the outputs have names.
     """
     if len(outputs) == 1 and outputs[0].top_k is None:
         return _decode_dense(records, outputs[0])

@@ -1,4 +1,4 @@
-"""The read path: user's examples and stored records, joined without Python."""
+"""The read path: joins the user's examples and the stored records, without Python."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_distill._internal import InputError
 from keras_distill._internal._elements import Targets
 from keras_distill.data import Augmentation, epoch_seed, read_ahead, shuffled
-from keras_distill.records._targets import TargetsManifest
+from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout
 
 _SHUFFLE_BYTES = 1 << 29
@@ -43,11 +43,11 @@ class PeekableDataset(tf.data.Dataset):
         return self._first()
 
 
-class State:
-    """What one dataset remembers between its iterations: epochs begun, and whether all was checked.
+class EpochState:
+    """The state of one data set between iterations: epochs begun, and whether all was checked.
 
-    An anonymous hash table, not a `tf.Variable`: a distribution strategy mirrors variables, and
-    the table lives as long as the dataset that refers to it.
+    It is an anonymous hash table, not a `tf.Variable`: a distribution strategy mirrors variables,
+    and the table lives as long as the data set that refers to it.
     """
 
     def __init__(self, first_epoch: int):
@@ -63,18 +63,18 @@ class State:
         self._table.insert(tf.constant(slot, tf.int64), tf.cast(value, tf.int64))
 
     def begin(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Begins an epoch, in the graph: its number, and whether its examples must be checked."""
+        """Begins an epoch, in the graph: returns its number, and whether to check its examples."""
         epoch = self._get(_EPOCH)
         self._set(_EPOCH, epoch + 1)
         return epoch, tf.equal(self._get(_CHECKED), 0)
 
     def done(self) -> None:
-        """Notes, in the graph, that every example was checked."""
+        """Records, in the graph, that every example was checked."""
         self._set(_CHECKED, 1)
 
 
 def labeled(labels: Any) -> tf.Tensor:
-    """Which examples have a label: all but those with the sparse class label -1.
+    """Returns which examples have a label: all but those with the sparse class label -1.
 
     Args:
         labels: y of one example or of a batch; the result has the shape of a class id.
@@ -92,7 +92,7 @@ def labeled(labels: Any) -> tf.Tensor:
 
 
 def buffer_size(spec: Any, examples: int) -> int:
-    """Examples that a full shuffle may hold in 512 MiB, at most all of them."""
+    """Returns the number of examples that fit into 512 MiB, at most all of them."""
     size = 64
     for part in tf.nest.flatten(spec):
         width = 64 if part.dtype == tf.string else part.dtype.size
@@ -100,8 +100,8 @@ def buffer_size(spec: Any, examples: int) -> int:
     return max(1, min(examples, _SHUFFLE_BYTES // size))
 
 
-class Reader:
-    """Joins one dataset of the user with one store.
+class StoreReader:
+    """Joins one data set of the user with one store.
 
     Args:
         folder: The store.
@@ -121,7 +121,7 @@ class Reader:
     ):
         self._folder, self._manifest, self._augment = folder, manifest, augment
         self._dataset = dataset
-        self._state = State(first_epoch)
+        self._state = EpochState(first_epoch)
         self._guarded = _keys.checked(dataset, self._files(manifest.keys), folder, self._state.done)
 
     def _files(self, shards: Sequence[Any]) -> list[str]:
@@ -134,10 +134,10 @@ class Reader:
         return _keys.fixed_length(names, self._manifest.record_bytes)
 
     def _examples(self, check: tf.Tensor) -> tf.data.Dataset:
-        """The user's examples, compared with their keys where `check` says so.
+        """Returns the user's examples, compared with their keys if `check` is true.
 
-        Both data sets are made outside the graph that asks for one of them: so an epoch without a
-        comparison does not pay for preparing one.
+        Both data sets are made outside the graph that selects one: an epoch without a comparison
+        does not pay for preparing it.
         """
         to_variant = tf.data.experimental.to_variant
         variant = tf.cond(
@@ -146,7 +146,7 @@ class Reader:
         return tf.data.experimental.from_variant(variant, self._dataset.element_spec)
 
     def _join(self, view: tf.Tensor, check: tf.Tensor) -> tf.data.Dataset:
-        """`(element, record, index)`, one by one."""
+        """Returns `(element, record, index)`, one by one."""
         parts = (self._examples(check), self._records(view), tf.data.Dataset.range(2**62))
         return tf.data.Dataset.zip(parts if self._augment else parts[:2])
 
@@ -159,7 +159,7 @@ class Reader:
     def batches(
         self, batch_size: int, shuffle: int, seed: int, drop_remainder: bool
     ) -> PeekableDataset:
-        """Batches of one view per epoch; decoded and augmented a batch at a time."""
+        """Returns batches of one view per epoch, decoded and augmented a batch at a time."""
         views = self._manifest.views
 
         @_keys.as_written
@@ -187,14 +187,14 @@ class Reader:
         n = self._manifest.examples
         data = tf.data.Dataset.range(1).flat_map(one_epoch)
         data = data.batch(batch_size, drop_remainder=drop_remainder)
-        # Decoding alone is not worth another thread; augmenting is.
+        # Augmentation benefits from more threads; decoding alone does not.
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
         data = read_ahead(self._with_options(data, count))
         return PeekableDataset(data, lambda: self._first_batch(batch_size, finish))
 
     def _first_batch(self, batch_size: int, finish: Callable) -> tuple:
-        """The first examples in order, of view 0, as a batch; no epoch begins."""
+        """Returns the first examples in order, of view 0, as a batch; no epoch begins."""
         view = tf.constant(0, tf.int64)
         parts = (self._dataset, self._records(view), tf.data.Dataset.range(2**62))
         joined = tf.data.Dataset.zip(parts if self._augment else parts[:2])
@@ -203,7 +203,7 @@ class Reader:
         return next(iter(joined.batch(batch_size).take(1).map(finish)))
 
     def attach(self) -> tf.data.Dataset:
-        """Elements one by one: V·n of them, view by view, in the order of the user's dataset."""
+        """Returns V·n elements one by one, view by view, in the order of the user's data set."""
         views = self._manifest.views
 
         @_keys.as_written
@@ -224,7 +224,7 @@ class Reader:
 
     def _with_options(self, data: tf.data.Dataset, count: int) -> tf.data.Dataset:
         options = tf.data.Options()
-        # Sharding by file would part examples from their records.
+        # Sharding by file would separate examples from their records.
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
@@ -232,7 +232,7 @@ class Reader:
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:
-    """Refuses data that carry soft targets already.
+    """Refuses data that already carry soft targets.
 
     Raises:
         InputError: If y is a `Targets`.

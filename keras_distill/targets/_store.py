@@ -1,4 +1,4 @@
-"""Soft targets stored once: distilling at the price of plain training."""
+"""The soft-target store: run the teacher once, then train at the cost of plain training."""
 
 import os
 from pathlib import Path
@@ -16,9 +16,14 @@ from keras_distill.records import (
     TargetsManifest,
 )
 from keras_distill.targets import _keys, _read, _verify
-from keras_distill.targets._answers import Answers
-from keras_distill.targets._build import MANIFEST, Builder, Settings, partial_path
+from keras_distill.targets._build import (
+    MANIFEST,
+    BuildSettings,
+    StoreBuilder,
+    partial_path,
+)
 from keras_distill.targets._info import describe
+from keras_distill.targets._logits import LogitsSource
 
 
 class SoftTargetStore:
@@ -30,7 +35,7 @@ class SoftTargetStore:
 
     Attributes:
         path: The folder.
-        manifest: What it says of itself.
+        manifest: Its contents and origin.
 
     Example:
         >>> import tempfile
@@ -48,7 +53,7 @@ class SoftTargetStore:
         self.path = path
         self.manifest = manifest
         self._augment = _augmentation(path, manifest)
-        self._sound = False
+        self._verified = False
 
     @classmethod
     def build(
@@ -68,31 +73,31 @@ class SoftTargetStore:
         reuse: bool = False,
         progress: bool | Report | None = None,
     ) -> "SoftTargetStore":
-        """Runs the teacher over the data once and keeps what it said.
+        """Runs the teacher over the data once and stores its logits.
 
-        The build stands in `<path>.partial` until it is whole. Killed or interrupted, it loses at
-        most the shard it was in: the same call goes on, to the same bytes. Memory does not grow
-        with the data.
+        The build is in `<path>.partial` until it is complete; one process at a time writes to it.
+        Killed or interrupted, it loses at most one shard: the same call resumes, and the result is
+        byte-identical. Memory does not grow with the data.
 
         Args:
             teacher: A Keras model, a list of them, a `Teacher`, a `.keras` or `.tflite` file, a
                 function from a NumPy batch to logits, an array of logits `(n, ..., N)`, or a dict
                 of arrays by output name.
-            dataset: `(x, y)` or `(x, y, sample_weight)`, unbatched, finite, in an order that is the
-                same each time it is read: before any shuffle and any random augmentation.
-            path: The folder to make.
-            top_k: Logits to keep of each row, with four numbers on the rest, by which the record
-                serves every temperature; None: all.
+            dataset: `(x, y)` or `(x, y, sample_weight)`, unbatched, finite, in the same order each
+                time it is read: before any shuffle and any random augmentation.
+            path: The folder to create.
+            top_k: The number of logits to keep of each row, with four moments of the rest, so that
+                the record is valid at every temperature; None: all.
             views: Augmented views per example; the teacher sees each.
-            augment: What makes the views.
+            augment: The augmentation that makes the views.
             batch_size: Examples the teacher sees at once.
-            from_probabilities: Whether the teacher gives probabilities. They are stored as their
-                logarithms, a 0 as that of 2^-126.
+            from_probabilities: Whether the teacher gives probabilities. Their logarithms are
+                stored, with 2^-126 in place of 0.
             dtype: "float16", or "float32" for logits beyond 65504.
             shard_batches: Batches in a file; None: 4,096 examples or 64 MiB, whichever is less.
             overwrite: Whether a store at `path`, or an unfinished one, may be replaced.
-            reuse: Whether a finished store of this teacher, these data and settings that stands at
-                `path` is returned as it is.
+            reuse: Whether to return a finished store at `path` if it has this teacher, these data,
+                and these settings.
             progress: None: a bar where stderr is a terminal; True or False; or a function
                 `(done, total)`.
 
@@ -100,34 +105,35 @@ class SoftTargetStore:
             The store, opened.
 
         Raises:
-            InputError: If an argument breaks its rule, something stands at `path`, the data are not
-                as described, or the teacher's answers cannot be stored.
+            InputError: If an argument breaks its rule, `path` exists, another process builds the
+                store, the data are not as described, or the logits cannot be stored.
         """
-        settings = _settings(top_k, dtype, views, augment, batch_size, shard_batches)
+        settings = _build_settings(top_k, dtype, views, augment, batch_size, shard_batches)
         _keys.x_spec(dataset)
         path = _target(path, overwrite or reuse)
-        answers = Answers(teacher, from_probabilities)
-        if answers.arrays is not None and augment is not None:
+        source = LogitsSource(teacher, from_probabilities)
+        if source.arrays is not None and augment is not None:
             raise bad("augment", "be left out for an array, which knows no views", augment)
         with reporting("soft targets", progress) as report:
-            Builder(answers, dataset, path, settings, report).run(overwrite=overwrite, reuse=reuse)
+            builder = StoreBuilder(source, dataset, path, settings, report)
+            builder.run(overwrite=overwrite, reuse=reuse)
         return cls.open(path)
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "SoftTargetStore":
-        """Opens a store; files that are missing or cut are found at once.
+        """Opens a store and checks the sizes of its files.
 
         Args:
             path: The folder.
 
         Raises:
-            InputError: If there is no store, it is unfinished, of another version, or damaged.
+            InputError: If there is no store, or it is unfinished, of another version, or damaged.
         """
         path = Path(path)
         if not (path / MANIFEST).exists() and (partial_path(path) / MANIFEST).exists():
             raise InputError(
-                f"{path} is not finished: {partial_path(path)} holds an interrupted build. The same"
-                " build goes on where it stopped."
+                f"{path} is not finished: {partial_path(path)} holds an interrupted build. Run the"
+                " same build again to resume it."
             )
         manifest = TargetsManifest.parse(_read_manifest(path), source=str(path / MANIFEST))
         if manifest.examples is None:
@@ -137,7 +143,7 @@ class SoftTargetStore:
         return cls(path, manifest)
 
     def __len__(self) -> int:
-        """The number of examples, n."""
+        """Returns the number of examples, n."""
         return self.manifest.examples
 
     def batches(
@@ -151,27 +157,30 @@ class SoftTargetStore:
         drop_remainder: bool = False,
         temperature: float | None = None,
         augment: Augmentation | None = None,
-    ) -> tf.data.Dataset:
-        """Batches `(x, Targets(labels, teacher, labeled), …)`, ready for `fit`: the fast path.
+    ) -> _read.PeekableDataset:
+        """Returns batches `(x, Targets(labels, teacher, labeled), …)` for `fit`: the fast path.
 
-        Records stay strings through the shuffle and are decoded a batch at a time. Each iteration
-        that is begun over the result is the next epoch; its order is a function of (seed, epoch)
-        alone, that of `data.batches` with the same seed. Beginning one takes some tens of
-        milliseconds: for data of a few batches, `repeat()` and longer epochs save time. Where the
-        store has V views, epoch e has view e mod V.
+        Records stay strings through the shuffle and are decoded a batch at a time. Each new
+        iteration over the result is the next epoch; its order is a function of (seed, epoch) alone,
+        that of `data.batches` with the same seed. Starting one takes some tens of milliseconds: for
+        data of a few batches, `repeat()` and longer epochs save time. If the store has V views,
+        epoch e has view e mod V.
+
+        The result is a `tf.data.Dataset` with a method `peek()`, which returns a first batch
+        without beginning an epoch.
 
         Args:
             dataset: The data the store was built from, unbatched, in the same order. Labels and
-                sample weights may be others.
+                sample weights may differ.
             batch_size: Examples in a batch.
-            shuffle: True: shuffled as far as 512 MiB hold the examples; a number: the size of the
-                shuffle buffer; False: in order.
-            seed: Of the order.
-            first_epoch: Number of the first epoch, to go on with a training.
-            drop_remainder: Whether to leave out a last batch that is not full.
-            temperature: The temperature of the loss. Needed only where the store is good for one
+            shuffle: True: shuffled with a buffer of up to 512 MiB; a number: the size of the
+                shuffle buffer in examples; False: in order.
+            seed: Seed of the order.
+            first_epoch: Number of the first epoch, to resume a training.
+            drop_remainder: Whether to drop a last batch that is not full.
+            temperature: The temperature of the loss. Needed only if the store is valid at one
                 temperature (an arithmetic mean), and then checked.
-            augment: The augmentation you expect; None: whichever the store has.
+            augment: The augmentation you expect; None: the store's own.
 
         Raises:
             InputError: If the data do not fit the store, or a file is damaged.
@@ -193,7 +202,7 @@ class SoftTargetStore:
         temperature: float | None = None,
         augment: Augmentation | None = None,
     ) -> tf.data.Dataset:
-        """Elements `(x, Targets(labels, teacher, labeled), …)`, one by one, to shuffle and batch.
+        """Returns elements `(x, Targets(labels, teacher, labeled), …)` one by one, to batch.
 
         A store of V views gives V·n elements: all of view 0, then all of view 1, and so on.
         `batches` is faster.
@@ -211,22 +220,22 @@ class SoftTargetStore:
     def verify(self, dataset: tf.data.Dataset | None = None, teacher: Any = None) -> dict[str, str]:
         """Checks every byte; with the data every example; with the teacher its fingerprint.
 
-        With both, the teacher also answers the first batch again.
+        With both, the teacher also recomputes the logits of the first batch.
 
         Args:
             dataset: The data the store was built from.
             teacher: As in `build`.
 
         Returns:
-            What was checked, and what was found, in words.
+            The result of each check, as text.
 
         Raises:
-            VerificationError: If something is not as the manifest says; the message says what.
+            VerificationError: If something differs from the manifest; the message says what.
         """
         return _verify.verify(self.path, self.manifest, self._augment, dataset, teacher)
 
     def info(self, examples: int = 512) -> TargetsInfo:
-        """Sizes, and the KL error of keeping k logits against k and T.
+        """Returns sizes, and the KL error of keeping k logits, against k and T.
 
         Args:
             examples: Records to measure the error on, spread evenly over the store.
@@ -239,7 +248,7 @@ class SoftTargetStore:
         temperature: float | None,
         augment: Augmentation | None,
         first_epoch: int,
-    ) -> _read.Reader:
+    ) -> _read.StoreReader:
         self._check_temperature(temperature)
         self._check_augment(augment)
         spec = _keys.x_spec(dataset)
@@ -257,11 +266,11 @@ class SoftTargetStore:
                 f"`dataset` must have the {len(self)} examples the store was built from. Received:"
                 f" {known} examples."
             )
-        if not self._sound:
+        if not self._verified:
             if damage := _verify.wrong_bytes(self.path, self.manifest):
                 raise InputError(f"{damage[0]} Build the store again.")
-            self._sound = True
-        return _read.Reader(str(self.path), self.manifest, self._augment, dataset, first_epoch)
+            self._verified = True
+        return _read.StoreReader(str(self.path), self.manifest, self._augment, dataset, first_epoch)
 
     def _check_temperature(self, temperature: float | None) -> None:
         only = self.manifest.teacher.temperature
@@ -279,30 +288,30 @@ class SoftTargetStore:
             return
         if self._augment is None:
             raise InputError(
-                "`augment` needs a store with views: the teacher of this store saw the examples as"
-                " they are, so its answers do not fit augmented ones. Build the store with"
-                f" views=V and augment={augment}."
+                "`augment` needs a store with views: the teacher of this store saw the examples"
+                " without augmentation, so its logits do not fit augmented ones. Build the store"
+                f" with views=V and augment={augment}."
             )
         raise InputError(
             f"`augment` must be the augmentation of the store's views, {self._augment}. Received:"
-            f" {augment}. Leave it out, or build a store with it."
+            f" {augment}. Leave it out, or build a store with that augmentation."
         )
 
 
-def _settings(
+def _build_settings(
     top_k: int | None,
     dtype: str,
     views: int,
     augment: Augmentation | None,
     batch_size: int,
     shard_batches: int | None,
-) -> Settings:
+) -> BuildSettings:
     views = check_count("views", views)
     if augment is not None and not isinstance(augment, Augmentation):
         raise bad("augment", "be a keras_distill.data.Augmentation", augment)
     if views > 1 and augment is None:
         raise bad("views", "be 1 without `augment`: all views would be the same", views)
-    return Settings(
+    return BuildSettings(
         top_k=None if top_k is None else check_count("top_k", top_k),
         dtype=check_choice("dtype", dtype, ("float16", "float32")),
         views=views,
@@ -315,15 +324,20 @@ def _settings(
 
 
 def _target(path: str | os.PathLike, overwrite: bool) -> Path:
-    """`path`, if a store may be made there: nothing but a store is ever replaced."""
+    """Returns `path` if a store may be written there: only a store is ever replaced."""
     path = _files.check_output(path, overwrite=overwrite)
     if path.exists() and not (path / MANIFEST).is_file():
-        raise bad("path", "be new, or a store", str(path), "What stands there is no store.")
+        raise bad(
+            "path",
+            "be a new path, or a store",
+            str(path),
+            "The existing path is not a soft-target store.",
+        )
     return path
 
 
 def _augmentation(path: Path, manifest: TargetsManifest) -> Augmentation | None:
-    """The augmentation of the views, if it is the one that the store was built with."""
+    """Returns the augmentation of the views, checked to be that of the build."""
     if manifest.augment is None:
         return None
     augment = Augmentation.from_settings(manifest.augment)
@@ -336,9 +350,9 @@ def _augmentation(path: Path, manifest: TargetsManifest) -> Augmentation | None:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest as JSON, of this version."""
+    """Returns the manifest as JSON, of this version."""
     if not os.path.lexists(path / MANIFEST):
-        raise InputError(f"{path} is no soft-target store: it has no {MANIFEST}.")
+        raise InputError(f"{path} is not a soft-target store: it has no {MANIFEST}.")
     found = _files.read_json(path / MANIFEST)
     if not isinstance(found, dict) or found.get("format") != TARGETS_FORMAT:
         raise InputError(f"{path / MANIFEST} is not the manifest of a soft-target store.")

@@ -1,4 +1,4 @@
-"""Whether a store is what its manifest says, and the right one for some data and teacher."""
+"""Verifies a store against its manifest, its data, and its teacher."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,16 @@ import tensorflow as tf
 from keras_distill._internal import VerificationError, _files
 from keras_distill._internal._elements import TopK
 from keras_distill.data import Augmentation
-from keras_distill.records._targets import TargetsManifest
+from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout
-from keras_distill.targets._answers import Answers
 from keras_distill.targets._build import keyed_batches, padded
+from keras_distill.targets._logits import LogitsSource
 
 _NOISE = 1e-3
 
 
 def wrong_sizes(path: Path, manifest: TargetsManifest) -> list[str]:
-    """A sentence for each file that is missing, cut or too long."""
+    """Returns a sentence for each file that is missing or has another size."""
     found = []
     for shard in manifest.shards + manifest.keys:
         file = path / shard.file
@@ -30,7 +30,7 @@ def wrong_sizes(path: Path, manifest: TargetsManifest) -> list[str]:
 
 
 def wrong_bytes(path: Path, manifest: TargetsManifest) -> list[str]:
-    """A sentence for each file that is not, byte for byte, what was written."""
+    """Returns a sentence for each file that is not byte-identical to what was written."""
     found = wrong_sizes(path, manifest)
     if found:
         return found
@@ -48,7 +48,7 @@ def verify(
     dataset: tf.data.Dataset | None,
     teacher: Any,
 ) -> dict[str, str]:
-    """See `SoftTargetStore.verify`."""
+    """Computes the result of `SoftTargetStore.verify`."""
     if damage := wrong_bytes(path, manifest):
         raise VerificationError(" ".join(damage))
     size = sum(shard.bytes for shard in manifest.shards + manifest.keys)
@@ -56,10 +56,10 @@ def verify(
     if dataset is not None:
         found["data"] = _verify_data(path, manifest, dataset)
     if teacher is not None:
-        answers = Answers(teacher, manifest.teacher.from_probabilities)
-        found["teacher"] = _verify_teacher(manifest, answers)
+        source = LogitsSource(teacher, manifest.teacher.from_probabilities)
+        found["teacher"] = _verify_teacher(manifest, source)
         if dataset is not None:
-            found["answers"] = _verify_answers(path, manifest, augment, dataset, answers)
+            found["logits"] = _verify_logits(path, manifest, augment, dataset, source)
     return found
 
 
@@ -88,8 +88,8 @@ def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset
     return f"{first} examples: the same, in the same order"
 
 
-def _verify_teacher(manifest: TargetsManifest, answers: Answers) -> str:
-    stored, given = manifest.teacher, answers.describe()
+def _verify_teacher(manifest: TargetsManifest, source: LogitsSource) -> str:
+    stored, given = manifest.teacher, source.describe()
     if stored.fingerprint is None or given.fingerprint is None:
         return "no fingerprint to compare"
     if stored.fingerprint != given.fingerprint:
@@ -100,16 +100,16 @@ def _verify_teacher(manifest: TargetsManifest, answers: Answers) -> str:
     return f"{given.name!r}: the same fingerprint"
 
 
-def _verify_answers(
+def _verify_logits(
     path: Path,
     manifest: TargetsManifest,
     augment: Augmentation | None,
     dataset: tf.data.Dataset,
-    answers: Answers,
+    source: LogitsSource,
 ) -> str:
     batches = keyed_batches(dataset, manifest.batch_size, augment=augment)
     batch = next(padded(batches, manifest.batch_size))
-    values = answers(batch.x, 0, batch.count)
+    values = source(batch.x, 0, batch.count)
     size = batch.count * manifest.record_bytes
     with (path / manifest.shards[0].file).open("rb") as file:
         stored = _layout.decode_array(file.read(size), manifest.outputs)
@@ -129,7 +129,7 @@ def _verify_answers(
     rounding = 2.0**-10 if any(o.dtype == "float16" for o in manifest.outputs) else 1e-5
     if worst > rounding + _NOISE:
         raise VerificationError(
-            f"The teacher answers the first batch differently: by up to {worst:.2g} of the largest"
+            f"The teacher's logits of the first batch differ by up to {worst:.2g} of the largest"
             " logit."
         )
     return f"first {batch.count} examples: the same to {worst:.1g} of the largest logit"

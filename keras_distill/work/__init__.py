@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_distill.work._folder import WorkFolder
+from keras_distill.work._folder import FolderLock, WorkFolder, remove_lock
 from keras_distill.work._state import TrainingState
 from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS",
+    "FolderLock",
     "Job",
     "Progress",
     "Rounds",
@@ -20,6 +21,7 @@ __all__ = [
     "finished_job",
     "fit_resumable",
     "job_failures",
+    "remove_lock",
     "run_jobs",
     "training_variables",
 ]

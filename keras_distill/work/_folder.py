@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,88 @@ except ImportError:  # Windows has no flock: concurrent writers are not detected
 
 _LOCK, _SCRATCH = ".lock", "work"
 _MARKER = _files.MARKER
+
+
+class FolderLock:
+    """Lets one process at a time write to a folder.
+
+    Use it as a context manager. The lock belongs to the process: the system releases it when the
+    process is killed.
+
+    Args:
+        path: The folder; created if it does not exist.
+
+    Raises:
+        InputError: On entering, if another process holds the lock.
+
+    Example:
+        >>> import tempfile
+        >>> with FolderLock(Path(tempfile.mkdtemp(), "folder")) as lock:
+        ...     lock.held
+        True
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._file is not None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Creates the folder if need be, and locks it.
+
+        Between opening and locking the file, another process may have finished and moved the
+        folder: the lock counts only if the file is still in place.
+        """
+        while self._file is None:
+            self._path.mkdir(parents=True, exist_ok=True)
+            try:
+                file = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            except FileNotFoundError:
+                continue
+            try:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(file, self._path / _LOCK):
+                    os.ftruncate(file, 0)
+                    os.write(file, str(os.getpid()).encode())
+                    self._file = file
+            except BlockingIOError as error:
+                owner = os.read(file, 20).decode() or "unknown"
+                raise InputError(
+                    f"{self._path} is in use by another process (process ID {owner}). Wait until it"
+                    " ends, or choose another output."
+                ) from error
+            finally:
+                if self._file is None:
+                    os.close(file)
+
+    def release(self) -> None:
+        """Unlocks the folder."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def clear(self, keep: Callable[[str], bool] = lambda name: False) -> None:
+        """Removes everything in the folder but the lock, and the names that `keep` accepts."""
+        for entry in self._path.iterdir():
+            if entry.name != _LOCK and not keep(entry.name):
+                _files.remove(entry)
+
+
+def remove_lock(path: Path) -> None:
+    """Removes the lock's file from a finished folder."""
+    _files.remove(path / _LOCK)
 
 
 class WorkFolder:
@@ -75,7 +158,7 @@ class WorkFolder:
         except (TypeError, ValueError) as error:
             raise bad("settings", f"be JSON values ({error})", settings) from error
         self._overwrite, self._what = overwrite, what
-        self._lock: int | None = None
+        self._lock = FolderLock(self.path)
         self._before = self._since = 0.0
         self._check_ours(self.out)
         self._check_settings()
@@ -86,23 +169,23 @@ class WorkFolder:
         return self._before + time.monotonic() - self._since
 
     def __enter__(self) -> Self:
-        self._acquire()
+        self._lock.acquire()
         try:
             self._open()
         except BaseException:
-            self._release()
+            self._lock.release()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
         try:
             # A session that made nothing, such as one with a wrong argument, leaves nothing.
-            if self._lock is not None and self._begun():
+            if self._lock.held and self._begun():
                 self._save()
-            elif self._lock is not None:
+            elif self._lock.held:
                 _files.remove(self.path)
         finally:
-            self._release()
+            self._lock.release()
 
     def finish(self) -> Path:
         """Removes scratch and leftovers, moves the folder to `out`, and returns `out`."""
@@ -114,8 +197,8 @@ class WorkFolder:
             _files.check_output(self.out)
         _files.replace_folder(self.path, self.out)
         _files.write_json(self.out / _MARKER, {"what": self._what}, overwrite=True)
-        _files.remove(self.out / _LOCK)
-        self._release()
+        remove_lock(self.out)
+        self._lock.release()
         return self.out
 
     def _open(self) -> None:
@@ -128,9 +211,7 @@ class WorkFolder:
             self.started, self._before = marker["started"], marker["seconds"]
             _files.remove_leftovers(self.path)
         else:
-            for entry in self.path.iterdir():
-                if entry.name != _LOCK:
-                    _files.remove(entry)
+            self._lock.clear()
             self.started, self._before = _machine.now(), 0.0
         self.scratch.mkdir(exist_ok=True)
         self._save()
@@ -180,40 +261,6 @@ class WorkFolder:
             f" {', '.join(names)}). Finish it with those settings, choose another output, or"
             " discard it with overwrite=True (--overwrite)."
         )
-
-    def _acquire(self) -> None:
-        """Makes the folder if need be, and locks it.
-
-        Between opening and locking the file, another process may have finished and moved the
-        folder: the lock counts only if the file is still in place.
-        """
-        while self._lock is None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-            except FileNotFoundError:
-                continue
-            try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_at(file, self.path / _LOCK):
-                    os.ftruncate(file, 0)
-                    os.write(file, str(os.getpid()).encode())
-                    self._lock = file
-            except BlockingIOError as error:
-                owner = os.read(file, 20).decode() or "unknown"
-                raise InputError(
-                    f"{self.path} is in use by another process (process ID {owner}). Wait until it"
-                    " ends, or choose another output."
-                ) from error
-            finally:
-                if self._lock is None:
-                    os.close(file)
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
 
 def _is_at(file: int, path: Path) -> bool:

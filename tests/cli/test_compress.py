@@ -59,7 +59,7 @@ def test_live_teacher(folder, capsys):
         (["--steps", "melt"], "`steps` must be prune:SPARSITY"),
         (["--steps", "quantize", "--sparse"], "sparse int8 file does not load"),
         (["--steps", "prune", "--targets", "a", "--teacher", "b"], "not both"),
-        (["--steps", "prune", "--targets", "nowhere"], "is no soft-target store"),
+        (["--steps", "prune", "--targets", "nowhere"], "is not a soft-target store"),
         ([], "steps"),
     ],
 )

@@ -75,7 +75,7 @@ def test_views_an_array_and_an_ensemble(teacher, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["info", "nowhere"], "no soft-target store"),
+        (["info", "nowhere"], "not a soft-target store"),
         (["build", "none.keras", "-o", "x", "--data", "digits"], "none.keras"),
         (["build", "none.npy", "-o", "x", "--data", "digits"], "Cannot read none.npy"),
         (["build", "none.txt", "-o", "x", "--data", "digits"], "none.txt"),

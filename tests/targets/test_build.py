@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -248,9 +250,7 @@ def test_a_teacher_that_fails_on_the_data_is_named(build):
     def fails(x):
         raise ValueError("expected 10 features\nand more")
 
-    with pytest.raises(
-        InputError, match="teacher cannot answer at example 0: expected 10 features"
-    ):
+    with pytest.raises(InputError, match="teacher fails at example 0: expected 10 features"):
         build(fails)
 
 
@@ -276,3 +276,28 @@ def test_the_manifest_does_not_depend_on_when_or_where(build, data, tmp_path):
     assert manifest["examples"] == 70
     assert manifest["inputs"] == ["uint8[4,4,1]"]
     assert np.isclose(sum(s["examples"] for s in manifest["shards"]), 70)
+
+
+def test_one_process_at_a_time_builds_a_store(build, data, tmp_path):
+    refused = []
+
+    def teacher(x):
+        if (tmp_path / "store.partial").exists():
+            with pytest.raises(InputError, match=r"store.partial is in use by another process"):
+                build()
+            refused.append(1)
+        return data.teacher(x)
+
+    store = build(teacher)
+    assert refused and len(store) == 70
+    assert not (store.path / ".lock").exists()
+
+
+def test_a_killed_builder_leaves_no_lock(build, data, tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from keras_distill.work import FolderLock\n"
+        "FolderLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "store.partial")])
+    assert killed.returncode == -9 and (tmp_path / "store.partial" / ".lock").exists()
+    assert len(build()) == 70

@@ -37,7 +37,7 @@ def test_describe_names_dtype_and_shape():
     [
         (np.zeros((3, 2)), "from_tensor_slices"),
         (tf.data.Dataset.range(3), r"must give \(x, y\)"),
-        (slices(np.zeros((6, 2))).batch(2), "Leave batch"),
+        (slices(np.zeros((6, 2))).batch(2), "Remove batch"),
         (slices(np.zeros((6, 2))).repeat(), "must be finite"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from keras_distill._internal import InputError, VerificationError
 from keras_distill.data import Augmentation
-from keras_distill.targets import SoftTargetStore, _fidelity
+from keras_distill.targets import SoftTargetStore, _info
 
 
 def edit(store, **changes):
@@ -74,7 +74,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(build):
 
 
 def test_what_is_no_store_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no soft-target store"):
+    with pytest.raises(InputError, match="not a soft-target store"):
         SoftTargetStore.open(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(InputError, match="Cannot read"):
@@ -109,14 +109,14 @@ def test_verify_says_what_it_checked(build, data, top_k):
     store = build(net(0), top_k=top_k)
     assert list(store.verify()) == ["files"]
     found = store.verify(data.dataset, net(0))
-    assert list(found) == ["files", "data", "teacher", "answers"]
+    assert list(found) == ["files", "data", "teacher", "logits"]
     assert "70 examples" in found["data"]
     assert "same fingerprint" in found["teacher"]
 
 
 def test_verify_sees_the_first_view_as_the_teacher_did(build, data):
     store = build(net(0), views=2, augment=Augmentation(crop=2, seed=1))
-    assert "answers" in store.verify(data.dataset, net(0))
+    assert "logits" in store.verify(data.dataset, net(0))
 
 
 def test_verify_finds_the_wrong_teacher(build, data):
@@ -125,7 +125,7 @@ def test_verify_finds_the_wrong_teacher(build, data):
         store.verify(teacher=net(1))
     unnamed = build(path=store.path / "../b")
     assert "no fingerprint" in unnamed.verify(teacher=data.logits)["teacher"]
-    with pytest.raises(VerificationError, match="answers the first batch differently"):
+    with pytest.raises(VerificationError, match="logits of the first batch differ"):
         unnamed.verify(data.dataset, lambda x: data.logits(x) + 1)
     with pytest.raises(VerificationError, match=r"no output|gives logits"):
         unnamed.verify(data.dataset, lambda x: data.logits(x)[:, :3])
@@ -162,23 +162,23 @@ def test_info_shows_sizes_and_the_error_of_topk(build, data):
 def test_the_error_of_topk_falls_with_k_and_is_zero_where_nothing_is_lost(tmp_path):
     rng = np.random.default_rng(0)
     logits = rng.normal(scale=3, size=(40, 200)).astype(np.float32)
-    errors = {(e.top_k, e.temperature): e for e in _fidelity.table([logits])}
-    for temperature in _fidelity.TEMPERATURES:
-        kls = [errors[k, temperature].kl for k in _fidelity.COUNTS]
+    errors = {(e.top_k, e.temperature): e for e in _info.table([logits])}
+    for temperature in _info.TEMPERATURES:
+        kls = [errors[k, temperature].kl for k in _info.COUNTS]
         assert all(a > b for a, b in itertools.pairwise(kls)), temperature
-        assert all(0 <= errors[k, temperature].kl_bins < kls[0] for k in _fidelity.COUNTS)
-        rest = [errors[k, temperature].rest for k in _fidelity.COUNTS]
+        assert all(0 <= errors[k, temperature].kl_bins < kls[0] for k in _info.COUNTS)
+        rest = [errors[k, temperature].rest for k in _info.COUNTS]
         assert all(a > b for a, b in itertools.pairwise(rest))
     flat = np.zeros((4, 200), np.float32)
     flat[:, :5] = 4.0
-    assert _fidelity.error(flat, 5, 1.0).kl == pytest.approx(0, abs=1e-9)
+    assert _info.error(flat, 5, 1.0).kl == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_the_kl_error_is_the_one_computed_by_hand(temperature):
     """At T = 1 and 4 the rest's mass is known: only how it is spread is lost."""
     logits = np.array([[3.0, 1.0, 0.0, -1.0]])
-    found = _fidelity.error(logits, 2, temperature)
+    found = _info.error(logits, 2, temperature)
     p = np.exp(logits[0] / temperature) / np.exp(logits[0] / temperature).sum()
     rest = p[2:].sum()
     assert found.rest == pytest.approx(rest)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError, KerasDistillWarning
-from keras_distill.targets import SoftTargetStore, _answers
+from keras_distill.targets import SoftTargetStore, _logits
 from keras_distill.teachers import CallableTeacher, TeacherEnsemble
 
 
@@ -82,7 +82,7 @@ def test_probabilities_become_logits_good_at_any_temperature(build, data):
 
 
 def test_a_probability_of_zero_counts_as_two_to_the_minus_126():
-    z = _answers.log_probabilities(np.array([[0.0, 0.25, 0.75]]))
+    z = _logits.log_probabilities(np.array([[0.0, 0.25, 0.75]]))
     np.testing.assert_allclose(z, [[-126 * np.log(2), np.log(0.25), np.log(0.75)]], rtol=1e-6)
 
 
@@ -90,9 +90,9 @@ def test_a_probability_of_zero_counts_as_two_to_the_minus_126():
 def test_what_is_no_probability_is_refused_as_one(row):
     values = np.array([[0.5, 0.5], row])
     with pytest.raises(InputError, match="at example 11"):
-        _answers.log_probabilities(values, first=10)
+        _logits.log_probabilities(values, first=10)
     with pytest.raises(InputError, match="at example 11"):
-        _answers.log_probabilities(values[:, None, :], first=10)
+        _logits.log_probabilities(values[:, None, :], first=10)
 
 
 def test_probabilities_taken_for_logits_are_warned_of_once(build, data):

@@ -1,4 +1,4 @@
-"""What the teacher says of a batch, whatever the teacher is: per output float32 logits."""
+"""Float32 logits of a batch by output, from a teacher of any kind or from arrays."""
 
 import hashlib
 import warnings
@@ -9,19 +9,19 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, KerasDistillWarning, bad
-from keras_distill.records._targets import TargetsOutput, TargetsTeacher
+from keras_distill.records import TargetsOutput, TargetsTeacher
 from keras_distill.teachers import as_teacher, look_like_probabilities
 
-# The logarithm of the smallest normal float32, 2^-126: what a probability of 0 becomes.
+# The logarithm of the smallest normal float32, 2^-126: it replaces the logarithm of 0.
 LOG_OF_ZERO = float(np.log(np.finfo(np.float32).tiny))
 _CHUNK = 1 << 22
 
 
 def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
-    """log p, good as logits at any temperature: softmax(log p / T) is p^(1/T), normalized.
+    """Returns log p, logits valid at any temperature: softmax(log p / T) is p^(1/T), normalized.
 
-    A probability of 0 counts as 2^-126 (log: -87.3): as unlikely as float32 can say. It keeps the
-    logits finite, so that every loss can take them.
+    A probability of 0 is replaced by 2^-126 (log: -87.3), the smallest normal float32. It keeps the
+    logits finite, so that every loss accepts them.
 
     Args:
         p: `(B, ..., N)`, rows that sum to 1.
@@ -47,13 +47,13 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
     return np.log(np.maximum(p, np.finfo(np.float32).tiny))
 
 
-class Answers:
-    """A teacher, or arrays of what one said, behind one method.
+class LogitsSource:
+    """A teacher, or arrays of its logits, behind one method.
 
     Args:
         teacher: What `teachers.as_teacher` takes, an array `(n, ..., N)`, or a dict of arrays by
             output name.
-        from_probabilities: Whether it gives probabilities.
+        from_probabilities: Whether the values are probabilities.
     """
 
     def __init__(self, teacher: Any, from_probabilities: bool = False):
@@ -63,7 +63,7 @@ class Answers:
         self._teacher = as_teacher(teacher) if self.arrays is None else None
 
     def describe(self) -> TargetsTeacher:
-        """Name, fingerprint and T₀, for the manifest."""
+        """Returns name, fingerprint, and T₀, for the manifest."""
         if self.arrays is not None:
             return TargetsTeacher(
                 name="array",
@@ -78,19 +78,19 @@ class Answers:
         )
 
     def length(self) -> int | None:
-        """Examples it can speak of, where it is an array."""
+        """Returns the number of examples in the arrays; None for a teacher."""
         return None if self.arrays is None else len(next(iter(self.arrays.values())))
 
     def __call__(self, x: Any, first: int, count: int) -> dict[str | None, np.ndarray]:
-        """Logits of one batch by output name; None names the only one.
+        """Returns the logits of one batch by output name; None names a single output.
 
         Args:
             x: The batch, NumPy, padded to the full batch size.
             first: Index of its first example.
-            count: Examples in it that are no padding.
+            count: Examples in it that are not padding.
 
         Raises:
-            InputError: If the teacher fails on the batch, or its probabilities are none.
+            InputError: If the teacher fails on the batch, or its values are not probabilities.
         """
         if self.arrays is not None:
             values = {k: np.asarray(v[first : first + count]) for k, v in self.arrays.items()}
@@ -100,21 +100,21 @@ class Answers:
                     f"The teacher's array holds {self.length()} rows; the data have more examples."
                 )
         else:
-            given = self._ask(x, first)
+            given = self._predict(x, first)
             given = given if isinstance(given, Mapping) else {None: given}
             values = {k: np.asarray(v) for k, v in given.items()}
             self._check_batch(values, x)
             values = {k: v[:count] for k, v in values.items()}
         return {k: self._as_logits(v, first) for k, v in values.items()}
 
-    def _ask(self, x: Any, first: int) -> Any:
+    def _predict(self, x: Any, first: int) -> Any:
         try:
             return self._teacher.predict(x)
         except InputError:
             raise
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"The teacher cannot answer at example {first}: {reason}") from error
+            raise InputError(f"The teacher fails at example {first}: {reason}") from error
 
     def _check_batch(self, values: dict, x: Any) -> None:
         part = x
@@ -134,8 +134,8 @@ class Answers:
         if not self._warned and len(values) > 1 and look_like_probabilities(values):
             self._warned = True
             warnings.warn(
-                "The teacher's answers look like probabilities: every row is >= 0 and sums to 1."
-                " Pass from_probabilities=True, or they are stored as if they were logits.",
+                "The teacher's outputs look like probabilities: every row is >= 0 and sums to 1."
+                " Pass from_probabilities=True; otherwise they are stored as logits.",
                 KerasDistillWarning,
                 stacklevel=2,
             )
@@ -172,7 +172,7 @@ def _array_fingerprint(arrays: dict[str | None, np.ndarray]) -> str:
 def outputs_of(
     values: dict[str | None, np.ndarray], dtype: str, top_k: int | None
 ) -> tuple[TargetsOutput, ...]:
-    """What a record must hold, read off the first batch.
+    """Returns the layout of a record, determined from the first batch.
 
     Raises:
         InputError: If `top_k` keeps every class of some output.
