@@ -58,10 +58,6 @@ def test_imports_only_lower_ranks(path):
         )
 
 
-# Modules that still import a private module of another package. The list only shrinks.
-PAST_THE_DOOR: set[str] = set()
-
-
 def _past_the_door(own: str, path: Path) -> list[str]:
     """Imports of another package's private modules; `_internal` is shared by all."""
     found = []
