@@ -1,6 +1,7 @@
 """NumPy files of the user: what they declare is checked before anything is allocated."""
 
 import math
+import tokenize
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -14,6 +15,15 @@ from keras_distill._internal._types import PathLike
 if TYPE_CHECKING:
     from keras_distill._internal._types import Array
 
+# What NumPy raises on text that is no header.
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 _PICKLED = (
     "contains Python objects (pickles), which are never read. Save arrays of numbers, with"
     " numpy.savez or numpy.save."
@@ -87,7 +97,7 @@ def _check_header(file: IO[bytes], size: int, what: str) -> None:
             else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = reader(file)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+    except _HEADER_ERRORS as error:
         raise _unreadable(what, error) from error
     if dtype.hasobject:
         raise InputError(f"{what}: {_PICKLED}")

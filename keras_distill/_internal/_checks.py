@@ -16,6 +16,7 @@ from typing import Any, TypeGuard, TypeVar
 T = TypeVar("T")
 
 
+_TINY = 2.0**-126  # float32 holds no smaller number that it can divide by
 MAX_COUNT = 2**63 - 1  # what NumPy and TensorFlow can take
 MAX_BATCH = 1 << 20  # examples at once; tf.data hangs on some larger numbers
 
@@ -95,7 +96,7 @@ def check_number(
         rule = "be a finite number"
     if (
         is_number(value)
-        and (above is None or value > above)
+        and (above is None or value - above >= _TINY)
         and (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
     ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, check_number
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.cli import _options
 from keras_distill.cli._console import print_facts, print_json, print_line
@@ -79,6 +79,8 @@ def command(
             f"`--alpha` above 0 needs soft targets. Received: --alpha {alpha:g} and neither"
             " --targets nor --teacher. Give one of them, or --alpha 0 for hard labels alone."
         )
+    check_number("alpha", alpha, at_least=0, at_most=1)
+    check_number("temperature", temperature, at_least=1e-3, at_most=1e6)
     model = models.load(student, imports=tuple(imports))
     splits = sources.load(data, data_dir=data_dir)
 

@@ -35,8 +35,8 @@ class DSCNN(Family):
         spec.refuse_argument()
         options = spec.read(
             width=_spec.number(above=0, at_most=64),
-            blocks=_spec.count(),
-            stride=_spec.count(),
+            blocks=_spec.count(at_most=1000),
+            stride=_spec.count(at_most=64),
             dropout=_spec.number(at_least=0, at_most=0.95),
             weight_decay=_spec.number(at_least=0),
         )

@@ -14,6 +14,9 @@ Channels: TypeAlias = float | Sequence[float]
 Rescaling: TypeAlias = tuple[Channels, Channels]
 
 
+MAX_PARAMETERS = 1_000_000_000  # of a network that a spec names
+
+
 class Family(abc.ABC):
     """A family of models; a subclass is a frozen dataclass of its settings."""
 

@@ -17,6 +17,7 @@ _CONFIG = "config.json"
 _MAX_CONFIG = 16 << 20
 # Bytes of variables that any file may declare, and how many times its own size it may.
 _FREE_BYTES, _MAX_RATIO = 64 << 20, 4
+_MAX_DEPTH = 200
 _MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
 
 # Suffix -> why it is refused, and what to do.
@@ -64,7 +65,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
     config = _config(path)
     for module in imports:
         _user_code.import_module("import", module)
-    for part in _objects(config):
+    for part in _objects(path, config):
         _check_object(path, part)
     _check_variables(path, config)
     try:
@@ -137,17 +138,19 @@ def _check_outputs(path: Path, model: keras.Model) -> None:
                 )
 
 
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
+def _objects(path: Path, config: Any) -> Iterator[dict[str, Any]]:
     """Yields every serialized object in a config, at any depth."""
-    stack = [config]
+    stack = [(config, 0)]
     while stack:
-        value = stack.pop()
+        value, depth = stack.pop()
+        if depth > _MAX_DEPTH:
+            raise InputError(f"{path}: {_CONFIG} is nested more than {_MAX_DEPTH} levels deep.")
         if isinstance(value, dict):
             if "class_name" in value:
                 yield value
-            stack.extend(value.values())
+            stack.extend((part, depth + 1) for part in value.values())
         elif isinstance(value, list):
-            stack.extend(value)
+            stack.extend((part, depth + 1) for part in value)
 
 
 def _check_object(path: Path, part: dict[str, Any]) -> None:

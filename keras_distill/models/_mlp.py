@@ -1,5 +1,6 @@
 """`mlp:UNITSxUNITS`: fully connected networks."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,9 @@ import keras
 
 from keras_distill._internal import _spec, bad
 from keras_distill._internal._spec import Spec
-from keras_distill.models._family import Family, regularizer
+from keras_distill.models._family import MAX_PARAMETERS, Family, regularizer
+
+_MAX_LAYERS = 200
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,15 @@ class MLP(Family):
             weight_decay=_spec.number(at_least=0),
         )
         sizes = spec.argument.split("x")
-        if not all(s.isascii() and s.isdigit() and 0 < int(s) <= 1_000_000 for s in sizes):
+        known = all(s.isascii() and s.isdigit() and len(s) < 8 for s in sizes)
+        if not known or not all(0 < int(s) <= 1_000_000 for s in sizes):
             raise bad(spec.name, "name the units of each hidden layer, as mlp:300x300", spec.text)
-        return cls(units=tuple(map(int, sizes)), **options)
+        units = tuple(map(int, sizes))
+        if len(units) > _MAX_LAYERS:
+            raise bad(spec.name, f"have at most {_MAX_LAYERS} hidden layers", spec.text)
+        if sum(a * b for a, b in itertools.pairwise(units)) > MAX_PARAMETERS:
+            raise bad(spec.name, f"have at most {MAX_PARAMETERS} parameters", spec.text)
+        return cls(units=units, **options)
 
     def features(self, x: keras.KerasTensor) -> keras.KerasTensor:
         if len(x.shape) > 2:

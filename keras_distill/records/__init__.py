@@ -77,6 +77,7 @@ from keras_distill.records._specialists import (
 )
 from keras_distill.records._targets import (
     KEY_BYTES,
+    MAX_RANK,
     TARGETS_FORMAT,
     TARGETS_VERSION,
     TargetsInfo,
@@ -92,6 +93,7 @@ from keras_distill.records._training import TrainingChanges, TrainingSettings
 __all__ = [
     "ENSEMBLE_FORMAT",
     "KEY_BYTES",
+    "MAX_RANK",
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
     "BenchmarkPart",

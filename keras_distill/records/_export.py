@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from keras_distill.records._base import Record
 
 Precision = Literal[
@@ -172,9 +174,9 @@ class ExportSet(Record):
         impossible: Reasons why the model does not support a precision, by precision.
     """
 
-    exports: dict[str, ExportRecord]
-    rejected: dict[str, str]
-    impossible: dict[str, str]
+    exports: dict[str, ExportRecord] = Field(max_length=100)
+    rejected: dict[str, str] = Field(max_length=100)
+    impossible: dict[str, str] = Field(max_length=100)
 
     def summary(self) -> dict[str, Any]:
         """Returns "made", "rejected", or "impossible" by precision."""

@@ -163,7 +163,7 @@ class RunRecord(Record):
 
     recipe: Recipe
     scale: str
-    versions: dict[str, str]
+    versions: dict[str, str] = Field(max_length=1000)
     machine: str
     started: str
     seconds: float

@@ -11,6 +11,7 @@ TARGETS_FORMAT = "keras-distill soft targets"
 TARGETS_VERSION = 1
 
 KEY_BYTES = 8
+MAX_RANK = 8  # of one example's logits
 _MAX_RECORD = 1 << 30
 _Count = Annotated[int, Field(ge=1, lt=2**53)]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.bin$")]
@@ -33,7 +34,7 @@ class TargetsOutput(Record):
     """
 
     name: str | None = None
-    shape: tuple[_Count, ...] = Field(min_length=1, max_length=8)
+    shape: tuple[_Count, ...] = Field(min_length=1, max_length=MAX_RANK)
     dtype: Literal["float16", "float32"] = "float16"
     top_k: _Count | None = None
 

@@ -10,9 +10,9 @@ Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 # Beyond these bounds, float32 holds softened logits of real models no longer.
 Temperature = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
 OptimizerName = Literal["adam", "adamw", "sgd"]
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LearningRate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
 ScheduleName = Literal["constant", "cosine"]
-WeightDecay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+WeightDecay = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill import data, models
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import InputError, _user_code, bad
 from keras_distill._internal._progress import Reporter
 from keras_distill.data import Splits
 from keras_distill.records import Recipe
@@ -71,6 +71,8 @@ class RunContext:
                 loaded or does not fit the data, or the student cannot be compressed as the recipe
                 says.
         """
+        for module in imports:
+            _user_code.import_module("import", module)
         splits = data.load(recipe.data.source, data_dir=recipe.data.data_dir)
         if scale == "smoke":
             few = 2 * recipe.training.batch_size

@@ -164,7 +164,13 @@ class StoreBuilder:
                 lock.clear()
                 plan.save(self._folder / MANIFEST)
             lock.clear(keep=lambda name: name == MANIFEST or name.endswith(".bin"))
-            self._finish(plan, self._settled(plan))
+            try:
+                examples = self._settled(plan)
+            except BaseException:
+                if not any(self._folder.glob("*.bin")):  # there is nothing to resume
+                    _files.remove(self._folder)
+                raise
+            self._finish(plan, examples)
 
     def _finish(self, plan: TargetsManifest, examples: int) -> None:
         """Writes the complete manifest, and moves the store into place."""

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, KerasDistillWarning, bad
-from keras_distill.records import TargetsOutput, TargetsTeacher
+from keras_distill.records import MAX_RANK, TargetsOutput, TargetsTeacher
 from keras_distill.teachers import as_teacher, look_like_probabilities
 
 # The logarithm of the smallest normal float32, 2^-126: it replaces the logarithm of 0.
@@ -179,6 +179,8 @@ def outputs_of(
     """
     found = []
     for name, logits in values.items():
+        if logits.ndim - 1 > MAX_RANK:
+            raise bad("teacher", f"give logits of at most {MAX_RANK} dimensions", logits.shape[1:])
         if top_k is not None and top_k >= logits.shape[-1]:
             raise bad(
                 "top_k", f"be less than the {logits.shape[-1]} classes", top_k, "Leave it out."

@@ -173,3 +173,37 @@ def test_an_unexpected_error_is_one_line_unless_its_traceback_is_asked_for(monke
     monkeypatch.setenv("KERAS_DISTILL_TRACEBACK", "1")
     assert main(["recipes"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_message_is_one_line_of_at_most_500_characters(capsys, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("".join(f"key{i} = 1\n" for i in range(300_000)))
+    assert main(["run", str(path)]) == 2
+    assert main(["run", "--data", "x" * 100_000, "--teacher", "mlp:4", "--student", "mlp:2"]) == 2
+    assert main(["run", "\udcff" * 9]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 500
+    assert lines[0].endswith("more") and " … " in lines[1]
+
+
+def test_an_empty_npy_file_is_not_an_interruption(capsys, tmp_path):
+    (tmp_path / "logits.npy").touch()
+    argv = ["targets", "build", str(tmp_path / "logits.npy"), "--data", "digits"]
+    assert main([*argv, "-o", str(tmp_path / "store")]) == 2
+    err = capsys.readouterr().err
+    assert "logits.npy" in err and "interrupted" not in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["logits.npy"]
+
+
+@pytest.mark.parametrize("error", [EOFError(), MemoryError()])
+def test_errors_that_typer_or_nobody_takes_are_one_line(monkeypatch, capsys, error):
+    from keras_distill.runs import _recipes
+
+    def broken():
+        raise error
+
+    monkeypatch.setattr(_recipes, "builtin", broken)
+    assert main(["recipes"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "unexpected" not in err and "interrupted" not in err

@@ -143,3 +143,26 @@ def test_fashion_mnist():
     scale, offset = data.statistics(splits.train)
     assert 1 / scale / 255 == pytest.approx(0.3530, abs=5e-4)
     assert -offset / scale / 255 == pytest.approx(0.2860, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((10**4, 10**3, 200), "must have 2000000000 bytes of values .* but has only 5"),
+        ((2**32 - 1, 2**32 - 1), "declares 18446744065119617025 bytes, more than"),
+        ((1,) * 9, "must have at most 8 dimensions. It has 9"),
+    ],
+)
+def test_a_header_that_lies_allocates_nothing(tmp_path, shape, message):
+    path = tmp_path / "x"
+    header = b"".join(struct.pack(">I", size) for size in shape)
+    path.write_bytes(bytes([0, 0, 8, len(shape)]) + header + bytes(5))
+    with pytest.raises(InputError, match=message):
+        _idx.read(path)
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, 1]) + struct.pack(">I", 10**9) + bytes(10**6)))
+    with pytest.raises(InputError, match=r"unpacks to 1000000000 bytes from .* more than"):
+        _idx.read(path)

@@ -179,3 +179,9 @@ def test_stream_that_is_shorter_than_it_says():
     ds = ds.apply(tf.data.experimental.assert_cardinality(60))
     with pytest.raises(InputError, match=r"s: train: reading it failed.*60 elements.*50 elements"):
         _streams.from_streams({"train": ds}, source("s"), name="n")
+
+
+def test_a_label_decides_no_memory():
+    x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 2, 10**12])
+    with pytest.raises(InputError, match=r"without a gap.*label 1000000000000 among 4 training"):
+        from_arrays({"train": (x, y)}, source("npz:x"), name="x")

@@ -17,12 +17,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz import good, kinds, oracle
+from tests.fuzz import good, kinds, of_data, of_models, of_outputs, of_recipes, of_records, oracle
+
+MODULES = (of_data, of_models, of_outputs, of_recipes, of_records)  # importing them adds kinds
 
 ADDRESS_SPACE = 4 << 30  # beyond what TensorFlow maps at its start
+TENSORFLOW = 8 << 30  # what it maps at its start, at most
+STARTING = 40.0  # seconds that the start of a process may take on a busy machine
 
 
 class Trial(NamedTuple):
@@ -45,7 +51,13 @@ def kind_of(seed: int, number: int) -> str:
     return names[number % len(names)]
 
 
-def try_case(seed: int, number: int, sound: good.Good, folder: Path) -> Trial:
+def try_case(
+    seed: int,
+    number: int,
+    sound: good.Good,
+    folder: Path,
+    ask: Callable[[list[str], Path], oracle.Answer] = oracle.ask,
+) -> Trial:
     """Makes input `number` in `folder`, runs the command line on it, and judges the answer."""
     name = kind_of(seed, number)
     maker = kinds.Maker(f"{seed}:{number}", folder, sound)
@@ -53,9 +65,8 @@ def try_case(seed: int, number: int, sound: good.Good, folder: Path) -> Trial:
     scratch.mkdir()
     random.seed(f"{seed}:{number}")
     case = kinds.KINDS[name](maker)
-    before = oracle.snapshot(maker.files)
-    sums = oracle.snapshot(sound.folder)
-    answer = oracle.ask(case.argv, scratch)
+    before, sums = oracle.snapshot(maker.files), oracle.snapshot(sound.folder)
+    answer = ask(case.argv, scratch)
     left = [f"out/{path.name}" for path in maker.out.iterdir()]
     left += [
         f"tmp/{path.name}"
@@ -73,6 +84,38 @@ def try_case(seed: int, number: int, sound: good.Good, folder: Path) -> Trial:
     return Trial(
         number, name, case.argv, answer.code, answer.err, answer.seconds, answer.memory, found
     )
+
+
+def try_process(seed: int, number: int, sound: good.Good, folder: Path) -> Trial:
+    """Tries an input like `try_case`, in a process of its own under `ulimit -v`."""
+    return try_case(seed, number, sound, folder, _ask_process)
+
+
+def _ask_process(argv: list[str], scratch: Path) -> oracle.Answer:
+    temporary = scratch / "tmp"
+    temporary.mkdir()
+    limit = (ADDRESS_SPACE + TENSORFLOW) >> 10
+    command = f'ulimit -v {limit}; exec "$@"'
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            ["bash", "-c", command, "-", sys.executable, "-m", "keras_distill", *_printable(argv)],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=oracle.SECONDS + STARTING,
+            env={**os.environ, "TMPDIR": str(temporary)},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return oracle.Answer(None, "", "", time.monotonic() - start, 0, "took too long")
+    out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    seconds = max(0.0, time.monotonic() - start - STARTING)
+    return oracle.Answer(done.returncode, out, err, seconds, 0)
+
+
+def _printable(argv: list[str]) -> list[str]:
+    """Arguments as a process can have them: without null characters, at most 100,000 long."""
+    return [part.replace("\0", "0").encode(errors="replace").decode()[:100_000] for part in argv]
 
 
 def _serve(seed: int, folder: Path, numbers: list[int]) -> None:

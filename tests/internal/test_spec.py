@@ -56,3 +56,18 @@ def test_options_are_read_or_refused():
 def test_readers_refuse(reader, text):
     with pytest.raises(InputError, match="`width` must"):
         reader("width", text)
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "message"),
+    [
+        (_spec.size, "100000x100000", "have at most 16777216 pixels"),
+        (_spec.count(), "9" * 5000, r"be a whole number in 1\.\.1000000000"),
+        (_spec.count(2), "100000000000", "be <= 1000000000"),
+        (_spec.number(above=0), "1e-320", "be > 0"),
+    ],
+)
+def test_sizes_are_bounded(reader, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        reader("x", text)
+    assert len(str(caught.value)) < 500
