@@ -17,6 +17,7 @@ from keras_distill._internal._elements import TopK as TopK
 from keras_distill.data import Augmentation as Augmentation
 from keras_distill.export import export_tflite as export_tflite
 from keras_distill.losses import AttentionTransferLoss as AttentionTransferLoss
+from keras_distill.losses import ContrastiveLoss as ContrastiveLoss
 from keras_distill.losses import DecoupledLoss as DecoupledLoss
 from keras_distill.losses import DistillationLoss as DistillationLoss
 from keras_distill.losses import DISTLoss as DISTLoss
@@ -28,9 +29,12 @@ from keras_distill.losses import MultiLevelLoss as MultiLevelLoss
 from keras_distill.losses import RegressionLoss as RegressionLoss
 from keras_distill.losses import RelationalLoss as RelationalLoss
 from keras_distill.losses import ReverseKLLoss as ReverseKLLoss
+from keras_distill.losses import ReviewLoss as ReviewLoss
 from keras_distill.losses import SimilarityLoss as SimilarityLoss
+from keras_distill.losses import SoftmaxRegressionLoss as SoftmaxRegressionLoss
 from keras_distill.losses import SoftTargetLoss as SoftTargetLoss
 from keras_distill.losses import StandardizedSoftTargetLoss as StandardizedSoftTargetLoss
+from keras_distill.losses import VariationalLoss as VariationalLoss
 from keras_distill.metrics import Agreement as Agreement
 from keras_distill.records import ExportRecord as ExportRecord
 from keras_distill.specialists import SpecialistEnsemble as SpecialistEnsemble

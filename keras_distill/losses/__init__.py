@@ -32,10 +32,17 @@ from keras_distill.losses._settings import (
     serialized,
     value_at,
 )
+from keras_distill.losses._trained_losses import (
+    ContrastiveLoss,
+    ReviewLoss,
+    SoftmaxRegressionLoss,
+    VariationalLoss,
+)
 
 __all__ = [
     "PACKAGE",
     "AttentionTransferLoss",
+    "ContrastiveLoss",
     "DISTLoss",
     "DecoupledLoss",
     "DistillationLoss",
@@ -47,9 +54,12 @@ __all__ = [
     "RegressionLoss",
     "RelationalLoss",
     "ReverseKLLoss",
+    "ReviewLoss",
     "SimilarityLoss",
     "SoftTargetLoss",
+    "SoftmaxRegressionLoss",
     "StandardizedSoftTargetLoss",
+    "VariationalLoss",
     "check_setting",
     "deserialized",
     "functional",

@@ -1,7 +1,7 @@
 """The base of every loss: its two forms, checks of shapes, and saving."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +33,10 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             set to 0 before.
         teacher_layer_name: The teacher's layer to read, None for its logits.
         student_layer_name: The student's layer to read, None for its logits.
+        teacher_layer_names: Several layers instead of one: features are then lists of tensors.
+        student_layer_names: The same of the student.
+        teacher_weights_name: A layer of the teacher whose weights are needed, None without:
+            `teacher` is then `[features, *weights]`.
 
     Example:
         >>> @keras.saving.register_keras_serializable("doc")
@@ -51,6 +55,9 @@ class DistillationLoss(keras.distillation.DistillationLoss):
     pools_positions: bool = False
     teacher_layer_name: str | None = None
     student_layer_name: str | None = None
+    teacher_layer_names: Sequence[str] = ()
+    student_layer_names: Sequence[str] = ()
+    teacher_weights_name: str | None = None
 
     def per_example(
         self,
@@ -110,9 +117,12 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         def value(keep: Tensor | None) -> Tensor:
             return self.value_of_rows(teacher, student, keep, labels, step=step)
 
+        return over_rows(value, sample_weight, self.leading(student), type(self).__name__)
+
+    def leading(self, student: Any) -> Tensor:
+        """Returns the shape of the rows that a loss over the batch relates, as a 1-D tensor."""
         shape = tf.shape(student)
-        rows = shape[:-1] if self.student_layer_name is None else shape[:1]
-        return over_rows(value, sample_weight, rows, type(self).__name__)
+        return shape[:-1] if self.student_layer_name is None else shape[:1]
 
     def value_of_rows(
         self,
@@ -187,6 +197,37 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             InputError: If no layer can bring the student's features to the teacher's shape.
         """
         return None
+
+    def projector_fits(
+        self, projector: keras.layers.Layer, teacher_shape: Shape, student_shape: Shape
+    ) -> bool:
+        """Returns whether a trained layer still fits the features of a new teacher."""
+        return not known_differ(
+            projector.compute_output_shape(student_shape)[1:], teacher_shape[1:]
+        )
+
+    def project(
+        self,
+        projector: keras.layers.Layer,
+        teacher: Any,
+        student: Any,
+        *,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> tuple[Any, Any]:
+        """Passes features through the layer that `projector` made, before they are compared.
+
+        Args:
+            projector: The layer, built.
+            teacher: The teacher's features.
+            student: The student's features.
+            training: Whether the step trains.
+            sample_weight: A weight per example, or None.
+
+        Returns:
+            What the loss takes as teacher and student.
+        """
+        return teacher, projector(student)
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Checks the shapes, as far as they are known before the first step.

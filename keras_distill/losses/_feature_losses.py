@@ -6,6 +6,7 @@ from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import Schedule, Shape, Step, TeacherLogits, Tensor, TensorLike
 from keras_distill.losses import functional
 from keras_distill.losses._base import DistillationLoss, known_differ
+from keras_distill.losses._projectors import feature_projector
 from keras_distill.losses._settings import PACKAGE, check_setting, value_at
 
 
@@ -18,8 +19,8 @@ class FeatureLoss(DistillationLoss):
     """
 
     def __init__(self, teacher_layer_name: str, student_layer_name: str) -> None:
-        self.teacher_layer_name = _layer_name("teacher_layer_name", teacher_layer_name)
-        self.student_layer_name = _layer_name("student_layer_name", student_layer_name)
+        self.teacher_layer_name = layer_name("teacher_layer_name", teacher_layer_name)
+        self.student_layer_name = layer_name("student_layer_name", student_layer_name)
 
     def validate_shapes(self, teacher: Shape, student: Shape) -> None:
         """Checks that features have a batch axis and one more; the other axes may differ."""
@@ -31,7 +32,12 @@ class FeatureLoss(DistillationLoss):
                 )
 
 
-def _layer_name(name: str, value: object) -> str:
+def layer_name(name: str, value: object) -> str:
+    """Returns the name of a layer.
+
+    Raises:
+        InputError: If it is none.
+    """
     if not isinstance(value, str) or not value:
         raise bad(name, "be the name of a layer", value)
     return value
@@ -71,9 +77,8 @@ class HintLoss(FeatureLoss):
     def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer | None:
         """Makes the layer that brings the student's features to the teacher's shape.
 
-        Maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels, all other features a
-        Dense on the last axis. Maps of another height or width are then resized bilinearly to the
-        teacher's; the teacher's features are not changed.
+        Maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels and, where their height
+        or width differs, a bilinear resizing; all other features get a Dense on the last axis.
 
         Args:
             teacher_shape: With the batch axis; a size of None is taken to be equal.
@@ -86,29 +91,7 @@ class HintLoss(FeatureLoss):
             InputError: If the shapes differ in rank, in channels that are not known, or in a
                 position axis of features that are not maps.
         """
-        channels = teacher_shape[-1]
-        if len(teacher_shape) != len(student_shape) or channels is None:
-            raise InputError(
-                "HintLoss needs features of one rank, with known channels."
-                f" Received: teacher {teacher_shape}, student {student_shape}."
-                " Pool or flatten one of them, or name other layers."
-            )
-        same_places = not known_differ(teacher_shape[1:-1], student_shape[1:-1])
-        if same_places and channels == student_shape[-1]:
-            return None
-        if len(teacher_shape) != 4 and not same_places:
-            raise InputError(
-                "HintLoss can resize maps (B, H, W, C) only."
-                f" Received: teacher {teacher_shape}, student {student_shape}."
-            )
-        if len(teacher_shape) != 4:
-            return keras.layers.Dense(channels, name="projector")
-        convolution = keras.layers.Conv2D(channels, 1, data_format="channels_last")
-        if same_places:
-            return convolution
-        height, width = teacher_shape[1:3]
-        resizing = keras.layers.Resizing(height, width, data_format="channels_last")
-        return keras.Sequential([convolution, resizing], name="projector")
+        return feature_projector(type(self).__name__, teacher_shape, student_shape)
 
     def validate_shapes(self, teacher: Shape, student: Shape) -> None:
         """Checks that features agree in every axis, after the projector if there is one."""

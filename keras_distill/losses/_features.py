@@ -1,7 +1,11 @@
-"""The losses on features of inner layers, as pure functions: `functional` exports them."""
+"""The losses on the features of one example, as pure functions: `functional` exports them."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
+from keras_distill._internal import bad
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._logspace import as_float, as_pair, number
 
@@ -45,8 +49,8 @@ def attention_map(features: TensorLike) -> Tensor:
         [[1.0, 0.0]]
     """
     features = as_float(features)
-    energy = tf.reduce_mean(tf.square(features / _size(features, keep_batch=True)), axis=-1)
-    return _unit_rows(_by_example(energy))
+    energy = tf.reduce_mean(tf.square(features / size_of(features, keep_batch=True)), axis=-1)
+    return unit_rows(by_example(energy))
 
 
 def attention_transfer(teacher: TeacherLogits, student: TensorLike) -> Tensor:
@@ -72,139 +76,168 @@ def attention_transfer(teacher: TeacherLogits, student: TensorLike) -> Tensor:
     )
 
 
-def similarity(
-    teacher: TeacherLogits, student: TensorLike, keep: TensorLike | None = None
-) -> Tensor:
-    """Computes Σ (G(s) - G(t))² / B², where G is A·Aᵀ with rows divided by their L2 norm.
+def variational(teacher: TeacherLogits, mean: TensorLike, variance: TensorLike) -> Tensor:
+    """Computes the mean over channels of ((t - μ)²/σ² + log σ²)/2.
 
-    A holds the flattened features of one example in each row.
+    It is the negative log-likelihood, less a constant, of the teacher's features under a normal
+    distribution of mean μ, which a trained network computes from the student's features, and of one
+    trained variance σ² per channel: channels that the student cannot explain weigh less. So its
+    minimum is not 0: for μ = t it is the mean of log σ².
 
-    Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
+    Source: Ahn et al. 2019 (VID, arXiv:1904.05835), section 2, equations 5 and 6, as a mean over
+    channels and positions, which is that of their published code.
 
     Args:
-        teacher: float `(B, ...)`.
-        student: float `(B, ...)`, of any shape after the batch axis.
-        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
+        teacher: float features t `(..., C)`.
+        mean: μ, float `(..., C)`.
+        variance: σ² > 0, float `(C,)`.
 
     Returns:
-        A scalar.
+        `(...)`.
 
     Example:
-        >>> round(float(similarity([[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [3.0, 0.0]])), 6)
-        0.0
+        >>> round(float(variational([[1.0, 2.0]], [[1.0, 0.0]], [1.0, 4.0])[0]), 3)
+        0.597
     """
-    teacher, student = as_pair(teacher, student)
-    keep, rows = _rows(student, keep)
-
-    def gram(features: Tensor) -> Tensor:
-        a = _by_example(features / _size(features)) * keep[:, None]
-        return _unit_rows(tf.matmul(a, a, transpose_b=True))
-
-    difference = tf.reduce_sum(tf.math.squared_difference(gram(student), gram(teacher)))
-    return tf.math.divide_no_nan(difference, tf.square(rows))
+    teacher, mean = as_pair(teacher, mean)
+    variance = tf.cast(as_float(variance), mean.dtype)
+    squares = tf.math.squared_difference(mean, teacher) / variance
+    return tf.reduce_mean(squares + tf.math.log(variance), axis=-1) / 2
 
 
-def relational(
+def softmax_regression(
     teacher: TeacherLogits,
     student: TensorLike,
-    distance_weight: TensorLike = 1.0,
-    angle_weight: TensorLike = 2.0,
-    keep: TensorLike | None = None,
+    kernel: TensorLike,
+    feature_weight: TensorLike = 1.0,
+    logit_weight: TensorLike = 1.0,
 ) -> Tensor:
-    """Computes w_d · mean over pairs l(d_s - d_t) + w_a · mean over triplets l(cos_s - cos_t).
+    """Computes w_f · mean over channels of (s - t)² + w_l · mean over classes of ((s - t)·W)².
 
-    d is the distance of two examples divided by the mean distance of distinct ones, cos the cosine
-    of the angle that three examples make, l the smooth L1 (Huber, delta 1). Means are over all B²
-    pairs and B³ triplets; those with a repeated example add 0. Examples closer to each other than
-    rounding count as equal: distance and cosine 0. Products are computed in float64, because
-    distances are differences of them.
+    W is the kernel of the teacher's classifier: the second term compares the logits that the
+    classifier makes of both features, so the bias cancels. It weighs the differences that change
+    the teacher's answer.
 
-    Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2; weights of their metric
-    learning, means of their code.
+    Source: Yang, Martinez, Bulat, Tzimiropoulos 2021 (softmax regression representation learning,
+    ICLR), section 3, with the L2 loss between logits, as means.
 
     Args:
-        teacher: float `(B, ...)`.
-        student: float `(B, ...)`, of any shape after the batch axis.
-        distance_weight: Weight of the distances.
-        angle_weight: Weight of the angles; the number 0 skips their B³ values.
-        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
+        teacher: float features t `(..., C)`, the input of the teacher's classifier.
+        student: float features s `(..., C)`, after a projector where their shapes differ.
+        kernel: W, float `(C, N)`.
+        feature_weight: w_f.
+        logit_weight: w_l.
 
     Returns:
-        A scalar.
+        `(...)`.
 
     Example:
-        >>> x = tf.constant([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
-        >>> round(float(relational(x, 3 * x + 1)), 6)
-        0.0
+        >>> softmax_regression([[1.0, 0.0]], [[0.0, 0.0]], [[2.0], [5.0]]).numpy().tolist()
+        [4.5]
     """
     teacher, student = as_pair(teacher, student)
-    dtype = student.dtype
-    keep, rows = _rows(student, keep)
-    pairs = keep[:, None] * keep[None, :]
-    t, s = (_geometry(features, keep) for features in (teacher, student))
-    gap = tf.cast(_mean_distance_one(s, pairs) - _mean_distance_one(t, pairs), dtype)
-    total = number(distance_weight, dtype) * tf.math.divide_no_nan(
-        tf.reduce_sum(_smooth_l1(gap)), tf.square(rows)
+    difference = student - teacher
+    logits = tf.linalg.matmul(difference, tf.cast(as_float(kernel), student.dtype))
+    by_feature = number(feature_weight, student.dtype) * tf.reduce_mean(
+        tf.square(difference), axis=-1
     )
-    if not tf.is_tensor(angle_weight) and angle_weight == 0:
-        return total
-    gap = tf.cast(_cosines(s, dtype) - _cosines(t, dtype), dtype) * (
-        pairs[:, :, None] * keep[None, None, :]
-    )
-    return total + number(angle_weight, dtype) * tf.math.divide_no_nan(
-        tf.reduce_sum(_smooth_l1(gap)), rows**3
+    return by_feature + number(logit_weight, student.dtype) * tf.reduce_mean(
+        tf.square(logits), axis=-1
     )
 
 
-def _geometry(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns Gram matrix of the centered rows, distances, and 1/distance (0 for equal rows)."""
-    keep = tf.cast(keep, tf.float64)[:, None]
-    x = tf.cast(_by_example(features / _size(features)), tf.float64)
-    x -= tf.math.divide_no_nan(tf.reduce_sum(x * keep, axis=0), tf.reduce_sum(keep))
-    gram = tf.matmul(x, x, transpose_b=True)
-    size = tf.linalg.diag_part(gram)
-    total = size[:, None] + size[None, :]
-    squared = total - 2 * gram
-    apart = squared > 1e-13 * total
-    distance = tf.sqrt(tf.where(apart, squared, 1.0))
-    zero = tf.zeros_like(distance)
-    return gram, tf.where(apart, distance, zero), tf.where(apart, 1 / distance, zero)
+def hierarchical_context(
+    teacher: TeacherLogits, student: TensorLike, levels: Sequence[int] = (4, 2, 1)
+) -> Tensor:
+    """Computes Σ_l 2⁻ˡ · mean (pool_l(s) - pool_l(t))² / Σ_l 2⁻ˡ over a pyramid of maps.
+
+    Level l = 0 is the whole map; level l averages it over a grid of levels[l-1]² cells, as
+    PyTorch's adaptive pooling divides it. A grid that is not smaller than the map is skipped.
+
+    Source: Chen, Liu, Zhao, Jia 2021 (ReviewKD, arXiv:2104.09044), section 3 (hierarchical context
+    loss); grids and weights are those of their published code.
+
+    Args:
+        teacher: float maps `(B, H, W, C)`, H and W static.
+        student: float maps of the same shape.
+        levels: Cells per side of each grid.
+
+    Returns:
+        `(B,)`.
+
+    Raises:
+        InputError: If they are not maps of known size.
+
+    Example:
+        >>> t, s = tf.zeros((1, 2, 2, 1)), tf.reshape([1.0, -1.0, 1.0, -1.0], (1, 2, 2, 1))
+        >>> round(float(hierarchical_context(t, s)[0]), 3)
+        0.667
+    """
+    teacher, student = as_pair(teacher, student)
+    difference = student - teacher
+    rule = "be maps (B, H, W, C) of known height and width"
+    if difference.shape.rank != 4:
+        raise bad("student", rule, difference.shape)
+    height, width = difference.shape[1:3]
+    if height is None or width is None:
+        raise bad("student", rule, difference.shape)
+    total = tf.reduce_mean(tf.square(difference), axis=(1, 2, 3))
+    weight, weights = 1.0, 1.0
+    for cells in levels:
+        if cells >= min(height, width):
+            continue
+        rows, columns = (
+            tf.constant(_pooling(size, cells), difference.dtype) for size in (height, width)
+        )
+        pooled = tf.einsum("ih,bhwc,jw->bijc", rows, difference, columns)
+        weight /= 2
+        weights += weight
+        total += weight * tf.reduce_mean(tf.square(pooled), axis=(1, 2, 3))
+    return total / weights
 
 
-def _mean_distance_one(geometry: tuple[Tensor, Tensor, Tensor], pairs: Tensor) -> Tensor:
-    """Returns distances of the pairs kept, divided by their mean over distinct examples."""
-    pairs = tf.cast(pairs, tf.float64)
-    distance = geometry[1] * pairs
-    distinct = tf.reduce_sum(pairs) - tf.reduce_sum(tf.linalg.diag_part(pairs))
-    mean = tf.math.divide_no_nan(tf.reduce_sum(distance), distinct)
-    return tf.math.divide_no_nan(distance, mean)
+def review(
+    teacher: Sequence[TensorLike],
+    student: Sequence[TensorLike],
+    levels: Sequence[int] = (4, 2, 1),
+) -> Tensor:
+    """Computes Σ over stages of `hierarchical_context`.
+
+    Source: Chen, Liu, Zhao, Jia 2021 (ReviewKD, arXiv:2104.09044), section 3; the student's maps
+    are those of its stage fused with all deeper ones (`ReviewLoss`).
+
+    Args:
+        teacher: float maps `(B, H, W, C)`, one per stage.
+        student: float maps of the same shapes.
+        levels: Cells per side of each grid.
+
+    Returns:
+        `(B,)`.
+
+    Example:
+        >>> review([tf.zeros((1, 1, 1, 1))], [tf.ones((1, 1, 1, 1))]).numpy().tolist()
+        [1.0]
+    """
+    stages = [hierarchical_context(t, s, levels) for t, s in zip(teacher, student, strict=True)]
+    wide = next((v.dtype for v in stages if v.dtype == tf.float64), stages[0].dtype)
+    return tf.add_n([tf.cast(value, wide) for value in stages])
 
 
-def _cosines(geometry: tuple[Tensor, Tensor, Tensor], dtype: tf.DType) -> Tensor:
-    """Returns the cosine of the angle at j between i and k, `(j, i, k)`."""
-    gram, _, inverse = geometry
-    corner = tf.linalg.diag_part(gram)[:, None, None]
-    dots = gram[None, :, :] - gram[:, :, None] - gram[:, None, :] + corner
-    return tf.cast(dots * inverse[:, :, None] * inverse[:, None, :], dtype)
+def _pooling(size: int, cells: int) -> np.ndarray:
+    """Returns the matrix `(cells, size)` of means over cells that may overlap by one place."""
+    matrix = np.zeros((cells, size))
+    for cell in range(cells):
+        start, end = cell * size // cells, -(-(cell + 1) * size // cells)
+        matrix[cell, start:end] = 1 / (end - start)
+    return matrix
 
 
-def _smooth_l1(x: Tensor) -> Tensor:
-    size = tf.abs(x)
-    return tf.where(size < 1, tf.square(x) / 2, size - 0.5)
-
-
-def _rows(features: Tensor, keep: TensorLike | None) -> tuple[Tensor, Tensor]:
-    """Returns 1 or 0 per example in the features' dtype, and the number of ones."""
-    shape = tf.shape(features)[:1]
-    keep = tf.ones(shape, features.dtype) if keep is None else tf.cast(keep, features.dtype)
-    return keep, tf.reduce_sum(keep)
-
-
-def _by_example(features: Tensor) -> Tensor:
+def by_example(features: Tensor) -> Tensor:
+    """Returns features `(B, ...)` flattened to `(B, D)`."""
     return tf.reshape(features, (tf.shape(features)[0], -1))
 
 
-def _size(features: Tensor, *, keep_batch: bool = False) -> Tensor:
+def size_of(features: Tensor, *, keep_batch: bool = False) -> Tensor:
     """Returns the largest absolute value, 1 if that is 0, to compute scale-free losses near 1.
 
     Not differentiated: the losses that use it do not change with the features' scale.
@@ -214,7 +247,7 @@ def _size(features: Tensor, *, keep_batch: bool = False) -> Tensor:
     return tf.where(size > 0, size, tf.ones_like(size))
 
 
-def _unit_rows(x: Tensor) -> Tensor:
+def unit_rows(x: Tensor) -> Tensor:
     """Returns rows divided by their L2 norm; a row of zeros stays, with gradient 0."""
     squares = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
     some = squares > 0

@@ -19,12 +19,15 @@ from keras_distill.losses._divergences import (
     soft_target,
     standardized,
 )
+from keras_distill.losses._feature_relations import contrastive, relational, similarity
 from keras_distill.losses._features import (
     attention_map,
     attention_transfer,
+    hierarchical_context,
     hint,
-    relational,
-    similarity,
+    review,
+    softmax_regression,
+    variational,
 )
 from keras_distill.losses._logspace import (
     as_float,
@@ -44,8 +47,10 @@ __all__ = [
     "attention_map",
     "attention_transfer",
     "class_ids",
+    "contrastive",
     "decoupled",
     "dist",
+    "hierarchical_context",
     "hint",
     "jensen_shannon",
     "log_softmax",
@@ -55,11 +60,14 @@ __all__ = [
     "regression",
     "relational",
     "reverse_kl",
+    "review",
     "similarity",
     "soft_cross_entropy",
     "soft_target",
+    "softmax_regression",
     "standardized",
     "topk_log_probabilities",
+    "variational",
 ]
 
 

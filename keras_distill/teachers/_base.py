@@ -71,6 +71,14 @@ class Teacher(abc.ABC):
         """
         raise self.no_layers([layer])
 
+    def layer_weights(self, layer: str) -> list[tf.Tensor]:
+        """Returns the weights of an inner layer, in the order of Keras.
+
+        Raises:
+            InputError: If the teacher has no such layer.
+        """
+        raise self.no_layers([layer])
+
     def predict(self, x: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs."""
         return plain_outputs(to_numpy(self.outputs(x)[0]))

@@ -64,6 +64,10 @@ class KerasTeacher(Teacher):
         """Returns the shape `(None, ...)` of an inner layer's output."""
         return self._reader.feature_shape(layer)
 
+    def layer_weights(self, layer: str) -> list[tf.Tensor]:
+        """Returns the weights of an inner layer."""
+        return self._reader.layer_weights(layer)
+
     def predict(self, x: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs.
 

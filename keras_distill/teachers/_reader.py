@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Outputs, Shape
@@ -104,6 +105,14 @@ class ModelReader:
             InputError: If there is no such layer.
         """
         return _graph.layer_shape(self._layer(layer))
+
+    def layer_weights(self, layer: str) -> list[tf.Tensor]:
+        """Returns the weights of a layer, in the order of Keras.
+
+        Raises:
+            InputError: If there is no such layer.
+        """
+        return [tf.convert_to_tensor(weight.value) for weight in self._layer(layer).weights]
 
     @property
     def needs_check(self) -> bool:

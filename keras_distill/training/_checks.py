@@ -11,9 +11,9 @@ import tensorflow as tf
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import Targets
 from keras_distill._internal._types import Outputs, Schedule, Shape
-from keras_distill.losses import DistillationLoss, RegressionLoss, check_setting, known_differ
+from keras_distill.losses import DistillationLoss, RegressionLoss, check_setting
 from keras_distill.targets import PeekableDataset
-from keras_distill.teachers import ONLY, Head, outputs_by_name
+from keras_distill.teachers import ONLY, Head, ModelReader, Teacher, outputs_by_name
 from keras_distill.training._terms import (
     NOT_FINITE,
     SoftTerms,
@@ -194,14 +194,16 @@ def new_projectors(pair: Pair, *, trained: bool) -> dict[int, tuple[keras.Layer 
         if names[0] is None or names[1] is None or not isinstance(loss, DistillationLoss):
             continue
         assert pair.source.teacher is not None  # losses on features need a live teacher
-        teacher = pair.source.teacher.feature_shape(names[0])
-        student = pair.reader.feature_shape(names[1])
+        teacher = _feature_shapes(pair.source.teacher, names[0])
+        student = _feature_shapes(pair.reader, names[1])
+        if loss.teacher_weights_name is not None:
+            pair.source.teacher.layer_weights(loss.teacher_weights_name)
         projector = pair.soft_terms.projectors[i]
         if projector is None:
             made[i] = loss.projector(teacher, student), student
             unfit = trained and made[i][0] is not None
         else:
-            unfit = known_differ(projector.compute_output_shape(student)[1:], teacher[1:])
+            unfit = not loss.projector_fits(projector, teacher, student)
         if unfit:
             raise InputError(
                 f"The teacher's layer {names[0]!r} has features {teacher}, which need another"
@@ -209,6 +211,13 @@ def new_projectors(pair: Pair, *, trained: bool) -> dict[int, tuple[keras.Layer 
                 " Distiller(teacher, distiller.student, ...)."
             )
     return made
+
+
+def _feature_shapes(model: Teacher | ModelReader, names: str | tuple[str, ...]) -> Any:
+    """Returns the shape of a layer's output, or a list for several layers."""
+    if isinstance(names, tuple):
+        return [model.feature_shape(name) for name in names]
+    return model.feature_shape(names)
 
 
 def check_first_batch(peek: Callable[[], tuple[Any, Any]], pair: Pair, *, stored: bool) -> None:

@@ -231,6 +231,7 @@ class Distiller(private.TrainerModel):
             minus_one=not _step.ignores_minus_one(self.loss),
             class_weight=self._class_weight if training else None,
             step=tf.convert_to_tensor(self.optimizer.iterations),
+            training=training,
         )
         total = found.total
         for extra in self.losses:

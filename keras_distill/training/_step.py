@@ -49,6 +49,7 @@ def losses(
     minus_one: bool,
     class_weight: Mapping[int, float] | None,
     step: Step,
+    training: bool,
 ) -> Losses:
     """Computes the losses of a batch.
 
@@ -63,6 +64,7 @@ def losses(
         minus_one: Whether the class id -1 is unlabeled for the hard loss too.
         class_weight: Weights by class id.
         step: The optimizer's step, for schedules.
+        training: Whether the step trains.
     """
     by_name = pair.reader.by_name(outputs)
     if class_weight is not None and targets.labels is not None:
@@ -80,7 +82,8 @@ def losses(
     student = student_view(pair.reader, by_name, features)
     if teacher is not None:
         batches = _batch.soft_batches(labeled, sample_weight, by_name)
-        soft = of_one_replica(pair.soft_terms(teacher, student, batches, step))
+        terms = pair.soft_terms(teacher, student, batches, step, training=training)
+        soft = of_one_replica(terms)
     total = mixed(hard, soft, value_at(pair.alpha, step))
     return Losses(total, hard, soft, batch, teacher, student)
 

@@ -5,7 +5,7 @@ needs a model, so that a trainer of another kind (a tf_keras model in `compress`
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -17,11 +17,20 @@ from keras_distill._internal._keras_private import mask_of
 from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
 from keras_distill.losses import DistillationLoss, deserialized, serialized, value_at
 from keras_distill.teachers import plain_outputs
-from keras_distill.training._weights import align, mask_weights, reduce_values, weigh
+from keras_distill.training._weights import (
+    align,
+    mask_weights,
+    reduce_values,
+    weigh,
+    without_padding,
+)
 
 NOT_FINITE = (
     "The logits of the teacher hold NaN or +infinity. Check the teacher, or the stored targets."
 )
+
+
+LayerNames: TypeAlias = "str | tuple[str, ...] | None"
 
 
 class View(NamedTuple):
@@ -31,11 +40,13 @@ class View(NamedTuple):
         logits: Tensors `(B, ..., N)` or `TopK`s by output name.
         features: Outputs of inner layers by layer name.
         mask: Keras masks of the logits' leading shape by output name; None where there is none.
+        weights: Weights of inner layers by layer name.
     """
 
     logits: dict[str, Any]
     features: Mapping[str, Any] = {}
     mask: Mapping[str, Any] = {}
+    weights: Mapping[str, Sequence[Tensor]] = {}
 
 
 class Batch(NamedTuple):
@@ -135,11 +146,23 @@ def _finite(value: Any) -> Any:
         return tf.identity(tensor)
 
 
-def layer_names(loss: Any) -> tuple[str | None, str | None]:
-    """Returns the (teacher, student) layers that a loss reads, None for the logits."""
+def layer_names(loss: Any) -> tuple[LayerNames, LayerNames]:
+    """Returns the (teacher, student) layers that a loss reads: one, several, or None for logits."""
+    if isinstance(loss, DistillationLoss) and loss.teacher_layer_names:
+        return tuple(loss.teacher_layer_names), tuple(loss.student_layer_names)
     if isinstance(loss, DistillationLoss | keras.distillation.FeatureDistillation):
         return loss.teacher_layer_name, loss.student_layer_name
     return None, None
+
+
+class _Given(NamedTuple):
+    """What one term is computed from."""
+
+    teacher: View
+    student: View
+    batches: Batches
+    step: Step
+    training: bool
 
 
 _NO_LABELS = Batches()
@@ -178,8 +201,14 @@ class SoftTerms:
 
     def layer_names(self, role: str) -> list[str]:
         """Returns the layers that the losses read of the "teacher" or "student", each once."""
-        names = [layer_names(loss)[role == "student"] for loss in self.losses]
-        return list(dict.fromkeys(name for name in names if name is not None))
+        found = [layer_names(loss)[role == "student"] for loss in self.losses]
+        listed = [(names,) if isinstance(names, str) else names or () for names in found]
+        return list(dict.fromkeys(name for names in listed for name in names))
+
+    def weights_names(self) -> list[str]:
+        """Returns the layers of the teacher whose weights the losses read."""
+        ours = (loss for loss in self.losses if isinstance(loss, DistillationLoss))
+        return [loss.teacher_weights_name for loss in ours if loss.teacher_weights_name]
 
     def for_output(self, name: str) -> list[Any]:
         """Returns the losses on the logits of an output."""
@@ -187,7 +216,13 @@ class SoftTerms:
         return [loss for loss, only in pairs if only in (None, name)]
 
     def __call__(
-        self, teacher: View, student: View, batches: Batches = _NO_LABELS, step: Step = None
+        self,
+        teacher: View,
+        student: View,
+        batches: Batches = _NO_LABELS,
+        step: Step = None,
+        *,
+        training: bool = False,
     ) -> Tensor:
         """Computes the sum, a scalar.
 
@@ -196,26 +231,27 @@ class SoftTerms:
             student: The student's, with its masks.
             batches: Labels and weights.
             step: The optimizer's step, for schedules.
+            training: Whether the step trains, for projectors.
 
         Raises:
             InputError: If a loss cannot be computed from what is given.
         """
+        given = _Given(teacher, student, batches, step, training)
         values = []
         for i, loss in enumerate(self.losses):
-            value = self._term(i, loss, teacher, student, batches, step)
+            value = self._term(i, loss, given)
             weight = value_at(self.weights[i], step)
             if tf.is_tensor(weight):
-                weight = tf.cast(weight, value.dtype)
-            elif weight == 1:
-                weight = None
-            values.append(value if weight is None else weight * value)
+                value *= tf.cast(weight, value.dtype)
+            elif weight != 1:
+                value *= weight
+            values.append(value)
         return _sum(values)
 
-    def _term(
-        self, i: int, loss: Any, teacher: View, student: View, batches: Batches, step: Step
-    ) -> Tensor:
+    def _term(self, i: int, loss: Any, given: _Given) -> Tensor:
         if layer_names(loss) != (None, None):
-            return self._feature_term(i, loss, teacher, student, batches, step)
+            return self._feature_term(i, loss, given)
+        teacher, student, batches, step, _ = given
         if not isinstance(loss, DistillationLoss):
             weights = [batch.sample_weight for batch in batches.by_output.values()]
             sides = plain_outputs(teacher.logits), plain_outputs(student.logits)
@@ -230,36 +266,43 @@ class SoftTerms:
             )
         return _sum(values)
 
-    def _feature_term(
-        self, i: int, loss: Any, teacher: View, student: View, batches: Batches, step: Step
-    ) -> Tensor:
-        names = layer_names(loss)
-        t = teacher.features[names[0]] if names[0] else plain_outputs(teacher.logits)
-        s = student.features[names[1]] if names[1] else plain_outputs(student.logits)
-        mask = mask_of(s)
-        projector = self.projectors[i]
-        if projector is not None:
-            s = projector(s)
+    def _feature_term(self, i: int, loss: Any, given: _Given) -> Tensor:
+        teacher, student, batches, step, training = given
+        t, s = map(_read, (teacher, student), layer_names(loss))
         if batches.shared is None:
             raise InputError(
                 f"{type(loss).__name__} reads inner layers, so weights by output name do not apply"
                 f" to it. Received: sample_weight for {', '.join(batches.by_output)}. Give one"
                 " array."
             )
-        pools = isinstance(loss, DistillationLoss) and loss.pools_positions
-        if pools and mask is not None and len(mask.shape) > 1:
+        mask = None if isinstance(s, list) else mask_of(s)
+        if not isinstance(loss, DistillationLoss):
+            return _value(loss, t, s, mask, batches.shared, step)
+        if loss.pools_positions and mask is not None and len(mask.shape) > 1:
             # The loss has no value per position to weight, so padding is set to 0 instead.
             own = mask_of(t)
             t = without_padding(t, mask if own is None else own)
             s, mask = without_padding(s, mask), None
+        projector, kept = self.projectors[i], batches.shared.sample_weight
+        if projector is not None:
+            t, s = loss.project(projector, t, s, training=training, sample_weight=kept)
+        if loss.teacher_weights_name is not None:
+            t = [t, *teacher.weights[loss.teacher_weights_name]]
         return _value(loss, t, s, mask, batches.shared, step)
+
+
+def _read(view: View, names: LayerNames) -> Any:
+    """Returns the features of one layer, a list for several, or the logits."""
+    if isinstance(names, tuple):
+        return [view.features[name] for name in names]
+    return plain_outputs(view.logits) if names is None else view.features[names]
 
 
 def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step: Any) -> Tensor:
     """Returns the reduced value of one loss on one output."""
     if not isinstance(loss, DistillationLoss):
         return _scalar(loss, teacher, student, batch.sample_weight)
-    if not isinstance(teacher, TopK) and teacher.shape.rank is None:
+    if tf.is_tensor(teacher) and teacher.shape.rank is None:
         teacher = tf.ensure_shape(teacher, student.shape)
     loss.validate_outputs(teacher, student)
     teacher = _refuse_ruled_out(loss, teacher)
@@ -276,19 +319,6 @@ def _value(loss: Any, teacher: Any, student: Any, mask: Any, batch: Batch, step:
         scaled = mask_weights(mask, tf.float32)
         weights = scaled if weights is None else scaled * align(weights, len(mask.shape))
     return loss.over_batch_value(teacher, student, batch.labels, sample_weight=weights, step=step)
-
-
-def without_padding(features: Any, mask: Any) -> Any:
-    """Returns features `(B, L, ...)` with 0 where a mask `(B, L)` is false.
-
-    Features with other leading axes are returned unchanged: the mask does not apply to them.
-    """
-    rank = len(mask.shape)
-    shape = tuple(features.shape)
-    if len(shape) <= rank or shape[1:rank] != tuple(mask.shape)[1:]:
-        return features
-    kept = align(tf.cast(mask, tf.bool), len(shape))
-    return tf.where(kept, features, tf.zeros((), features.dtype))
 
 
 def _sum(values: Sequence[Tensor]) -> Tensor:

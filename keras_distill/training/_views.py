@@ -109,7 +109,9 @@ class TeacherSource:
         x = self._preprocessed(x)
         return self.teacher.checked_logits(x) if check else self.teacher.outputs(x)[0]
 
-    def view(self, x: Any, targets: Targets, layers: Sequence[str]) -> View | None:
+    def view(
+        self, x: Any, targets: Targets, layers: Sequence[str], weights: Sequence[str] = ()
+    ) -> View | None:
         """Returns the teacher's view of a batch; None without a teacher and stored logits.
 
         Stored logits take precedence over a live teacher, which then runs for features only.
@@ -118,6 +120,7 @@ class TeacherSource:
             x: The student's inputs.
             targets: What the data carry.
             layers: The teacher's layers to read.
+            weights: The teacher's layers whose weights to read.
 
         Raises:
             InputError: If there are layers to read and no live teacher.
@@ -133,7 +136,9 @@ class TeacherSource:
         if self.teacher is None:
             return None
         logits, features = self.teacher.outputs(self._preprocessed(x), layers)
-        return View(check_finite(logits if stored is None else stored), features)
+        logits = check_finite(logits if stored is None else stored)
+        read = {name: self.teacher.layer_weights(name) for name in weights}
+        return View(logits, features, weights=read)
 
     def _preprocessed(self, x: Any) -> Any:
         return x if self.preprocess is None else self.preprocess(x)
@@ -171,7 +176,8 @@ class Pair:
         """
         if not (training or self.evaluate_teacher or self.can_evaluate(targets)):
             return None
-        view = self.source.view(x, targets, self.soft_terms.layer_names("teacher"))
+        soft = self.soft_terms
+        view = self.source.view(x, targets, soft.layer_names("teacher"), soft.weights_names())
         if view is None:
             raise no_teacher()
         return view

@@ -130,3 +130,16 @@ def _broadcasts(weights: Any, values: Any) -> bool:
     """Whether weights of a rank broadcast to values of that rank, as far as is known."""
     pairs = zip(tuple(weights), tuple(values), strict=True)
     return all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)
+
+
+def without_padding(features: Any, mask: Any) -> Any:
+    """Returns features `(B, L, ...)` with 0 where a mask `(B, L)` is false.
+
+    Features with other leading axes are returned unchanged: the mask does not apply to them.
+    """
+    rank = len(mask.shape)
+    shape = tuple(features.shape)
+    if len(shape) <= rank or shape[1:rank] != tuple(mask.shape)[1:]:
+        return features
+    kept = align(tf.cast(mask, tf.bool), len(shape))
+    return tf.where(kept, features, tf.zeros((), features.dtype))

@@ -232,6 +232,57 @@ def relational(t, s, distance_weight, angle_weight):
     return distance_weight * np.mean(d) + angle_weight * np.mean(a)
 
 
+def variational(t, mean, variance):
+    """Ahn 2019, equation 5: sum of log sigma + (t - mu)²/(2 sigma²), as a mean over channels."""
+    sigma = np.sqrt(variance)
+    return (np.log(sigma) + (t - mean) ** 2 / (2 * sigma**2)).mean(axis=-1)
+
+
+def softmax_regression(t, s, kernel, feature_weight, logit_weight):
+    """Yang 2021: both features through the teacher's classifier, squared differences."""
+    kernel = np.array(kernel)
+    features, logits = ((s - t) ** 2).mean(axis=-1), ((s @ kernel - t @ kernel) ** 2).mean(axis=-1)
+    return feature_weight * features + logit_weight * logits
+
+
+def adaptive_pool(x, cells):
+    """Mean over cells that start at floor(iH/cells) and end at ceil((i+1)H/cells)."""
+    (height, width), out = x.shape[:2], np.zeros((cells, cells, x.shape[2]), x.dtype)
+    for i, j in np.ndindex(cells, cells):
+        rows = slice(i * height // cells, int(np.ceil((i + 1) * height / cells)))
+        columns = slice(j * width // cells, int(np.ceil((j + 1) * width / cells)))
+        out[i, j] = x[rows, columns].mean(axis=(0, 1))
+    return out
+
+
+def hierarchical_context(t, s, levels):
+    """Chen 2021: squared differences of the maps and of their pooled grids, halving weights."""
+    values = []
+    for a, b in zip(t, s, strict=True):
+        total, weight, weights = ((b - a) ** 2).mean(), 1.0, 1.0
+        for cells in levels:
+            if cells < min(a.shape[:2]):
+                weight = weight / 2
+                weights = weights + weight
+                pooled = adaptive_pool(b, cells) - adaptive_pool(a, cells)
+                total = total + weight * (pooled**2).mean()
+        values.append(total / weights)
+    return np.array(values)
+
+
+def contrastive(t, s, temperature, teacher_queue, student_queue):
+    """Tian 2020 with candidates from batch and queue: -log softmax of cosines, both directions."""
+    unit = lambda x: np.array([row / norm(row) for row in x])  # noqa: E731
+    t, s, queues = unit(t), unit(s), (unit(np.array(teacher_queue)), unit(np.array(student_queue)))
+    values = []
+    for i in range(len(t)):
+        for anchors, others, queue in ((s, t, queues[0]), (t, s, queues[1])):
+            candidates = [others[j] for j in range(len(t))] + list(queue)
+            scores = np.array([(anchors[i] * c).sum() / temperature for c in candidates])
+            values.append(-np.log(np.exp(scores[i]) / np.exp(scores).sum()) / 2)
+    return np.sum(values) / len(t)
+
+
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
@@ -332,6 +383,20 @@ def cases():
     yield case("similarity", similarity, maps[0], narrow, {})
     weights = {"distance_weight": 1.0, "angle_weight": 2.0}
     yield case("relational", relational, maps[0], narrow, weights)
+    other = np.random.default_rng(20210905)
+    variance = other.uniform(0.1, 6, size=5).tolist()
+    yield case("variational", variational, *maps, {"variance": variance})
+    weights = {"feature_weight": 0.5, "logit_weight": 2.0}
+    setting = {"kernel": other.normal(size=(5, 3)).tolist(), **weights}
+    yield case("softmax_regression", softmax_regression, *maps, setting)
+    for size, levels in (((2, 7, 5, 3), [4, 2, 1]), ((2, 4, 4, 3), [4, 3])):
+        pyramid = other.normal(size=size), other.normal(size=size)
+        yield case("hierarchical_context", hierarchical_context, *pyramid, {"levels": levels})
+    pair = other.normal(size=(4, 6)), other.normal(size=(4, 6))
+    queues = {
+        f"{name}_queue": other.normal(size=(3, 6)).tolist() for name in ("teacher", "student")
+    }
+    yield case("contrastive", contrastive, *pair, {"temperature": 0.5, **queues})
     yield case("multi_label_soft", multi_label_soft, t, s, {"temperature": 1.0})
     yield case("multi_label_soft", multi_label_soft, t, s, {"temperature": 4.0})
     yield case("regression", regression, t, s, {"delta": None})

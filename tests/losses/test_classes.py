@@ -34,6 +34,13 @@ ON_FEATURES = [
     losses.RelationalLoss(A, B, 25.0, 50.0),
 ]
 EVERY = ON_LOGITS + ON_FEATURES
+# Their values need a trained layer: tests/losses/test_trained_losses.py.
+TRAINED = [
+    losses.VariationalLoss(A, B),
+    losses.ContrastiveLoss(A, B, 16, 32, 0.1),
+    losses.ReviewLoss([A, "b"], [B, "d"], 7),
+    losses.SoftmaxRegressionLoss(A, B, "classifier", 0.5, 2.0),
+]
 PER_EXAMPLE = [loss for loss in EVERY if not loss.over_batch]
 
 
@@ -54,7 +61,7 @@ def gradient(loss, teacher, student, labels=LABELS):
 
 def test_every_public_class_is_here():
     public = {name for name in losses.__all__ if name.endswith("Loss")} - {"DistillationLoss"}
-    assert public == {named(loss) for loss in EVERY}
+    assert public == {named(loss) for loss in EVERY + TRAINED}
     for name in public:
         assert getattr(keras_distill, name) is getattr(losses, name)
 
@@ -143,6 +150,15 @@ def test_serialization_round_trip(loss):
     )
 
 
+@pytest.mark.parametrize("loss", TRAINED, ids=named)
+def test_serialization_round_trip_of_settings(loss):
+    config = keras.saving.serialize_keras_object(loss)
+    assert config["registered_name"] == f"keras_distill>{named(loss)}"
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is type(loss) and again.get_config() == loss.get_config()
+    assert not loss.accepts_topk
+
+
 @pytest.mark.parametrize("loss", EVERY, ids=named)
 def test_topk_where_declared(loss):
     if loss in ON_FEATURES:
@@ -182,7 +198,7 @@ class TestFeatureLayers:
             losses.HintLoss(A, B).validate_shapes(a, b)
 
     @pytest.mark.parametrize("loss", ON_FEATURES[1:], ids=named)
-    def test_only_hints_have_a_projector(self, loss):
+    def test_others_have_no_projector(self, loss):
         assert loss.projector((None, 4, 4, 8), (None, 4, 4, 2)) is None
 
 

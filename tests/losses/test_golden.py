@@ -30,8 +30,14 @@ FUNCTIONS = {
     "jensen_shannon": functional.jensen_shannon,
     "jensen_shannon_topk": functional.jensen_shannon,
     "multi_level": functional.multi_level,
+    "variational": functional.variational,
+    "softmax_regression": functional.softmax_regression,
+    "hierarchical_context": functional.hierarchical_context,
+    "contrastive": functional.contrastive,
     "regression": functional.regression,
 }
+# Options that are arrays, in float64 as the teacher and the student.
+ARRAYS = ("variance", "kernel", "teacher_queue", "student_queue")
 LAYERS = {"teacher_layer_name": "a", "student_layer_name": "b"}
 CLASSES = {
     "soft_target": losses.SoftTargetLoss,
@@ -98,8 +104,9 @@ def test_class_gives_the_reference_mean_and_gradient(case):
     "case", [c for c in CASES if c["name"] in FUNCTIONS], ids=lambda c: c["name"]
 )
 def test_function_gives_the_reference_values(case):
-    function = FUNCTIONS[case["name"]]
-    values, gradient = value_and_gradient(function, *inputs(case, tf.float64), **case["options"])
+    function, options = FUNCTIONS[case["name"]], case["options"]
+    options = {k: np.array(v) if k in ARRAYS else v for k, v in options.items()}
+    values, gradient = value_and_gradient(function, *inputs(case, tf.float64), **options)
     np.testing.assert_allclose(values, case["values"], rtol=1e-9)
     np.testing.assert_allclose(gradient, case["gradient"], rtol=1e-6, atol=1e-9)
 

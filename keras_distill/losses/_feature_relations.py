@@ -1,0 +1,197 @@
+"""The losses that relate the features of a batch's examples: `functional` exports them."""
+
+import tensorflow as tf
+
+from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
+from keras_distill.losses._features import by_example, size_of, unit_rows
+from keras_distill.losses._logspace import as_float, as_pair, number
+
+
+def similarity(
+    teacher: TeacherLogits, student: TensorLike, keep: TensorLike | None = None
+) -> Tensor:
+    """Computes Σ (G(s) - G(t))² / B², where G is A·Aᵀ with rows divided by their L2 norm.
+
+    A holds the flattened features of one example in each row.
+
+    Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
+
+    Args:
+        teacher: float `(B, ...)`.
+        student: float `(B, ...)`, of any shape after the batch axis.
+        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> round(float(similarity([[1.0, 0.0], [0.0, 1.0]], [[0.0, 2.0], [3.0, 0.0]])), 6)
+        0.0
+    """
+    teacher, student = as_pair(teacher, student)
+    keep, rows = _rows(student, keep)
+
+    def gram(features: Tensor) -> Tensor:
+        a = by_example(features / size_of(features)) * keep[:, None]
+        return unit_rows(tf.matmul(a, a, transpose_b=True))
+
+    difference = tf.reduce_sum(tf.math.squared_difference(gram(student), gram(teacher)))
+    return tf.math.divide_no_nan(difference, tf.square(rows))
+
+
+def relational(
+    teacher: TeacherLogits,
+    student: TensorLike,
+    distance_weight: TensorLike = 1.0,
+    angle_weight: TensorLike = 2.0,
+    keep: TensorLike | None = None,
+) -> Tensor:
+    """Computes w_d · mean over pairs l(d_s - d_t) + w_a · mean over triplets l(cos_s - cos_t).
+
+    d is the distance of two examples divided by the mean distance of distinct ones, cos the cosine
+    of the angle that three examples make, l the smooth L1 (Huber, delta 1). Means are over all B²
+    pairs and B³ triplets; those with a repeated example add 0. Examples closer to each other than
+    rounding count as equal: distance and cosine 0. Products are computed in float64, because
+    distances are differences of them.
+
+    Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2; weights of their metric
+    learning, means of their code.
+
+    Args:
+        teacher: float `(B, ...)`.
+        student: float `(B, ...)`, of any shape after the batch axis.
+        distance_weight: Weight of the distances.
+        angle_weight: Weight of the angles; the number 0 skips their B³ values.
+        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> x = tf.constant([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+        >>> round(float(relational(x, 3 * x + 1)), 6)
+        0.0
+    """
+    teacher, student = as_pair(teacher, student)
+    dtype = student.dtype
+    keep, rows = _rows(student, keep)
+    pairs = keep[:, None] * keep[None, :]
+    t, s = (_geometry(features, keep) for features in (teacher, student))
+    gap = tf.cast(_mean_distance_one(s, pairs) - _mean_distance_one(t, pairs), dtype)
+    total = number(distance_weight, dtype) * tf.math.divide_no_nan(
+        tf.reduce_sum(_smooth_l1(gap)), tf.square(rows)
+    )
+    if not tf.is_tensor(angle_weight) and angle_weight == 0:
+        return total
+    gap = tf.cast(_cosines(s, dtype) - _cosines(t, dtype), dtype) * (
+        pairs[:, :, None] * keep[None, None, :]
+    )
+    return total + number(angle_weight, dtype) * tf.math.divide_no_nan(
+        tf.reduce_sum(_smooth_l1(gap)), rows**3
+    )
+
+
+def contrastive(
+    teacher: TeacherLogits,
+    student: TensorLike,
+    temperature: TensorLike = 0.07,
+    teacher_queue: TensorLike | None = None,
+    student_queue: TensorLike | None = None,
+    in_queue: TensorLike | None = None,
+    keep: TensorLike | None = None,
+) -> Tensor:
+    """Computes the mean over anchors of -log(exp(a·b/τ) / (exp(a·b/τ) + Σ_n exp(a·n/τ))).
+
+    Embeddings are divided by their L2 norm. The anchor a is the embedding of an example by one
+    model, b that of the same example by the other model, n those of other examples by the other
+    model: the rest of the batch, and a queue of earlier batches. The value is the mean of both
+    directions, student to teacher and teacher to student.
+
+    Source: Tian, Krishnan, Isola 2020 (CRD, arXiv:1910.10699), section 3. Different from the paper:
+    it scores each pair alone against N negatives drawn from a memory with a row per training
+    example. Without the index of an example, which a data set does not give, the negatives here are
+    those of the batch and of a queue (He et al. 2020, MoCo, arXiv:1911.05722), and the loss is
+    InfoNCE (Oord et al. 2018, arXiv:1807.03748), which needs no normalizing constants. Examples of
+    one class are negatives of each other.
+
+    Args:
+        teacher: float embeddings `(B, D)`.
+        student: float embeddings `(B, D)`.
+        temperature: τ > 0.
+        teacher_queue: None, or earlier embeddings by the teacher `(K, D)`.
+        student_queue: None, or earlier embeddings by the student `(K, D)`.
+        in_queue: None, or `(K,)` of 1 and 0: rows of 0 are empty.
+        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, as anchors and as negatives.
+
+    Returns:
+        A scalar, 0 without negatives.
+
+    Example:
+        >>> x = tf.eye(2)
+        >>> round(float(contrastive(x, x, temperature=1.0)), 3)
+        0.313
+    """
+    teacher, student = as_pair(teacher, student)
+    keep, rows = _rows(student, keep)
+    t, s = unit_rows(teacher), unit_rows(student)
+    scale = number(temperature, s.dtype)
+    total = tf.zeros((), s.dtype)
+    for anchor, other, queue in ((s, t, teacher_queue), (t, s, student_queue)):
+        scores = tf.matmul(anchor, other, transpose_b=True) / scale
+        own = tf.linalg.diag_part(scores)
+        # The own example is always among the candidates, so that no row is without one.
+        candidate = tf.maximum(keep[None, :], tf.eye(tf.shape(s)[0], dtype=s.dtype))
+        scores = tf.where(candidate > 0, scores, scores.dtype.min)
+        if queue is not None:
+            queue = unit_rows(tf.cast(as_float(queue), s.dtype))
+            earlier = tf.matmul(anchor, queue, transpose_b=True) / scale
+            if in_queue is not None:
+                there = tf.cast(in_queue, s.dtype)[None, :] > 0
+                earlier = tf.where(there, earlier, scores.dtype.min)
+            scores = tf.concat([scores, earlier], axis=1)
+        total += tf.reduce_sum(keep * (tf.reduce_logsumexp(scores, axis=1) - own)) / 2
+    return tf.math.divide_no_nan(total, rows)
+
+
+def _geometry(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns Gram matrix of the centered rows, distances, and 1/distance (0 for equal rows)."""
+    keep = tf.cast(keep, tf.float64)[:, None]
+    x = tf.cast(by_example(features / size_of(features)), tf.float64)
+    x -= tf.math.divide_no_nan(tf.reduce_sum(x * keep, axis=0), tf.reduce_sum(keep))
+    gram = tf.matmul(x, x, transpose_b=True)
+    size = tf.linalg.diag_part(gram)
+    total = size[:, None] + size[None, :]
+    squared = total - 2 * gram
+    apart = squared > 1e-13 * total
+    distance = tf.sqrt(tf.where(apart, squared, 1.0))
+    zero = tf.zeros_like(distance)
+    return gram, tf.where(apart, distance, zero), tf.where(apart, 1 / distance, zero)
+
+
+def _mean_distance_one(geometry: tuple[Tensor, Tensor, Tensor], pairs: Tensor) -> Tensor:
+    """Returns distances of the pairs kept, divided by their mean over distinct examples."""
+    pairs = tf.cast(pairs, tf.float64)
+    distance = geometry[1] * pairs
+    distinct = tf.reduce_sum(pairs) - tf.reduce_sum(tf.linalg.diag_part(pairs))
+    mean = tf.math.divide_no_nan(tf.reduce_sum(distance), distinct)
+    return tf.math.divide_no_nan(distance, mean)
+
+
+def _cosines(geometry: tuple[Tensor, Tensor, Tensor], dtype: tf.DType) -> Tensor:
+    """Returns the cosine of the angle at j between i and k, `(j, i, k)`."""
+    gram, _, inverse = geometry
+    corner = tf.linalg.diag_part(gram)[:, None, None]
+    dots = gram[None, :, :] - gram[:, :, None] - gram[:, None, :] + corner
+    return tf.cast(dots * inverse[:, :, None] * inverse[:, None, :], dtype)
+
+
+def _smooth_l1(x: Tensor) -> Tensor:
+    size = tf.abs(x)
+    return tf.where(size < 1, tf.square(x) / 2, size - 0.5)
+
+
+def _rows(features: Tensor, keep: TensorLike | None) -> tuple[Tensor, Tensor]:
+    """Returns 1 or 0 per example in the features' dtype, and the number of ones."""
+    shape = tf.shape(features)[:1]
+    keep = tf.ones(shape, features.dtype) if keep is None else tf.cast(keep, features.dtype)
+    return keep, tf.reduce_sum(keep)
