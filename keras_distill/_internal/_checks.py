@@ -114,9 +114,10 @@ def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int = MAX_
     if not whole or value < at_least:
         rule = f"be a whole number >= {at_least}"
         raise bad(name, rule if at_most == MAX_COUNT else f"{rule} and <= {at_most}", value)
-    if value > at_most:
+    count = int(value)
+    if count > at_most:
         raise bad(name, f"be <= {at_most}", value)
-    return int(value)
+    return count
 
 
 def check_choice(name: str, value: T, choices: Collection[T]) -> T:
