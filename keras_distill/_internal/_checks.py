@@ -9,6 +9,7 @@ import importlib.util
 import math
 import numbers
 import re
+import reprlib
 from collections.abc import Collection
 from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
@@ -37,6 +38,24 @@ class MissingExtraError(ImportError):
     """An optional dependency is missing; the message has the pip command. Exit code 2."""
 
 
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxtuple, _REPR.maxdict, _REPR.maxset = 4, 50, 50, 50, 50
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 400
+
+
+def shown(value: object) -> str:
+    """Returns `repr(value)`; of a long value, its ends, without going through all of it.
+
+    Example:
+        >>> shown([1, "a", 2.5]), len(shown(list(range(10**6))))
+        ("[1, 'a', 2.5]", 195)
+    """
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # a whole number of too many digits
+        return f"a {type(value).__name__} of many digits"
+
+
 def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
     """Returns (does not raise) the error for an argument that breaks its rule.
 
@@ -50,7 +69,7 @@ def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
         >>> bad("temperature", "be > 0", -1)
         InputError('`temperature` must be > 0. Received: temperature=-1')
     """
-    text = repr(value)
+    text = shown(value)
     if len(text) > 200:
         text = text[:200] + "…"
     message = f"`{name}` must {rule}. Received: {name}={text}"

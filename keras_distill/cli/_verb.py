@@ -7,16 +7,20 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
-from keras_distill._internal import InputError, MissingExtraError, VerificationError, _backend
+from keras_distill._internal import (
+    InputError,
+    KerasDistillWarning,
+    MissingExtraError,
+    VerificationError,
+    _backend,
+)
 
 DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-_PACKAGE = Path(__file__).parents[1]
 P = ParamSpec("P")
 R = TypeVar("R")
 _LENGTH, _TAIL = 500, 120
@@ -42,7 +46,7 @@ def _fail(message: str, code: int) -> int:
 
 def _show_warning(message: Warning | str, category: type, filename: str, *rest: object) -> None:
     """Prints our own warnings on one line and drops those of other packages."""
-    if _PACKAGE in Path(filename).parents:
+    if issubclass(category, KerasDistillWarning):
         _say(f"warning: {message}")
 
 

@@ -12,11 +12,10 @@ import keras
 from keras_distill._internal import InputError, _files, _keras_private, _user_code, bad
 from keras_distill._internal._types import PathLike
 from keras_distill.models._inspection import walk_layers
+from keras_distill.models._weights_file import FREE_BYTES, MAX_RATIO, check_weights
 
 _CONFIG = "config.json"
 _MAX_CONFIG = 16 << 20
-# Bytes of variables that any file may declare, and how many times its own size it may.
-_FREE_BYTES, _MAX_RATIO = 64 << 20, 4
 _MAX_DEPTH = 200
 _MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
 
@@ -68,6 +67,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
     for part in _objects(path, config):
         _check_object(path, part)
     _check_variables(path, config)
+    check_weights(path)
     try:
         model = keras.models.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras, h5py, and TensorFlow each raise their own
@@ -119,7 +119,7 @@ def _check_variables(path: Path, config: Any) -> None:
     declared = 0
     for _, shape, dtype in _keras_private.declared_variables(config):
         declared += math.prod(shape) * (8 if "64" in dtype else 4)
-    if declared > _FREE_BYTES + _MAX_RATIO * stored:
+    if declared > FREE_BYTES + MAX_RATIO * stored:
         raise InputError(
             f"{path}: {_CONFIG} declares {declared} bytes of weights, but the file has {stored}"
             " bytes in all. It is damaged; save the model again."

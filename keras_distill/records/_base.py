@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from keras_distill._internal import InputError, _files
+from keras_distill._internal._checks import shown
 from keras_distill._internal._types import PathLike
 
 if sys.version_info >= (3, 11):
@@ -199,7 +200,7 @@ def _describe_one(record: type[Record], item: ErrorDetails) -> str:
         rule = rule.replace(theirs, ours)
     message = f"`{key}` must {rule.removeprefix('must ')}" if _is_rule(rule) else f"`{key}`: {rule}"
     given = item.get("input")
-    return message if isinstance(given, dict) else f"{message}. Received: {given!r:.80}"
+    return message if isinstance(given, dict) else f"{message}. Received: {shown(given):.80}"
 
 
 def _known_keys(record: type[Record], location: tuple[int | str, ...]) -> list[str]:

@@ -198,12 +198,10 @@ def test_an_empty_npy_file_is_not_an_interruption(capsys, tmp_path):
 
 @pytest.mark.parametrize("error", [EOFError(), MemoryError()])
 def test_errors_that_typer_or_nobody_takes_are_one_line(monkeypatch, capsys, error):
-    from keras_distill.runs import _recipes
-
     def broken():
         raise error
 
-    monkeypatch.setattr(_recipes, "builtin", broken)
+    monkeypatch.setattr("keras_distill.runs.builtin_recipes", broken)
     assert main(["recipes"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "unexpected" not in err and "interrupted" not in err

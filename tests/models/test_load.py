@@ -1,7 +1,9 @@
+import io
 import json
 import random
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -198,4 +200,23 @@ def test_sizes_in_a_config_decide_no_memory(tmp_path):
     layer = {"module": "keras.layers", "class_name": "RepeatVector", "config": repeat}
     _with_config(path, lambda layers: layers.append(layer))
     with pytest.raises(InputError, match=r"'again' has an output of shape \(None, 1000000000, 3\)"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_weights_that_declare_more_than_they_have_are_not_read(tmp_path, compressed):
+    path = tmp_path / "small.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="end")]).save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    file = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(file, "a") as weights:
+        del weights["layers/dense/vars/0"]
+        weights.create_dataset("layers/dense/vars/0", shape=(10**6, 500), chunks=(100, 100))
+    members["model.weights.h5"] = file.getvalue()
+    how = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=r"weights\.h5 declares \d+ bytes of weights, but has"):
         models.load(path)
