@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from keras_distill._internal import InputError
 
@@ -47,7 +46,7 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     if values.size == 1:
         return Interval(mean, float("nan"), float("nan"), 1)
     error = values.std(ddof=1) / np.sqrt(values.size)
-    half = float(error * stats.t.ppf(0.5 + confidence / 2, values.size - 1))
+    half = float(error * _student_t(values.size - 1, confidence))
     return Interval(mean, mean - half, mean + half, int(values.size))
 
 
@@ -178,7 +177,7 @@ def ratio_of_means(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95)
     value, n = float(a.mean() / b.mean()), int(a.size)
     if n == 1:
         return Interval(value, float("nan"), float("nan"), 1)
-    factor = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2 / n
+    factor = _student_t(n - 1, confidence) ** 2 / n
     (s_aa, s_ab), (_, s_bb) = factor * np.cov(a, b)
     # r is inside where top - 2·middle·r + bottom·r² <= 0.
     top = a.mean() ** 2 - s_aa
@@ -189,3 +188,11 @@ def ratio_of_means(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95)
     root = np.sqrt(max(0.0, middle**2 - top * bottom))
     low, high = (middle - root) / bottom, (middle + root) / bottom
     return Interval(value, float(low), float(high), n)
+
+
+def _student_t(freedom: int, confidence: float) -> float:
+    """Returns the half-width of a central interval of Student's t distribution."""
+    # Not on top: SciPy takes a second to import, in every child process that runs a .tflite file.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + confidence / 2))

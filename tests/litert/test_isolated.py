@@ -124,3 +124,13 @@ def test_the_child_imports_no_tensorflow():
         check=True,
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_child_imports_little():
+    """What takes a second to import would take it for every file that is verified or measured."""
+    code = (
+        "import sys, keras_distill.litert._isolated;"
+        "sys.exit(', '.join({'tensorflow', 'keras', 'scipy'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=child_environment(), check=False)
+    assert done.returncode == 0
