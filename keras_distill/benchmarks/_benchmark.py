@@ -1,7 +1,6 @@
 """Measures size, latency, and quality of several models."""
 
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from keras_distill._internal import (
     _machine,
     check_choice,
 )
+from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import PathLike
 from keras_distill.benchmarks._latency import Timing, check_settings, measure_latency
 from keras_distill.benchmarks._quality import file_bytes, measure_quality, measure_size
@@ -100,7 +100,7 @@ def benchmark(
     check_choice("split", split, _SPLITS)
     check_settings(threads, runs, batch_size)
     named = _named(models)
-    with tempfile.TemporaryDirectory(prefix="keras-distill-") as work:
+    with temporary_folder() as work:
         subjects = _subjects(named, Path(work), in_keras, imports)
         rows = _rows(data, subjects[0], split, samples, data_dir)
         x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))

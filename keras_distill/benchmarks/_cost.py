@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, _machine, _stats, bad, check_choice, check_count
+from keras_distill._internal._temporary import temporary_folder
 from keras_distill.benchmarks._cost_worker import SETTINGS, VARIANTS, CostWorker
 from keras_distill.records import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
 
@@ -80,7 +80,7 @@ def cost(
         check_choice("settings", setting, SETTINGS)
     for variant in variants:
         check_choice("variants", variant, VARIANTS)
-    with tempfile.TemporaryDirectory(prefix="keras-distill-cost-") as work:
+    with temporary_folder() as work:
         folder = Path(work)
         count = _prepare(folder, teacher, student, source, examples, split, data_dir, imports)
         if count < batch_size:

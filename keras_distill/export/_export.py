@@ -1,7 +1,6 @@
 """Exports models to `.tflite` files. Each file is run and compared before it is written."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, VerificationError, _files, bad, check_identifier
+from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import PathLike
 from keras_distill.export import _verification
 from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
@@ -131,7 +131,7 @@ def _export(model: Any, paths: Mapping[str, Path], options: ExportOptions) -> Ex
     source = resolve(model, imports=options.imports)
     integer = any(name in NEED_CALIBRATION for name in paths)
     prepared = prepare(source, options, integer=integer)
-    with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
+    with temporary_folder() as folder:
         converted = _convert(prepared, list(paths), Path(folder))
         return _verify_and_write(prepared, paths, converted)
 

@@ -1,7 +1,6 @@
 """Presents a SavedModel folder as a source. TensorFlow loads it in a child process only."""
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_distill._internal import InputError, _files
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
 from keras_distill.export._convert import SIGNATURE
 from keras_distill.export._sources import InputInfo, signature_name
@@ -95,7 +95,7 @@ class SavedModelSource:
 
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the signature on all of `x`."""
-        with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
+        with temporary_folder() as folder:
             rows: dict[str, Any] = {i.name: x[i.name].astype(i.dtype) for i in self.inputs}
             np.savez(Path(folder, "x.npz"), **rows)
             self._ask("predict", folder=folder)

@@ -7,7 +7,6 @@ and its memory is the interpreter's.
 import contextlib
 import importlib
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing_extensions import Self
 
 from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
 from keras_distill.litert._graph import read_graph
 from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
@@ -76,7 +76,7 @@ class IsolatedModel:
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array | dict[str, Array]:
         """Runs the file as `LiteRTModel.predict` does."""
-        with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
+        with temporary_folder() as folder:
             named = _save_rows(folder, x)
             self._ask("predict", folder=folder, named=named, batch_size=batch_size)
             with np.load(Path(folder, "y.npz")) as arrays:
@@ -95,7 +95,7 @@ class IsolatedModel:
             resident memory of the child grew at its peak (None where the system does not report
             it).
         """
-        with tempfile.TemporaryDirectory(prefix="keras-distill-") as folder:
+        with temporary_folder() as folder:
             named = _save_rows(folder, x)
             answer = self._ask("cold", folder=folder, named=named)
         return answer["seconds"], answer["bytes"]
