@@ -19,7 +19,7 @@ from keras_distill._internal._types import Json, PathLike
 MARKER = ".keras-distill"  # in every folder that the package writes
 
 _CHUNK = 1 << 20
-_MAX_TEXT = 64 << 20
+_MAX_TEXT = 32 << 20
 # Archives may unpack to this many bytes at any ratio, and to more at no more than this ratio.
 _FREE_BYTES, _MAX_RATIO = 64 << 20, 100
 # A name that `atomic_path` makes: `.<stem>-<8 characters of tempfile><suffix>`.
