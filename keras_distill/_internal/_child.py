@@ -152,7 +152,7 @@ class Child:
             if timed_out:
                 reason = f"took longer than {timeout:g} s and was ended"
                 raise ChildError(reason, self._printed(), timed_out=True)
-            if not line:
+            if not line.endswith("\n"):  # empty, or cut off by the child's death
                 raise self._death()
             answer = json.loads(line)
             if "input_error" in answer:
@@ -162,7 +162,7 @@ class Child:
             return answer["result"]
 
     def _exchange(self, request: str, timeout: float | None) -> tuple[str, bool]:
-        """Sends a line; returns the answering one (empty if the child died), and whether late."""
+        """Sends a line; returns the answer, cut off if the child died, and whether it is late."""
         late = threading.Event()
 
         def end() -> None:

@@ -96,8 +96,7 @@ class SealedRecord(Record):
 
     def sealed(self) -> Self:
         """Returns the record with its checksum."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
-        return self.model_copy(update={"seal": hashlib.sha256(text.encode()).hexdigest()})
+        return self.model_copy(update={"seal": _seal(json.loads(self.model_dump_json()))})
 
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:
@@ -107,16 +106,27 @@ class SealedRecord(Record):
             InputError: If it does not fit, or was changed after it was saved.
         """
         found = super().parse(value, source=source)
-        if found.seal != found.sealed().seal:
+        if found.seal is None:
             raise InputError(
-                f"{source}: was changed after it was written: its checksum (`seal`) is of other"
-                " content. Restore the file, or make the folder again."
+                f"{source}: has no checksum (`seal`), which every complete file has. Restore the"
+                " file, or make the folder again."
+            )
+        # Of the values in the file, not of the defaults: those may differ between versions.
+        if found.seal != _seal(json.loads(value) if isinstance(value, str | bytes) else value):
+            raise InputError(
+                f"{source}: was changed after it was written: its checksum (`seal`) does not match"
+                " its content. Restore the file, or make the folder again."
             )
         return found
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
         """Writes the record with its checksum as JSON, atomically; returns the path."""
         return super(SealedRecord, self.sealed()).save(path, overwrite=overwrite)
+
+
+def _seal(values: dict[str, Any]) -> str:
+    text = json.dumps({k: v for k, v in values.items() if k != "seal"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class TomlRecord(Record):

@@ -48,15 +48,14 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
 
 def note(record: RunRecord) -> str:
     """Explains the numbers of `table`; empty without compression."""
-    compressed = compressed_of(record)
-    if compressed is None or record.recipe.compress is None:
+    compressed, training = compressed_of(record), record.recipe.compress_training
+    if compressed is None or training is None:
         return ""
     plain = " The bytes of the student are those of its float32 file."
     return (
         f"Accuracy on {record.data.validation} validation examples, of the file on"
         f" {compressed.export.verification.samples} of them. Every step trains on the run's"
-        f" stored soft targets, from a learning rate of"
-        f" {record.recipe.compress.learning_rate:g}. Zeros and"
+        f" stored soft targets, from a learning rate of {training.learning_rate:g}. Zeros and"
         " values are counted in the kernels of the model: the largest number of distinct values in"
         " one kernel. The last line is counted in the file: the largest number in one output"
         " channel."

@@ -1,15 +1,17 @@
 """A folder of results that is complete or absent, and work on it that can be interrupted."""
 
+import errno
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import Self
 
-from keras_distill._internal import InputError, _files, _machine, bad
+from keras_distill._internal import InputError, KerasDistillWarning, _files, _machine, bad
 
 try:
     import fcntl
@@ -17,6 +19,8 @@ except ImportError:  # Windows has no flock: concurrent writers are not detected
     fcntl = None  # type: ignore[assignment]
 
 _LOCK, _SCRATCH = ".lock", "work"
+# What `flock` raises on file systems without locks, such as some mounts of NFS and Lustre.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _MARKER = _files.MARKER
 
 
@@ -68,8 +72,7 @@ class FolderLock:
             except FileNotFoundError:
                 continue
             try:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file, self._path)
                 if _is_at(file, self._path / _LOCK):
                     os.ftruncate(file, 0)
                     os.write(file, str(os.getpid()).encode())
@@ -260,6 +263,27 @@ class WorkFolder:
             f"{self.path} is an unfinished {self._what} with other settings (they differ in:"
             f" {', '.join(names)}). Finish it with those settings, choose another output, or"
             " discard it with overwrite=True (--overwrite)."
+        )
+
+
+def _lock(file: int, folder: Path) -> None:
+    """Locks an open file, where the system and the file system can.
+
+    Raises:
+        BlockingIOError: If another process holds the lock.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"The file system of {folder} has no locks ({_files.reason(error)}). Let only one"
+            " process write to it at a time.",
+            KerasDistillWarning,
+            stacklevel=2,
         )
 
 

@@ -29,6 +29,11 @@ class Service:
     def die(self, number):
         sys.stderr.write("about to die\\n\\n"); sys.stderr.flush()
         os.kill(os.getpid(), number)
+    def die_while_answering(self):
+        for file in range(3, 16):
+            try: os.write(file, b'{"result": ')
+            except OSError: pass
+        os.kill(os.getpid(), 9)
     def leave(self): os._exit(3)
     def sleep(self, mark=None):
         if mark: open(mark, "w").write(str(os.getpid()))
@@ -88,6 +93,11 @@ def test_a_signal_is_named(service, number, name, reason):
         assert caught.value.last_line == "about to die"
         with pytest.raises(ChildError, match="SIG"):  # a dead child stays dead
             child.ask("add", number=1)
+
+
+def test_a_death_in_the_middle_of_an_answer_is_a_death(service):
+    with Child(service) as child, pytest.raises(ChildError, match=r"was killed \(SIGKILL\)"):
+        child.ask("die_while_answering")
 
 
 def test_an_exit_is_named(service):

@@ -1,9 +1,11 @@
 """What holds for every record: unknown keys are refused, and the nearest known key is named."""
 
+import json
+
 import pytest
 
 from keras_distill import InputError
-from keras_distill.records import Record, TomlRecord
+from keras_distill.records import Record, SealedRecord, TomlRecord
 
 
 class Part(Record):
@@ -45,3 +47,22 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path):
     (tmp_path / "x.toml").write_text("name = ")
     with pytest.raises(InputError, match="is not TOML"):
         Whole.load(tmp_path / "x.toml")
+
+
+class Sealed(SealedRecord):
+    name: str
+    share: float = 0.5
+    parts: tuple[Part, ...] = ()
+
+
+class SealedLater(Sealed):
+    """The same record in a later version of the package."""
+
+    size: int = 3
+
+
+def test_a_sealed_record_is_read_by_a_later_version_with_more_fields(tmp_path):
+    path = Sealed(name="a", share=1, parts=(Part(epochs=3),)).save(tmp_path / "x.json")
+    assert SealedLater.load(path).size == 3
+    assert SealedLater.load(path).parts == (Part(epochs=3),)
+    assert Sealed.parse(json.loads(path.read_text()), source="x") == Sealed.load(path)

@@ -47,7 +47,8 @@ SMALL = {
     "benchmark.runs": 2,
 }
 QUICK = {
-    **SMALL,
+    # Without a learning rate: the default holds.
+    **{key: value for key, value in SMALL.items() if key != "compress.learning_rate"},
     "teacher.model": "mlp:8",
     "training.epochs": 1,
     "export.quantizations": ["float32"],
@@ -234,6 +235,7 @@ def test_smoke_shortens_every_step(tmp_path):
     record = run(runs.recipe_from_options(two), tmp_path / "smoke", scale="smoke")
     assert [step.epochs for step in record.compress.record.steps] == [1, 1]
     assert record.data.train == 2 * record.recipe.training.batch_size
+    assert "from a learning rate of 0.001." in _compression.note(record)
 
 
 def _recurrent():

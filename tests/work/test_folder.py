@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, KerasDistillWarning, _files
 from keras_distill.work import WorkFolder
 
 MARKER = ".keras-distill"
@@ -49,6 +50,26 @@ def test_unfinished_work_is_resumed_and_adds_up_the_time(tmp_path):
     with WorkFolder(tmp_path / "a", {"seed": 0}) as folder:
         assert 200 <= folder.seconds < 300
         folder.finish()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, code):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.warns(KerasDistillWarning, match=r"has no locks \(.*only one process") as warned:
+        _make(tmp_path / "a")
+    assert len(warned) == 1 and (tmp_path / "a" / "result.txt").exists()
+
+
+def test_another_error_of_the_lock_is_not_hidden(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="broken"):
+        _make(tmp_path / "a")
 
 
 def test_settings_are_compared_as_json(tmp_path):
