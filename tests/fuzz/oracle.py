@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS, MEMORY, LENGTH = 20.0, 2 << 30, 500
-# LiteRT prints it once per process, whatever the log level.
-_OF_LITERT = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+# What TensorFlow's C++ code logs where it was imported before the command line set its log level,
+# and the line that LiteRT prints once per process.
+_LOGS = re.compile(
+    r"^(?:[IWE]\d{4} [^\n]*\.cc:\d+\][^\n]*\n(?:\t [^\n]*\n)*"
+    r"|INFO: Created TensorFlow Lite[^\n]*\n)",
+    re.MULTILINE,
+)
 
 
 class TookTooLong(BaseException):
@@ -117,6 +122,7 @@ def ask(argv: list[str], scratch: Path, *, seconds: float = SECONDS) -> Answer:
         else:
             os.environ["TMPDIR"] = before[1]
     out, err = printed()
+    err = _LOGS.sub("", err)
     grown = memory_of("VmHWM") - held
     return Answer(code, out, err, time.monotonic() - start, grown, raised)
 
@@ -145,7 +151,7 @@ def faults(answer: Answer, *, refused: bool, expect: str, left: list[str]) -> li
         left: What was found in the output folder and among the temporary files.
     """
     found = []
-    err = answer.err.replace(_OF_LITERT, "", 1)
+    err = answer.err
     if answer.raised:
         found.append(f"raised: {answer.raised[:200]}")
     if answer.code == 130:
