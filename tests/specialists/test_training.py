@@ -109,10 +109,10 @@ def test_a_failed_specialist_does_not_lose_the_others(generalist_file, tmp_path,
 
 
 def test_in_processes_the_same_specialists_come_out(generalist_file, tmp_path):
-    asked = recipe(generalist_file, clusters=2)
+    asked, sets = recipe(generalist_file), ClassSets(([0, 1], [8, 9]), 10)
     keras.utils.set_random_seed(7)  # must not reach the order of the data
-    one = train(asked, tmp_path / "turn")
-    two = train(asked, tmp_path / "processes", backend="processes", workers=2)
+    one = train(asked, tmp_path / "turn", class_sets=sets)
+    two = train(asked, tmp_path / "processes", class_sets=sets, backend="processes", workers=2)
     for a, b in zip(one.specialists, two.specialists, strict=True):
         for x, y in zip(a.model.get_weights(), b.model.get_weights(), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-4)
@@ -150,6 +150,7 @@ def test_the_seed_makes_the_dropout_masks_too():
 
 def test_a_recipe_in_which_all_have_a_say_is_kept_as_such(generalist_file, tmp_path):
     """TOML has no None, and a `top` that is left out means 1."""
-    ensemble = train(recipe(generalist_file, clusters=2, top=None), tmp_path / "out")
+    sets = ClassSets(([0, 1],), 10)
+    ensemble = train(recipe(generalist_file, top=None), tmp_path / "out", class_sets=sets)
     kept = SpecialistsRecipe.load(tmp_path / "out" / "recipe.toml")
     assert ensemble.top is None and kept.top == 10

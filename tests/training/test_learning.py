@@ -18,8 +18,10 @@ def _accuracy(model, x, y):
 
 
 def _trained(model, x, y, epochs):
-    model.compile(keras.optimizers.Adam(3e-3), CE)
-    model.fit(x, y, epochs=epochs, verbose=0)
+    """Trains as one long epoch: what Keras does between epochs takes longer than these do."""
+    ds = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=0).batch(32)
+    model.compile(keras.optimizers.Adam(3e-3), CE, steps_per_execution=10)
+    model.fit(ds.repeat(epochs), verbose=0)
     return model
 
 
