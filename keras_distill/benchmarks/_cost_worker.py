@@ -69,8 +69,10 @@ class CostWorker:
         try:
             return self._child.ask(method, **arguments)
         except ChildError as error:
-            reason = error.reason if error.raised else error.last_line
-            raise InputError(f"The child process that measures failed: {reason}") from error
+            text = f"The child process that measures failed: {error.reason}."
+            if error.lines and not error.raised:
+                text += f" End of its log: {error.last_line}"
+            raise InputError(text) from error
 
     def __enter__(self) -> Self:
         return self

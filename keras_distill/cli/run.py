@@ -74,10 +74,7 @@ def command(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run, and of its folder.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--output", "--out", "-o", help="Run folder. Default: saved_models/NAME."),
-    ] = None,
+    out: Annotated[Path | None, _options.output("Run folder. Default: saved_models/NAME.")] = None,
     scale: Annotated[str, typer.Option(help="full, or smoke: two steps of everything.")] = "full",
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,

@@ -66,7 +66,7 @@ def train(
     crop: Crop = None,
     flip: Flip = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the order of the data. [0]")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    out: Annotated[Path, output("The folder to write.")],
     backend: Annotated[
         str, typer.Option(help="How to run the trainings: in-turn, processes, or ray.")
     ] = "in-turn",
@@ -183,7 +183,7 @@ def distill(
         str | None,
         typer.Option(help="Model spec, or a .keras file to start from. [a copy of the generalist]"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .keras file to write.")],
+    out: Annotated[Path, output("The .keras file to write.")],
     data: OptionalData = None,
     data_dir: DataDir = None,
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 15,

@@ -1,9 +1,10 @@
 """Trains a wrapped tf_keras twin, with Keras 3 callbacks too, and resumes after an interruption."""
 
+import difflib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_distill import data as sources
-from keras_distill._internal import bad, check_count
+from keras_distill._internal import InputError, bad, check_count
 from keras_distill.compress._objective import Objective
 from keras_distill.records import TrainingSettings
 from keras_distill.training import make_optimizer
@@ -67,6 +68,12 @@ class Training:
             >>> Training.of(epochs=2, alpha=0.5).settings.epochs
             2
         """
+        names = [*TrainingSettings.model_fields, *(f.name for f in fields(cls)[1:])]
+        for name in options:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                remedy = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(names)}."
+                raise InputError(f"`{name}` is not a setting of the training. {remedy}")
         own = {name: options.pop(name) for name in TrainingSettings.model_fields if name in options}
         settings = TrainingSettings.parse({"epochs": 10, **own}, source="compress")
         return cls(settings, **options)

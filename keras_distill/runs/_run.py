@@ -61,8 +61,8 @@ def run(
         recipe = _smoke(recipe)
     folder = WorkFolder(out, _settings(recipe, scale), overwrite=overwrite)
     reporter = reporter or Reporter()
-    context = RunContext.load(recipe, folder, scale=scale, imports=imports, reporter=reporter)
     with folder:
+        context = RunContext.load(recipe, folder, scale=scale, imports=imports, reporter=reporter)
         keras.utils.set_random_seed(0)
         sizes = ", ".join(f"{size} {split}" for split, size in context.splits.sizes.items())
         reporter.stage("data", f"{recipe.data.source}: {sizes}")

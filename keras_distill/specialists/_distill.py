@@ -90,25 +90,25 @@ def distill(
         **{"alpha": alpha, "temperature": temperature, "crop": crop, "flip": flip},
         **{"views": views, "seed": seed},
     }
-    splits, _ = cached_splits(source, None if data_dir is None else str(data_dir))
-    model = models.build(
-        student,
-        input_shape=splits.input_shape,
-        num_classes=splits.num_classes,
-        rescale=data.statistics(splits.train),
-        seed=seed,
-        imports=imports,
-    )
-    distiller = Distiller(None, model, alpha=alpha, temperature=temperature)
     # The result is a file, so the folder of the work is removed, not finished.
     work = out.with_name(f"{out.stem}-distillation")
     with WorkFolder(work, settings, overwrite=overwrite, what="distillation") as folder:
+        splits, _ = cached_splits(source, None if data_dir is None else str(data_dir))
+        model = models.build(
+            student,
+            input_shape=splits.input_shape,
+            num_classes=splits.num_classes,
+            rescale=data.statistics(splits.train),
+            seed=seed,
+            imports=imports,
+        )
+        distiller = Distiller(None, model, alpha=alpha, temperature=temperature)
         augment = augmentation(crop, flip, seed=0)
         store = _store(teacher, splits.train, folder.scratch / "targets", augment, views)
         result = _fit(distiller, splits, store, training, seed, folder.scratch / "state.npz")
         with _files.atomic_path(out, overwrite=True) as temporary:
             model.save(temporary)
-        _files.remove(folder.path)
+        folder.discard()
     return result
 
 

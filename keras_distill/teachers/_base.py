@@ -12,7 +12,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._graph_errors import coded
 from keras_distill._internal._types import Outputs, Shape
 from keras_distill.teachers._heads import Head, look_like_probabilities
-from keras_distill.teachers._outputs import plain_outputs, to_numpy
+from keras_distill.teachers._outputs import outputs_by_name, plain_outputs, to_numpy
 
 
 class Teacher(abc.ABC):
@@ -55,13 +55,28 @@ class Teacher(abc.ABC):
     def fingerprint(self) -> str | None:
         """Returns 64 hexadecimal digits that identify this teacher; None if nothing can."""
 
+    def read(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
+        """Returns `outputs` by name, also those of a subclass that returns a single tensor.
+
+        Raises:
+            InputError: If `outputs` does not return a pair.
+        """
+        found = self.outputs(x, layers)
+        if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
+            raise InputError(
+                f"`{type(self).__name__}.outputs` must return a pair of dicts: the logits by output"
+                " name, and the layers' outputs by layer name. Received:"
+                f" {type(found).__name__}"
+            )
+        return outputs_by_name(found[0]), dict(found[1])
+
     def logits(self, x: Any) -> Any:
         """Returns the logits of a batch: a tensor `(B, ..., N)`, or a dict by output name."""
-        return plain_outputs(self.outputs(x)[0])
+        return plain_outputs(self.read(x)[0])
 
     def features(self, x: Any, layers: Sequence[str]) -> Outputs:
         """Returns the outputs of inner layers, by layer name."""
-        return self.outputs(x, layers)[1]
+        return self.read(x, layers)[1]
 
     def feature_shape(self, layer: str) -> Shape:
         """Returns the shape `(None, ...)` of an inner layer's output.
@@ -81,7 +96,7 @@ class Teacher(abc.ABC):
 
     def predict(self, x: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs."""
-        return plain_outputs(to_numpy(self.outputs(x)[0]))
+        return plain_outputs(to_numpy(self.read(x)[0]))
 
     @property
     def needs_check(self) -> bool:
@@ -97,7 +112,7 @@ class Teacher(abc.ABC):
         Raises:
             InputError: If every row of an output is >= 0 and sums to 1.
         """
-        logits = self.outputs(x)[0]
+        logits = self.read(x)[0]
         for values in logits.values():
             if look_like_probabilities(values):
                 raise self.probabilities_error()

@@ -77,7 +77,7 @@ class TeacherEnsemble(Teacher):
         """Computes the mean logits; see `Teacher.outputs`. An ensemble has no layers."""
         if layers:
             raise self.no_layers(layers)
-        return self._means([member.outputs(x)[0] for member in self.members]), {}
+        return self._means([member.read(x)[0] for member in self.members]), {}
 
     @property
     def needs_check(self) -> bool:
@@ -256,6 +256,12 @@ def as_teacher(source: Any) -> Teacher:
         'TeacherEnsemble'
     """
     if isinstance(source, Teacher):
+        if not isinstance(source.output_shapes, Mapping | None):
+            raise bad(
+                "output_shapes",
+                'be a dict of shapes by output name, "" for a single output',
+                source.output_shapes,
+            )
         return source
     if isinstance(source, keras.Model):
         return KerasTeacher(source)

@@ -107,7 +107,7 @@ class TeacherSource:
         """
         assert self.teacher is not None  # the caller knows
         x = self._preprocessed(x)
-        return self.teacher.checked_logits(x) if check else self.teacher.outputs(x)[0]
+        return self.teacher.checked_logits(x) if check else self.teacher.read(x)[0]
 
     def view(
         self, x: Any, targets: Targets, layers: Sequence[str], weights: Sequence[str] = ()
@@ -135,7 +135,7 @@ class TeacherSource:
             return View(check_finite(stored))
         if self.teacher is None:
             return None
-        logits, features = self.teacher.outputs(self._preprocessed(x), layers)
+        logits, features = self.teacher.read(self._preprocessed(x), layers)
         logits = check_finite(logits if stored is None else stored)
         read = {name: self.teacher.layer_weights(name) for name in weights}
         return View(logits, features, weights=read)

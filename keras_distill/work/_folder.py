@@ -1,5 +1,6 @@
 """A folder of results that is complete or absent, and work on it that can be interrupted."""
 
+import contextlib
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from typing_extensions import Self
 
 from keras_distill._internal import InputError, KerasDistillWarning, _files, _machine, bad
+from keras_distill.records import Record
 
 try:
     import fcntl
@@ -22,6 +24,21 @@ _LOCK, _SCRATCH = ".lock", "work"
 # What `flock` raises on file systems without locks, such as some mounts of NFS and Lustre.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _MARKER = _files.MARKER
+
+
+class _Sessions(Record):
+    """The sessions of unfinished work so far."""
+
+    started: str
+    seconds: float
+    settings: dict[str, Any]
+
+
+class _Marker(Record):
+    """The content of the marker file: what the folder is, and its sessions until it is finished."""
+
+    what: str
+    unfinished: _Sessions | None = None
 
 
 class FolderLock:
@@ -163,6 +180,7 @@ class WorkFolder:
         self._overwrite, self._what = overwrite, what
         self._lock = FolderLock(self.path)
         self._before = self._since = 0.0
+        self._new_parents: list[Path] = []
         self._check_ours(self.out)
         self._check_settings()
 
@@ -172,6 +190,7 @@ class WorkFolder:
         return self._before + time.monotonic() - self._since
 
     def __enter__(self) -> Self:
+        self._new_parents = [folder for folder in self.path.parents if not folder.exists()]
         self._lock.acquire()
         try:
             self._open()
@@ -187,6 +206,9 @@ class WorkFolder:
                 self._save()
             elif self._lock.held:
                 _files.remove(self.path)
+                with contextlib.suppress(OSError):  # another process uses one of them
+                    for folder in self._new_parents:
+                        folder.rmdir()
         finally:
             self._lock.release()
 
@@ -204,14 +226,20 @@ class WorkFolder:
         self._lock.release()
         return self.out
 
+    def discard(self) -> None:
+        """Removes the folder and unlocks: the result of the work is somewhere else."""
+        _files.remove(self.path)
+        self._lock.release()
+
     def _open(self) -> None:
         """Resumes what is in the locked folder, or starts anew."""
         self._check_settings()
-        marker = _read_marker(self.path)
+        earlier = _read_sessions(self.path)
         self._since = time.monotonic()
-        self.resumed = self._begun() and marker.get("settings") == self._settings
-        if self.resumed:
-            self.started, self._before = marker["started"], marker["seconds"]
+        self.resumed = False
+        if earlier is not None and earlier.settings == self._settings and self._begun():
+            self.resumed = True
+            self.started, self._before = earlier.started, earlier.seconds
             _files.remove_leftovers(self.path)
         else:
             self._lock.clear()
@@ -220,13 +248,9 @@ class WorkFolder:
         self._save()
 
     def _save(self) -> None:
-        state = {
-            "what": self._what,
-            "started": self.started,
-            "seconds": self.seconds,
-            "settings": self._settings,
-        }
-        _files.write_json(self.path / _MARKER, state, overwrite=True)
+        sessions = _Sessions(started=self.started, seconds=self.seconds, settings=self._settings)
+        marker = _Marker(what=self._what, unfinished=sessions)
+        marker.save(self.path / _MARKER, overwrite=True)
 
     def _begun(self) -> bool:
         """Whether the folder has anything but an empty scratch folder and files of this class."""
@@ -251,9 +275,10 @@ class WorkFolder:
         self._check_ours(self.path)
         if self._overwrite or not self._begun():
             return
-        found = _read_marker(self.path).get("settings")
-        if found is None or found == self._settings:
+        earlier = _read_sessions(self.path)
+        if earlier is None or earlier.settings == self._settings:
             return
+        found = earlier.settings
         names = sorted(
             name
             for name in {*found, *self._settings}
@@ -295,15 +320,15 @@ def _is_at(file: int, path: Path) -> bool:
         return False
 
 
-def _read_marker(path: Path) -> dict[str, Any]:
-    """What the marker says; empty if there is none yet."""
+def _read_sessions(path: Path) -> _Sessions | None:
+    """Reads the marker of the folder; None if it has none, or is not unfinished work.
+
+    The latter is a finished folder that was replaced by a process killed at that moment.
+    """
     file = path / _MARKER
+    if not file.exists() or not file.stat().st_size:
+        return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
+        return _Marker.parse(_files.read_text(file), source="the marker").unfinished
+    except InputError as error:
         raise InputError(f"{file} is damaged ({error}). Remove {path} to start again.") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{file} is damaged. Remove {path} to start again.")
-    return found

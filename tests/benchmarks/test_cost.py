@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
+from keras_distill._internal._child import Child, ChildError
 from keras_distill.benchmarks import cost_sections
 from keras_distill.benchmarks._cost import _step_ratios, cost, ratio_of_totals
 from keras_distill.benchmarks._cost_worker import CostService
@@ -110,6 +111,16 @@ def test_a_child_that_fails_says_why():
     wrong = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
     with pytest.raises(InputError, match="process that measures failed"):
         cost(two, wrong, regression, batch_size=32, rounds=2, settings=["onednn"])
+
+
+def test_a_child_that_is_killed_says_so_before_its_log(monkeypatch):
+    def ask(*args, **arguments):
+        raise ChildError("was killed (SIGKILL), most likely for lack of memory", "step 7\n")
+
+    monkeypatch.setattr(Child, "ask", ask)
+    message = r"failed: was killed \(SIGKILL\), most likely .*\. End of its log: step 7"
+    with pytest.raises(InputError, match=message):
+        cost("mlp:4", "mlp:4", "digits", batch_size=32, rounds=2, settings=["onednn"])
 
 
 def test_the_command_prints_and_keeps_the_record(record, capsys, tmp_path, monkeypatch):

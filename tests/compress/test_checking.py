@@ -52,3 +52,16 @@ def test_a_pipeline_asks_before_its_first_step(soft, tmp_path):
     with pytest.raises(InputError, match="GRU layer cannot be trained in fake quantization"):
         compress(recurrent(), soft, ["prune", "quantize"], tmp_path / "out", callbacks=[watch])
     assert trained == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("learning_rat", r"`learning_rat` is not a setting of the training\. Did you mean `learni"),
+        ("decay", r"`decay` is not a setting .*Known: epochs, .*schedule, .*temperature"),
+        ("settings", "`settings` is not a setting"),
+    ],
+)
+def test_an_unknown_setting_of_the_training_is_named(nets, tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        compress(nets[1](), None, ["prune:0.5"], tmp_path / "out", **{given: 1})

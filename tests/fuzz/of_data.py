@@ -70,7 +70,7 @@ def read_data(m: Maker, spec: str, *, refused: bool = True, expect: str = "") ->
     if refused:
         verbs += [
             ["targets", "build", str(m.good.model), "-o", f"{m.out}/store", "--data", spec],
-            ["run", "--data", spec, "--teacher", "mlp:4", "--student", "mlp:2", "--out",
+            ["run", "--data", spec, "--teacher", "mlp:4", "--student", "mlp:2", "--output",
              f"{m.out}/run"],
             ["compress", str(m.good.model), "--steps", "prune:0.5", "--data", spec, "--alpha", "0",
              "-o", f"{m.out}/small"],

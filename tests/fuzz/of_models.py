@@ -28,7 +28,7 @@ def read_with(m: Maker, model: Path, *, sure: bool) -> list[str]:
          "-o", f"{m.out}/small"],
         ["specialists", "train", "--generalist", str(model), "--data", m.data,
          "-o", f"{m.out}/parts"],
-        ["run", "--teacher", str(model), "--student", "mlp:2", "--data", m.data, "--out",
+        ["run", "--teacher", str(model), "--student", "mlp:2", "--data", m.data, "--output",
          f"{m.out}/run"],
     )  # fmt: skip
 

@@ -48,7 +48,7 @@ def special_inputs(m: Maker) -> Case:
         m.write("idx/train-labels-idx1-ubyte", idx((18,), body=bytes(18)))
         argv = read_data(m, f"idx:{m.files}/idx").argv
     elif which == 5:
-        argv = ["run", str(_special(m, "recipe.toml")), "--out", f"{m.out}/run"]
+        argv = ["run", str(_special(m, "recipe.toml")), "--output", f"{m.out}/run"]
     elif which == 6:
         _special(m, "run/record.json")
         argv = ["report", f"{m.files}/run", "-o", f"{m.out}/page.html"]
@@ -104,6 +104,6 @@ def foreign_outputs(m: Maker) -> Case:
         ["compress", str(m.good.model), "--data", m.data, "--alpha", "0", "--steps", "prune", "-o",
          m.pick(folder, f"{folder}.json")],
         ["targets", "build", str(m.good.model), "--data", m.data, "-o", f"{folder}.json"],
-        ["run", "--data", m.data, "--teacher", "mlp:4", "--student", "mlp:2", "--out", folder],
+        ["run", "--data", m.data, "--teacher", "mlp:4", "--student", "mlp:2", "--output", folder],
     )  # fmt: skip
     return Case([*argv, "--overwrite"], refused=True)

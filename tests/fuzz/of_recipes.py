@@ -65,7 +65,7 @@ def with_key(text: str, key: str, value: Any) -> str:
 
 def _run(m: Maker, text: str | bytes, expect: str = "") -> Case:
     file = m.write("recipe.toml", text)
-    return Case(["run", str(file), "--out", f"{m.out}/run"], refused=True, expect=expect)
+    return Case(["run", str(file), "--output", f"{m.out}/run"], refused=True, expect=expect)
 
 
 @kind
@@ -122,7 +122,7 @@ def options(m: Maker) -> Case:
     data, model = m.data, str(m.good.model)
     logits = ["targets", "build", model, "-o", f"{m.out}/store", "--data", data]
     nowhere = ["run", "--data", "npz:nothing.npz", "--teacher", "mlp:4", "--student", "mlp:2",
-               "--out", f"{m.out}/run"]  # fmt: skip
+               "--output", f"{m.out}/run"]  # fmt: skip
     argv, name = m.pick(
         ([*logits, "--top-k", whole], "top.k"),
         ([*logits, "--batch-size", m.pick("0", "-1", "x", "10" * 20)], "batch.size"),
@@ -141,7 +141,7 @@ def options(m: Maker) -> Case:
         ([*nowhere, "--quantization", m.pick("", "x", ",", "int8,int8")], "quantization"),
         ([*nowhere, "--compress", m.pick("", "x", ",", "cluster:100000000000")], "steps"),
         ([*nowhere, "--name", m.pick("", "../x", "x" * 3000, "\n")], "name"),
-        (["run", "--data", data, "--teacher", "mlp:4", "--student", "mlp:2", "--out", f"{m.out}/run",
+        (["run", "--data", data, "--teacher", "mlp:4", "--student", "mlp:2", "--output", f"{m.out}/run",
           "--import", m.pick("typo", "", "..x", "a b", "os.nothing")], "import"),
         ([*nowhere, "--scale", "x"], "scale"),
         (["targets", "info", str(m.good.store), "--examples", m.pick("0", "-1", "x", "10" * 20)], ""),

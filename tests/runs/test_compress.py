@@ -129,7 +129,7 @@ def test_the_page_shows_every_step(finished):
 
 
 def _start(recipe, out):
-    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--out", str(out)]
+    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--output", str(out)]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -216,7 +216,7 @@ def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
 
     monkeypatch.setattr(compress_package, "compress", fail)
     recipe = runs.recipe_from_options(QUICK).save(tmp_path / "small.toml")
-    assert main(["run", str(recipe), "--out", str(tmp_path / "small")]) == 1
+    assert main(["run", str(recipe), "--output", str(tmp_path / "small")]) == 1
     record = RunRecord.load(tmp_path / "small" / "record.json")
     assert record.compress.record is None
     assert _summary.missing(record) == {"compressed": "the file is too far from the model"}

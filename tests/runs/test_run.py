@@ -252,7 +252,7 @@ def test_unfinished_work_of_another_teacher_file_is_kept(finished, tmp_path):
 
 
 def _start(out, recipe):
-    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--out", str(out)]
+    command = [sys.executable, "-m", "keras_distill", "run", str(recipe), "--output", str(out)]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

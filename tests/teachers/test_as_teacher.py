@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill.teachers import (
     CallableTeacher,
     KerasTeacher,
+    Teacher,
     TeacherEnsemble,
     TFLiteTeacher,
     as_teacher,
@@ -35,6 +37,38 @@ def test_kinds(tmp_path):
 def test_what_cannot_teach(source):
     with pytest.raises(InputError, match="`teacher` must be a Keras 3 model, a list of them"):
         as_teacher(source)
+
+
+class _Own(Teacher):
+    def __init__(self, made):
+        self._made = made
+
+    def outputs(self, x, layers=()):
+        return self._made
+
+    def fingerprint(self):
+        return None
+
+
+def test_a_teacher_of_the_users_own_may_return_a_single_tensor():
+    logits = tf.constant([[1.0, 2.0, 3.0]])
+    teacher = as_teacher(_Own((logits, {})))
+    assert teacher.logits(0) is logits and teacher.predict(0).shape == (1, 3)
+    assert list(teacher.checked_logits(0)) == [""]
+    assert as_teacher([teacher, teacher]).predict(0).shape == (1, 3)
+
+
+@pytest.mark.parametrize("made", [tf.zeros((2, 3)), {"": tf.zeros((2, 3))}, (1, 2), (1, {}, {})])
+def test_a_teacher_of_the_users_own_must_return_a_pair(made):
+    with pytest.raises(InputError, match=r"`_Own\.outputs` must return a pair of dicts"):
+        _Own(made).logits(0)
+
+
+def test_the_shapes_of_a_teacher_have_names():
+    teacher = _Own(None)
+    teacher.output_shapes = (None, 3)
+    with pytest.raises(InputError, match="`output_shapes` must be a dict of shapes by output name"):
+        as_teacher(teacher)
 
 
 def test_paths_that_are_no_teacher(tmp_path):

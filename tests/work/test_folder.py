@@ -93,8 +93,9 @@ def test_unfinished_work_with_other_settings_is_kept_unless_it_may_be_discarded(
 
 
 def test_a_session_that_made_nothing_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError), WorkFolder(tmp_path / "a", {"seed": 0}):
-        raise ValueError
+    for out in (tmp_path / "a", tmp_path / "deep" / "er" / "a"):
+        with pytest.raises(ValueError), WorkFolder(out, {"seed": 0}):
+            raise ValueError
     assert list(tmp_path.iterdir()) == []
     with WorkFolder(tmp_path / "a", {"seed": 1}):
         pass
@@ -146,10 +147,13 @@ def test_an_empty_folder_may_be_replaced(tmp_path):
     assert (tmp_path / "a" / "result.txt").exists()
 
 
-def test_a_damaged_marker_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", '{"what": "run", "unfinished": {"settings": {}}}']
+)
+def test_a_damaged_marker_is_named(tmp_path, text):
     with WorkFolder(tmp_path / "a", {"seed": 0}) as folder:
         (folder.path / "x").touch()
-    (folder.path / MARKER).write_text("{")
+    (folder.path / MARKER).write_text(text)
     with pytest.raises(InputError, match=r"\.keras-distill is damaged .* Remove .*unfinished"):
         WorkFolder(tmp_path / "a", {"seed": 0})
 
@@ -169,6 +173,15 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
         folder.finish()
     names = {str(p.relative_to(folder.out)) for p in folder.out.rglob("*")}
     assert names == {MARKER, "part", "part/.hidden-by-the-user"}
+
+
+def test_a_discarded_folder_is_of_no_concern_any_more(tmp_path):
+    with WorkFolder(tmp_path / "a", {"seed": 0}) as folder:
+        folder.discard()
+        assert not folder.path.exists()
+        folder.path.mkdir()  # another process begins the same work
+        (folder.path / "x").touch()
+    assert [path.name for path in folder.path.iterdir()] == ["x"]
 
 
 def test_a_second_writer_is_refused_at_once(tmp_path):
