@@ -4,9 +4,14 @@
 """
 
 from keras_distill.training._batch import Labeled, labeled_batch, soft_batches
-from keras_distill.training._checks import check_alpha, check_shapes, flatten_losses
+from keras_distill.training._checks import (
+    DEFAULT_TEMPERATURE,
+    check_alpha,
+    check_shapes,
+    flatten_losses,
+)
 from keras_distill.training._default_loss import check_from_logits, default_losses
-from keras_distill.training._distiller import DEFAULT_TEMPERATURE, Distiller
+from keras_distill.training._distiller import Distiller
 from keras_distill.training._optimizer import compile_classifier, make_optimizer
 from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import CosineSchedule, LinearSchedule

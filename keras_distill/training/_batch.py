@@ -45,12 +45,31 @@ class KerasBatch(NamedTuple):
     present: Any
 
 
-def unpack(data: Any) -> tuple[Any, Targets, Any]:
-    """Returns x, targets, and sample weights of a batch as Keras passes it to a step."""
+class Element(NamedTuple):
+    """A batch as the data carry it.
+
+    Attributes:
+        x: The student's inputs.
+        targets: Labels and soft targets.
+        sample_weight: A tensor for all outputs, or a structure of them; None for no weights.
+    """
+
+    x: Any
+    targets: Targets
+    sample_weight: Any = None
+
+    @property
+    def size(self) -> Tensor:
+        """The number of examples."""
+        return tf.shape(next(v for v in keras.tree.flatten(self.x) if v is not None))[0]
+
+
+def unpack(data: Any) -> Element:
+    """Returns a batch as Keras passes it to a step."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     if isinstance(sample_weight, Targets):
         sample_weight = sample_weight.labels
-    return x, split(y), sample_weight
+    return Element(x, split(y), sample_weight)
 
 
 def labeled_batch(

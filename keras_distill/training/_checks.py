@@ -1,27 +1,45 @@
-"""Checks of data, teacher, and student before the first step, and the first batch they need."""
+"""Checks of data, teacher, and student before the first step."""
 
-import types
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import Targets
-from keras_distill._internal._types import Outputs, Schedule, Shape
-from keras_distill.losses import DistillationLoss, RegressionLoss, check_setting
-from keras_distill.targets import PeekableDataset
+from keras_distill._internal._types import Outputs, Schedule
+from keras_distill.losses import DistillationLoss, RegressionLoss, SoftTargetLoss, check_setting
 from keras_distill.teachers import ONLY, Head, ModelReader, Teacher, outputs_by_name
+from keras_distill.training._data import Given
 from keras_distill.training._terms import (
     NOT_FINITE,
     SoftTerms,
     check_without_labels,
     layer_names,
-    split,
 )
 from keras_distill.training._views import Pair, no_teacher
+
+DEFAULT_TEMPERATURE = 4.0
+
+
+def soft_terms(losses: Any, weights: Any, temperature: Schedule | None) -> SoftTerms:
+    """Returns the soft terms of a Distiller.
+
+    Args:
+        losses: As `distillation_losses` of the Distiller.
+        weights: As `distillation_loss_weights`.
+        temperature: Of the default loss; None without.
+
+    Raises:
+        InputError: If they are not losses and weights, or there are losses and a temperature.
+    """
+    if losses is None:
+        losses = SoftTargetLoss(DEFAULT_TEMPERATURE if temperature is None else temperature)
+    elif temperature is not None:
+        rule, remedy = "be left out if distillation_losses are given", "Give it to the losses."
+        raise bad("temperature", rule, temperature, remedy)
+    return SoftTerms(*flatten_losses(losses, weights))
 
 
 def check_alpha(alpha: Schedule) -> Schedule:
@@ -31,86 +49,6 @@ def check_alpha(alpha: Schedule) -> Schedule:
         InputError: If it is not.
     """
     return check_setting("alpha", alpha, at_least=0, at_most=1)
-
-
-def first_batch(x: Any, y: Any = None, batch_size: int | None = None) -> tuple[Any, Any]:
-    """Returns the first batch `(x, y)` of anything `fit` takes, without consuming it.
-
-    Args:
-        x: Arrays, a `tf.data.Dataset`, a `PyDataset`, a `Rewound` generator, or another iterable
-            that restarts.
-        y: Labels or `Targets` of arrays.
-        batch_size: Of arrays; 32 by default.
-    """
-    if isinstance(x, PeekableDataset):
-        element = x.peek()
-    elif isinstance(x, tf.data.Dataset):
-        element = next(iter(x.take(1)))
-    elif isinstance(x, keras.utils.PyDataset):
-        element = x[0]
-    elif _are_arrays(x):
-        size = batch_size or 32
-        element = keras.tree.map_structure(lambda a: a[:size], (x, y), none_is_leaf=False)
-    else:
-        iterator = iter(x)
-        if iterator is x:
-            raise bad("x", "be arrays, a data set, a PyDataset or a generator", x)
-        element = next(iterator)
-    batch_x, batch_y, _ = keras.utils.unpack_x_y_sample_weight(element)
-    as_tensor = lambda value: None if value is None else tf.convert_to_tensor(value)  # noqa: E731
-    return keras.tree.map_structure(as_tensor, batch_x, none_is_leaf=True), batch_y
-
-
-def _are_arrays(x: Any) -> bool:
-    return isinstance(x, np.ndarray | tf.Tensor | Mapping | list | tuple)
-
-
-class Rewound:
-    """A generator whose first batch can be read without consuming it.
-
-    Attributes:
-        first: The first batch, as the generator gave it.
-    """
-
-    def __init__(self, generator: types.GeneratorType) -> None:
-        self.first = next(generator, None)
-        if self.first is None:
-            raise InputError("`x` is a generator that gives no batch.")
-        self._rest = generator
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter([self.first])
-
-    def batches(self) -> Generator[Any, None, None]:
-        """Yields all batches: Keras takes a generator."""
-        yield self.first
-        yield from self._rest
-
-
-def rewound(x: Any) -> Any:
-    """Returns x; of a generator one whose first batch can be read."""
-    return Rewound(x) if isinstance(x, types.GeneratorType) else x
-
-
-def for_keras(x: Any) -> Any:
-    """Returns x as `keras.Model.fit` takes it."""
-    return x.batches() if isinstance(x, Rewound) else x
-
-
-def parts(data: Any) -> tuple[Any, Any]:
-    """Returns (x, y) of `validation_data`; y is None for a data set, and without labels."""
-    if not isinstance(data, list | tuple):
-        return data, None
-    return keras.utils.unpack_x_y_sample_weight(tuple(data))[:2]
-
-
-def known_targets(x: Any, y: Any) -> Targets | None:
-    """Returns what is known of y before a batch is read: anything with shapes; None if unknown."""
-    if isinstance(x, tf.data.Dataset):
-        y = keras.utils.unpack_x_y_sample_weight(x.element_spec)[1]
-    elif not _are_arrays(x):
-        return None
-    return split(y)
 
 
 def check_shapes(soft: SoftTerms, teacher: Outputs | None, student: Outputs | None) -> None:
@@ -178,8 +116,8 @@ def check_pair(pair: Pair) -> None:
     check_shapes(soft, symbolic, reader.symbolic())
 
 
-def new_projectors(pair: Pair, *, trained: bool) -> dict[int, tuple[keras.Layer | None, Shape]]:
-    """Returns the projectors that losses on features lack, with their input shapes, by loss.
+def new_projectors(pair: Pair, *, trained: bool) -> dict[int, keras.Layer]:
+    """Builds the projectors that losses on features lack; returns them by the loss's number.
 
     Args:
         pair: Teacher, student, and losses.
@@ -188,7 +126,7 @@ def new_projectors(pair: Pair, *, trained: bool) -> dict[int, tuple[keras.Layer 
     Raises:
         InputError: If the teacher lacks a layer, or needs another projector than there is.
     """
-    made: dict[int, tuple[keras.Layer | None, Shape]] = {}
+    made: dict[int, keras.Layer] = {}
     for i, loss in enumerate(pair.soft_terms.losses):
         names = layer_names(loss)
         if names[0] is None or names[1] is None or not isinstance(loss, DistillationLoss):
@@ -200,8 +138,12 @@ def new_projectors(pair: Pair, *, trained: bool) -> dict[int, tuple[keras.Layer 
             pair.source.teacher.layer_weights(loss.teacher_weights_name)
         projector = pair.soft_terms.projectors[i]
         if projector is None:
-            made[i] = loss.projector(teacher, student), student
-            unfit = trained and made[i][0] is not None
+            projector = loss.projector(teacher, student)
+            unfit = trained and projector is not None
+            if projector is not None and not unfit:
+                if not projector.built:
+                    projector.build(student)
+                made[i] = projector
         else:
             unfit = not loss.projector_fits(projector, teacher, student)
         if unfit:
@@ -220,11 +162,11 @@ def _feature_shapes(model: Teacher | ModelReader, names: str | tuple[str, ...]) 
     return model.feature_shape(names)
 
 
-def check_first_batch(peek: Callable[[], tuple[Any, Any]], pair: Pair, *, stored: bool) -> None:
+def _check_first_batch(data: Given, pair: Pair, *, stored: bool) -> None:
     """Checks on the first batch what no graph shows: that outputs are logits of the right shape.
 
     Args:
-        peek: Returns the first batch `(x, y)`.
+        data: The training data.
         pair: Teacher, student, and losses.
         stored: Whether the data carry soft targets, so that no live teacher will run.
 
@@ -235,56 +177,35 @@ def check_first_batch(peek: Callable[[], tuple[Any, Any]], pair: Pair, *, stored
     if not stored and source.teacher is not None and source.teacher.needs_check:
         # Values of a regression may look like probabilities.
         values_only = all(isinstance(loss, RegressionLoss) for loss in soft.losses)
-        logits = source.logits(peek()[0], check=not values_only)
+        logits = source.logits(data.first[0], check=not values_only)
         check_shapes(soft, logits, reader.symbolic())
     if reader.needs_check:
-        outputs, _ = reader.call(peek()[0])
+        outputs, _ = reader.call(data.first[0])
         reader.check(reader.logits(reader.by_name(outputs)))
 
 
-def check_examples(x: Any, y: Any, student: list[Shape] | None) -> None:
-    """Refuses data with which Keras would fail without a clear message.
+def check_data(data: Given, pair: Pair) -> None:
+    """Checks training data, and once per teacher their first batch.
 
     Args:
-        x: The argument of `fit`.
-        y: The argument of `fit`.
-        student: Shapes of the student's inputs; None if unknown.
-
-    Raises:
-        InputError: If a data set is not batched, or arrays differ in length.
-    """
-    if x is None:
-        raise bad("x", "be given", x)
-    if isinstance(x, tf.data.Dataset):
-        spec = x.element_spec
-        inputs = keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec)
-        if len(inputs) == 1 and student is not None and len(student) == 1:
-            shape: Any = getattr(inputs[0], "shape", tf.TensorShape(None))  # pyright: ignore[reportArgumentType]
-            if shape.is_fully_defined() and tuple(shape) == student[0][1:]:
-                raise InputError(
-                    f"`x` must be batched: its elements have the shape {tuple(shape)} of one"
-                    " example. Use x.batch(64)."
-                )
-        return
-    arrays = [a for a in keras.tree.flatten((x, y)) if isinstance(a, np.ndarray | tf.Tensor)]
-    lengths = {int(array.shape[0] or 0) for array in arrays if len(array.shape)}
-    if len(lengths) > 1:
-        raise InputError(f"x and y must have one length. Received: {sorted(lengths)} examples.")
-
-
-def check_data(known: Targets | None, pair: Pair) -> None:
-    """Checks training data before a batch is read.
-
-    Args:
-        known: What is known of y; None if nothing is.
+        data: The training data.
         pair: Teacher, student, and losses.
 
     Raises:
         InputError: If there are no soft targets and no teacher, or labels are missing, or stored
             logits do not fit.
     """
-    if known is None:
-        return
+    known = data.known
+    if known is not None:
+        _check_known(known, pair)
+    if not pair.source.checked:
+        stored = known is not None and known.teacher is not None
+        _check_first_batch(data, pair, stored=stored)
+        pair.source.checked = not stored
+
+
+def _check_known(known: Targets, pair: Pair) -> None:
+    """Checks what is known of the targets before a batch is read."""
     if known.teacher is None and pair.source.teacher is None:
         raise no_teacher()
     if known.labels is None:
@@ -298,18 +219,19 @@ def check_data(known: Targets | None, pair: Pair) -> None:
         raise InputError(NOT_FINITE)
 
 
-def check_validation(name: str, known: Targets | None, pair: Pair, *, hard: bool) -> None:
+def check_validation(data: Given, pair: Pair, *, name: str, hard: bool) -> None:
     """Refuses validation data without a loss to compute, before an epoch is spent.
 
     Args:
-        name: The argument of `fit` that they come from.
-        known: What is known of their y; None if nothing is.
+        data: The validation data.
         pair: Teacher, student, and losses.
+        name: The argument of `fit` that they come from.
         hard: Whether there is a hard loss for labels.
 
     Raises:
         InputError: If there is neither a hard nor a soft term.
     """
+    known = data.known
     if known is None:
         return
     live = pair.evaluate_teacher and pair.source.teacher is not None

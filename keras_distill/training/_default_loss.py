@@ -17,7 +17,9 @@ from keras_distill.teachers import (
     match_outputs,
 )
 from keras_distill.training import _weights
-from keras_distill.training._terms import SoftTerms
+from keras_distill.training._data import Given
+from keras_distill.training._terms import SoftTerms, split
+from keras_distill.training._views import Pair
 
 _CROSSENTROPIES = (
     "sparse_categorical_crossentropy",
@@ -74,6 +76,25 @@ def default_loss(
     return keras.losses.MeanSquaredError()
 
 
+def losses_for(pair: Pair, data: Given, validation: Given | None = None) -> Any:
+    """Returns what `default_losses` chooses for the first batch of the data.
+
+    Args:
+        pair: The student and the distillation losses.
+        data: The training data.
+        validation: The validation data, for their labels if the training data have none.
+
+    Raises:
+        InputError: As `default_losses`.
+    """
+    x, y = data.first
+    targets = split(y)
+    if targets.labels is None and validation is not None:
+        targets = split(validation.first[1])
+    outputs = pair.reader.structured_outputs(x)
+    return default_losses(targets, outputs, pair.reader, pair.soft_terms)
+
+
 def default_losses(targets: Targets, outputs: Any, reader: ModelReader, soft: SoftTerms) -> Any:
     """Returns the hard loss for a batch of labels, or a structure of them; None without labels.
 
@@ -111,7 +132,7 @@ def default_losses(targets: Targets, outputs: Any, reader: ModelReader, soft: So
 def _check_labels_structure(
     labels: Any, outputs: Mapping[str, Any], listed: bool, names: list[str] | None
 ) -> None:
-    """Refuses labels of several outputs that are neither a list beside a list nor a dict."""
+    """Refuses labels of several outputs that are neither a dict nor a list like the outputs."""
     if listed and isinstance(labels, list | tuple) and len(labels) == len(outputs):
         return
     unnamed = listed and names is None

@@ -1,9 +1,8 @@
 """The Distiller: a Keras model whose `fit` trains the student on labels and soft targets."""
 
 import dataclasses
-import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -11,22 +10,15 @@ import tensorflow as tf
 
 from keras_distill._internal import KerasDistillWarning, bad
 from keras_distill._internal import _keras_private as private
-from keras_distill._internal._elements import Targets
 from keras_distill._internal._graph_errors import readable_errors
-from keras_distill._internal._types import Schedule, Shape, Tensor
-from keras_distill.losses import (
-    PACKAGE,
-    SoftTargetLoss,
-    deserialized,
-    serialized,
-)
+from keras_distill._internal._types import Schedule, Tensor
+from keras_distill.losses import PACKAGE
 from keras_distill.metrics import Agreement
-from keras_distill.teachers import ModelReader, Teacher
-from keras_distill.training import _batch, _checks, _step, _terms
-from keras_distill.training._default_loss import check_from_logits, default_losses
-from keras_distill.training._views import Pair, TeacherSource
-
-DEFAULT_TEMPERATURE = 4.0
+from keras_distill.teachers import Teacher
+from keras_distill.training import _batch, _checks, _config, _step, _terms
+from keras_distill.training._data import Given
+from keras_distill.training._default_loss import check_from_logits, losses_for
+from keras_distill.training._views import Pair, TeacherSource, read_student
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -58,11 +50,11 @@ class Distiller(private.TrainerModel):
 
     Example:
         >>> import numpy as np
-        >>> def net(units):
+        >>> def mlp(units):
         ...     hidden = keras.layers.Dense(units, "relu")
         ...     return keras.Sequential([keras.Input((4,)), hidden, keras.layers.Dense(3)])
         >>> x, y = np.random.rand(64, 4).astype("float32"), np.random.randint(0, 3, 64)
-        >>> distiller = Distiller(net(32), net(4))
+        >>> distiller = Distiller(mlp(32), mlp(4))
         >>> history = distiller.fit(x, y, epochs=1, verbose=0)
         >>> sorted(history.history)
         ['hard_loss', 'loss', 'soft_loss']
@@ -85,22 +77,12 @@ class Distiller(private.TrainerModel):
         if not isinstance(student, keras.Model):
             raise bad("student", "be a Keras 3 model", student)
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
-        if distillation_losses is None:
-            distillation_losses = SoftTargetLoss(
-                DEFAULT_TEMPERATURE if temperature is None else temperature
-            )
-        elif temperature is not None:
-            rule, remedy = "be left out beside explicit losses", "Give it to the losses."
-            raise bad("temperature", rule, temperature, remedy)
         self.student = student
-        soft = _terms.SoftTerms(
-            *_checks.flatten_losses(distillation_losses, distillation_loss_weights)
-        )
+        soft = _checks.soft_terms(distillation_losses, distillation_loss_weights, temperature)
         alpha = _checks.check_alpha(alpha)
-        self._pair = Pair(
-            _read(student, soft), TeacherSource(), soft, alpha, bool(evaluate_teacher)
-        )
-        _checks.check_values_compared(soft, self._pair.reader.heads, "student")
+        reader = read_student(student, soft)
+        self._pair = Pair(reader, TeacherSource(), soft, alpha, bool(evaluate_teacher))
+        _checks.check_values_compared(soft, reader.heads, "student")
         self._class_weight: dict[int, float] | None = None
         self.terms_tracker = _step.TermsTracker()
         self.agreement_metric = Agreement() if agreement else None
@@ -155,7 +137,6 @@ class Distiller(private.TrainerModel):
         """
         source = TeacherSource(teacher, teacher_preprocess)
         self._set_pair(dataclasses.replace(self._pair, source=source))
-        self._batch_checked = False
         self.train_function = self.test_function = None
 
     def _set_pair(self, pair: Pair) -> None:
@@ -163,21 +144,14 @@ class Distiller(private.TrainerModel):
         if pair.source.teacher is not None:
             _checks.check_pair(pair)
             trained = self.compiled and self.optimizer.built
-            made = _checks.new_projectors(pair, trained=trained)
             with self.distribute_strategy.scope():
-                for i, (projector, shape) in made.items():
-                    self._set_projector(i, projector, shape)
+                self._add_projectors(_checks.new_projectors(pair, trained=trained))
         self._pair = pair
 
-    def _set_projector(
-        self, i: int, projector: keras.Layer | None, shape: Shape | None = None
-    ) -> None:
-        if projector is None:
-            return
-        if not projector.built:
-            projector.build(shape)
-        self.soft_terms.projectors[i] = projector
-        self.projectors.append(projector)
+    def _add_projectors(self, projectors: Mapping[int, keras.Layer]) -> None:
+        for i, projector in projectors.items():
+            self.soft_terms.projectors[i] = projector
+            self.projectors.append(projector)
 
     # One step
 
@@ -190,42 +164,35 @@ class Distiller(private.TrainerModel):
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Runs one step of `fit`: the student once, and a live teacher once without gradients."""
-        x, targets, sample_weight = _batch.unpack(data)
-        teacher = self._pair.teacher_view(x, targets, training=True)
+        element = _batch.unpack(data)
+        teacher = self._pair.teacher_view(element, training=True)
         with tf.GradientTape() as tape:
-            step = self._forward(x, targets, sample_weight, teacher, training=True)
-            loss = self.optimizer.scale_loss(step.total)
+            found = self._forward(element, teacher, training=True)
+            loss = self.optimizer.scale_loss(found.total)
         variables = self.trainable_variables
         if variables:
             gradients = tape.gradient(loss, variables)
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         else:
             warnings.warn("The student has no trainable weights.", KerasDistillWarning, 2)
-        return self._logs(x, step)
+        return self._logs(element, found)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Runs one step of `evaluate`: it changes no variable but those of metrics."""
-        x, targets, sample_weight = _batch.unpack(data)
-        teacher = self._pair.teacher_view(x, targets, training=False)
-        return self._logs(x, self._forward(x, targets, sample_weight, teacher, training=False))
+        element = _batch.unpack(data)
+        teacher = self._pair.teacher_view(element, training=False)
+        return self._logs(element, self._forward(element, teacher, training=False))
 
     def _forward(
-        self,
-        x: Any,
-        targets: Targets,
-        sample_weight: Any,
-        teacher: _terms.View | None,
-        *,
-        training: bool,
+        self, element: _batch.Element, teacher: _terms.View | None, *, training: bool
     ) -> _step.Losses:
         """Runs the student once and computes the loss to minimize on this replica."""
-        outputs, features = self(x, training=training, with_features=True)
+        outputs, features = self(element.x, training=training, with_features=True)
         found = _step.losses(
             self._pair,
             outputs,
             features,
-            targets,
-            sample_weight,
+            element,
             teacher,
             hard_loss=private.compiled_loss(self),
             minus_one=not _step.ignores_minus_one(self.loss),
@@ -238,32 +205,20 @@ class Distiller(private.TrainerModel):
             total += _step.of_one_replica(tf.reduce_sum(tf.cast(extra, total.dtype)))
         return found._replace(total=total)
 
-    def _logs(self, x: Any, step: _step.Losses) -> dict[str, Tensor]:
+    def _logs(self, element: _batch.Element, found: _step.Losses) -> dict[str, Tensor]:
         """Updates the metrics with a step; returns those that it has."""
-        size = tf.shape(next(v for v in keras.tree.flatten(x) if v is not None))[0]
-        total, hard, soft = (_step.on_all_replicas(value) for value in step[:3])
+        size, compiled = element.size, private.compiled_metrics(self)
+        total, hard, soft = (_step.on_all_replicas(value) for value in found[:3])
         private.loss_tracker(self).update_state(total, sample_weight=size)
         self.terms_tracker.update_state(hard, soft, size)
-        if self.agreement_metric is not None and step.teacher is not None:
-            _step.update_agreement(self.agreement_metric, step.teacher, step.student)
-        compiled = private.compiled_metrics(self)
-        if compiled is not None and step.batch is not None:
-            _step.update_metrics(compiled, step.batch)
-        absent = {_step.HARD: hard, _step.SOFT: soft, "agreement": step.teacher}
-        results = _step.results_of(self.metrics, compiled, with_labels=step.batch is not None)
-        return {k: v for k, v in results.items() if absent.get(k, total) is not None}
+        _step.update_agreement(self.agreement_metric, found.teacher, found.student)
+        _step.update_metrics(compiled, found.batch)
+        return _step.results_of_step(self.metrics, compiled, found)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the metrics so far, without those that no batch had."""
         compiled = private.compiled_metrics(self)
-        results = _step.results_of(self.metrics, compiled, with_labels=True)
-        results: Any = keras.tree.map_structure(_as_number, results)
-        agreement = self.agreement_metric
-        if agreement is not None and tf.executing_eagerly():
-            count: Any = tf.convert_to_tensor(agreement.count)
-            if float(count) == 0:
-                del results[agreement.name]
-        return results
+        return _step.results_so_far(self.metrics, compiled, self.agreement_metric)
 
     def compute_loss(
         self,
@@ -286,9 +241,7 @@ class Distiller(private.TrainerModel):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
         """Updates the compiled metrics with the student's outputs."""
         batch = self._keras_batch(y, y_pred, sample_weight)
-        compiled = private.compiled_metrics(self)
-        if compiled is not None and batch is not None:
-            _step.update_metrics(compiled, batch)
+        _step.update_metrics(private.compiled_metrics(self), batch)
         return self.get_metrics_result()
 
     def _keras_batch(self, y: Any, outputs: Any, sample_weight: Any) -> _batch.KerasBatch | None:
@@ -331,17 +284,17 @@ class Distiller(private.TrainerModel):
         Raises:
             InputError: If the data do not fit, before the first step if that can be known.
         """
-        if validation_data is not None:
-            val_x, val_y = _checks.parts(validation_data)
-            self._check_validation("validation_data", _checks.known_targets(val_x, val_y))
-        elif validation_split:
-            self._check_validation("validation_split", _checks.known_targets(x, y))
-        x = _checks.rewound(x)
-        self._prepare(x, y, batch_size, training=True, validation_data=validation_data)
+        data = Given(x, y, batch_size)
+        validation = None if validation_data is None else Given.validation(validation_data)
+        if validation is not None or validation_split:
+            name = "validation_split" if validation is None else "validation_data"
+            hard = not self.compiled or private.compiled_loss(self) is not None
+            _checks.check_validation(validation or data, self._pair, name=name, hard=hard)
+        self._prepare(data, training=True, validation=validation)
         self._set_class_weight(class_weight)
         with readable_errors():
             return super().fit(
-                _checks.for_keras(x),
+                data.for_keras,
                 y,
                 batch_size,
                 epochs,
@@ -350,7 +303,7 @@ class Distiller(private.TrainerModel):
                 validation_split,
                 _batch.pack_validation(validation_data),
                 # Keras warns about its own default for every data set.
-                shuffle and not isinstance(x, tf.data.Dataset),
+                shuffle and not data.is_dataset,
                 sample_weight=_batch.pack_weights(y, sample_weight),
                 **kwargs,
             )
@@ -369,13 +322,11 @@ class Distiller(private.TrainerModel):
         Raises:
             InputError: If the data do not fit.
         """
-        x = _checks.rewound(x)
-        self._prepare(x, y, batch_size, training=False)
-        sample_weight = _batch.pack_weights(y, sample_weight)
+        data = Given(x, y, batch_size)
+        self._prepare(data, training=False)
+        weights = _batch.pack_weights(y, sample_weight)
         with readable_errors():
-            return super().evaluate(
-                _checks.for_keras(x), y, batch_size, verbose, sample_weight, **kwargs
-            )
+            return super().evaluate(data.for_keras, y, batch_size, verbose, weights, **kwargs)
 
     def train_on_batch(
         self,
@@ -386,7 +337,7 @@ class Distiller(private.TrainerModel):
         return_dict: bool = False,
     ) -> Any:
         """Trains on one batch, as `keras.Model.train_on_batch` does."""
-        self._prepare(x, y, None, training=True)
+        self._prepare(Given(x, y), training=True)
         self._set_class_weight(class_weight)
         with readable_errors():
             return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
@@ -395,7 +346,7 @@ class Distiller(private.TrainerModel):
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Evaluates one batch, as `keras.Model.test_on_batch` does."""
-        self._prepare(x, y, None, training=False)
+        self._prepare(Given(x, y), training=False)
         with readable_errors():
             return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
@@ -405,48 +356,23 @@ class Distiller(private.TrainerModel):
             self.train_function = None
 
     @readable_errors()
-    def _prepare(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        *,
-        training: bool,
-        validation_data: Any = None,
-    ) -> None:
+    def _prepare(self, data: Given, *, training: bool, validation: Given | None = None) -> None:
         """Builds, checks, and compiles what it can before the first step."""
-        _checks.check_examples(x, y, self._pair.reader.input_shapes())
-        peek = functools.cache(lambda: _checks.first_batch(x, y, batch_size))
+        data.check_examples(self._pair.reader.input_shapes())
         if not self.student.built:
             with self.distribute_strategy.scope():
-                self.student(peek()[0], training=False)
-            reader = _read(self.student, self.soft_terms)
+                self.student(data.first[0], training=False)
+            reader = read_student(self.student, self.soft_terms)
             self._set_pair(dataclasses.replace(self._pair, reader=reader))
         self.built = True
         if training:
-            self._check_data(_checks.known_targets(x, y), peek)
+            _checks.check_data(data, self._pair)
         if not self.compiled:
-            batch_x, batch_y = peek()
-            targets = _terms.split(batch_y)
-            if targets.labels is None and validation_data is not None:
-                targets = _terms.split(_checks.first_batch(*_checks.parts(validation_data))[1])
-            outputs = self._pair.reader.structured_outputs(batch_x)
-            loss = default_losses(targets, outputs, self._pair.reader, self.soft_terms)
+            loss = losses_for(self._pair, data, validation)
             with self.distribute_strategy.scope():
                 self.compile("adam", loss)
         check_from_logits(self.loss, self._pair.reader)
         self._pair.source.check_compiler(self.jit_compile)
-
-    def _check_data(self, known: Targets | None, peek: Callable[[], tuple[Any, Any]]) -> None:
-        _checks.check_data(known, self._pair)
-        if not self._batch_checked:
-            stored = known is not None and known.teacher is not None
-            _checks.check_first_batch(peek, self._pair, stored=stored)
-            self._batch_checked = not stored
-
-    def _check_validation(self, name: str, known: Targets | None) -> None:
-        hard = not self.compiled or private.compiled_loss(self) is not None
-        _checks.check_validation(name, known, self._pair, hard=hard)
 
     # Saving
 
@@ -456,33 +382,14 @@ class Distiller(private.TrainerModel):
         Raises:
             InputError: If a schedule is a lambda.
         """
-        return {
-            "name": self.name,
-            "student": keras.saving.serialize_keras_object(self.student),
-            "alpha": serialized("alpha", self.alpha),
-            "agreement": self.agreement_metric is not None,
-            "evaluate_teacher": self.evaluate_teacher,
-            "terms": _terms.terms_config(self.soft_terms),
-        }
+        agreement = self.agreement_metric is not None
+        settings = {"name": self.name, "agreement": agreement}
+        return {**settings, **_config.to_config(self.student, self._pair)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Distiller":
         """Returns a Distiller without a teacher; `set_teacher` adds one."""
-        settings = dict(config)
-        with keras.saving.custom_object_scope(custom_objects or {}):
-            terms, projectors = _terms.terms_arguments(settings.pop("terms"))
-            settings["student"] = deserialized(settings["student"])
-            settings["alpha"] = deserialized(settings["alpha"])
-        distiller = cls(teacher=None, **settings, **terms)
-        for i, projector in enumerate(projectors):
-            distiller._set_projector(i, projector)
+        arguments, projectors = _config.from_config(config, custom_objects)
+        distiller = cls(teacher=None, **arguments)
+        distiller._add_projectors(projectors)
         return distiller
-
-
-def _as_number(value: Any) -> Any:
-    """Returns a Python number outside of a graph, as Keras logs them."""
-    return float(value) if tf.executing_eagerly() else value
-
-
-def _read(student: keras.Model, soft: _terms.SoftTerms) -> ModelReader:
-    return ModelReader(student, "student", soft.layer_names("student"))

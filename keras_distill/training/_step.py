@@ -7,9 +7,9 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import _keras_private as private
-from keras_distill._internal._elements import Targets
 from keras_distill._internal._types import Outputs, Step, Tensor, TensorLike
 from keras_distill.losses import value_at
+from keras_distill.metrics import Agreement
 from keras_distill.training import _batch
 from keras_distill.training._terms import View, mixed
 from keras_distill.training._views import Pair, student_view
@@ -41,8 +41,7 @@ def losses(
     pair: Pair,
     outputs: Any,
     features: Outputs,
-    targets: Targets,
-    sample_weight: Any,
+    element: _batch.Element,
     teacher: View | None,
     *,
     hard_loss: Callable[[Any, Any, Any], Tensor] | None,
@@ -57,8 +56,7 @@ def losses(
         pair: Teacher, student, and soft losses.
         outputs: The student's outputs as it returned them.
         features: Its inner layers' outputs by layer name.
-        targets: What the data carry.
-        sample_weight: The same.
+        element: The batch.
         teacher: The teacher's view; None: no soft term.
         hard_loss: Keras's compiled loss `(labels, outputs, weights)`; None: no hard term.
         minus_one: Whether the class id -1 is unlabeled for the hard loss too.
@@ -66,6 +64,7 @@ def losses(
         step: The optimizer's step, for schedules.
         training: Whether the step trains.
     """
+    _, targets, sample_weight = element
     by_name = pair.reader.by_name(outputs)
     if class_weight is not None and targets.labels is not None:
         sample_weight = _batch.weigh_classes(class_weight, targets, by_name, sample_weight)
@@ -114,13 +113,15 @@ def ignores_minus_one(losses: Any) -> bool:
     return bool(sparse) and all(loss.get_config()["ignore_class"] == -1 for loss in sparse)
 
 
-def update_metrics(compiled: Any, batch: _batch.KerasBatch) -> None:
+def update_metrics(compiled: Any, batch: _batch.KerasBatch | None) -> None:
     """Updates compiled metrics; positions without a label count 0 in the unweighted ones too.
 
     Args:
-        compiled: Keras's container of the metrics given to `compile`.
-        batch: The batch.
+        compiled: Keras's container of the metrics given to `compile`; None without any.
+        batch: The batch; None without labels.
     """
+    if compiled is None or batch is None:
+        return
     if batch.present is None:
         compiled.update_state(batch.labels, batch.outputs, batch.weights)
     else:
@@ -147,8 +148,41 @@ def results_of(
     return results
 
 
-def update_agreement(metric: keras.metrics.Metric, teacher: View, student: View) -> None:
-    """Updates the agreement metric with every output; one logit z means two classes, 0 and z."""
+def results_of_step(
+    metrics: Iterable[keras.metrics.Metric], compiled: Any, found: Losses
+) -> dict[str, Tensor]:
+    """Returns the results of the metrics that a step has updated."""
+    results = results_of(metrics, compiled, with_labels=found.batch is not None)
+    updated = {HARD: found.hard, SOFT: found.soft, "agreement": found.teacher}
+    return {k: v for k, v in results.items() if updated.get(k, found.total) is not None}
+
+
+def results_so_far(
+    metrics: Iterable[keras.metrics.Metric], compiled: Any, agreement: Agreement | None
+) -> dict[str, Any]:
+    """Returns the results of the metrics that any batch has updated.
+
+    They are Python numbers outside of a graph, as Keras logs them.
+    """
+    results: dict[str, Any] = results_of(metrics, compiled, with_labels=True)
+    if not tf.executing_eagerly():
+        return results
+    if agreement is not None and float(tf.convert_to_tensor(agreement.count)) == 0:
+        del results[agreement.name]
+    as_numbers: Any = keras.tree.map_structure(float, results)
+    return as_numbers
+
+
+def update_agreement(metric: Agreement | None, teacher: View | None, student: View) -> None:
+    """Updates the agreement metric with every output; one logit z means two classes, 0 and z.
+
+    Args:
+        metric: The metric; None without.
+        teacher: The teacher's view; None without teacher.
+        student: The student's view.
+    """
+    if metric is None or teacher is None:
+        return
     for name, logits in student.logits.items():
         if name not in teacher.logits:
             continue

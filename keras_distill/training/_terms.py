@@ -15,7 +15,7 @@ from keras_distill._internal._elements import Targets, TopK
 from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._keras_private import mask_of
 from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
-from keras_distill.losses import DistillationLoss, deserialized, serialized, value_at
+from keras_distill.losses import DistillationLoss, value_at
 from keras_distill.teachers import plain_outputs
 from keras_distill.training._weights import (
     align,
@@ -353,48 +353,3 @@ def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> Tensor
         )
     loss.validate_outputs(teacher, student)
     return tf.cast(loss.compute_loss(teacher, student), tf.float32)
-
-
-def terms_config(soft: SoftTerms) -> list[dict[str, Any]]:
-    """Returns the soft terms as JSON values.
-
-    Raises:
-        InputError: If a schedule is a lambda.
-    """
-    return [
-        {
-            "loss": keras.saving.serialize_keras_object(loss),
-            "weight": serialized("distillation_loss_weights", weight),
-            "output": output,
-            "projector": projector and keras.saving.serialize_keras_object(projector),
-        }
-        for loss, weight, output, projector in zip(
-            soft.losses, soft.weights, soft.outputs, soft.projectors, strict=True
-        )
-    ]
-
-
-def terms_arguments(terms: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[Any]]:
-    """Returns the constructor's arguments for the soft terms, and their projectors.
-
-    Args:
-        terms: From `terms_config`.
-    """
-    losses = [(part["output"], deserialized(part["loss"])) for part in terms]
-    weights: list[tuple[str | None, Schedule]] = [
-        (part["output"], deserialized(part["weight"])) for part in terms
-    ]
-    arguments = {
-        "distillation_losses": _by_output(losses),
-        "distillation_loss_weights": _by_output(weights),
-    }
-    return arguments, [deserialized(part["projector"]) for part in terms]
-
-
-def _by_output(pairs: Sequence[tuple[str | None, Any]]) -> Any:
-    if pairs[0][0] is None:
-        return [value for _, value in pairs]
-    grouped: dict[str | None, list[Any]] = {}
-    for name, value in pairs:
-        grouped.setdefault(name, []).append(value)
-    return grouped

@@ -4,13 +4,21 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._elements import Targets
 from keras_distill._internal._keras_private import mask_of
 from keras_distill._internal._types import Outputs, Schedule, Shape
 from keras_distill.losses import SoftTargetLoss
 from keras_distill.teachers import ModelReader, Teacher, as_teacher, outputs_by_name
+from keras_distill.training._batch import Element
 from keras_distill.training._terms import SoftTerms, View, check_finite
+
+
+def read_student(student: keras.Model, soft: SoftTerms) -> ModelReader:
+    """Returns the reader of a student and of the layers that its losses read."""
+    return ModelReader(student, "student", soft.layer_names("student"))
 
 
 def student_view(reader: ModelReader, outputs: Outputs, features: Outputs) -> View:
@@ -34,15 +42,20 @@ class TeacherSource:
         given: What the user gave as teacher; None without one.
         preprocess: Converts the student's x to the teacher's, inside the graph; None: the same x.
 
+    Attributes:
+        teacher: The teacher; None without one.
+        checked: Whether its logits were checked on the first batch of some data.
+
     Raises:
         InputError: If `given` is not a teacher, or `preprocess` comes without one.
     """
 
     def __init__(self, given: Any = None, preprocess: Callable[[Any], Any] | None = None) -> None:
         if preprocess is not None and (given is None or not callable(preprocess)):
-            raise bad("teacher_preprocess", "be a function, beside a teacher", preprocess)
+            raise bad("teacher_preprocess", "be a function, and come with a teacher", preprocess)
         self.preprocess = preprocess
         self.teacher: Teacher | None = None if given is None else as_teacher(given)
+        self.checked = False
 
     @property
     def on_host(self) -> bool:
@@ -168,16 +181,16 @@ class Pair:
         """Returns whether evaluation on these data has soft terms from stored logits."""
         return targets.teacher is not None and not self.soft_terms.layer_names("teacher")
 
-    def teacher_view(self, x: Any, targets: Targets, *, training: bool) -> View | None:
+    def teacher_view(self, element: Element, *, training: bool) -> View | None:
         """Returns the teacher's view of a batch; None in an evaluation without teacher.
 
         Raises:
             InputError: If there are neither soft targets nor a teacher.
         """
-        if not (training or self.evaluate_teacher or self.can_evaluate(targets)):
+        if not (training or self.evaluate_teacher or self.can_evaluate(element.targets)):
             return None
-        soft = self.soft_terms
-        view = self.source.view(x, targets, soft.layer_names("teacher"), soft.weights_names())
+        layers, weights = self.soft_terms.layer_names("teacher"), self.soft_terms.weights_names()
+        view = self.source.view(element.x, element.targets, layers, weights)
         if view is None:
             raise no_teacher()
         return view

@@ -71,8 +71,8 @@ CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         ({"temperature": -1}, "`temperature` must be > 0. Received: temperature=-1"),
         (
             {"temperature": 4.0, "distillation_losses": LogitMatchingLoss()},
-            "`temperature` must be left out beside explicit losses. Received: temperature=4.0."
-            " Give it to the losses.",
+            "`temperature` must be left out if distillation_losses are given. Received:"
+            " temperature=4.0. Give it to the losses.",
         ),
         (
             {"distillation_losses": "kl"},
@@ -98,7 +98,7 @@ CE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         ({"teacher": 3}, "`teacher` must be a Keras 3 model, a list of them, a Teacher"),
         (
             {"teacher_preprocess": lambda x: x, "teacher": None},
-            "`teacher_preprocess` must be a function, beside a teacher",
+            "`teacher_preprocess` must be a function, and come with a teacher",
         ),
     ],
 )

@@ -4,11 +4,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.targets import PeekableDataset
-from keras_distill.training import _checks
+from keras_distill.training._data import Given
 
 
 def test_first_batch_of_a_data_set():
-    x, y = _checks.first_batch(tf.data.Dataset.range(10).batch(4))
+    x, y = Given(tf.data.Dataset.range(10).batch(4)).first
     assert x.numpy().tolist() == [0, 1, 2, 3] and y is None
 
 
@@ -17,10 +17,10 @@ def test_first_batch_of_a_peekable_data_set_iterates_over_nothing():
         raise AssertionError("the data set was read")
 
     data = tf.data.Dataset.range(3).map(lambda i: tf.py_function(fails, [i], tf.int64)).batch(2)
-    x, y = _checks.first_batch(PeekableDataset(data, lambda: (tf.constant([7]), tf.constant([1]))))
+    x, y = Given(PeekableDataset(data, lambda: (tf.constant([7]), tf.constant([1])))).first
     assert x.numpy().tolist() == [7] and y.numpy().tolist() == [1]
 
 
 def test_first_batch_of_arrays():
-    x, y = _checks.first_batch({"a": np.arange(6)}, np.arange(6), batch_size=2)
+    x, y = Given({"a": np.arange(6)}, np.arange(6), batch_size=2).first
     assert x["a"].numpy().tolist() == [0, 1] and y.tolist() == [0, 1]

@@ -1,0 +1,87 @@
+"""The configuration of a Distiller as Keras saves it: the student, the losses, and the settings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_distill._internal._types import Schedule
+from keras_distill.losses import deserialized, serialized
+from keras_distill.training._terms import SoftTerms
+from keras_distill.training._views import Pair
+
+
+def to_config(student: keras.Model, pair: Pair) -> dict[str, Any]:
+    """Returns what a Distiller's constructor needs, as JSON values, without the teacher.
+
+    Raises:
+        InputError: If a schedule is a lambda.
+    """
+    return {
+        "student": keras.saving.serialize_keras_object(student),
+        "alpha": serialized("alpha", pair.alpha),
+        "evaluate_teacher": pair.evaluate_teacher,
+        "terms": _terms_config(pair.soft_terms),
+    }
+
+
+def from_config(
+    config: dict[str, Any], custom_objects: Any
+) -> tuple[dict[str, Any], dict[int, keras.layers.Layer]]:
+    """Returns the constructor's arguments, and the projectors by the number of their loss.
+
+    Args:
+        config: From `to_config`, and settings that are JSON values themselves.
+        custom_objects: The user's own classes by name, or None.
+    """
+    settings = dict(config)
+    with keras.saving.custom_object_scope(custom_objects or {}):
+        terms, projectors = _terms_arguments(settings.pop("terms"))
+        settings["student"] = deserialized(settings["student"])
+        settings["alpha"] = deserialized(settings["alpha"])
+    return {**settings, **terms}, {i: p for i, p in enumerate(projectors) if p is not None}
+
+
+def _terms_config(soft: SoftTerms) -> list[dict[str, Any]]:
+    """Returns the soft terms as JSON values.
+
+    Raises:
+        InputError: If a schedule is a lambda.
+    """
+    return [
+        {
+            "loss": keras.saving.serialize_keras_object(loss),
+            "weight": serialized("distillation_loss_weights", weight),
+            "output": output,
+            "projector": projector and keras.saving.serialize_keras_object(projector),
+        }
+        for loss, weight, output, projector in zip(
+            soft.losses, soft.weights, soft.outputs, soft.projectors, strict=True
+        )
+    ]
+
+
+def _terms_arguments(terms: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[Any]]:
+    """Returns the constructor's arguments for the soft terms, and their projectors.
+
+    Args:
+        terms: From `_terms_config`.
+    """
+    losses = [(part["output"], deserialized(part["loss"])) for part in terms]
+    weights: list[tuple[str | None, Schedule]] = [
+        (part["output"], deserialized(part["weight"])) for part in terms
+    ]
+    arguments = {
+        "distillation_losses": _by_output(losses),
+        "distillation_loss_weights": _by_output(weights),
+    }
+    return arguments, [deserialized(part["projector"]) for part in terms]
+
+
+def _by_output(pairs: Sequence[tuple[str | None, Any]]) -> Any:
+    if pairs[0][0] is None:
+        return [value for _, value in pairs]
+    grouped: dict[str | None, list[Any]] = {}
+    for name, value in pairs:
+        grouped.setdefault(name, []).append(value)
+    return grouped

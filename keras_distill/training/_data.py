@@ -1,0 +1,141 @@
+"""The data that `fit` and `evaluate` get, and their first batch."""
+
+import functools
+import types
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._internal import InputError, bad
+from keras_distill._internal._elements import Targets
+from keras_distill._internal._types import Shape
+from keras_distill.targets import PeekableDataset
+from keras_distill.training._terms import split
+
+
+class Given:
+    """The arguments x and y of `fit`, whose first batch can be read without consuming it.
+
+    Args:
+        x: Arrays, a `tf.data.Dataset`, a `PyDataset`, a generator, or an iterable that restarts.
+        y: Labels or `Targets` of arrays.
+        batch_size: Of arrays; 32 by default.
+
+    Example:
+        >>> data = Given(np.arange(6), np.arange(6), batch_size=2)
+        >>> data.first[1].tolist()
+        [0, 1]
+    """
+
+    def __init__(self, x: Any, y: Any = None, batch_size: int | None = None) -> None:
+        self.x: Any = _Rewound(x) if isinstance(x, types.GeneratorType) else x
+        self.y = y
+        self._batch_size = batch_size or 32
+
+    @classmethod
+    def validation(cls, data: Any) -> "Given":
+        """Returns the data of the argument `validation_data`."""
+        if not isinstance(data, list | tuple):
+            return cls(data)
+        return cls(*keras.utils.unpack_x_y_sample_weight(tuple(data))[:2])
+
+    @property
+    def for_keras(self) -> Any:
+        """x as `keras.Model.fit` takes it."""
+        return self.x.batches() if isinstance(self.x, _Rewound) else self.x
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether x is a `tf.data.Dataset`."""
+        return isinstance(self.x, tf.data.Dataset)
+
+    @property
+    def known(self) -> Targets | None:
+        """What is known of y before a batch is read: anything with shapes; None if unknown."""
+        if isinstance(self.x, tf.data.Dataset):
+            return split(keras.utils.unpack_x_y_sample_weight(self.x.element_spec)[1])
+        return split(self.y) if _are_arrays(self.x) else None
+
+    @functools.cached_property
+    def first(self) -> tuple[Any, Any]:
+        """The first batch `(x, y)`.
+
+        Raises:
+            InputError: If x is an iterator, which reading would consume.
+        """
+        x = self.x
+        if isinstance(x, PeekableDataset):
+            element = x.peek()
+        elif isinstance(x, tf.data.Dataset):
+            element = next(iter(x.take(1)))
+        elif isinstance(x, keras.utils.PyDataset):
+            element = x[0]
+        elif _are_arrays(x):
+            size = self._batch_size
+            cut = lambda array: array[:size]  # noqa: E731
+            element = keras.tree.map_structure(cut, (x, self.y), none_is_leaf=False)
+        else:
+            iterator = iter(x)
+            if iterator is x:
+                raise bad("x", "be arrays, a data set, a PyDataset or a generator", x)
+            element = next(iterator)
+        first_x, first_y, _ = keras.utils.unpack_x_y_sample_weight(element)
+        as_tensor = lambda value: None if value is None else tf.convert_to_tensor(value)  # noqa: E731
+        return keras.tree.map_structure(as_tensor, first_x, none_is_leaf=True), first_y
+
+    def check_examples(self, student: list[Shape] | None) -> None:
+        """Refuses data with which Keras would fail without a clear message.
+
+        Args:
+            student: Shapes of the student's inputs; None if unknown.
+
+        Raises:
+            InputError: If a data set is not batched, or arrays differ in length.
+        """
+        if self.x is None:
+            raise bad("x", "be given", self.x)
+        if isinstance(self.x, tf.data.Dataset):
+            _check_batched(self.x, student)
+            return
+        values = keras.tree.flatten((self.x, self.y))
+        arrays = [array for array in values if isinstance(array, np.ndarray | tf.Tensor)]
+        lengths = {int(array.shape[0] or 0) for array in arrays if len(array.shape)}
+        if len(lengths) > 1:
+            raise InputError(f"x and y must have one length. Received: {sorted(lengths)} examples.")
+
+
+def _check_batched(data: tf.data.Dataset, student: list[Shape] | None) -> None:
+    spec = data.element_spec
+    inputs = keras.tree.flatten(spec[0] if isinstance(spec, tuple) else spec)
+    if len(inputs) == 1 and student is not None and len(student) == 1:
+        shape: Any = getattr(inputs[0], "shape", tf.TensorShape(None))  # pyright: ignore[reportArgumentType]
+        if shape.is_fully_defined() and tuple(shape) == student[0][1:]:
+            raise InputError(
+                f"`x` must be batched: its elements have the shape {tuple(shape)} of one"
+                " example. Use x.batch(64)."
+            )
+
+
+def _are_arrays(x: Any) -> bool:
+    return isinstance(x, np.ndarray | tf.Tensor | Mapping | list | tuple)
+
+
+class _Rewound:
+    """A generator whose first batch can be read without consuming it."""
+
+    def __init__(self, generator: types.GeneratorType) -> None:
+        self._first = next(generator, None)
+        if self._first is None:
+            raise InputError("`x` is a generator that gives no batch.")
+        self._rest = generator
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self._first])
+
+    def batches(self) -> Generator[Any, None, None]:
+        """Yields all batches: Keras takes a generator."""
+        yield self._first
+        yield from self._rest
