@@ -65,8 +65,8 @@ def quality_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
             _share(entry.quality.accuracy),
             _share(entry.quality.top5),
             _share(entry.quality.agreement),
-            f"{entry.quality.expected_calibration_error:.3f}",
-            f"{entry.quality.negative_log_likelihood:.3f}",
+            _number(entry.quality.expected_calibration_error),
+            _number(entry.quality.negative_log_likelihood),
         )
         for number, entry in enumerate(record.entries, 1)
         if entry.quality is not None
@@ -104,6 +104,10 @@ def _whole(value: int | None) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -183,6 +183,10 @@ def verify(
         print_facts(found.items())
 
 
+def _digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
+
+
 def _print_info(found: "TargetsInfo", as_json: bool) -> None:
     if as_json:
         print_json(found)
@@ -195,7 +199,7 @@ def _print_info(found: "TargetsInfo", as_json: bool) -> None:
     for k in sorted({error.top_k for error in found.topk_error}):
         errors = [error for error in found.topk_error if error.top_k == k]
         errors.sort(key=lambda error: error.temperature)
-        rows.append((str(k), *(f"{error.kl:.2g} ({error.rest:.2g})" for error in errors)))
+        rows.append((str(k), *(f"{_digits(error.kl)} ({_digits(error.rest)})" for error in errors)))
     print_table(
         ("k", *(f"T={temperature:g}" for temperature in temperatures)),
         rows,

@@ -4,12 +4,13 @@ import difflib
 import hashlib
 import json
 import math
+import numbers
 import sys
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
@@ -23,8 +24,19 @@ else:
     import tomli as tomllib
 
 
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, numbers.Real) and not math.isfinite(value) else value
+
+
+Measured = Annotated[float | None, BeforeValidator(_finite_or_none)]
+"""A number that was measured; None if it is NaN or infinite, such as the loss of a training that
+diverged: JSON has no other spelling for it."""
+
+
 class Record(BaseModel):
     """A validated JSON file: unknown keys are refused, writing is atomic.
+
+    A number is finite, or the field is `Measured`: every record that can be made can be loaded.
 
     Example:
         >>> class Note(Record):
@@ -39,7 +51,7 @@ class Record(BaseModel):
         keras_distill.InputError: note: `texts` must be a known key. Did you mean `text`?
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:

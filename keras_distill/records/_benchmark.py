@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill.records._base import Measured, Record
 
 
 class RatioRecord(Record):
@@ -65,13 +65,13 @@ class LatencyRecord(Record):
 
     threads: int
     runs: int
-    cold_start_ms: float | None
+    cold_start_ms: Measured
     median_ms: float
     p90_ms: float
     p99_ms: float
     throughput: float
     batch_size: int
-    batched_throughput: float | None
+    batched_throughput: Measured
     ratio: RatioRecord | None = None
 
 
@@ -83,16 +83,17 @@ class QualityRecord(Record):
         accuracy: Top-1 accuracy, 0..1.
         top5: Top-5 accuracy; None below 6 classes.
         agreement: Share of rows with the same top-1 class as the first entry; None for that one.
-        expected_calibration_error: Mean gap between confidence and accuracy over 15 equal bins.
-        negative_log_likelihood: Mean over the rows, in nats.
+        expected_calibration_error: Mean gap between confidence and accuracy over 15 equal bins;
+            None if it is not finite.
+        negative_log_likelihood: Mean over the rows, in nats; None if it is not finite.
     """
 
     samples: int
     accuracy: float
-    top5: float | None
-    agreement: float | None
-    expected_calibration_error: float
-    negative_log_likelihood: float
+    top5: Measured
+    agreement: Measured
+    expected_calibration_error: Measured
+    negative_log_likelihood: Measured
 
 
 class EntryRecord(Record):

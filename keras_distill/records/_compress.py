@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill.records._base import Measured, Record
 from keras_distill.records._export import ExportRecord
 
 
@@ -65,7 +65,7 @@ class KernelState(Record):
     """The kernel of one layer of a Keras model.
 
     Attributes:
-        layer: Its path.
+        layer: Its path: `encoder/conv_1`.
         size: Number of weights.
         zeros: How many are 0.
         values: How many different ones there are.
@@ -75,6 +75,11 @@ class KernelState(Record):
     size: int
     zeros: int
     values: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros."""
+        return self.zeros / self.size
 
 
 class StepRecord(Record):
@@ -93,7 +98,7 @@ class StepRecord(Record):
     scheme: str | None = None
     epochs: int
     seconds: float
-    logs: dict[str, tuple[float, ...]]
+    logs: dict[str, tuple[Measured, ...]]
     kernels: tuple[KernelState, ...]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill.records._base import Measured, Record
 
 _Seconds = Annotated[float, Field(ge=0)]
 
@@ -68,8 +68,8 @@ class CostRatio(Record):
 
     name: str
     value: float
-    low: float | None
-    high: float | None
+    low: Measured
+    high: Measured
     n: int
 
 

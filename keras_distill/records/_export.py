@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from keras_distill.records._base import Record
+from keras_distill.records._base import Measured, Record
 
 Precision = Literal[
     "float32",
@@ -50,13 +50,13 @@ class OutputVerification(Record):
     """
 
     name: str
-    max_difference: float | None
-    relative_difference: float | None
-    noise: float | None
+    max_difference: Measured
+    relative_difference: Measured
+    noise: Measured
     limit: float
-    agreement: float | None = None
-    accuracy_keras: float | None = None
-    accuracy: float | None = None
+    agreement: Measured = None
+    accuracy_keras: Measured = None
+    accuracy: Measured = None
 
 
 class VerificationRecord(Record):

@@ -1,19 +1,18 @@
 """The record of a run."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
 from keras_distill._internal import InputError
 from keras_distill._internal._stats import Interval
-from keras_distill.records._base import Record
+from keras_distill.records._base import Measured, Record
 from keras_distill.records._benchmark import BenchmarkRecord
 from keras_distill.records._compress import CompressRecord
 from keras_distill.records._export import ExportSet
 from keras_distill.records._recipe import Recipe
 
-VARIANTS = ("alone", "alone_all_labels", "distilled")  # the ways to train a student
+VARIANTS = ("alone", "alone_all_labels", "distilled")  # how a student is trained
 _MAX_ROUNDS = 100_000
 
 
@@ -21,15 +20,14 @@ class IntervalRecord(Record):
     """A value with its 95 % interval; the ends are None where one observation gives none."""
 
     value: float
-    low: float | None
-    high: float | None
+    low: Measured
+    high: Measured
     n: int
 
     @classmethod
     def of(cls, interval: Interval) -> "IntervalRecord":
-        """The record of an `Interval`; nan ends become None."""
-        low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-        return cls(value=interval.value, low=low, high=high, n=interval.n)
+        """Makes the record of an `Interval`."""
+        return cls(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
 
 
 class Curve(Record):
@@ -42,7 +40,7 @@ class Curve(Record):
     """
 
     epochs: tuple[int, ...] = Field(max_length=_MAX_ROUNDS)
-    loss: tuple[float, ...]
+    loss: tuple[Measured, ...]
     validation_accuracy: tuple[float, ...]
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from keras_distill._internal import InputError
-from keras_distill.records._base import Record, SealedRecord, TomlRecord
+from keras_distill.records._base import Measured, Record, SealedRecord, TomlRecord
 from keras_distill.records._run import IntervalRecord
 from keras_distill.records._training import Temperature, TrainingSettings
 
@@ -92,7 +92,7 @@ class SpecialistResult(Record):
     seed: int
     steps: int
     correction: float
-    loss: tuple[float, ...]
+    loss: tuple[Measured, ...]
 
 
 class DistillationResult(Record):
@@ -110,7 +110,7 @@ class DistillationResult(Record):
     steps: int
     seconds: float
     validation_accuracy: float
-    loss: tuple[float, ...]
+    loss: tuple[Measured, ...]
 
 
 class EnsemblePart(Record):
@@ -181,8 +181,8 @@ class SystemResult(Record):
     name: str
     title: str
     accuracy: tuple[float, ...]
-    conditional: tuple[float | None, ...]
-    within: tuple[float | None, ...]
+    conditional: tuple[Measured, ...]
+    within: tuple[Measured, ...]
     relative: IntervalRecord | None
     gain: IntervalRecord
 
@@ -203,7 +203,7 @@ class CoverageRow(Record):
     examples: int
     generalist: float
     ensemble: float
-    change: float | None
+    change: Measured
 
 
 class ClassRow(Record):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from keras_distill._internal import InputError
-from keras_distill.records._base import Record, SealedRecord
+from keras_distill.records._base import Measured, Record, SealedRecord
 
 TARGETS_FORMAT = "keras-distill soft targets"
 TARGETS_VERSION = 1
@@ -93,15 +93,15 @@ class TopKError(Record):
         rest: Mean probability, at T, of the N-k classes left out.
         kl: Mean KL(teacher ‖ record), in nats, the rest's mass spread evenly over its classes:
             everything the record does not know.
-        kl_bins: Mean KL in nats over the k classes and "any other": what a loss sees that asks the
-            record no more than it knows.
+        kl_bins: Mean KL in nats over the k classes and "any other": what a loss sees that uses
+            no more than the record holds.
     """
 
     top_k: _Count
     temperature: float = Field(gt=0)
-    rest: float
-    kl: float
-    kl_bins: float
+    rest: Measured
+    kl: Measured
+    kl_bins: Measured
 
 
 class TargetsTeacher(Record):
@@ -109,7 +109,7 @@ class TargetsTeacher(Record):
 
     Attributes:
         name: For people.
-        fingerprint: SHA-256 of what determines its answers; None where that cannot be known.
+        fingerprint: SHA-256 of what determines its logits; None where that cannot be known.
         temperature: T₀, the only temperature the logits are good for; None: any.
         from_probabilities: Whether it gave probabilities, stored as their logarithms.
     """
@@ -228,7 +228,7 @@ class TargetsInfo(Record):
         key_bytes: Bytes of all keys.
         dense_bytes: Bytes the same records would take dense in float16.
         topk_error: KL error against k and T, in nats.
-        topk_error_of: What the errors were measured on, in words.
+        topk_error_of: Description of the data that the errors were measured on.
     """
 
     path: str

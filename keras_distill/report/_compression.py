@@ -63,8 +63,8 @@ def note(record: RunRecord) -> str:
     )
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"
 
 
 def _sizes(export: ExportRecord | None) -> tuple[str, str]:

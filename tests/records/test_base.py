@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from keras_distill import InputError
-from keras_distill.records import Record, SealedRecord, TomlRecord
+from keras_distill.records import Curve, Record, SealedRecord, TomlRecord
+from keras_distill.records._base import Measured
 
 
 class Part(Record):
@@ -66,3 +69,42 @@ def test_a_sealed_record_is_read_by_a_later_version_with_more_fields(tmp_path):
     assert SealedLater.load(path).size == 3
     assert SealedLater.load(path).parts == (Part(epochs=3),)
     assert Sealed.parse(json.loads(path.read_text()), source="x") == Sealed.load(path)
+
+
+class Logs(Record):
+    accuracy: float = 0.5
+    loss: tuple[Measured, ...] = ()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.inf, np.float32("nan")])
+def test_a_record_with_a_loss_that_is_not_finite_can_be_loaded(tmp_path, value):
+    path = Logs(loss=(1.0, value)).save(tmp_path / "logs.json")
+    assert Logs.load(path).loss == (1.0, None)
+
+
+def test_the_curve_of_a_training_that_diverged_can_be_loaded(tmp_path):
+    logs = {"loss": [2.0, float("nan")], "val_accuracy": [0.5, 0.1]}
+    curve = Curve.of(logs, epochs_per_round=2)
+    assert Curve.load(curve.save(tmp_path / "curve.json")) == curve
+    assert curve.loss == (2.0, None)
+
+
+def test_other_numbers_must_be_finite():
+    with pytest.raises(ValidationError, match="finite number"):
+        Logs(accuracy=float("nan"))
+    with pytest.raises(InputError, match="finite"):
+        Logs.parse('{"accuracy": NaN}', source="x")
+    with pytest.raises(InputError, match="numbers must be finite"):
+        Logs.parse('{"loss": [NaN]}', source="x")
+
+
+def _records(base=Record):
+    for record in base.__subclasses__():
+        if record.__module__.startswith("keras_distill."):
+            yield record
+        yield from _records(record)
+
+
+@pytest.mark.parametrize("record", list(_records()), ids=lambda record: record.__name__)
+def test_every_record_refuses_or_replaces_what_is_not_finite(record):
+    assert record.model_config["allow_inf_nan"] is False
