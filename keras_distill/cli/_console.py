@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
 
 def _console() -> "Console":
@@ -64,7 +64,7 @@ def print_table(
             table.add_column(column, justify="right")
     for row in rows:
         table.add_row(*row)
-    print_rich(table)
+    _console().print(table)
 
 
 def print_facts(facts: Iterable[Sequence[str]]) -> None:
@@ -74,7 +74,7 @@ def print_facts(facts: Iterable[Sequence[str]]) -> None:
     table = Table(show_header=False, box=None)
     for row in facts:
         table.add_row(*row)
-    print_rich(table)
+    _console().print(table)
 
 
 def print_line(text: str, style: str | None = None) -> None:
@@ -85,8 +85,3 @@ def print_line(text: str, style: str | None = None) -> None:
 def print_next(command: str) -> None:
     """Prints the command that usually follows."""
     print_line(f"Next: {command}")
-
-
-def print_rich(renderable: "RenderableType") -> None:
-    """Prints a rich object that another package has built."""
-    _console().print(renderable)

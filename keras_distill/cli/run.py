@@ -7,7 +7,7 @@ import typer
 
 from keras_distill._internal import InputError
 from keras_distill.cli import _options
-from keras_distill.cli._console import print_json, print_line, print_next, print_rich
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._verb import DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def command(
 def _print_run(record: "RunRecord", out: Path) -> None:
     from keras_distill import report
 
-    print_rich(report.run_table(record))
+    print_table(*report.run_table(record), title=record.recipe.name)
     print_line(report.run_note(record), style="dim")
     for line in report.run_sentences(record):
         print_line(line)

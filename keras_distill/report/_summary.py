@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
-
 from keras_distill.records import (
     CompressRecord,
     EntryRecord,
@@ -138,16 +135,10 @@ def compressed_of(record: RunRecord) -> CompressRecord | None:
     return None if record.compress is None else record.compress.record
 
 
-def table(record: RunRecord) -> Table:
-    """Makes the table for a terminal."""
-    drawn = Table(
-        title=record.recipe.name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    for number, name in enumerate(HEADER[:_TERMINAL_COLUMNS]):
-        drawn.add_column(name, justify="left" if number == 0 else "right")
-    for row in rows(record):
-        drawn.add_row(*row.cells[:_TERMINAL_COLUMNS])
-    return drawn
+def table(record: RunRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns the columns and the rows of the table for a terminal."""
+    cells = [row.cells[:_TERMINAL_COLUMNS] for row in rows(record)]
+    return HEADER[:_TERMINAL_COLUMNS], cells
 
 
 def note(record: RunRecord) -> str:
