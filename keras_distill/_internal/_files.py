@@ -17,6 +17,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._types import Json, PathLike
 
 MARKER = ".keras-distill"  # in every folder that the package writes
+LOCK = ".lock"  # in a folder that a process is writing
 
 _CHUNK = 1 << 20
 _MAX_TEXT = 32 << 20
@@ -154,7 +155,7 @@ def check_output(path: PathLike, *, overwrite: bool = False, folder: bool | None
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     try:
-        # os.access answers yes to root on a read-only mount, so write something.
+        # os.access returns True to root on a read-only mount, so write something.
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:
@@ -180,19 +181,21 @@ def _check_replaceable(path: Path, folder: bool | None) -> None:
         check_ours(path)
 
 
-def check_ours(folder: Path) -> None:
-    """Refuses a folder that the package has not written, unless it is empty.
+def check_ours(path: Path) -> None:
+    """Refuses everything but a folder that the package has written, or an empty or missing one.
 
     Raises:
-        InputError: If it has something in it, but no marker file.
+        InputError: If it is not a folder, or has something in it, but no marker file.
     """
+    if not path.exists():
+        return
     try:
-        ours = (folder / MARKER).is_file() or not any(folder.iterdir())
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
     except OSError as error:
-        raise _cannot_write(folder, error) from error
-    if not ours:
+        raise _cannot_write(path, error) from error
+    if not path.is_dir() or (MARKER not in names and names - {LOCK}):
         raise InputError(
-            f"{folder} exists and was not made by keras-distill (it has no {MARKER} file), so it is"
+            f"{path} exists and was not made by keras-distill (it has no {MARKER} file), so it is"
             " not replaced. Move it away, or choose another output."
         )
 

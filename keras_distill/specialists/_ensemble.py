@@ -154,7 +154,7 @@ class SpecialistEnsemble(Teacher):
             InputError: If a part is not a Keras model, or `path` cannot be written.
         """
         models_ = [_keras_model(part) for part in [self.generalist, *self.specialists]]
-        with _files.atomic_path(path, overwrite=overwrite) as folder:
+        with _files.atomic_path(path, overwrite=overwrite, folder=True) as folder:
             folder.mkdir()
             files = [folder / GENERALIST]
             files += [folder / f"specialist-{m:02d}.keras" for m in range(len(models_) - 1)]

@@ -104,7 +104,7 @@ class TeacherEnsemble(Teacher):
         if len(found) < len(self.members):
             kinds = ", ".join(type(member).__name__ for member in self.members)
             raise bad("members", "all be Keras models to be saved", kinds)
-        with atomic_path(folder, overwrite=overwrite) as temporary:
+        with atomic_path(folder, overwrite=overwrite, folder=True) as temporary:
             temporary.mkdir()
             for i, model in enumerate(found):
                 model.save(temporary / f"member-{i}.keras")

@@ -20,10 +20,10 @@ try:
 except ImportError:  # Windows has no flock: concurrent writers are not detected there.
     fcntl = None  # type: ignore[assignment]
 
-_LOCK, _SCRATCH = ".lock", "work"
+_SCRATCH = "work"
+_LOCK, _MARKER = _files.LOCK, _files.MARKER
 # What `flock` raises on file systems without locks, such as some mounts of NFS and Lustre.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
-_MARKER = _files.MARKER
 
 
 class _Sessions(Record):
@@ -51,7 +51,8 @@ class FolderLock:
         path: The folder; created if it does not exist.
 
     Raises:
-        InputError: On entering, if another process holds the lock.
+        InputError: On entering, if another process holds the lock, or the folder has contents that
+            the package has not written.
 
     Example:
         >>> import tempfile
@@ -77,12 +78,13 @@ class FolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """Creates the folder if need be, and locks it.
+        """Creates the folder if it does not exist, locks it, and marks it as the package's own.
 
         Between opening and locking the file, another process may have finished and moved the
         folder: the lock counts only if the file is still in place.
         """
         while self._file is None:
+            _files.check_ours(self._path)
             self._path.mkdir(parents=True, exist_ok=True)
             try:
                 file = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -93,6 +95,7 @@ class FolderLock:
                 if _is_at(file, self._path / _LOCK):
                     os.ftruncate(file, 0)
                     os.write(file, str(os.getpid()).encode())
+                    (self._path / _MARKER).touch()
                     self._file = file
             except BlockingIOError as error:
                 owner = os.read(file, 20).decode() or "unknown"
@@ -111,9 +114,9 @@ class FolderLock:
             self._file = None
 
     def clear(self, keep: Callable[[str], bool] = lambda name: False) -> None:
-        """Removes everything in the folder but the lock, and the names that `keep` accepts."""
+        """Removes everything in the folder but lock, marker, and the names that `keep` accepts."""
         for entry in self._path.iterdir():
-            if entry.name != _LOCK and not keep(entry.name):
+            if entry.name not in (_LOCK, _MARKER) and not keep(entry.name):
                 _files.remove(entry)
 
 
@@ -181,7 +184,7 @@ class WorkFolder:
         self._lock = FolderLock(self.path)
         self._before = self._since = 0.0
         self._new_parents: list[Path] = []
-        self._check_ours(self.out)
+        _files.check_ours(self.out)
         self._check_settings()
 
     @property
@@ -217,7 +220,7 @@ class WorkFolder:
         _files.remove(self.scratch)
         _files.remove_leftovers(self.path)
         self._save()
-        self._check_ours(self.out)
+        _files.check_ours(self.out)
         if not self._overwrite:
             _files.check_output(self.out)
         _files.replace_folder(self.path, self.out)
@@ -259,20 +262,9 @@ class WorkFolder:
         names = {entry.name for entry in self.path.iterdir()} - {_MARKER, _LOCK}
         return bool(names - {_SCRATCH}) or (self.scratch.is_dir() and any(self.scratch.iterdir()))
 
-    def _check_ours(self, path: Path) -> None:
-        """Refuses a path with something that this class has not made."""
-        if not path.exists():
-            return
-        names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
-        if not path.is_dir() or (_MARKER not in names and names - {_LOCK}):
-            raise InputError(
-                f"{path} exists and was not made by keras-distill (it has no {_MARKER} file), so"
-                " it is not replaced. Move it away, or choose another output."
-            )
-
     def _check_settings(self) -> None:
         """Refuses unfinished work with other settings, unless it may be discarded."""
-        self._check_ours(self.path)
+        _files.check_ours(self.path)
         if self._overwrite or not self._begun():
             return
         earlier = _read_sessions(self.path)

@@ -301,3 +301,12 @@ def test_a_killed_builder_leaves_no_lock(build, data, tmp_path):
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "store.partial")])
     assert killed.returncode == -9 and (tmp_path / "store.partial" / ".lock").exists()
     assert len(build()) == 70
+
+
+def test_a_folder_of_the_user_with_the_name_of_an_unfinished_store_is_not_emptied(build, tmp_path):
+    thesis = tmp_path / "store.partial" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    with pytest.raises(InputError, match="was not made by keras-distill"):
+        build(overwrite=True)
+    assert thesis.exists()

@@ -36,7 +36,7 @@ class Killed(Exception):
 
 
 class Service:
-    """What the child process of a job answers, see `_internal._child`."""
+    """Runs a job in the child process (`_internal._child`)."""
 
     def run(self, task: Task) -> dict[str, Any]:
         """Runs the task."""

@@ -81,7 +81,7 @@ def start_local_ray(cores: int) -> None:
             return
         except Exception as error:
             ray.shutdown()
-            # Ray raises a bare Exception here: nothing but its text tells it from other errors.
+            # Ray raises a bare Exception here, which only its text distinguishes from others.
             if attempt == _STARTS - 1 or "timed out during startup" not in str(error):
                 raise
 
