@@ -19,7 +19,6 @@ T = TypeVar("T")
 
 _TINY = 2.0**-126  # float32 holds no smaller number that it can divide by
 MAX_COUNT = 2**63 - 1  # what NumPy and TensorFlow can take
-MAX_BATCH = 1 << 20  # examples at once; tf.data hangs on some larger numbers
 
 
 class InputError(ValueError):

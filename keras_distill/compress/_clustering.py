@@ -92,9 +92,9 @@ def cluster_logged(
             return layer
         return cluster_weights(layer, clusters, preserve_sparsity=pruned)
 
-    net = tf_keras.models.clone_model(twin, clone_function=wrap)
-    logs = fit(net, objective, student, data, training, masked=masked)
-    stripped = tfmot.clustering.keras.strip_clustering(net)
+    network = tf_keras.models.clone_model(twin, clone_function=wrap)
+    logs = fit(network, objective, student, data, training, masked=masked)
+    stripped = tfmot.clustering.keras.strip_clustering(network)
     clustered = _bridge.to_keras(stripped, like=student)
     check_values(clustered, clusters, skip)
     check_no_fewer_zeros(student, clustered)

@@ -36,7 +36,7 @@ class FakeQuantModel:
 
     Attributes:
         student: A copy of the student it started from.
-        net: The tf_keras model with fake quantization; its outputs are logits.
+        network: The tf_keras model with fake quantization; its outputs are logits.
         preserve: As given.
 
     Raises:
@@ -53,7 +53,7 @@ class FakeQuantModel:
         self.student = _bridge.clone_with_weights(student)
         self.preserve = bool(preserve)
         twin = _bridge.to_logits(student, objective.heads, split=True)
-        self.net = quantized(twin, preserve=self.preserve)
+        self.network = quantized(twin, preserve=self.preserve)
         self._kinds = objective.kinds()
         self._names = objective.names
         self._inputs = input_names(student)
@@ -69,7 +69,7 @@ class FakeQuantModel:
 
     def call(self, x: Any) -> list[Any]:
         """Returns the outputs of a batch in inference, in the form of the student's, flat."""
-        logits = tf.nest.flatten(self.net(flat_inputs(x, self._inputs), training=False))
+        logits = tf.nest.flatten(self.network(flat_inputs(x, self._inputs), training=False))
         pairs = zip(self._kinds, logits, strict=True)
         return [_FUNCTIONS[kind](z) if kind else z for kind, z in pairs]
 
@@ -85,10 +85,10 @@ class FakeQuantModel:
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         """Writes the folder, atomically; returns its path."""
-        with _files.atomic_path(path, overwrite=overwrite) as folder:
+        with _files.atomic_path(path, overwrite=overwrite, folder=True) as folder:
             folder.mkdir()
             self.student.save(folder / "student.keras")
-            TrainingState(folder / _VARIABLES).save(self.net.weights, {})
+            TrainingState(folder / _VARIABLES).save(self.network.weights, {})
             record = FakeQuantRecord(preserve=self.preserve, scheme=self.scheme)
             record.save(folder / "fake_quant.json")
         return Path(path)
@@ -103,7 +103,7 @@ class FakeQuantModel:
         path = Path(path)
         record = FakeQuantRecord.load(path / "fake_quant.json")
         made = cls(models.load(path / "student.keras"), preserve=record.preserve)
-        if TrainingState(path / _VARIABLES).restore(made.net.weights) is None:
+        if TrainingState(path / _VARIABLES).restore(made.network.weights) is None:
             raise InputError(f"{path} has no {_VARIABLES}. Train the fake-quantized model again.")
         return made
 
@@ -130,10 +130,10 @@ class FakeQuantSource(KerasSource):
         ]
         function = tf.function(self.call, input_signature=signature)
         module = tf.Module()
-        module.net = self._model.net
+        module.network = self._model.network
         tf.saved_model.save(module, str(folder), {SIGNATURE: function})
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of settings and weights; see `models.fingerprint`."""
-        return models.fingerprint(self._model.net)
+        return models.fingerprint(self._model.network)

@@ -151,10 +151,10 @@ class Trainer(tf_keras.Model):
     """A twin with the loss of `Objective`."""
 
     def __init__(
-        self, net: Any, objective: Objective, inputs: list[str], masked: Sequence[Any] = ()
+        self, network: Any, objective: Objective, inputs: list[str], masked: Sequence[Any] = ()
     ) -> None:
         super().__init__(name="trainer")
-        self.net = net
+        self.network = network
         self._masks = tuple((v, tf.cast(tf.not_equal(v, 0), v.dtype)) for v in masked)
         self._objective = objective
         self._inputs = tuple(inputs)
@@ -169,7 +169,7 @@ class Trainer(tf_keras.Model):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """The logits, flat."""
-        return self.net(flat_inputs(x, self._inputs), training=training)
+        return self.network(flat_inputs(x, self._inputs), training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of `fit`."""
@@ -177,9 +177,9 @@ class Trainer(tf_keras.Model):
         step = tf.convert_to_tensor(self.optimizer.iterations)
         with tf.GradientTape() as tape:
             parts = self._objective(x, y, sample_weight, self(x, training=True), step)
-            extras = self.net.losses
+            extras = self.network.losses
             total = tf.add_n([parts.total, *extras]) if extras else parts.total
-        variables = self.net.trainable_variables
+        variables = self.network.trainable_variables
         pairs = zip(tape.gradient(total, variables), variables, strict=True)
         self.optimizer.apply_gradients([(g, v) for g, v in pairs if g is not None])
         for variable, mask in self._masks:
@@ -280,7 +280,7 @@ class _SaveState(tf_keras.callbacks.Callback):
 
 def _training_variables(trainer: Trainer) -> list[Any]:
     """Lists every variable that training changes: weights, masks, ranges, the optimizer's."""
-    return [*trainer.net.weights, *trainer.optimizer.variables]
+    return [*trainer.network.weights, *trainer.optimizer.variables]
 
 
 def _steps_per_execution(training: Training, steps: int) -> int:
@@ -290,7 +290,7 @@ def _steps_per_execution(training: Training, steps: int) -> int:
 
 
 def fit(
-    net: Any,
+    network: Any,
     objective: Objective,
     student: keras.Model,
     data: Any,
@@ -301,7 +301,7 @@ def fit(
     """Trains a wrapped twin in place.
 
     Args:
-        net: The wrapped twin, flat.
+        network: The wrapped twin, flat.
         objective: The loss.
         student: The Keras 3 model the twin was made of, for the names of its inputs.
         data: What `Training.stream` takes.
@@ -316,7 +316,7 @@ def fit(
         InputError: If data and settings do not fit.
     """
     steps = training.steps(data)
-    trainer = Trainer(net, objective, input_names(student), masked)
+    trainer = Trainer(network, objective, input_names(student), masked)
     x, y, _ = tf_keras.utils.unpack_x_y_sample_weight(
         next(iter(training.batches("data", data).take(1)))
     )
@@ -327,7 +327,7 @@ def fit(
         ),
         steps_per_execution=_steps_per_execution(training, steps),
     )
-    trainer.optimizer.build(net.trainable_variables)
+    trainer.optimizer.build(network.trainable_variables)
     state = None if training.state is None else TrainingState(training.state)
     about = None if state is None else state.restore(_training_variables(trainer))
     done, logs = (0, {}) if about is None else (about["epochs"], about["logs"])

@@ -127,11 +127,11 @@ class Builder:
         name, index, place = key
         layer = self._sources.get(name)
         if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
-            index -= 1  # a functional model is born with a call, which is counted here alone
+            index -= 1  # a functional model is made with one call, which only this index counts
         return self._tensors[name, index, place]
 
     def _apply(self, name: str, index: int, node: Any) -> bool:
-        """Calls a layer once if its inputs are available; tells whether they were."""
+        """Calls a layer once if its inputs are available; returns whether they were."""
         entry, calculation = self._entries[name], None
         if _layers.is_arithmetic(entry):
             arguments, calculation = _layers.arithmetic(

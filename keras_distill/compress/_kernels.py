@@ -1,13 +1,14 @@
 """The kernels that compression changes: which layers have them, their zeros and values."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_distill._internal import bad
 from keras_distill.models import walk_layers
+from keras_distill.records import KernelState
 
 # tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are left
 # alone: they are small, and losing any of their few weights costs more accuracy than it saves
@@ -25,46 +26,30 @@ KERNELS = {
 PRUNED = 0.1
 
 
-class Kernel(NamedTuple):
-    """The kernel of one layer.
-
-    Attributes:
-        layer: Its path: `encoder/conv_1`.
-        size: Number of weights.
-        zeros: How many are 0.
-        values: How many different ones there are.
-    """
-
-    layer: str
-    size: int
-    zeros: int
-    values: int
-
-    @property
-    def sparsity(self) -> float:
-        """Share of zeros."""
-        return self.zeros / self.size
-
-
 def kernel_of(layer: Any) -> np.ndarray | None:
     """Returns the kernel of a Keras 3 or tf_keras layer; None if it has none to compress."""
     name = KERNELS.get(type(layer).__name__)
     return None if name is None else np.asarray(getattr(layer, name))
 
 
-def kernels(model: keras.Model) -> Iterator[Kernel]:
+def kernels(model: keras.Model) -> Iterator[KernelState]:
     """Yields every kernel of a Keras 3 model, nested models included.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="a")])
         >>> model.set_weights([np.float32([[0, 1], [1, 2]]), np.float32([0, 0])])
         >>> list(kernels(model))
-        [Kernel(layer='a', size=4, zeros=1, values=3)]
+        [KernelState(layer='a', size=4, zeros=1, values=3)]
     """
     for path, layer in walk_layers(model):
         values = kernel_of(layer)
         if values is not None:
-            yield Kernel(path, values.size, int((values == 0).sum()), len(np.unique(values)))
+            yield KernelState(
+                layer=path,
+                size=values.size,
+                zeros=int((values == 0).sum()),
+                values=len(np.unique(values)),
+            )
 
 
 def check_skip(student: keras.Model, skip: Sequence[str]) -> tuple[str, ...]:

@@ -25,7 +25,6 @@ from keras_distill.records import (
     CompressRecord,
     ExportRecord,
     KernelCount,
-    KernelState,
     StepRecord,
 )
 from keras_distill.teachers import as_teacher
@@ -247,7 +246,7 @@ def _step_record(
         epochs=epochs,
         seconds=logs["seconds"],
         logs={name: tuple(values) for name, values in logs.items() if name != "seconds"},
-        kernels=tuple(KernelState(**kernel._asdict()) for kernel in kernels(model)),
+        kernels=tuple(kernels(model)),
     )
 
 

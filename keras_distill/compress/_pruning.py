@@ -95,10 +95,10 @@ def prune_logged(
             return layer
         return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
 
-    net = tf_keras.models.clone_model(twin, clone_function=wrap)
+    network = tf_keras.models.clone_model(twin, clone_function=wrap)
     update = tfmot.sparsity.keras.UpdatePruningStep()
-    logs = fit(net, objective, student, data, training, [update])
-    pruned = _bridge.to_keras(tfmot.sparsity.keras.strip_pruning(net), like=student)
+    logs = fit(network, objective, student, data, training, [update])
+    pruned = _bridge.to_keras(tfmot.sparsity.keras.strip_pruning(network), like=student)
     check_zeros(pruned, None if pruning_schedule == "2:4" else sparsity, skip)
     return pruned, logs
 

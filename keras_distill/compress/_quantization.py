@@ -96,9 +96,9 @@ def quantize_logged(
     if not isinstance(student, FakeQuantModel):
         batches = training.batches("data", data).take(_RANGE_BATCHES)
         names = input_names(model.student)
-        start_ranges(model.net, [flat_inputs(_x_of(batch), names) for batch in batches])
+        start_ranges(model.network, [flat_inputs(_x_of(batch), names) for batch in batches])
     objective = training.objective(model.student)
-    return model, fit(model.net, objective, model.student, data, training)
+    return model, fit(model.network, objective, model.student, data, training)
 
 
 def check_export(options: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ def _start(student: keras.Model | FakeQuantModel, preserve: bool) -> FakeQuantMo
     if not isinstance(student, FakeQuantModel):
         return FakeQuantModel(student, preserve=preserve)
     model = FakeQuantModel(student.student, preserve=student.preserve)
-    for mine, given in zip(model.net.weights, student.net.weights, strict=True):
+    for mine, given in zip(model.network.weights, student.network.weights, strict=True):
         mine.assign(given)
     return model
 

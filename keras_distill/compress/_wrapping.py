@@ -156,10 +156,10 @@ def _is_folded(layer: Any) -> bool:
     return len(before.outbound_nodes) == 1 and before.activation.__name__ == "linear"
 
 
-def _edges(net: Any, prefixes: tuple[str, ...]) -> list[tuple[Any, Any]]:
+def _edges(network: Any, prefixes: tuple[str, ...]) -> list[tuple[Any, Any]]:
     """Lists the (minimum, maximum) variables of these names."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for variable in net.weights:
+    for variable in network.weights:
         *scope, name = variable.name.split(":")[0].split("/")
         stem, _, edge = name.rpartition("_")
         if edge in ("min", "max") and stem in prefixes:
@@ -167,7 +167,7 @@ def _edges(net: Any, prefixes: tuple[str, ...]) -> list[tuple[Any, Any]]:
     return [(pair["min"], pair["max"]) for pair in found.values()]
 
 
-def start_ranges(net: Any, batches: Iterable[Any]) -> None:
+def start_ranges(network: Any, batches: Iterable[Any]) -> None:
     """Sets the ranges of the input and of all activations from a few batches.
 
     tfmot starts every activation at -6..6 and moves it by a thousandth of the way per step, and
@@ -178,19 +178,21 @@ def start_ranges(net: Any, batches: Iterable[Any]) -> None:
     are put back.
 
     Args:
-        net: The wrapped twin.
+        network: The wrapped twin.
         batches: Inputs in the flat structure of the twin; all are seen by the input's range, the
             first one by those of the activations.
     """
     batches = list(batches)
-    _start_input(net, batches)
-    pairs = _edges(net, _RANGES)
+    _start_input(network, batches)
+    pairs = _edges(network, _RANGES)
     kept = [
-        (v, v.numpy()) for v in net.variables if not v.name.split(":")[0].endswith(("_min", "_max"))
+        (v, v.numpy())
+        for v in network.variables
+        if not v.name.split(":")[0].endswith(("_min", "_max"))
     ]
     for _ in range(_PASSES):
         before = [(low.numpy(), high.numpy()) for low, high in pairs]
-        net(batches[0], training=True)
+        network(batches[0], training=True)
         moved = 0.0
         for (low, high), (old_low, old_high) in zip(pairs, before, strict=True):
             new_low = min(_seen(old_low, low.numpy()), 0.0)
@@ -210,11 +212,13 @@ def _seen(old: np.ndarray, new: np.ndarray) -> float:
     return float(np.float64(old) + (np.float64(new) - np.float64(old)) / (1 - _DECAY))
 
 
-def _start_input(net: Any, batches: list[Any]) -> None:
+def _start_input(network: Any, batches: list[Any]) -> None:
     columns = list(zip(*(tf.nest.flatten(batch) for batch in batches), strict=True))
-    layers = [layer for layer in net.layers if type(layer).__name__ == "QuantizeLayer"]
+    layers = [layer for layer in network.layers if type(layer).__name__ == "QuantizeLayer"]
     for layer in layers:
-        position = [tensor.name for tensor in tf.nest.flatten(net.inputs)].index(layer.input.name)
+        position = [tensor.name for tensor in tf.nest.flatten(network.inputs)].index(
+            layer.input.name
+        )
         low = min(float(tf.reduce_min(values)) for values in columns[position])
         high = max(float(tf.reduce_max(values)) for values in columns[position])
         for minimum, maximum in _edges(layer, ("quantize_layer",)):

@@ -70,7 +70,7 @@ def _weight_only(request: dict[str, Any], quantization: str, folder: Path) -> by
 
 
 class Service:
-    """What the child process of the converter answers, see `_internal._child`."""
+    """Converts in the child process (`_internal._child`)."""
 
     def convert(self, quantization: str, **request: Any) -> None:
         """Converts to one precision and writes `<out>/<quantization>.tflite`.

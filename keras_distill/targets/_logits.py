@@ -12,8 +12,6 @@ from keras_distill._internal import InputError, KerasDistillWarning, bad
 from keras_distill.records import MAX_RANK, TargetsOutput, TargetsTeacher
 from keras_distill.teachers import as_teacher, look_like_probabilities
 
-# The logarithm of the smallest normal float32, 2^-126: it replaces the logarithm of 0.
-LOG_OF_ZERO = float(np.log(np.finfo(np.float32).tiny))
 _CHUNK = 1 << 22
 
 

@@ -256,7 +256,7 @@ def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
     """Returns whether every row of `values` is >= 0 and sums to 1.
 
     Args:
-        values: Outputs or labels `(..., N)`; with fewer than 2 axes or N < 2 the answer is no.
+        values: Outputs or labels `(..., N)`; with fewer than 2 axes or N < 2 the result is False.
         tolerance: The largest difference of a row's sum from 1.
 
     Example:

@@ -59,7 +59,7 @@ class TFLiteTeacher(Teacher):
 
     @property
     def needs_check(self) -> bool:
-        """Whether the outputs may be probabilities, which the file does not tell."""
+        """Whether the outputs may be probabilities, which the file does not say."""
         return not self._probabilities
 
     def checked_logits(self, x: Any) -> Outputs:

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from keras_distill import InputError, VerificationError
 from keras_distill.compress import prune
-from keras_distill.compress._kernels import Kernel, kernels
+from keras_distill.compress._kernels import kernels
 from keras_distill.compress._pruning import check_zeros
+from keras_distill.records import KernelState
 
 
 class Stop(keras.callbacks.Callback):
@@ -215,4 +216,4 @@ def test_missing_zeros_fail_the_verification(nets):
 
 
 def test_kernel_counts():
-    assert Kernel("a", 8, 2, 5).sparsity == 0.25
+    assert KernelState(layer="a", size=8, zeros=2, values=5).sparsity == 0.25

@@ -85,7 +85,7 @@ def test_without_preserve_zeros_are_lost(nets, soft):
     assert (kept.scheme, lost.scheme) == ("PQAT", "QAT")
 
     def moved(model):
-        kernel = next(w for w in model.net.weights if w.name.startswith("hidden/kernel"))
+        kernel = next(w for w in model.network.weights if w.name.startswith("hidden/kernel"))
         zero = np.asarray(student.get_layer("hidden").kernel) == 0
         return np.abs(np.asarray(kernel)[zero]).max()
 
