@@ -109,7 +109,7 @@ def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
     if unpacked > _FREE_BYTES and unpacked > _MAX_RATIO * packed:
         raise InputError(
             f"{path}: unpacks to {unpacked} bytes from {packed}, more than {_MAX_RATIO} times as"
-            " many. Store it with less compression, if it is meant."
+            " many. Store it with less compression, if this size is intended."
         )
 
 

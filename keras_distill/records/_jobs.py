@@ -1,4 +1,4 @@
-"""What is left on disk of one independent job."""
+"""The record of one independent job."""
 
 from typing import Any, Literal
 

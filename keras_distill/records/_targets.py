@@ -110,7 +110,7 @@ class TargetsTeacher(Record):
     Attributes:
         name: For people.
         fingerprint: SHA-256 of what determines its logits; None where that cannot be known.
-        temperature: T₀, the only temperature the logits are good for; None: any.
+        temperature: T₀, the only temperature at which the logits are valid; None: any.
         from_probabilities: Whether it gave probabilities, stored as their logarithms.
     """
 

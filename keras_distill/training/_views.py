@@ -75,7 +75,7 @@ class TeacherSource:
             received = loss.temperature if isinstance(loss, SoftTargetLoss) else None
             if received != only:
                 raise InputError(
-                    f"An arithmetic ensemble at temperature={only:g} is good for SoftTargetLoss at"
+                    f"An arithmetic ensemble at temperature={only:g} is valid for SoftTargetLoss at"
                     f" that temperature only. Received: {type(loss).__name__} at"
                     f" temperature={received}. Use that temperature, or mean='geometric'."
                 )

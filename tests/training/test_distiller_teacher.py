@@ -122,7 +122,7 @@ def test_an_arithmetic_mean_is_good_for_its_temperature_only(mlp, batch, one_ste
         {"temperature": keras.optimizers.schedules.ExponentialDecay(2.0, 10, 0.9)},
         {"distillation_losses": LogitMatchingLoss()},
     ):
-        with pytest.raises(InputError, match="good for SoftTargetLoss at that temperature only"):
+        with pytest.raises(InputError, match="valid for SoftTargetLoss at that temperature only"):
             Distiller(ensemble, mlp(), **arguments)
 
 
