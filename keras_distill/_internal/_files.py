@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gzip
 import hashlib
 import json
 import os
@@ -337,6 +338,12 @@ def write_json(path: PathLike, value: Json, *, overwrite: bool = False) -> Path:
     """Writes `value` to `path` as indented JSON, atomically; returns the path."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return write_text(path, text + "\n", overwrite=overwrite)
+
+
+def sizes(path: PathLike) -> tuple[int, int]:
+    """Returns the bytes of a file, and those after gzip -9 without a time stamp."""
+    content = Path(path).read_bytes()
+    return len(content), len(gzip.compress(content, 9, mtime=0))
 
 
 def sha256(path: PathLike) -> str:

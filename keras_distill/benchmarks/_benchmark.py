@@ -13,13 +13,14 @@ from keras_distill._internal import (
     InputError,
     KerasDistillWarning,
     VerificationError,
+    _files,
     _machine,
     check_choice,
 )
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import PathLike
 from keras_distill.benchmarks._latency import Timing, check_settings, measure_latency
-from keras_distill.benchmarks._quality import file_bytes, measure_quality, measure_size
+from keras_distill.benchmarks._quality import measure_quality, measure_size
 from keras_distill.export import (
     InputInfo,
     KerasSource,
@@ -242,7 +243,7 @@ def _size(s: _Subject, timing: Timing, work: Mapping[str, int | None]) -> SizeRe
     if not s.in_keras:
         measured = measure_size(s.model)
         return measured.model_copy(update={"peak_memory_bytes": timing.peak_memory_bytes})
-    raw, packed = (None, None) if s.file is None else file_bytes(s.file)
+    raw, packed = (None, None) if s.file is None else _files.sizes(s.file)
     return SizeRecord(
         parameters=s.model.parameters,
         multiply_adds=work.get(s.name + AS_TFLITE),

@@ -1,25 +1,22 @@
 """Measures the size of a file and the quality of outputs."""
 
-import gzip
 import os
-from pathlib import Path
 
 import numpy as np
 
 from keras_distill import metrics
+from keras_distill._internal import _files
 from keras_distill.export import class_ids
 from keras_distill.litert import read_graph
 from keras_distill.records import QualityRecord, SizeRecord
-from keras_distill.teachers import look_like_probabilities
+from keras_distill.teachers import look_like_probabilities, probabilities_to_logits
 
 _TOP = 5
 _TOLERANCE = 0.05  # quantized probabilities sum to 1 only roughly
 
 
 def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndarray:
-    """Converts outputs to logits: probabilities become their logarithms.
-
-    A probability of 0 counts as 1e-9.
+    """Converts outputs to logits; see `teachers.probabilities_to_logits`.
 
     Args:
         outputs: `(n, classes)`, logits or probabilities.
@@ -34,7 +31,7 @@ def as_logits(outputs: np.ndarray, probabilities: bool | None = None) -> np.ndar
     outputs = np.asarray(outputs, np.float64)
     if probabilities is None:
         probabilities = look_like_probabilities(outputs, _TOLERANCE)
-    return np.log(np.maximum(outputs, 1e-9)) if probabilities else outputs
+    return probabilities_to_logits(outputs) if probabilities else outputs
 
 
 def measure_quality(
@@ -72,12 +69,6 @@ def measure_quality(
     )
 
 
-def file_bytes(path: str | os.PathLike) -> tuple[int, int]:
-    """Returns the bytes of a file, and those after gzip -9 without a time stamp."""
-    content = Path(path).read_bytes()
-    return len(content), len(gzip.compress(content, 9, mtime=0))
-
-
 def measure_size(path: str | os.PathLike) -> SizeRecord:
     """Counts parameters, multiply-adds, and bytes of a `.tflite` file.
 
@@ -90,7 +81,7 @@ def measure_size(path: str | os.PathLike) -> SizeRecord:
         InputError: If it is damaged.
     """
     facts = read_graph(path)
-    raw, packed = file_bytes(path)
+    raw, packed = _files.sizes(path)
     return SizeRecord(
         parameters=facts.parameters,
         multiply_adds=facts.multiply_adds,

@@ -16,9 +16,7 @@ from keras_distill._internal import InputError, bad, check_count
 from keras_distill.compress._objective import Objective
 from keras_distill.records import TrainingSettings
 from keras_distill.training import make_optimizer
-from keras_distill.work import TrainingState
-
-_STEPS_PER_EXECUTION = 32
+from keras_distill.work import STEPS_PER_EXECUTION, TrainingState
 
 
 @dataclass(frozen=True)
@@ -285,7 +283,7 @@ def _training_variables(trainer: Trainer) -> list[Any]:
 
 def _steps_per_execution(training: Training, steps: int) -> int:
     """As the settings say; by default 32, or 1 with callbacks, which may need every batch."""
-    default = 1 if training.callbacks else _STEPS_PER_EXECUTION
+    default = 1 if training.callbacks else STEPS_PER_EXECUTION
     return min(steps, training.settings.steps_per_execution or default)
 
 

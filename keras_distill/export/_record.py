@@ -1,6 +1,5 @@
 """Makes the record of one exported file."""
 
-import gzip
 from pathlib import Path
 from typing import cast
 
@@ -33,11 +32,11 @@ def make_record(
     verification: VerificationRecord,
 ) -> ExportRecord:
     """Returns the record of a converted file that will be written to `path`."""
-    content = file.read_bytes()
+    size, packed = _files.sizes(file)
     return ExportRecord(
         file=path.name,
-        bytes=len(content),
-        gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
+        bytes=size,
+        gzip_bytes=packed,
         sha256=_files.sha256(file),
         ops=probe.ops,
         inputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.inputs),

@@ -31,11 +31,10 @@ from keras_distill.specialists._model import (
 from keras_distill.specialists._stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller, make_optimizer
-from keras_distill.work import Job, WorkFolder, job_failures, run_jobs
+from keras_distill.work import Job, WorkFolder, job_failures, run_jobs, steps_per_execution
 
 RECIPE = "recipe.toml"
 _EVALUATION_BATCH = 256
-_STEPS_PER_EXECUTION = 16
 _JOB = "keras_distill.specialists._training:specialist_job"
 
 
@@ -101,8 +100,8 @@ def train_specialist(
     trainer.compile(
         make_optimizer(training, steps),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        steps_per_execution=min(
-            training.steps_per_execution or _STEPS_PER_EXECUTION, stream.steps_per_epoch
+        steps_per_execution=steps_per_execution(
+            stream.steps_per_epoch, training.steps_per_execution
         ),
     )
     history = trainer.fit(

@@ -10,16 +10,18 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, KerasDistillWarning, bad
 from keras_distill.records import MAX_RANK, TargetsOutput, TargetsTeacher
-from keras_distill.teachers import as_teacher, look_like_probabilities
+from keras_distill.teachers import (
+    are_probabilities,
+    as_teacher,
+    look_like_probabilities,
+    probabilities_to_logits,
+)
 
 _CHUNK = 1 << 22
 
 
 def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
-    """Returns log p, logits valid at any temperature: softmax(log p / T) is p^(1/T), normalized.
-
-    A probability of 0 is replaced by 2^-126 (log: -87.3), the smallest normal float32. It keeps the
-    logits finite, so that every loss accepts them.
+    """Returns log p in float32, after checking p; see `teachers.probabilities_to_logits`.
 
     Args:
         p: `(B, ..., N)`, rows that sum to 1.
@@ -33,7 +35,7 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
         [[0.0, -87.30000305175781]]
     """
     p = np.asarray(p, np.float32)
-    off = ~np.isclose(p.sum(axis=-1), 1.0, atol=1e-2) | (p < 0).any(axis=-1)
+    off = ~are_probabilities(p)
     if off.any():
         i = int(np.argwhere(off)[0][0])
         row = p[i].reshape(-1, p.shape[-1])[np.argwhere(off[i : i + 1])[0][-1] if p.ndim > 2 else 0]
@@ -42,7 +44,7 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
             f" {row.min():.3g} to {row.max():.3g} of sum {row.sum():.3g} at example {first + i}."
             " Logits need no from_probabilities."
         )
-    return np.log(np.maximum(p, np.finfo(np.float32).tiny))
+    return probabilities_to_logits(p)
 
 
 class LogitsSource:

@@ -3,7 +3,13 @@
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._callable_teacher import CallableTeacher
 from keras_distill.teachers._ensemble import TeacherEnsemble, as_teacher
-from keras_distill.teachers._heads import Head, find_heads, look_like_probabilities
+from keras_distill.teachers._heads import (
+    Head,
+    are_probabilities,
+    find_heads,
+    look_like_probabilities,
+    probabilities_to_logits,
+)
 from keras_distill.teachers._keras_teacher import KerasTeacher
 from keras_distill.teachers._outputs import (
     ONLY,
@@ -24,6 +30,7 @@ __all__ = [
     "TFLiteTeacher",
     "Teacher",
     "TeacherEnsemble",
+    "are_probabilities",
     "as_teacher",
     "find_heads",
     "like_outputs",
@@ -31,4 +38,5 @@ __all__ = [
     "match_outputs",
     "outputs_by_name",
     "plain_outputs",
+    "probabilities_to_logits",
 ]

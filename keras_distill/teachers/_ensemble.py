@@ -1,7 +1,6 @@
 """Ensembles of teachers of any kind, and `as_teacher`, which takes every kind."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from keras_distill import models
 from keras_distill._internal import InputError, bad, check_choice, check_number
-from keras_distill._internal._files import atomic_path, write_json
+from keras_distill._internal._files import atomic_path, read_json, write_json
 from keras_distill._internal._types import Outputs, PathLike, Shape, Tensor
 from keras_distill.losses import known_differ
 from keras_distill.records import ENSEMBLE_FORMAT as SPECIALISTS
@@ -129,17 +128,20 @@ class TeacherEnsemble(Teacher):
         """
         path = Path(folder) / SETTINGS
         try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
+            settings: Any = read_json(path)
+        except InputError as error:
+            raise InputError(f"{path}: no ensemble that `save` wrote ({error}).") from error
+        try:
             if settings.get("format") == SPECIALISTS:
                 raise InputError(
                     f"{folder} holds a generalist with specialists. Open it with"
-                    " `specialists.SpecialistEnsemble.load`, or distil it with `keras-distill"
+                    " `specialists.SpecialistEnsemble.load`, or distill it with `keras-distill"
                     " specialists distill`."
                 )
             count = settings.pop("members")
             members = [Path(folder) / f"member-{i}.keras" for i in range(count)]
             return cls(members, **settings)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path}: no ensemble that `save` wrote ({error}).") from error

@@ -266,4 +266,22 @@ def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
     values = np.asarray(values, np.float32)
     if values.ndim < 2 or values.shape[-1] < 2:
         return False
-    return bool((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1.0) <= tolerance).all())
+    return bool(are_probabilities(values, tolerance).all())
+
+
+def are_probabilities(rows: np.ndarray, tolerance: float = 1e-2) -> np.ndarray:
+    """Returns which rows `(..., N)` are >= 0 and sum to 1; bool `(...)`."""
+    return (rows >= 0).all(axis=-1) & (np.abs(rows.sum(axis=-1) - 1.0) <= tolerance)
+
+
+def probabilities_to_logits(p: np.ndarray) -> np.ndarray:
+    """Returns log p, logits valid at any temperature: softmax(log p / T) is p^(1/T), normalized.
+
+    A probability of 0 is replaced by 2^-126 (log: -87.3), the smallest normal float32. It keeps the
+    logits finite, so that every loss accepts them.
+
+    Example:
+        >>> probabilities_to_logits(np.array([1.0, 0.0])).round(1).tolist()
+        [0.0, -87.3]
+    """
+    return np.log(np.maximum(p, np.finfo(np.float32).tiny))

@@ -10,6 +10,7 @@ from keras_distill._internal import InputError, _files
 from keras_distill._internal._types import Outputs, PathLike, Shape
 from keras_distill.litert import LiteRTModel
 from keras_distill.teachers._base import Teacher, run_on_host
+from keras_distill.teachers._heads import probabilities_to_logits
 from keras_distill.teachers._outputs import ONLY, outputs_by_name
 
 
@@ -54,7 +55,7 @@ class TFLiteTeacher(Teacher):
         result = outputs_by_name(self._model.predict(x))
         values = [result[name] for name in self._shapes]
         if self._probabilities:
-            return [np.log(np.maximum(v, np.finfo(np.float32).tiny)) for v in values]
+            return [probabilities_to_logits(v) for v in values]
         return values
 
     @property

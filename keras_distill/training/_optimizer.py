@@ -10,8 +10,6 @@ from keras_distill.teachers import find_heads
 from keras_distill.training._distiller import Distiller
 from keras_distill.work import Rounds
 
-_STEPS_PER_EXECUTION = 32
-
 
 def make_optimizer(
     settings: TrainingSettings, steps: int, *, optimizers: ModuleType = keras.optimizers
@@ -56,7 +54,5 @@ def compile_classifier(trainer: keras.Model, settings: TrainingSettings, rounds:
         optimizer=make_optimizer(settings, rounds.epochs * rounds.steps),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
         metrics=["accuracy"],
-        steps_per_execution=rounds.steps_per_execution(
-            settings.steps_per_execution or _STEPS_PER_EXECUTION
-        ),
+        steps_per_execution=rounds.steps_per_execution(settings.steps_per_execution),
     )

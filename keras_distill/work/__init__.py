@@ -8,10 +8,18 @@ from keras_distill.work._state import TrainingState
 from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
 
 if TYPE_CHECKING:
-    from keras_distill.work._training import Progress, Rounds, fit_resumable, training_variables
+    from keras_distill.work._training import (
+        STEPS_PER_EXECUTION,
+        Progress,
+        Rounds,
+        fit_resumable,
+        steps_per_execution,
+        training_variables,
+    )
 
 __all__ = [
     "BACKENDS",
+    "STEPS_PER_EXECUTION",
     "FolderLock",
     "Job",
     "Progress",
@@ -23,11 +31,19 @@ __all__ = [
     "job_failures",
     "remove_lock",
     "run_jobs",
+    "steps_per_execution",
     "training_variables",
 ]
 
 # These need Keras, which the process of a job need not import.
-_TRAINING = ("Progress", "Rounds", "fit_resumable", "training_variables")
+_TRAINING = (
+    "Progress",
+    "Rounds",
+    "STEPS_PER_EXECUTION",
+    "fit_resumable",
+    "steps_per_execution",
+    "training_variables",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,23 @@ from keras_distill.work._state import TrainingState
 
 # Keras spends about 40 ms per epoch outside the steps: a round has at least this many steps.
 _STEPS_PER_ROUND = 100
-_STEPS_PER_EXECUTION = 32
+STEPS_PER_EXECUTION = 32
+
+
+def steps_per_execution(steps: int, most: int | None = None) -> int:
+    """Returns the largest divisor of `steps` up to `most`, for `compile`.
+
+    Keras 3 executes the last steps of an epoch in full: 19 steps, 16 at a time, are 32.
+
+    Args:
+        steps: Steps of an epoch of `fit`.
+        most: The largest; None: 32.
+
+    Example:
+        >>> steps_per_execution(40), steps_per_execution(19, 16)
+        (20, 1)
+    """
+    return max(d for d in range(1, (most or STEPS_PER_EXECUTION) + 1) if steps % d == 0)
 
 
 @dataclass(frozen=True)
@@ -55,9 +71,9 @@ class Rounds:
         """Training steps of a round."""
         return self.epochs_per_round * self.steps
 
-    def steps_per_execution(self, most: int = _STEPS_PER_EXECUTION) -> int:
-        """Largest divisor of the round's steps up to `most`, for `compile`."""
-        return max(d for d in range(1, most + 1) if self.steps_per_round % d == 0)
+    def steps_per_execution(self, most: int | None = None) -> int:
+        """Largest divisor of the round's steps up to `most` (None: 32), for `compile`."""
+        return steps_per_execution(self.steps_per_round, most)
 
 
 @dataclass

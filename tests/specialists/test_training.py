@@ -44,6 +44,24 @@ def test_a_specialist_gets_better_at_its_own_classes(digits, generalist_file, te
     assert not specialist.compiled
 
 
+def test_it_takes_as_many_steps_as_the_record_says(monkeypatch):
+    """19 is prime: Keras runs 16 and 16 of 19 steps if `steps_per_execution` is 16."""
+    taken = []
+
+    def compiled(trainer, optimizer, *args, **settings):
+        taken.append(optimizer)
+        return compile_(trainer, optimizer, *args, **settings)
+
+    compile_ = keras.Model.compile
+    monkeypatch.setattr(keras.Model, "compile", compiled)
+    x = np.random.default_rng(0).normal(size=(304, 2)).astype(np.float32)
+    train = tf.data.Dataset.from_tensor_slices((x, np.arange(304) % 4))
+    generalist = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
+    training = SpecialistTraining(epochs=2, batch_size=16)
+    _, result = train_specialist(generalist, train, [0, 3], training, num_classes=4)
+    assert result.steps == 38 == int(taken[-1].iterations.numpy())
+
+
 def test_the_corrected_dustbin_is_calibrated(digits, generalist_file, test_arrays):
     """Its mean probability is near the share of other classes, and nearer than uncorrected."""
     generalist = models.load(generalist_file)
