@@ -1,4 +1,4 @@
-"""Child processes that answer requests: one line of JSON for each request and each answer.
+"""Child processes that serve requests: one line of JSON for each request and each response.
 
 Everything that may crash, hang, or need a fresh interpreter runs in such a child: the LiteRT
 interpreter, the converter, TensorFlow loading a SavedModel, timed training, and independent jobs.
@@ -47,7 +47,7 @@ class ChildError(Exception):
     Attributes:
         reason: As given.
         log: As given.
-        raised: Whether the service raised an exception; then the child still answers requests.
+        raised: Whether the service raised an exception; then the child still serves requests.
         timed_out: Whether the child was ended because it took too long.
         signal: The name of the signal that ended the child; None if there was none.
     """
@@ -162,7 +162,7 @@ class Child:
             return answer["result"]
 
     def _exchange(self, request: str, timeout: float | None) -> tuple[str, bool]:
-        """Sends a line; returns the answer, cut off if the child died, and whether it is late."""
+        """Sends a line; returns the response, cut off if the child died, and whether it is late."""
         late = threading.Event()
 
         def end() -> None:
@@ -210,7 +210,7 @@ def main() -> None:
     service, memory = sys.argv[-2], int(sys.argv[-1])
     if memory:
         _limit_memory(memory)
-    # Whatever else writes to standard output must not mix with the answers.
+    # Whatever else writes to standard output must not mix with the responses.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -226,7 +226,7 @@ def main() -> None:
             answer = json.dumps({"input_error": str(error)})
         except MemoryError:
             answer = json.dumps({"error": "ran out of memory"})
-        except Exception as error:  # whatever the service raises is the answer
+        except Exception as error:  # whatever the service raises is the response
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
         sys.stdout.flush()
         answers.write(answer + "\n")

@@ -110,7 +110,7 @@ class CostService:
 
     @functools.cached_property
     def _reader(self) -> Teacher:
-        """One for all builds: like `predict`, it traces its graph only once."""
+        """The teacher of all builds: like `predict`, it traces its graph only once."""
         return as_teacher(self._teacher)
 
     def _load_teacher(self) -> Any:

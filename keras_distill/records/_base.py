@@ -160,7 +160,7 @@ class TomlRecord(Record):
 
 
 def read_toml(path: PathLike) -> dict[str, Any]:
-    """The values of a TOML file.
+    """Returns the values of a TOML file.
 
     Raises:
         InputError: If the file cannot be read or is not TOML.

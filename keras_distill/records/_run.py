@@ -200,7 +200,7 @@ class RunRecord(Record):
             raise InputError("`benchmark.entries` must have .tflite files with size and latency.")
 
     def variant(self, name: str) -> VariantResult:
-        """The variant of that name.
+        """Returns the variant of that name.
 
         Raises:
             KeyError: If the run has none.

@@ -76,7 +76,7 @@ def _weights(kernels: Sequence[KernelState]) -> tuple[str, str]:
 
 
 def _in_file(kernels: Sequence[KernelCount]) -> tuple[str, str]:
-    """The same for a file: by channel, without depthwise kernels, which no step changes."""
+    """Returns the same for a file: by channel, without depthwise kernels, which no step changes."""
     kept = [kernel for kernel in kernels if kernel.op != "DEPTHWISE_CONV_2D"]
     return _zeros(kept), f"{max((kernel.values_per_channel for kernel in kept), default=0):,}"
 

@@ -131,7 +131,7 @@ def missing(record: RunRecord) -> dict[str, str]:
 
 
 def compressed_of(record: RunRecord) -> CompressRecord | None:
-    """The record of the compression; None if it was not requested, or failed."""
+    """Returns the record of the compression; None if it was not requested, or failed."""
     return None if record.compress is None else record.compress.record
 
 
@@ -154,7 +154,7 @@ def note(record: RunRecord) -> str:
 
 
 def sentences(record: RunRecord) -> list[str]:
-    """Says what the run shows, no more than its intervals support."""
+    """Returns sentences on what the run shows, no more than its intervals support."""
     lines = [_gain(record)]
     smallest = min(
         rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes or 0, default=None

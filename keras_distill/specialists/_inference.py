@@ -260,7 +260,7 @@ def arithmetic_mean(
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether `value` is a TensorFlow tensor. Does not import TensorFlow."""
+    """Returns whether `value` is a TensorFlow tensor. Does not import TensorFlow."""
     return type(value).__module__.partition(".")[0] == "tensorflow"
 
 

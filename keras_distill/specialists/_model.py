@@ -97,7 +97,7 @@ def find_head(generalist: keras.Model) -> keras.layers.Dense:
 
 
 def _is_omitted(layer: keras.Layer) -> bool:
-    """Whether it is the softmax after the head, or casts the logits; a specialist omits it."""
+    """Returns whether a specialist omits it: the softmax after the head, or a logits cast."""
     if isinstance(layer, keras.layers.Activation):
         return layer.activation in _AT_THE_END
     return isinstance(layer, keras.layers.Softmax)

@@ -99,7 +99,7 @@ def evaluate(
 
 
 def _labeled(examples: tf.data.Dataset) -> tuple[tf.data.Dataset, np.ndarray]:
-    """The labeled examples, and their labels."""
+    """Returns the labeled examples, and their labels."""
     labels = labels_of(examples)
     known = labels >= 0
     return (examples, labels) if known.all() else (select(examples, known), labels[known])

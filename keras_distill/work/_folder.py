@@ -256,7 +256,7 @@ class WorkFolder:
         marker.save(self.path / _MARKER, overwrite=True)
 
     def _begun(self) -> bool:
-        """Whether the folder has anything but an empty scratch folder and files of this class."""
+        """Returns whether the folder has more than an empty scratch folder, lock, and marker."""
         if not self.path.is_dir():
             return False
         names = {entry.name for entry in self.path.iterdir()} - {_MARKER, _LOCK}
@@ -305,7 +305,7 @@ def _lock(file: int, folder: Path) -> None:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether the open file is the one at `path`."""
+    """Returns whether the open file is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

@@ -76,7 +76,7 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """The job as a process runs it."""
+        """Returns the job as a process runs it."""
         arguments = {**self.arguments, **self.places}
         return {"function": self.function, "arguments": arguments, "path": list(sys.path)}
 

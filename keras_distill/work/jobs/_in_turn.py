@@ -23,12 +23,12 @@ class Task(TypedDict):
     path: list[str]
 
 
-# Starts a task, whose output goes to the file given, and returns the future of its answer.
+# Starts a task, whose output goes to the file given, and returns the future of its response.
 Start = Callable[[Task, Path], Future[dict[str, Any]]]
 
 
 class Killed(Exception):
-    """The process of a job ended without an answer."""
+    """The process of a job ended without a response."""
 
     def __init__(self, reason: str, log: str) -> None:
         tail = " ".join(log[-_LOG_TAIL:].split())
