@@ -8,29 +8,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-from keras_distill import report, runs
+from keras_distill import report
 from keras_distill._internal import InputError
 from keras_distill.records import RunRecord
 from keras_distill.report import _summary
-from keras_distill.runs._run import run
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "small"
-    recipe = runs.load_recipe(
-        "digits",
-        {
-            "name": "small",
-            "teacher.model": "mlp:32",
-            "student.model": "mlp:8",
-            "training.epochs": 10,
-            "seeds": 2,
-            "export.quantizations": ["float32", "int8"],
-            "benchmark.runs": 3,
-        },
-    )
-    return out, run(recipe, out)
+def finished(finished_run, tmp_path_factory):
+    out, record = finished_run
+    return shutil.copytree(out, tmp_path_factory.mktemp("run") / "small"), record
 
 
 class _Collector(HTMLParser):
