@@ -57,7 +57,7 @@ def read_npz(path: PathLike, keys: Collection[str] | None = None) -> "dict[str, 
 
     Raises:
         InputError: If it is not an archive of `.npy` files, has another name, is damaged, holds
-            pickles, or a member has not the size that its header declares.
+            pickles, or a member differs in size from what its header declares.
     """
     path = Path(path)
     _files.check_archive(path)
@@ -113,5 +113,5 @@ def _unreadable(what: str, error: BaseException) -> InputError:
     if isinstance(error, InputError):
         return error
     if isinstance(error, EOFError):
-        return InputError(f"{what}: is empty, or ends before its end.")
+        return InputError(f"{what}: is empty or truncated.")
     return InputError(f"{what}: not a readable NumPy file ({_files.reason(error)!s:.200}).")

@@ -97,7 +97,7 @@ def read_json(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> Json:
 
 
 def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
-    """Refuses compressed content whose size once unpacked no program would have meant.
+    """Refuses compressed content that unpacks to a suspiciously large size.
 
     Args:
         path: The file, for the error.

@@ -84,7 +84,7 @@ def reporting(name: str, progress: bool | Report | None) -> Iterator[Report]:
     """Yields the function that receives the progress of one piece of work.
 
     Args:
-        name: Of the work.
+        name: Name of the work.
         progress: True or False: show a bar, or do not; None: show one if stderr is a terminal; a
             function is used itself.
     """

@@ -86,7 +86,7 @@ def _without_eof(invoke: Callable[..., R]) -> Callable[..., R]:
         try:
             return invoke(context)
         except EOFError as error:
-            raise InputError("A file is empty, or ends before its end.") from error
+            raise InputError("A file is empty or truncated.") from error
 
     return guarded
 

@@ -29,16 +29,16 @@ class Training:
         teacher: A live teacher: a Keras model, a file, a function, a list; None where the data
             carry `Targets`, or alpha is 0.
         alpha: Weight of the soft terms, 0..1, a number or a schedule.
-        temperature: Of the default soft loss.
-        distillation_losses: Losses on logits as in `Distiller`; None: `SoftTargetLoss`.
-        distillation_loss_weights: As in `Distiller`.
+        temperature: Temperature of the default soft loss.
+        distillation_losses: Losses on logits, see `Distiller`; None: `SoftTargetLoss`.
+        distillation_loss_weights: Their weights, see `Distiller`.
         loss: The hard loss; None: chosen by the labels.
         steps_per_epoch: Required where a data set does not know its length.
         callbacks: Keras 3 or tf_keras callbacks.
         validation_data: Batches of (x, y), or a pair of arrays.
         state: A file that is written after each epoch; if it exists, training resumes from it.
         verbose: As in Keras.
-        seed: Of the order of arrays.
+        seed: Seed of the order of arrays.
     """
 
     settings: TrainingSettings

@@ -203,7 +203,7 @@ def arithmetic(
 
     Args:
         path: The operation's name with those of the models around it, for errors.
-        name: Of the layer.
+        name: Name of the layer.
         entry: The operation's entry in the model's config.
         args: What it is called on, serialized: tensors and numbers.
 

@@ -38,7 +38,7 @@ class Parts(NamedTuple):
     """The loss of a batch.
 
     Attributes:
-        total: (1 - alpha) · hard + alpha · soft, or the one there is.
+        total: (1 - alpha) · hard + alpha · soft, or the only one of them.
         hard: The hard term; None without labels.
         soft: The soft term; None without soft targets.
         correct: By output: 1 where the largest logit is the label's, weighted 0 where there is no
@@ -59,10 +59,10 @@ class Objective:
         teacher: A live teacher (anything `teachers.as_teacher` takes), or None where the data
             carry `Targets` or alpha is 0.
         alpha: Weight of the soft terms, as in `Distiller`.
-        temperature: Of the default `SoftTargetLoss`.
-        distillation_losses: As in `Distiller`, losses on logits only; None: `SoftTargetLoss`.
-        distillation_loss_weights: As in `Distiller`.
-        loss: The hard loss, or a dict by output name; None: read off the labels.
+        temperature: Temperature of the default `SoftTargetLoss`.
+        distillation_losses: Losses on logits, see `Distiller`; None: `SoftTargetLoss`.
+        distillation_loss_weights: Their weights, see `Distiller`.
+        loss: The hard loss, or a dict by output name; None: chosen by the labels.
 
     Raises:
         InputError: If an argument breaks its rule, or a loss reads inner layers.

@@ -74,8 +74,8 @@ def compress(
         data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
             from the number of the first epoch to batches, with which a resumed training sees
             the same as an uninterrupted one.
-        steps: Of `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`, in
-            this order: see `prune`, `cluster`, `quantize_aware`.
+        steps: Some of `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`,
+            in this order: see `prune`, `cluster`, `quantize_aware`.
         out: The folder to make.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether to store a float32 file without its zeros. Not with quantize.
@@ -143,8 +143,8 @@ def check_student(student: keras.Model, steps: Sequence[str], *, skip: Sequence[
 
     Args:
         student: A functional or Sequential Keras 3 model; its weights do not matter.
-        steps: As in `compress`.
-        skip: As in `compress`.
+        steps: See `compress`.
+        skip: See `compress`.
 
     Raises:
         InputError: If a step is unknown, `skip` names no layer with a kernel, there is no kernel

@@ -57,7 +57,7 @@ def quantize_aware(
             from the number of the first epoch to batches, with which a resumed training sees
             the same as an uninterrupted one. Its x also calibrates what has no fake quantization.
         path: The `.tflite` file to write; None: none.
-        preserve: Whether zeros and clusters are kept; of a `FakeQuantModel` its own setting holds.
+        preserve: Whether zeros and clusters are kept. A `FakeQuantModel` keeps its own setting.
         overwrite: Whether existing files may be replaced.
         export: More arguments of `export_tflite`, such as `max_drop` and `data`.
         **training: See `Training` and `TrainingSettings`. Use a learning rate well below the one

@@ -43,7 +43,7 @@ _FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 # Of `start_ranges`.
 _DECAY = 0.999  # of tfmot's moving average
 _PASSES = 40
-_MOVED = 0.02  # of the range: less than that in a pass, and it has arrived
+_MOVED = 0.02  # of the range: a range that moves less in a pass has converged
 
 _RANGES = ("output", "post_activation", "pre_activation", "activation")
 
@@ -174,7 +174,7 @@ def start_ranges(network: Any, batches: Iterable[Any]) -> None:
     never lets the input's range shrink: a short training would never see the real ranges.
 
     Every pass runs one batch and moves each activation's range to what it saw; ranges of later
-    layers follow those of earlier ones. Those of kernels are set on the way; all other variables
+    layers follow those of earlier ones. The ranges of kernels are set as well; all other variables
     are put back.
 
     Args:

@@ -92,7 +92,7 @@ def stratified(labels: Array, count: int, seed: int) -> Array:
     Args:
         labels: int, `(n,)`.
         count: How many to pick, 0..n.
-        seed: Of the choice within each class.
+        seed: Seed of the choice within each class.
 
     Returns:
         int64 `(count,)`: positions in `labels`, ascending.
@@ -131,7 +131,7 @@ def held_out(labels: Array, share: float, seed: int, *, what: str, source: str) 
     Args:
         labels: int, `(n,)`: the labels of train.
         share: The share of train to hold out.
-        seed: Of the choice.
+        seed: Seed of the choice.
         what: "validation" or "test", for errors.
         source: The spec, for errors.
 

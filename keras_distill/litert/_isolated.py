@@ -41,8 +41,8 @@ class IsolatedModel:
 
     Attributes:
         path: As given.
-        inputs: As of `LiteRTModel`.
-        outputs: As of `LiteRTModel`.
+        inputs: See `LiteRTModel`.
+        outputs: See `LiteRTModel`.
 
     Raises:
         InputError: From any call: if the file cannot be loaded or run, crashes the child, or takes
@@ -127,9 +127,9 @@ class Probe(NamedTuple):
     """What `probe` found.
 
     Attributes:
-        inputs: As of `LiteRTModel`.
-        outputs: As of `LiteRTModel`.
-        ops: As of `Graph`.
+        inputs: See `LiteRTModel`.
+        outputs: See `LiteRTModel`.
+        ops: See `Graph`.
     """
 
     inputs: tuple[TensorSpec, ...]

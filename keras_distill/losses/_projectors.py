@@ -141,7 +141,7 @@ class ContrastiveProjector(Projector):
     examples of the first replica.
 
     Args:
-        teacher_shape: As of `Projector`, `(None, C)`.
+        teacher_shape: Shape `(None, C)` of the teacher, see `Projector`.
         dimension: Size of an embedding.
         queue_size: Examples in each queue; 0: no queue.
         **kwargs: As of `keras.layers.Layer`.

@@ -59,9 +59,9 @@ def check_setting(
     Args:
         name: The argument's name.
         setting: A number, or a callable of the step.
-        above: As of `check_number`.
-        at_least: As of `check_number`.
-        at_most: As of `check_number`.
+        above: See `check_number`.
+        at_least: See `check_number`.
+        at_most: See `check_number`.
 
     Raises:
         InputError: If it is out of bounds, or neither a number nor callable.

@@ -158,9 +158,9 @@ def _check_object(path: Path, part: dict[str, Any]) -> None:
     name, module = part["class_name"], part.get("module")
     if name in ("__lambda__", "Lambda"):
         raise InputError(
-            f"{path}: contains a Lambda, that is code, which is never run. Replace it by a layer"
-            " class decorated with @keras.saving.register_keras_serializable(), save the model"
-            " again, and name its module: --import MODULE (imports=[…])."
+            f"{path}: contains Python code (a lambda), which is never run. Replace it"
+            " by a layer class decorated with @keras.saving.register_keras_serializable(), save"
+            " the model again, and name its module: --import MODULE (imports=[…])."
         )
     ours = module == "keras" or str(module).startswith("keras.")
     named_function = module == "builtins" and name == "function"  # such as "relu"

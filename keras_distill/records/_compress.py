@@ -109,7 +109,7 @@ class CompressRecord(Record):
         student: Name of the model.
         steps: The steps, in order.
         alpha: Weight of the soft terms; None: a schedule.
-        temperature: Of the soft loss; None: a schedule, or losses of the user's own.
+        temperature: Temperature of the soft loss; None: a schedule, or losses of the user's own.
         export: The record of the final `.tflite` file.
         kernels: Its weights, counted in the file.
     """

@@ -79,7 +79,7 @@ class VariantResult(Record):
         name: `alone`, `alone_all_labels` or `distilled`.
         title: Its name in reports.
         labels: Labels it saw.
-        parameters: Of the student.
+        parameters: Number of parameters of the student.
         steps: Training steps, the same for all variants.
         seeds: Each training.
         test_accuracy: Mean over the seeds with its 95 % t interval.

@@ -29,7 +29,7 @@ class TargetsOutput(Record):
     Attributes:
         name: Its name; None where the teacher has one output only.
         shape: `(..., N)` of one example's logits.
-        dtype: Of the logits in the file.
+        dtype: Type of the logits in the file.
         top_k: Logits kept of each row of N, with four numbers on the rest; None: all N.
     """
 
@@ -121,22 +121,22 @@ class TargetsTeacher(Record):
 
 
 class TargetsManifest(SealedRecord):
-    """Everything a soft-target store says of itself: `manifest.json` in its folder.
+    """The description of a soft-target store: `manifest.json` in its folder.
 
     It holds nothing that two builds of the same store could differ in: no time, no machine.
 
     Attributes:
-        format: Says what the file is.
-        version: Of the format of the folder.
-        teacher: Who gave the soft targets.
+        format: The kind of the file.
+        version: Version of the format of the folder.
+        teacher: The source of the soft targets.
         inputs: dtype and shape of each component of x, such as `uint8[32,32,3]`.
         outputs: The teacher's outputs, in the order a record holds them.
         views: Augmented views per example, V.
         augment: Settings of the augmentation; None: the examples as they are.
-        augment_fingerprint: Of those settings.
+        augment_fingerprint: Fingerprint of those settings.
         batch_size: Examples the teacher saw at once.
         shard_examples: Examples in a shard that is full: a whole number of batches.
-        topk_error: For top-k, measured on the first batch while its dense logits were at hand.
+        topk_error: For top-k, the error of the stored logits, measured on the first batch.
         examples: n; None while the build is unfinished.
         shards: Files of records: view by view, in the order of the examples.
         keys: Files of keys: one of 8 bytes per example, the same for all views.

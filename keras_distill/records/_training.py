@@ -30,7 +30,7 @@ class TrainingSettings(Record):
         weight_decay: Decoupled, as Keras applies it: each step subtracts
             learning rate · weight_decay · w from every trainable variable w (Loshchilov and
             Hutter 2019). None: Keras's default, 0.004 for `adamw` and 0 for the others.
-        momentum: Of `sgd`; the other optimizers do not use it.
+        momentum: Momentum of `sgd`; the other optimizers do not use it.
         steps_per_execution: The most steps that run in one call of the compiled training function,
             which changes the speed only. None: chosen by the code that trains.
 
@@ -62,7 +62,7 @@ class TrainingChanges(Record):
         learning_rate: At the first step.
         schedule: `cosine` or `constant`.
         weight_decay: Decoupled weight decay.
-        momentum: Of `sgd`.
+        momentum: Momentum of `sgd`.
         steps_per_execution: The most steps per call of the compiled training function.
     """
 

@@ -208,9 +208,9 @@ class SoftTargetStore:
         `batches` is faster.
 
         Args:
-            dataset: As in `batches`.
-            temperature: As in `batches`.
-            augment: As in `batches`.
+            dataset: The data, see `batches`.
+            temperature: Temperature of the loss, see `batches`.
+            augment: The augmentation, see `batches`.
 
         Raises:
             InputError: If the data do not fit the store, or a file is damaged.
@@ -224,7 +224,7 @@ class SoftTargetStore:
 
         Args:
             dataset: The data the store was built from.
-            teacher: As in `build`.
+            teacher: The teacher, see `build`.
 
         Returns:
             The result of each check, as text.

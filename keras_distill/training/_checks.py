@@ -29,7 +29,7 @@ def soft_terms(losses: Any, weights: Any, temperature: Schedule | None) -> SoftT
     Args:
         losses: As `distillation_losses` of the Distiller.
         weights: As `distillation_loss_weights`.
-        temperature: Of the default loss; None without.
+        temperature: Temperature of the default loss; None without one.
 
     Raises:
         InputError: If they are not losses and weights, or there are losses and a temperature.

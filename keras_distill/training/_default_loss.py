@@ -101,7 +101,7 @@ def default_losses(targets: Targets, outputs: Any, reader: ModelReader, soft: So
     Args:
         targets: Labels of one batch.
         outputs: The student's outputs as it returns them, or anything with their shapes.
-        reader: Of the student.
+        reader: Reads the student.
         soft: The distillation losses, which show regression and multi-label tasks.
 
     Returns:
@@ -150,7 +150,7 @@ def check_from_logits(loss: Any, reader: ModelReader) -> None:
 
     Args:
         loss: What `compile` got: a name, a function, a `Loss`, or a structure of them.
-        reader: Of the student.
+        reader: Reads the student.
 
     Raises:
         InputError: If there is one.

@@ -25,7 +25,7 @@ def student_view(reader: ModelReader, outputs: Outputs, features: Outputs) -> Vi
     """Returns a student's logits, features, and masks.
 
     Args:
-        reader: Of the student.
+        reader: Reads the student.
         outputs: The student's outputs by name.
         features: Inner layers' outputs by layer name.
     """

@@ -22,7 +22,7 @@ def pickled():
 
 
 BAD = [
-    (b"", "is empty, or ends before its end|not a readable NumPy file"),
+    (b"", "is empty or truncated|not a readable NumPy file"),
     (b"text", "not a readable NumPy file"),
     (npy((10**12,)), "declares 4000000000000 bytes of float32 in its header, but has 0"),
     (npy((3,), body=bytes(8)), "declares 12 bytes of float32 in its header, but has 8"),
