@@ -70,7 +70,7 @@ def _has_nan_weights(path):
     ("spoil", "words"),
     [
         (_cut, "not a readable zip archive"),
-        (_holds_a_lambda, r"contains Python code \(a lambda\), which is never run"),
+        (_holds_a_lambda, "contains Python code (a lambda), which is never run"),
         (_holds_an_unknown_class, "needs 'Nowhere>Custom', which is not known"),
         (_leaves_its_folder, "unsafe name in the archive"),
         (_is_text, "not a readable zip archive"),
