@@ -29,7 +29,7 @@ def test_what_can_be_compressed_passes_and_is_not_changed(nets):
             lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, "hard_silu", name="odd")]),
             ["quantize"],
             (),
-            "'odd'.*its activation 'hard_silu' cannot be trained.*Activation layer of its own",
+            "'odd'.*its activation 'hard_silu' cannot be trained.*separate Activation layer",
         ),
         (recurrent, ["melt"], (), "`steps` must be prune"),
         (recurrent, ["prune"], ["gru"], "`skip` must name layers with a kernel"),

@@ -67,7 +67,7 @@ def test_the_compressed_student_stands_in_a_folder_of_its_own(finished):
     out, record = finished
     assert {path.name for path in (out / "compressed").iterdir()} == {
         *("student.keras", "student-int8.tflite", "student-int8.tflite.json"),
-        *("fake_quant", "compress.json"),
+        *("fake_quant", "compress.json", ".keras-distill"),
     }
     assert RunRecord.load(out / "record.json") == record
     assert Recipe.load(out / "recipe.toml").compress == record.recipe.compress
