@@ -125,7 +125,7 @@ def test_a_folder_that_is_not_what_was_saved_is_refused(parts, tmp_path, damage)
         (path / "ensemble.json").write_text(json.dumps(manifest))
     else:
         path = tmp_path
-    with pytest.raises(InputError, match=r"changed|missing|file|no specialists|holds no"):
+    with pytest.raises(InputError, match=r"changed|missing|file|not a folder of specialists|holds no"):
         SpecialistEnsemble.load(path)
 
 
@@ -175,7 +175,7 @@ def test_exported_parts_combine_to_the_same_answer(parts, test_arrays, tmp_path)
 
 def test_parts_that_do_not_fit_are_named(parts):
     generalist, specialists = parts
-    with pytest.raises(InputError, match="one length"):
+    with pytest.raises(InputError, match="must have the same length"):
         SpecialistEnsemble(generalist, specialists[:2], SETS)
     with pytest.raises(InputError, match=r"`specialists\[0\]` must give 4 logits"):
         SpecialistEnsemble(generalist, [specialists[m] for m in (1, 0, 2)], SETS)
