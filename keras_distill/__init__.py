@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 
 # Public name -> the package that exports it; `__init__.pyi` says the same to type checkers.
 _PUBLIC = {
-    "Targets": "_internal._elements",
-    "TopK": "_internal._elements",
+    "Targets": "_internal._soft_targets",
+    "TopK": "_internal._soft_targets",
     "export_tflite": "export",
     "ExportRecord": "records",
     "InputError": "_internal",

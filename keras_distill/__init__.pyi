@@ -12,8 +12,8 @@ from keras_distill._internal import InputError as InputError
 from keras_distill._internal import KerasDistillWarning as KerasDistillWarning
 from keras_distill._internal import MissingExtraError as MissingExtraError
 from keras_distill._internal import VerificationError as VerificationError
-from keras_distill._internal._elements import Targets as Targets
-from keras_distill._internal._elements import TopK as TopK
+from keras_distill._internal._soft_targets import Targets as Targets
+from keras_distill._internal._soft_targets import TopK as TopK
 from keras_distill.data import Augmentation as Augmentation
 from keras_distill.export import export_tflite as export_tflite
 from keras_distill.losses import AttentionTransferLoss as AttentionTransferLoss

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
-    from keras_distill._internal._elements import TopK
+    from keras_distill._internal._soft_targets import TopK
 
     # A path as the standard library takes it.
     PathLike: TypeAlias = str | os.PathLike[str]

@@ -14,8 +14,8 @@ import tf_keras
 
 from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._keras_private import producer
-from keras_distill.compress._graph import Builder, check_kind, copy_weights
 from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
+from keras_distill.compress._rebuild import Builder, check_kind, copy_weights
 from keras_distill.models import walk_layers
 
 # The largest relative difference between outputs that counts as rounding.

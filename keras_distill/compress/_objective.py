@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import Targets
 from keras_distill._internal._keras_private import mask_of
+from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
 from keras_distill.losses import SoftTargetLoss, value_at
 from keras_distill.teachers import ModelReader, outputs_by_name

@@ -11,9 +11,9 @@ from keras_distill._internal import InputError, VerificationError, _files, bad, 
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import PathLike
 from keras_distill.export import _verification
+from keras_distill.export._converter_process import Converted, run_converter
 from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import Prepared, prepare, resolve
-from keras_distill.export._process import Converted, run_converter
 from keras_distill.export._record import make_record, preprocessing, raw_ranges
 from keras_distill.litert import Probe, add_metadata, predict_isolated, probe, read_graph
 from keras_distill.records import ExportRecord, ExportSet, VerificationRecord

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_distill import data as data_sources
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Dataset, PathLike
 from keras_distill.export._sources import InputInfo
 

@@ -1,9 +1,9 @@
 """`.tflite` files: run in this process or isolated in a child, parsed, and described."""
 
-from keras_distill.litert._graph import Graph, read_graph
 from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
 from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolated, probe
 from keras_distill.litert._metadata import add_metadata
+from keras_distill.litert._parser import Graph, read_graph
 from keras_distill.litert._weights import count_weights
 
 __all__ = [

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_distill._internal import InputError, bad, check_count
 from keras_distill._internal._types import Array
-from keras_distill.litert._graph import check_mark, read_graph
+from keras_distill.litert._parser import check_mark, read_graph
 
 DYNAMIC_BATCH = 64  # rows per invocation of a file with a dynamic batch
 

@@ -19,8 +19,8 @@ from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
-from keras_distill.litert._graph import read_graph
 from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
+from keras_distill.litert._parser import read_graph
 
 PROBE_SECONDS = 120.0
 

@@ -17,8 +17,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_distill.litert._graph import Graph, read_graph, refuses_damage
 from keras_distill.litert._interpreter import TensorSpec
+from keras_distill.litert._parser import Graph, read_graph, refuses_damage
 
 LABELS = "labels.txt"
 _NAME = b"TFLITE_METADATA"

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from keras_distill._internal import InputError
-from keras_distill.litert._graph import Graph, Tensor, read_graph, refuses_damage
+from keras_distill.litert._parser import Graph, Tensor, read_graph, refuses_damage
 from keras_distill.records import KernelCount
 
 # Operator -> (position of its weights among its inputs, axis of the output channels).

@@ -3,7 +3,7 @@
 To add a loss: write its function in the file of its family (`_divergences`, `_relations`,
 `_features`, `_feature_relations`, or `functional`), export it from `functional`, and write a class
 that calls it in `_logit_losses`, `_relation_losses`, `_feature_losses`, or, if it always trains a
-layer of its own (`_projectors`), `_trained_losses`. T² is applied in `_logspace.rescaled` only.
+layer of its own (`_projectors`), `_trained_losses`. T² is applied in `_temperature.rescaled` only.
 """
 
 from keras_distill.losses import functional

@@ -9,11 +9,11 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from keras_distill._internal import InputError, bad
-from keras_distill._internal._elements import TopK
 from keras_distill._internal._graph_errors import insist
+from keras_distill._internal._soft_targets import TopK
 from keras_distill._internal._types import Json, Shape, Step, TeacherLogits, Tensor, TensorLike
-from keras_distill.losses._logspace import as_float
 from keras_distill.losses._settings import deserialized, serialized
+from keras_distill.losses._temperature import as_float
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):

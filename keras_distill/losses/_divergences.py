@@ -5,10 +5,10 @@ import math
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses import _topk
-from keras_distill.losses._logspace import (
+from keras_distill.losses._temperature import (
     STANDARD_EPSILON,
     as_float,
     as_pair,

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._features import by_example, size_of, unit_rows
-from keras_distill.losses._logspace import as_float, as_pair, number
+from keras_distill.losses._temperature import as_float, as_pair, number
 
 
 def similarity(

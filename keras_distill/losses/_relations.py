@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses._divergences import dense_standardized
-from keras_distill.losses._logspace import (
+from keras_distill.losses._temperature import (
     as_pair,
     expected,
     num_classes,

@@ -2,13 +2,13 @@
 
 Logits have any leading shape `(...)` and the classes last; each function returns a value per
 leading position. float64 stays float64; half precision is computed in float32. Arrays and lists
-are converted to tensors. T² is applied by `rescaled` (`_logspace.py`) and nowhere else.
+are converted to tensors. T² is applied by `rescaled` (`_temperature.py`) and nowhere else.
 """
 
 import tensorflow as tf
 
 from keras_distill._internal import bad
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 from keras_distill.losses import _topk
 from keras_distill.losses._divergences import (
@@ -29,7 +29,8 @@ from keras_distill.losses._features import (
     softmax_regression,
     variational,
 )
-from keras_distill.losses._logspace import (
+from keras_distill.losses._relations import dist, multi_level
+from keras_distill.losses._temperature import (
     as_float,
     as_pair,
     below_top,
@@ -41,7 +42,6 @@ from keras_distill.losses._logspace import (
     softened,
     without,
 )
-from keras_distill.losses._relations import dist, multi_level
 
 __all__ = [
     "attention_map",

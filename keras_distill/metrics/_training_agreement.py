@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 
 

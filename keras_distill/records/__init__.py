@@ -88,7 +88,7 @@ from keras_distill.records._targets import (
     TopKError,
     shard_name,
 )
-from keras_distill.records._training import TrainingChanges, TrainingSettings
+from keras_distill.records._training_settings import TrainingChanges, TrainingSettings
 
 __all__ = [
     "ENSEMBLE_FORMAT",

@@ -9,7 +9,12 @@ from keras_distill._internal import check_identifier
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._export import Precision
-from keras_distill.records._training import Count, Temperature, TrainingChanges, TrainingSettings
+from keras_distill.records._training_settings import (
+    Count,
+    Temperature,
+    TrainingChanges,
+    TrainingSettings,
+)
 
 _MAX_SEEDS = 1000
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from keras_distill._internal import InputError
 from keras_distill.records._base import Measured, Record, SealedRecord, TomlRecord
 from keras_distill.records._run import IntervalRecord
-from keras_distill.records._training import Temperature, TrainingSettings
+from keras_distill.records._training_settings import Temperature, TrainingSettings
 
 ENSEMBLE_FORMAT = "keras-distill specialists"
 

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_distill.runs._recipes import (
+from keras_distill.runs._load_recipe import (
     DEFAULT_RECIPE,
     builtin_recipes,
     load_recipe,

@@ -1,6 +1,12 @@
 """Generalist and specialists (Hinton 2015, section 5): class sets, training, inference."""
 
-from keras_distill.specialists._clustering import ClassSets, confusable_sets, random_sets
+from keras_distill.specialists._build import (
+    BinnedTeacher,
+    add_to_dustbin,
+    build_specialist,
+    dustbin_correction,
+)
+from keras_distill.specialists._class_sets import ClassSets, confusable_sets, random_sets
 from keras_distill.specialists._distill import distill
 from keras_distill.specialists._ensemble import SpecialistEnsemble
 from keras_distill.specialists._evaluation import (
@@ -15,12 +21,6 @@ from keras_distill.specialists._inference import (
     combine,
     objective,
     solve,
-)
-from keras_distill.specialists._model import (
-    BinnedTeacher,
-    add_to_dustbin,
-    build_specialist,
-    dustbin_correction,
 )
 from keras_distill.specialists._report import class_images, evaluate
 from keras_distill.specialists._stream import specialist_stream

@@ -13,7 +13,7 @@ from keras_distill import models
 from keras_distill._internal import InputError, _checks, _files, bad
 from keras_distill.export import export_tflite
 from keras_distill.records import EnsembleManifest, EnsemblePart, ExportRecord
-from keras_distill.specialists._clustering import ClassSets
+from keras_distill.specialists._class_sets import ClassSets
 from keras_distill.specialists._inference import active_by_top, check_tol, combine
 from keras_distill.teachers import ONLY, KerasTeacher, Teacher, as_teacher, plain_outputs
 

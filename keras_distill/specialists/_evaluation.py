@@ -14,7 +14,7 @@ from scipy.special import softmax
 from keras_distill._internal._stats import mean_interval
 from keras_distill.metrics import accuracy, calibration_temperature
 from keras_distill.records import ClassRow, CoverageRow, IntervalRecord, SystemResult
-from keras_distill.specialists._clustering import ClassSets
+from keras_distill.specialists._class_sets import ClassSets
 from keras_distill.specialists._ensemble import SpecialistEnsemble
 from keras_distill.specialists._inference import active_by_top, arithmetic_mean, combine
 from keras_distill.specialists._training import logits_on

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_distill._internal import _checks, bad
 from keras_distill.data import Augmentation, labels_of, read_ahead, select
 from keras_distill.specialists._bins import check_class_sets
-from keras_distill.specialists._model import dustbin_correction
+from keras_distill.specialists._build import dustbin_correction
 
 # Each part of the training data is cached in memory up to this size.
 _CACHE_BYTES = 1 << 30

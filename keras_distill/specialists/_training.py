@@ -20,14 +20,14 @@ from keras_distill.records import (
     SpecialistsRecipe,
     SpecialistTraining,
 )
-from keras_distill.specialists._clustering import ClassSets, confusable_sets
-from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble, write_manifest
-from keras_distill.specialists._model import (
+from keras_distill.specialists._build import (
     BinnedTeacher,
     add_to_dustbin,
     build_specialist,
     find_head,
 )
+from keras_distill.specialists._class_sets import ClassSets, confusable_sets
+from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble, write_manifest
 from keras_distill.specialists._stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller, make_optimizer

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill._internal._types import Array
 from keras_distill.losses.functional import topk_log_probabilities
 from keras_distill.records import TargetsInfo, TargetsManifest, TargetsOutput, TopKError

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill.records import TargetsOutput
 
 # The number of logits whose moments are computed at once, so that memory stays bounded.

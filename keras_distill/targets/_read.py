@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill.data import Augmentation, epoch_seed, read_ahead, shuffled
 from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import VerificationError, _files
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill.data import Augmentation
 from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 
 # The name of an output that is the only one of its model and has no key in a dict.
 ONLY = ""

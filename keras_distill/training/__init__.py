@@ -13,11 +13,11 @@ from keras_distill.training._checks import (
 from keras_distill.training._default_loss import check_from_logits, default_losses
 from keras_distill.training._distiller import Distiller
 from keras_distill.training._optimizer import compile_classifier, make_optimizer
+from keras_distill.training._sample_weights import align, is_sparse
 from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import CosineSchedule, LinearSchedule
 from keras_distill.training._terms import SoftTerms, View, mixed, split
 from keras_distill.training._views import TeacherSource, student_view
-from keras_distill.training._weights import align, is_sparse
 
 __all__ = [
     "DEFAULT_TEMPERATURE",

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_number
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Outputs, Tensor
 from keras_distill.teachers import like_outputs, match_outputs
-from keras_distill.training import _weights
+from keras_distill.training import _sample_weights
 from keras_distill.training._terms import Batch, Batches, split
 
 
@@ -92,11 +92,11 @@ def labeled_batch(
     batch = Labeled({}, {}, {})
     for name, labels in match_outputs(targets.labels, outputs).items():
         output = outputs[name]
-        mask = _weights.has_label(labels, output, targets.labeled, minus_one=minus_one)
-        rank = _weights.positions(output)
-        batch.labels[name] = _weights.without_missing(labels, mask)
-        batch.weights[name] = _weights.weigh(mask, weights.get(name), rank)
-        batch.present[name] = _weights.weigh(mask, None, rank)
+        mask = _sample_weights.has_label(labels, output, targets.labeled, minus_one=minus_one)
+        rank = _sample_weights.positions(output)
+        batch.labels[name] = _sample_weights.without_missing(labels, mask)
+        batch.weights[name] = _sample_weights.weigh(mask, weights.get(name), rank)
+        batch.present[name] = _sample_weights.weigh(mask, None, rank)
     return batch
 
 
@@ -181,18 +181,18 @@ def weigh_classes(
     (name, output), *_ = outputs.items()
     labels = match_outputs(targets.labels, [name])[name]
     table = class_weight_table(class_weight, max(output.shape[-1] or 0, 2))
-    rank = _weights.positions(output)
-    mask = _weights.has_label(labels, output, targets.labeled)
-    safe = _weights.without_missing(labels, mask)
-    if _weights.is_sparse(labels, output) or output.shape[-1] == 1:
-        ids = _weights.align(tf.cast(tf.round(tf.cast(safe, tf.float32)), tf.int32), rank)
+    rank = _sample_weights.positions(output)
+    mask = _sample_weights.has_label(labels, output, targets.labeled)
+    safe = _sample_weights.without_missing(labels, mask)
+    if _sample_weights.is_sparse(labels, output) or output.shape[-1] == 1:
+        ids = _sample_weights.align(tf.cast(tf.round(tf.cast(safe, tf.float32)), tf.int32), rank)
     else:
         ids = tf.argmax(safe, axis=-1, output_type=tf.int32)
     known = tf.logical_and(ids >= 0, ids < len(table))
     values = tf.where(known, tf.gather(table, tf.clip_by_value(ids, 0, len(table) - 1)), 1.0)
     if mask is not None:
         values = tf.where(mask, values, 1.0)
-    return _weights.weigh(values, match_outputs(sample_weight, [name]).get(name), rank)
+    return _sample_weights.weigh(values, match_outputs(sample_weight, [name]).get(name), rank)
 
 
 def pack_weights(y: Any, sample_weight: Any) -> Any:

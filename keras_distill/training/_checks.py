@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_distill._internal import InputError, bad
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Outputs, Schedule
 from keras_distill.losses import DistillationLoss, RegressionLoss, SoftTargetLoss, check_setting
 from keras_distill.teachers import ONLY, Head, ModelReader, Teacher, outputs_by_name

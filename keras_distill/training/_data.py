@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Shape
 from keras_distill.targets import PeekableDataset
 from keras_distill.training._terms import split

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill.losses import MultiLabelSoftLoss, RegressionLoss
 from keras_distill.teachers import (
     ONLY,
@@ -16,7 +16,7 @@ from keras_distill.teachers import (
     look_like_probabilities,
     match_outputs,
 )
-from keras_distill.training import _weights
+from keras_distill.training import _sample_weights
 from keras_distill.training._data import Given
 from keras_distill.training._terms import SoftTerms, split
 from keras_distill.training._views import Pair
@@ -55,7 +55,7 @@ def default_loss(
     logits = head.kind not in ("softmax", "sigmoid")
     if any(isinstance(loss, RegressionLoss) for loss in soft):
         return keras.losses.MeanSquaredError()
-    if _weights.is_sparse(labels, outputs):
+    if _sample_weights.is_sparse(labels, outputs):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     values = np.asarray(labels)
     if labeled is not None:

@@ -11,13 +11,13 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import Targets, TopK
 from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._keras_private import mask_of
+from keras_distill._internal._soft_targets import Targets, TopK
 from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
 from keras_distill.losses import DistillationLoss, value_at
 from keras_distill.teachers import plain_outputs
-from keras_distill.training._weights import (
+from keras_distill.training._sample_weights import (
     align,
     mask_weights,
     reduce_values,

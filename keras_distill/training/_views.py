@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from keras_distill._internal import InputError, bad
-from keras_distill._internal._elements import Targets
 from keras_distill._internal._keras_private import mask_of
+from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Outputs, Schedule, Shape
 from keras_distill.losses import SoftTargetLoss
 from keras_distill.teachers import ModelReader, Teacher, as_teacher, outputs_by_name

@@ -8,7 +8,7 @@ from keras_distill.work._state import TrainingState
 from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
 
 if TYPE_CHECKING:
-    from keras_distill.work._training import (
+    from keras_distill.work._resumable_fit import (
         STEPS_PER_EXECUTION,
         Progress,
         Rounds,
@@ -48,5 +48,5 @@ _TRAINING = (
 
 def __getattr__(name: str) -> Any:
     if name in _TRAINING:
-        return getattr(importlib.import_module("keras_distill.work._training"), name)
+        return getattr(importlib.import_module("keras_distill.work._resumable_fit"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

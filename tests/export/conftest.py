@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_distill.export import _export, export_all
-from keras_distill.export._process import Converted
+from keras_distill.export._converter_process import Converted
 from keras_distill.records import ExportSet
 
 layers = keras.layers

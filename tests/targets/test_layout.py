@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import TopK
+from keras_distill._internal._soft_targets import TopK
 from keras_distill.records._targets import TargetsOutput
 from keras_distill.targets import _layout
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_distill import data as kd_data
 from keras_distill._internal import InputError
-from keras_distill._internal._elements import Targets
+from keras_distill._internal._soft_targets import Targets
 from keras_distill.data import Augmentation
 from keras_distill.targets import PeekableDataset, SoftTargetStore, _read
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_distill._internal import InputError
-from keras_distill.specialists._clustering import (
+from keras_distill.specialists._class_sets import (
     ClassSets,
     _distributed_evenly,
     confusable_sets,

@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from keras_distill.export import _process
-from keras_distill.export._process import explain, run_converter
+from keras_distill.export import _converter_process
+from keras_distill.export._converter_process import explain, run_converter
 
 REQUEST = {"batch_size": 1}
 
@@ -24,7 +24,7 @@ def child_runs(monkeypatch, tmp_path):
         (tmp_path / f"{name}.py").write_text(head + textwrap.indent(code, " " * 8) + "\n")
         path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
         monkeypatch.setenv("PYTHONPATH", path)
-        monkeypatch.setattr(_process, "_SERVICE", f"{name}:Service")
+        monkeypatch.setattr(_converter_process, "_SERVICE", f"{name}:Service")
 
     return stand_in
 

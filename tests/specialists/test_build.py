@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
-from keras_distill.specialists._model import (
+from keras_distill.specialists._build import (
     BinnedTeacher,
     add_to_dustbin,
     build_specialist,
