@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, _machine, _stats, bad, check_choice, check_count
+from keras_distill._internal._progress import Report
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill.benchmarks._cost_worker import SETTINGS, VARIANTS, CostWorker
 from keras_distill.records import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
@@ -26,8 +27,6 @@ _COMPARED = (
     ("tf-default", "tf-default", "tf-default"),
     ("onednn", "tf-default", "default settings"),
 )
-
-Report = Callable[[int, int], None]
 
 
 def cost(

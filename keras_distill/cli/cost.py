@@ -7,7 +7,16 @@ import typer
 
 from keras_distill._internal import InputError, _files
 from keras_distill.cli._console import print_json, print_line, print_table
-from keras_distill.cli._options import BatchSize, Data, DataDir, Imports, Json, Overwrite, output
+from keras_distill.cli._options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Imports,
+    Json,
+    Overwrite,
+    Split,
+    output,
+)
 from keras_distill.cli._verb import uses_tensorflow, verb_main
 
 
@@ -18,7 +27,7 @@ def command(
     *,
     data: Data,
     data_dir: DataDir = None,
-    split: Annotated[str, typer.Option(help="train, validation, or test.")] = "train",
+    split: Split = "train",
     examples: Annotated[int, typer.Option(help="Maximum number of examples per epoch.")] = 2560,
     batch_size: BatchSize = 128,
     rounds: Annotated[int, typer.Option(help="Steps of plain fit and from the store.")] = 100,

@@ -10,13 +10,22 @@ import typer
 from keras_distill._internal import InputError, _files
 from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import (
+    Alpha,
     BatchSize,
     DataDir,
     Imports,
     Json,
+    LearningRate,
+    Optimizer,
     OptionalBatchSize,
     OptionalData,
+    OptionalLearningRate,
+    OptionalOptimizer,
+    OptionalSchedule,
+    OptionalWeightDecay,
     Overwrite,
+    Schedule,
+    Temperature,
     output,
 )
 from keras_distill.cli._verb import execute, uses_tensorflow
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
 
 Crop = Annotated[int | None, typer.Option(help="Maximum shift of training images, pixels. [0]")]
 Flip = Annotated[bool | None, typer.Option(help="Mirror half of the training images.")]
-LearningRate = Annotated[float | None, typer.Option(help="Initial learning rate. [0.001]")]
 Trained = typer.Argument(help="A folder that `train` wrote.")
 
 
@@ -56,7 +64,10 @@ def train(
         int | None, typer.Option(help="Passes over a specialist's own examples. [4]")
     ] = None,
     batch_size: OptionalBatchSize = None,
-    learning_rate: LearningRate = None,
+    optimizer: OptionalOptimizer = None,
+    learning_rate: OptionalLearningRate = None,
+    schedule: OptionalSchedule = None,
+    weight_decay: OptionalWeightDecay = None,
     alpha: Annotated[
         float | None, typer.Option(help="Weight of the generalist's soft targets. [0]")
     ] = None,
@@ -94,7 +105,10 @@ def train(
     training = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "optimizer": optimizer,
         "learning_rate": learning_rate,
+        "schedule": schedule,
+        "weight_decay": weight_decay,
         "alpha": alpha,
         "temperature": temperature,
         "crop": crop,
@@ -188,9 +202,12 @@ def distill(
     data_dir: DataDir = None,
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 15,
     batch_size: BatchSize = 128,
-    learning_rate: Annotated[float, typer.Option(help="Initial learning rate.")] = 1e-3,
-    alpha: Annotated[float, typer.Option(help="Weight of the soft targets, 0..1.")] = 0.9,
-    temperature: Annotated[float, typer.Option(help="Temperature of the soft targets.")] = 2.0,
+    optimizer: Optimizer = "adam",
+    learning_rate: LearningRate = 1e-3,
+    schedule: Schedule = "cosine",
+    weight_decay: OptionalWeightDecay = None,
+    alpha: Alpha = 0.9,
+    temperature: Temperature = 2.0,
     crop: Annotated[int, typer.Option(help="Maximum shift of training images, pixels.")] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror half of the images.")] = False,
     views: Annotated[
@@ -206,29 +223,39 @@ def distill(
     Run the same command again to resume an interrupted training.
     """
     from keras_distill import specialists
+    from keras_distill._internal._progress import TerminalReporter
     from keras_distill.records import TrainingSettings
 
     _files.check_output(out, overwrite=overwrite)
     training = TrainingSettings.parse(
-        {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
+        {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "schedule": schedule,
+            "weight_decay": weight_decay,
+        },
         source="the options",
     )
-    record = specialists.distill(
-        folder,
-        out,
-        student=student,
-        source=data,
-        data_dir=data_dir,
-        training=training,
-        alpha=alpha,
-        temperature=temperature,
-        crop=crop,
-        flip=flip,
-        views=views,
-        seed=seed,
-        imports=imports,
-        overwrite=overwrite,
-    )
+    with TerminalReporter() as reporter:
+        record = specialists.distill(
+            folder,
+            out,
+            student=student,
+            source=data,
+            data_dir=data_dir,
+            training=training,
+            alpha=alpha,
+            temperature=temperature,
+            crop=crop,
+            flip=flip,
+            views=views,
+            seed=seed,
+            imports=imports,
+            overwrite=overwrite,
+            reporter=reporter,
+        )
     if as_json:
         print_json(record)
         return

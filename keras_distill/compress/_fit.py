@@ -263,16 +263,26 @@ class _SaveState(tf_keras.callbacks.Callback):
     """Collects the logs of each epoch, and saves the state after it."""
 
     def __init__(
-        self, state: TrainingState | None, trainer: Trainer, logs: dict[str, list[float]]
+        self,
+        state: TrainingState | None,
+        trainer: Trainer,
+        logs: dict[str, list[float]],
+        seconds: float,
     ) -> None:
         super().__init__()
         self._state, self._trainer, self._logs = state, trainer, logs
+        self._since = time.monotonic() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training, earlier sessions included."""
+        return time.monotonic() - self._since
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for key, value in (logs or {}).items():
             self._logs.setdefault(key, []).append(float(value))
         if self._state is not None:
-            about = {"epochs": epoch + 1, "logs": self._logs}
+            about = {"epochs": epoch + 1, "logs": self._logs, "seconds": self.seconds}
             self._state.save(_training_variables(self._trainer), about)
 
 
@@ -328,12 +338,13 @@ def fit(
     trainer.optimizer.build(network.trainable_variables)
     state = None if training.state is None else TrainingState(training.state)
     about = None if state is None else state.restore(_training_variables(trainer))
-    done, logs = (0, {}) if about is None else (about["epochs"], about["logs"])
+    about = about or {"epochs": 0, "logs": {}, "seconds": 0.0}
+    done, logs = about["epochs"], about["logs"]
     validation = training.validation_data
     if validation is not None:
         validation = training.batches("validation_data", validation)
     ds = training.stream(data, done)
-    started = time.monotonic()
+    saving = _SaveState(state, trainer, logs, about["seconds"])
     trainer.fit(
         ds,
         initial_epoch=done,
@@ -343,8 +354,8 @@ def fit(
         callbacks=[
             *callbacks,
             *_adapted(training.callbacks),
-            _SaveState(state, trainer, logs),
+            saving,
         ],
         verbose=training.verbose,
     )
-    return {**logs, "seconds": time.monotonic() - started}
+    return {**logs, "seconds": saving.seconds}

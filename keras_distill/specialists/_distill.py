@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, _files
+from keras_distill._internal._progress import Report, Reporter
 from keras_distill.records import DistillationResult, SpecialistsRecipe, TrainingSettings
 from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
 from keras_distill.specialists._training import RECIPE, augmentation, cached_splits
@@ -36,6 +37,7 @@ def distill(
     seed: int = 0,
     imports: Sequence[str] = (),
     overwrite: bool = False,
+    reporter: Reporter | None = None,
 ) -> DistillationResult:
     """Distills a generalist and its specialists into one model and saves it at `out`.
 
@@ -59,6 +61,7 @@ def distill(
         seed: Seed of the initial weights and of the order of the data.
         imports: Modules that register custom layers.
         overwrite: Whether to replace an existing `out` and unfinished work with other settings.
+        reporter: Receives the progress.
 
     Returns:
         Steps, seconds, accuracy, and losses of the training.
@@ -104,8 +107,11 @@ def distill(
         )
         distiller = Distiller(None, model, alpha=alpha, temperature=temperature)
         augment = augmentation(crop, flip, seed=0)
-        store = _store(teacher, splits.train, folder.scratch / "targets", augment, views)
-        result = _fit(distiller, splits, store, training, seed, folder.scratch / "state.npz")
+        reporter = reporter or Reporter()
+        path = folder.scratch / "targets"
+        store = _store(teacher, splits.train, path, augment, views, reporter.track("soft targets"))
+        state = folder.scratch / "state.npz"
+        result = _fit(distiller, splits, store, training, seed, state, reporter)
         with _files.atomic_path(out, overwrite=True) as temporary:
             model.save(temporary)
         folder.discard()
@@ -142,11 +148,14 @@ def _store(
     path: Path,
     augment: data.Augmentation | None,
     views: int,
+    report: Report,
 ) -> SoftTargetStore:
     if path.exists():
         return SoftTargetStore.open(path)
     views = 1 if augment is None else views
-    return SoftTargetStore.build(teacher, train, path, views=views, augment=augment, progress=False)
+    return SoftTargetStore.build(
+        teacher, train, path, views=views, augment=augment, progress=report
+    )
 
 
 def _fit(
@@ -156,6 +165,7 @@ def _fit(
     training: TrainingSettings,
     seed: int,
     state: Path,
+    reporter: Reporter,
 ) -> DistillationResult:
     """Trains the student of the distiller, or resumes its training."""
     student, size = distiller.student, training.batch_size
@@ -167,6 +177,7 @@ def _fit(
         rounds,
         state,
         validation_data=splits.validation.batch(_EVALUATION_BATCH),
+        report=reporter.track("training", rounds.count),
     )
     return DistillationResult(
         parameters=student.count_params(),

@@ -56,9 +56,12 @@ def test_train_reports_and_writes_a_folder(folder, capsys):
     recipe = (folder / "out" / "recipe.toml").read_text()
     assert "clusters = 2" in recipe and "epochs = 2" in recipe
     again = ["specialists", "train", str(folder / "out" / "recipe.toml"), "--epochs", "1"]
-    assert main([*again, "-o", str(folder / "second"), "--json"]) == 0
+    changed = ["--optimizer", "sgd", "--schedule", "constant", "--weight-decay", "0.01"]
+    assert main([*again, *changed, "-o", str(folder / "second"), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["parts"]) == 2
-    assert "epochs = 1" in (folder / "second" / "recipe.toml").read_text()
+    recipe = (folder / "second" / "recipe.toml").read_text()
+    for line in ("epochs = 1", 'optimizer = "sgd"', 'schedule = "constant"', "weight_decay = 0.01"):
+        assert line in recipe
 
 
 def test_distill_then_evaluate(folder, capsys):
