@@ -125,7 +125,9 @@ def test_a_folder_that_is_not_what_was_saved_is_refused(parts, tmp_path, damage)
         (path / "ensemble.json").write_text(json.dumps(manifest))
     else:
         path = tmp_path
-    with pytest.raises(InputError, match=r"changed|missing|file|not a folder of specialists|holds no"):
+    with pytest.raises(
+        InputError, match=r"changed|missing|file|not a folder of specialists|holds no"
+    ):
         SpecialistEnsemble.load(path)
 
 
