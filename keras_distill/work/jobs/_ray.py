@@ -25,8 +25,8 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         threads: Cores for each.
         environment: Environment variables of the workers.
     """
-    import ray
-    from ray.exceptions import RayError
+    import ray  # pyright: ignore[reportMissingImports]
+    from ray.exceptions import RayError  # pyright: ignore[reportMissingImports]
 
     here = not ray.is_initialized()
     if here:
@@ -73,7 +73,7 @@ def start_local_ray(cores: int) -> None:
     Args:
         cores: How many cores the cluster may use.
     """
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     for attempt in range(_STARTS):
         try:
