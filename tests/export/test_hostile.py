@@ -71,7 +71,7 @@ def _has_nan_weights(path):
     [
         (_cut, "not a readable zip archive"),
         (_holds_a_lambda, "contains Python code (a lambda), which is never run"),
-        (_holds_an_unknown_class, "needs 'Nowhere>Custom', which is not known"),
+        (_holds_an_unknown_class, "needs 'Nowhere>Custom', which is not registered"),
         (_leaves_its_folder, "unsafe name in the archive"),
         (_is_text, "not a readable zip archive"),
         (_has_nan_weights, "weights that are NaN or infinite: logits/kernel"),

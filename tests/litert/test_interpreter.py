@@ -107,7 +107,7 @@ def test_what_is_no_tflite_file(tmp_path):
         LiteRTModel(text)
     with pytest.raises(InputError, match="no such file"):
         LiteRTModel(tmp_path / "missing.tflite")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder, not a file"):
         LiteRTModel(tmp_path)
     cut = tmp_path / "cut.tflite"
     cut.write_bytes((FILES / "float.tflite").read_bytes()[:100])

@@ -152,7 +152,7 @@ def test_a_run_killed_while_it_compresses_goes_on_to_the_same_file(finished, tmp
             process.wait()
     pruned = next(work.glob("compressed-*.unfinished/work/0-prune.json")).read_bytes()
     assert not out.exists()
-    assert main(["run", str(recipe), "--out", str(out)]) == 0
+    assert main(["run", str(recipe), "--output", str(out)]) == 0
     done, wanted = RunRecord.load(out / "record.json").compress.record, expected.compress.record
     assert done.steps[0].model_dump_json(indent=2).encode() + b"\n" == pruned
     assert [step.logs for step in done.steps] == [step.logs for step in wanted.steps]

@@ -299,7 +299,7 @@ def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not out.exists()
-    assert main(["run", str(recipe), "--out", str(out)]) == 0
+    assert main(["run", str(recipe), "--output", str(out)]) == 0
     record = RunRecord.load(out / "record.json")
     assert record.teacher.fingerprint == expected.teacher.fingerprint
     for mine, other in zip(record.variants, expected.variants, strict=True):
