@@ -58,6 +58,18 @@ Imports = Annotated[
         help="Module that registers custom layers; may be repeated.",
     ),
 ]
+# A list, as `Imports`.
+Settings = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        default_factory=list,
+        show_default=False,
+        help="Any setting of the recipe, such as distillation.temperature=2; may be repeated."
+        " KEY= returns it to its default.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 

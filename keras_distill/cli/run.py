@@ -76,6 +76,7 @@ def command(
     name: Annotated[str | None, typer.Option(help="Name of the run, and of its folder.")] = None,
     out: Annotated[Path | None, _options.output("Run folder. Default: saved_models/NAME.")] = None,
     scale: Annotated[str, typer.Option(help="full, or smoke: two steps of everything.")] = "full",
+    settings: _options.Settings,
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,
     as_json: _options.Json = False,
@@ -88,6 +89,7 @@ def command(
     """
     from keras_distill import runs
     from keras_distill._internal._progress import TerminalReporter
+    from keras_distill.records import parse_setting
 
     overrides = _overrides(
         name=name,
@@ -109,7 +111,8 @@ def command(
         export__quantizations=None if quantization is None else quantization.split(","),
         compress__steps=None if compress is None else compress.split(","),
     )
-    if recipe is None and data is not None:
+    overrides |= dict(map(parse_setting, settings))
+    if recipe is None and "data.source" in overrides:
         chosen = runs.recipe_from_options(overrides)
     else:
         chosen = runs.load_recipe(recipe or runs.DEFAULT_RECIPE, overrides)

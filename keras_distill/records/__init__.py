@@ -4,6 +4,7 @@ from keras_distill.records._base import (
     Record,
     SealedRecord,
     TomlRecord,
+    dotted_keys,
     read_toml,
 )
 from keras_distill.records._benchmark import (
@@ -14,6 +15,7 @@ from keras_distill.records._benchmark import (
     RatioRecord,
     SizeRecord,
 )
+from keras_distill.records._changes import changed, parse_setting, parse_value
 from keras_distill.records._compress import (
     CompressRecord,
     FakeQuantRecord,
@@ -159,6 +161,10 @@ __all__ = [
     "TrainingSettings",
     "VariantResult",
     "VerificationRecord",
+    "changed",
+    "dotted_keys",
+    "parse_setting",
+    "parse_value",
     "read_toml",
     "shard_name",
 ]

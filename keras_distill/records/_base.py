@@ -6,6 +6,7 @@ import json
 import math
 import numbers
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -167,9 +168,21 @@ def read_toml(path: PathLike) -> dict[str, Any]:
     """
     text = _files.read_text(path, max_bytes=_MAX_TOML)
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also a number of too many digits
+        return parse_toml(text)
+    except ValueError as error:
         raise InputError(f"{path} is not TOML: {error!s:.200}.") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Returns the values of a text in TOML.
+
+    Raises:
+        ValueError: If it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 _SHOWN = 3  # mistakes in one message
@@ -215,14 +228,40 @@ def _describe_one(record: type[Record], item: ErrorDetails) -> str:
     if item["type"] == "missing":
         return f"`{key}` must be given"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _known_keys(record, item["loc"]), 1)
-        return f"`{key}` must be a known key" + (f". Did you mean `{near[0]}`?" if near else "")
+        near = _nearest(record, item["loc"])
+        return f"`{key}` must be a known key" + (f". Did you mean `{near}`?" if near else "")
     rule = item["msg"]
     for theirs, ours in _WORDS:
         rule = rule.replace(theirs, ours)
     message = f"`{key}` must {rule.removeprefix('must ')}" if _is_rule(rule) else f"`{key}`: {rule}"
     given = item.get("input")
     return message if isinstance(given, dict) else f"{message}. Received: {shown(given):.80}"
+
+
+def _nearest(record: type[Record], location: tuple[int | str, ...]) -> str | None:
+    """Returns the known key that an unknown one most resembles: of its table, else of any."""
+    wrong = str(location[-1])
+    near = difflib.get_close_matches(wrong, _known_keys(record, location), 1)
+    if near:
+        return near[0]
+    return next((key for key in dotted_keys(record) if key.rpartition(".")[2] == wrong), None)
+
+
+def dotted_keys(record: type[Record], prefix: str = "") -> Iterator[str]:
+    """Yields the dotted names of all settings of a record: of its tables, of their tables, …
+
+    Example:
+        >>> class Inner(Record):
+        ...     b: int = 0
+        >>> class Outer(Record):
+        ...     a: Inner = Inner()
+        >>> list(dotted_keys(Outer))
+        ['a', 'a.b']
+    """
+    for name, field in record.model_fields.items():
+        yield f"{prefix}{name}"
+        for part in _records_in(field.annotation):
+            yield from dotted_keys(part, f"{prefix}{name}.")
 
 
 def _known_keys(record: type[Record], location: tuple[int | str, ...]) -> list[str]:

@@ -1,5 +1,6 @@
 """The recipe: all settings of a run, as a TOML file."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,7 @@ from typing_extensions import Self
 from keras_distill._internal import check_identifier
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.records._base import Record, TomlRecord
+from keras_distill.records._changes import changed
 from keras_distill.records._export import Precision
 from keras_distill.records._training_settings import (
     Count,
@@ -192,6 +194,26 @@ class Recipe(TomlRecord):
         if not value or len(set(value)) < len(value):
             raise ValueError("must be one or more different seeds")
         return value
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """Returns the recipe with some settings replaced, and validated again.
+
+        Args:
+            changes: New values by dotted key; None returns a key to its default.
+
+        Raises:
+            InputError: If a key is unknown or a value breaks its rule.
+
+        Example:
+            >>> recipe = Recipe.parse(
+            ...     {"name": "mine", "data": {"source": "digits"}, "teacher": {"model": "mlp:64"},
+            ...      "student": {"model": "mlp:8"}}, source="example")
+            >>> recipe.with_changes({"distillation.temperature": 2, "seeds": 5}).seeds
+            (0, 1, 2, 3, 4)
+        """
+        source = f"recipe {self.name}"
+        given = self.model_dump(mode="json", exclude_unset=True)
+        return self.parse(changed(given, changes, source=source), source=source)
 
     @property
     def teacher_training(self) -> TrainingSettings:

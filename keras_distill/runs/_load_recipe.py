@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill._internal import InputError
-from keras_distill.records import Recipe, read_toml
+from keras_distill.records import Recipe, changed, read_toml
 
 _FOLDER = Path(__file__).with_name("recipes")
 
@@ -80,14 +80,4 @@ def _slug(text: str) -> str:
 
 
 def _parse(values: dict[str, Any], overrides: dict[str, Any], *, source: str) -> Recipe:
-    for key, value in overrides.items():
-        *tables, last = key.split(".")
-        table = values
-        for name in tables:
-            table = table.setdefault(name, {})
-            if not isinstance(table, dict):
-                raise InputError(
-                    f"{source}: `{name}` must be a table, [{name}]. Received: {table!r}"
-                )
-        table[last] = value
-    return Recipe.parse(values, source=source)
+    return Recipe.parse(changed(values, overrides, source=source), source=source)

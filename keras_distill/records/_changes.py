@@ -1,0 +1,107 @@
+"""Changes of nested settings by dotted keys, such as `distillation.temperature`."""
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from keras_distill._internal import InputError, bad
+from keras_distill.records._base import parse_toml
+
+_KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
+_MAX_STEPS = 20  # of a dotted key; no record is nested as deep
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any], *, source: str) -> Any:
+    """Returns nested values with some of them replaced; `values` is left as it is.
+
+    Args:
+        values: Tables, as in a TOML file.
+        changes: New values by dotted key. A whole number in a key counts the items of a list, as in
+            `distillation.losses.0.weight`. None removes a key, so that its default applies.
+        source: Where the values come from, for errors.
+
+    Raises:
+        InputError: If a part of a key is neither a table nor a list.
+
+    Example:
+        >>> changed({"a": {"b": 1, "c": 2}}, {"a.b": 5, "a.c": None, "d.e": 0}, source="example")
+        {'a': {'b': 5}, 'd': {'e': 0}}
+    """
+    result = copy.deepcopy(dict(values))
+    for key, value in changes.items():
+        *path, last = _steps(key)
+        table: Any = result
+        for i, step in enumerate(path):
+            table = _inside(table, step, ".".join(path[: i + 1]), source)
+        if isinstance(table, list):
+            table[_place(table, last, key, source)] = value
+        elif value is None:
+            table.pop(last, None)
+        else:
+            table[last] = value
+    return result
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Splits `KEY=VALUE` into the dotted key and the value.
+
+    The value is read as TOML (`2`, `0.5`, `true`, `[1, 2]`, `{a = 1}`); text that is none of these
+    is a string, without quotes. An empty value is None: the default.
+
+    Raises:
+        InputError: If there is no key, or no equals sign.
+
+    Example:
+        >>> parse_setting("distillation.temperature=2"), parse_setting("student.model=mlp:16")
+        (('distillation.temperature', 2), ('student.model', 'mlp:16'))
+    """
+    key, mark, value = text.partition("=")
+    if not mark or not _KEY.fullmatch(key.strip()):
+        raise bad("set", "be KEY=VALUE, such as distillation.temperature=2", text)
+    return key.strip(), parse_value(value.strip())
+
+
+def parse_value(text: str) -> Any:
+    """Returns the value that a text on the command line means; see `parse_setting`.
+
+    Example:
+        >>> parse_value("[1, 2]"), parse_value("mlp:16"), parse_value("")
+        ([1, 2], 'mlp:16', None)
+    """
+    if not text:
+        return None
+    try:
+        found = parse_toml(f"value = {text}")
+    except ValueError:
+        return text
+    value = found.get("value")
+    # A date, or a text of several lines, is no value of TOML that a record has.
+    plain = isinstance(value, bool | int | float | str | list | dict)
+    return value if plain and len(found) == 1 else text
+
+
+def _steps(key: str) -> list[str]:
+    steps = key.split(".")
+    if not all(steps) or len(steps) > _MAX_STEPS:
+        raise bad("key", "be names of settings, separated by dots", key)
+    return steps
+
+
+def _inside(table: Any, step: str, name: str, source: str) -> Any:
+    """Returns the table or list at `step` of `table`, made if there is none."""
+    if isinstance(table, list):
+        found = table[_place(table, step, name, source)]
+    else:
+        found = table.setdefault(step, {})
+    if not isinstance(found, dict | list):
+        raise InputError(f"{source}: `{name}` must be a table, [{name}]. Received: {found!r:.80}")
+    return found
+
+
+def _place(items: list[Any], step: str, name: str, source: str) -> int:
+    if not step.isdigit() or len(step) > 6 or int(step) >= len(items):
+        raise InputError(
+            f"{source}: `{name}` must name one of the {len(items)} items of a list, counted from 0."
+        )
+    return int(step)
