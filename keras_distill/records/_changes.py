@@ -95,13 +95,19 @@ def _inside(table: Any, step: str, name: str, source: str) -> Any:
     else:
         found = table.setdefault(step, {})
     if not isinstance(found, dict | list):
-        raise InputError(f"{source}: `{name}` must be a table, [{name}]. Received: {found!r:.80}")
+        raise _no_table(name, found, source)
     return found
 
 
 def _place(items: list[Any], step: str, name: str, source: str) -> int:
-    if not step.isdigit() or len(step) > 6 or int(step) >= len(items):
+    if not step.isdigit():
+        raise _no_table(name.rpartition(".")[0], items, source)
+    if len(step) > 6 or int(step) >= len(items):
         raise InputError(
             f"{source}: `{name}` must name one of the {len(items)} items of a list, counted from 0."
         )
     return int(step)
+
+
+def _no_table(name: str, found: Any, source: str) -> InputError:
+    return InputError(f"{source}: `{name}` must be a table, [{name}]. Received: {found!r:.80}")
