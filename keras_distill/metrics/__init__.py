@@ -7,6 +7,7 @@ it: `Agreement` loads on first use.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from keras_distill.metrics._class_rows import ClassRows, class_rows, label_ids, logit_rows
 from keras_distill.metrics._quality import (
     accuracy,
     agreement,
@@ -15,18 +16,40 @@ from keras_distill.metrics._quality import (
     negative_log_likelihood,
     top_k_accuracy,
 )
+from keras_distill.metrics._task import (
+    Evidence,
+    Task,
+    of_activation,
+    of_labels,
+    of_loss,
+    read_task,
+    settle,
+    yes_or_no,
+)
 
 if TYPE_CHECKING:
     from keras_distill.metrics._training_agreement import Agreement
 
 __all__ = [
     "Agreement",
+    "ClassRows",
+    "Evidence",
+    "Task",
     "accuracy",
     "agreement",
     "calibration_temperature",
+    "class_rows",
     "expected_calibration_error",
+    "label_ids",
+    "logit_rows",
     "negative_log_likelihood",
+    "of_activation",
+    "of_labels",
+    "of_loss",
+    "read_task",
+    "settle",
     "top_k_accuracy",
+    "yes_or_no",
 ]
 
 

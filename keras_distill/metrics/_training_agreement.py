@@ -11,7 +11,7 @@ from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 class Agreement(keras.metrics.Mean):
     """Measures the weighted share of examples for which teacher and student predict the same class.
 
-    The running form of `metrics.agreement`.
+    The running form of `metrics.agreement`. One logit z means two classes with the logits 0 and z.
 
     Args:
         name: The name in the logs.
@@ -38,12 +38,12 @@ class Agreement(keras.metrics.Mean):
 
         Args:
             teacher: Logits `(..., N)`, or a `TopK` of leading shape `(...)`.
-            student: Logits `(..., N)`.
+            student: Logits `(..., N)`; no probabilities where N is 1.
             sample_weight: None, or weights `(B,)` up to `(...)`.
             mask: None, or bool `(B,)` up to `(...)`: false entries (padding, excluded examples)
                 are left out.
         """
-        named = tf.argmax(student, axis=-1, output_type=tf.int32)
+        named = _class(student)
         same = tf.cast(tf.equal(_class(teacher), named), self.dtype)
         if sample_weight is None and mask is None:
             super().update_state(same)
@@ -58,7 +58,10 @@ class Agreement(keras.metrics.Mean):
 
 def _class(teacher: TeacherLogits) -> Tensor:
     if not isinstance(teacher, TopK):
-        return tf.argmax(teacher, axis=-1, output_type=tf.int32)
+        logits = tf.convert_to_tensor(teacher)
+        if logits.shape[-1] == 1:
+            return tf.cast(tf.squeeze(logits, -1) > 0, tf.int32)
+        return tf.argmax(logits, axis=-1, output_type=tf.int32)
     place = tf.argmax(teacher.logits, axis=-1, output_type=tf.int32)
     indices = tf.cast(teacher.indices, tf.int32)
     return tf.gather(indices, place, axis=-1, batch_dims=place.shape.rank)

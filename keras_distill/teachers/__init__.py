@@ -1,15 +1,14 @@
 """Teachers: everything that gives logits (Keras models, ensembles, .tflite files, functions)."""
 
-from keras_distill.teachers._base import Teacher
-from keras_distill.teachers._callable_teacher import CallableTeacher
-from keras_distill.teachers._ensemble import TeacherEnsemble, as_teacher
-from keras_distill.teachers._heads import (
-    Head,
+from keras_distill._internal._probabilities import (
     are_probabilities,
-    find_heads,
     look_like_probabilities,
     probabilities_to_logits,
 )
+from keras_distill.teachers._base import Teacher
+from keras_distill.teachers._callable_teacher import CallableTeacher
+from keras_distill.teachers._ensemble import TeacherEnsemble, as_teacher
+from keras_distill.teachers._heads import Head, find_heads
 from keras_distill.teachers._keras_teacher import KerasTeacher
 from keras_distill.teachers._outputs import (
     ONLY,

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._graph_errors import coded
+from keras_distill._internal._probabilities import look_like_probabilities
 from keras_distill._internal._types import Outputs, Shape
-from keras_distill.teachers._heads import Head, look_like_probabilities
+from keras_distill.teachers._heads import Head
 from keras_distill.teachers._outputs import outputs_by_name, plain_outputs, to_numpy
 
 

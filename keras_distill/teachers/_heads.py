@@ -10,7 +10,6 @@ import dataclasses
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_distill._internal import InputError
 from keras_distill._internal import _keras_private as private
@@ -250,38 +249,3 @@ def logits_of(output: Any, head: Head, role: str = "model") -> Any:
             raise stuck(role, head)
         return output
     return logits
-
-
-def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
-    """Returns whether every row of `values` is >= 0 and sums to 1.
-
-    Args:
-        values: Outputs or labels `(..., N)`; with fewer than 2 axes or N < 2 the result is False.
-        tolerance: The largest difference of a row's sum from 1.
-
-    Example:
-        >>> look_like_probabilities([[0.25, 0.75]]), look_like_probabilities([[2.0, -1.0]])
-        (True, False)
-    """
-    values = np.asarray(values, np.float32)
-    if values.ndim < 2 or values.shape[-1] < 2:
-        return False
-    return bool(are_probabilities(values, tolerance).all())
-
-
-def are_probabilities(rows: np.ndarray, tolerance: float = 1e-2) -> np.ndarray:
-    """Returns which rows `(..., N)` are >= 0 and sum to 1; bool `(...)`."""
-    return (rows >= 0).all(axis=-1) & (np.abs(rows.sum(axis=-1) - 1.0) <= tolerance)
-
-
-def probabilities_to_logits(p: np.ndarray) -> np.ndarray:
-    """Returns log p, logits valid at any temperature: softmax(log p / T) is p^(1/T), normalized.
-
-    A probability of 0 is replaced by 2^-126 (log: -87.3), the smallest normal float32. It keeps the
-    logits finite, so that every loss accepts them.
-
-    Example:
-        >>> probabilities_to_logits(np.array([1.0, 0.0])).round(1).tolist()
-        [0.0, -87.3]
-    """
-    return np.log(np.maximum(p, np.finfo(np.float32).tiny))

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import InputError
+from keras_distill._internal._probabilities import look_like_probabilities
 from keras_distill._internal._types import Outputs, Shape
 from keras_distill.teachers import _graph
 from keras_distill.teachers._heads import (
@@ -14,7 +15,6 @@ from keras_distill.teachers._heads import (
     check_heads,
     find_heads,
     logits_of,
-    look_like_probabilities,
     symbolic_outputs,
 )
 from keras_distill.teachers._outputs import ONLY, outputs_by_name

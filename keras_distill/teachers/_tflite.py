@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError, _files
+from keras_distill._internal._probabilities import probabilities_to_logits
 from keras_distill._internal._types import Outputs, PathLike, Shape
 from keras_distill.litert import LiteRTModel
 from keras_distill.teachers._base import Teacher, run_on_host
-from keras_distill.teachers._heads import probabilities_to_logits
 from keras_distill.teachers._outputs import ONLY, outputs_by_name
 
 

@@ -147,3 +147,101 @@ def test_k_is_a_count(name, k):
 def test_needs_no_tensorflow():
     code = "import sys, keras_distill.metrics; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestOneUnit:
+    """One logit z is two classes with the logits 0 and z; probabilities are recognized."""
+
+    Z = 3 * RNG.normal(size=(200, 1))
+    P = 1 / (1 + np.exp(-Z))
+    Y = (Z[:, 0] + RNG.logistic(size=200) > 0).astype(int)
+    TWO = np.concatenate([np.zeros_like(Z), Z], axis=1)
+
+    @pytest.mark.parametrize("labels", ["ids", "column", "floats", "truth values"])
+    @pytest.mark.parametrize("outputs", ["Z", "P"])
+    def test_every_metric_is_that_of_two_logits(self, outputs, labels):
+        y = {
+            "ids": self.Y,
+            "column": self.Y[:, None],
+            "floats": self.Y.astype("float32"),
+            "truth values": self.Y > 0,
+        }[labels]
+        for metric in (
+            metrics.accuracy,
+            metrics.negative_log_likelihood,
+            metrics.expected_calibration_error,
+            metrics.calibration_temperature,
+        ):
+            expected = metric(self.TWO, self.Y)
+            assert metric(getattr(self, outputs), y) == pytest.approx(expected, rel=1e-4)
+        assert metrics.top_k_accuracy(self.Z, y, k=2) == 1.0
+
+    def test_agreement(self):
+        assert metrics.agreement(self.P, 1 - self.P) == 0.0
+        assert metrics.agreement(self.Z, -self.Z) == 0.0
+        assert metrics.agreement(self.P, self.Z) == 1.0
+        assert metrics.agreement(self.TWO, self.P) == 1.0
+        assert metrics.agreement(-self.Z, self.TWO) == 0.0
+
+    def test_masks(self):
+        z, y = self.Z.reshape(8, 5, 5, 1), self.Y.reshape(8, 5, 5)
+        expected = metrics.accuracy(self.Z, self.Y)
+        assert metrics.accuracy(z, y) == metrics.accuracy(z, y[..., None]) == expected
+        assert metrics.agreement(z, z) == 1.0
+
+    def test_unlabeled_rows_and_other_values(self):
+        y = np.where(np.arange(200) < 150, self.Y, -1)
+        expected = metrics.accuracy(self.Z[:150], self.Y[:150])
+        assert metrics.accuracy(self.Z, y) == expected
+        for wrong in (self.Y + 1, self.Y * 0.5, 2 * self.Y - 1.0):
+            with pytest.raises(InputError, match="`labels` must be 0 and 1 of shape"):
+                metrics.accuracy(self.Z, wrong)
+
+    def test_certain_probabilities_are_finite(self):
+        p = np.array([[0.0], [1.0]], np.float32)
+        assert np.isfinite(metrics.negative_log_likelihood(p, [1, 0]))
+        assert metrics.negative_log_likelihood(p, [0, 1]) < 1e-6
+
+    def test_small_logits_can_be_declared(self):
+        z = np.array([[0.1], [0.4]])
+        assert metrics.accuracy(z, [1, 1]) == 0.0  # taken for probabilities
+        assert metrics.accuracy(z, [1, 1], from_probabilities=False) == 1.0
+
+
+class TestSeveralLabels:
+    Z = 2 * RNG.normal(size=(100, 5))
+    Y = (Z + RNG.logistic(size=Z.shape) > 0).astype(int)
+
+    def test_each_label_is_an_example_of_two_classes(self):
+        p = 1 / (1 + np.exp(-self.Z))
+        expected = np.mean((self.Z > 0) == self.Y)
+        for outputs in (self.Z, p):
+            for labels in (self.Y, self.Y.astype("float32")):
+                assert metrics.accuracy(outputs, labels) == expected
+        nll = -np.mean(np.where(self.Y, np.log(p), np.log(1 - p)))
+        assert metrics.negative_log_likelihood(p, self.Y) == pytest.approx(nll)
+
+    def test_agreement_needs_the_task(self):
+        other = np.where(np.arange(5) == 0, -self.Z, self.Z)
+        task = metrics.Task.MULTI_LABEL
+        assert metrics.agreement(self.Z, other, task=task) == pytest.approx(0.8)
+        assert metrics.agreement(self.Z, self.Z, task=task) == 1.0
+
+    def test_one_hot_rows_are_classes(self):
+        labels = np.eye(8)[LABELS]
+        assert metrics.accuracy(LOGITS, labels) == metrics.accuracy(LOGITS, LABELS)
+        by_label = metrics.accuracy(LOGITS, labels, task=metrics.Task.MULTI_LABEL)
+        assert by_label == pytest.approx(((LOGITS > 0) == labels).mean())
+
+    def test_a_regression_has_no_accuracy(self):
+        with pytest.raises(InputError, match="`labels` must be class ids"):
+            metrics.accuracy(self.Z, self.Z)
+        with pytest.raises(InputError, match="Received: a regression"):
+            metrics.agreement(self.Z, self.Z, task=metrics.Task.REGRESSION)
+
+
+def test_declared_probabilities_of_classes():
+    p = softmax(LOGITS, axis=1)
+    expected = metrics.negative_log_likelihood(LOGITS, LABELS)
+    found = metrics.negative_log_likelihood(p, LABELS, from_probabilities=True)
+    assert found == pytest.approx(expected)

@@ -54,6 +54,14 @@ def test_sequences():
     assert result(((t, s), {"mask": by_row})) == pytest.approx(same[:3].mean(), rel=1e-5)
 
 
+def test_one_logit_is_two_classes():
+    z, other = T[:, :1], S[:, :1]
+    expected = metrics.agreement(z, other, from_probabilities=False)
+    assert result(((z, other), {})) == pytest.approx(expected)
+    assert result(((z, -z), {})) == 0.0
+    assert result(((z.reshape(8, 5, 1), z.reshape(8, 5, 1)), {})) == 1.0
+
+
 @pytest.mark.parametrize("lead", [(40,), (8, 5)])
 def test_topk_teacher(lead):
     top = tf.math.top_k(T.reshape(*lead, 4), 2)

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 from keras_distill._internal import InputError
+from keras_distill._internal._probabilities import look_like_probabilities
 from keras_distill.teachers._heads import (
     Head,
     check_heads,
     find_heads,
     logits_of,
-    look_like_probabilities,
     symbolic_outputs,
 )
 
