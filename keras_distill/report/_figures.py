@@ -1,121 +1,97 @@
-"""Draws the plots of a report as inline SVG."""
+"""The charts of a run."""
 
-import io
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from keras_distill._internal._stats import mean_interval
+from keras_distill.records import EntryRecord, RunRecord, VariantResult
+from keras_distill.report import _words
+from keras_distill.report._charts import Chart
+from keras_distill.report._colors import ALL_LABELS, ALONE, DISTILLED, FILE, TEACHER
+from keras_distill.report._plots import Point, Reference, Row, Series, curves, intervals, scatter
+from keras_distill.report._summary import Row as Line
+from keras_distill.report._summary import percent, wilson
 
-from keras_distill.records import Curve, RunRecord, VariantResult
-from keras_distill.report._summary import Row
-
-_COLORS = {
-    "teacher": "#4c5667",
-    "alone": "#c2571a",
-    "alone_all_labels": "#8a8f98",
-    "distilled": "#0b6e99",
-}
+COLORS = {"alone": ALONE, "alone_all_labels": ALL_LABELS, "distilled": DISTILLED}
+_SHORT = {"alone": "alone", "alone_all_labels": "alone,\nall labels", "distilled": "distilled"}
 
 
-def _svg(figure: Figure) -> str:
-    """Converts a figure to one `<svg>` element, without a date and with constant ids."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "keras_distill"}):
-        figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight"
-        )
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    # Without a fixed size it scales with the page.
-    return re.sub(r'(<svg[^>]*?) height="[^"]*"|(<svg[^>]*?) width="[^"]*"', r"\1\2", text, count=2)
+def training(record: RunRecord) -> Chart:
+    """Plots validation accuracy over the epochs: mean of the seeds with its interval."""
+    return curves(
+        [_series(variant) for variant in record.variants],
+        x="epochs",
+        y="validation accuracy, %",
+        summary="Validation accuracy during training of each variant of the student.",
+        references=[Reference("teacher", TEACHER, 100 * record.teacher.validation_accuracy)],
+    )
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, color="#e3e6ea", linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
+def _series(variant: VariantResult) -> Series:
+    rounds = zip(*(s.curve.validation_accuracy for s in variant.seeds), strict=True)
+    found = [mean_interval([100 * value for value in values]) for values in rounds]
+    banded = len(variant.seeds) > 1
+    return Series(
+        _SHORT[variant.name],
+        COLORS[variant.name],
+        variant.seeds[0].curve.epochs,
+        [one.value for one in found],
+        [max(0.0, one.low) for one in found] if banded else (),
+        [min(100.0, one.high) for one in found] if banded else (),
+    )
 
 
-def curves(record: RunRecord) -> str:
-    """Plots validation accuracy: each seed thin, the mean thick, the teacher dashed."""
-    figure, axes = _axes(6.4, 3.6)
+def variants(record: RunRecord) -> Chart:
+    """Plots the test accuracy of each variant: its seeds, and their mean with its interval."""
+    rows: list[Row] = []
     for variant in record.variants:
-        color = _COLORS[variant.name]
-        for result in variant.seeds:
-            axes.plot(*_course(result.curve), color=color, alpha=0.25, linewidth=1)
-        epochs = variant.seeds[0].curve.epochs
-        mean = [
-            100 * sum(values) / len(values)
-            for values in zip(*(s.curve.validation_accuracy for s in variant.seeds), strict=True)
-        ]
-        axes.plot(
-            epochs, mean, color=color, linewidth=2.2, marker="o", markersize=3, label=variant.title
-        )
-    axes.axhline(
-        100 * record.teacher.validation_accuracy,
-        color=_COLORS["teacher"],
-        linestyle="--",
-        linewidth=1.2,
-        label="teacher, final",
-    )
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("validation accuracy, %")
-    axes.legend(frameon=False, fontsize=8)
-    return _svg(figure)
-
-
-def _course(curve: Curve) -> tuple[Sequence[int], list[float]]:
-    return curve.epochs, [100 * value for value in curve.validation_accuracy]
-
-
-def intervals(record: RunRecord) -> str:
-    """Plots the test accuracy of each variant: seeds, and mean with its 95 % interval."""
-    figure, axes = _axes(6.4, 0.7 + 0.55 * len(record.variants))
-    variants: list[VariantResult] = list(reversed(record.variants))
-    for height, variant in enumerate(variants):
-        color = _COLORS[variant.name]
-        dots = [100 * s.test_accuracy for s in variant.seeds]
-        axes.plot(dots, [height - 0.18] * len(dots), "o", color=color, alpha=0.45, markersize=4)
         mean = variant.test_accuracy
-        axes.plot(100 * mean.value, height + 0.08, "D", color=color, markersize=6)
-        if mean.low is not None and mean.high is not None:
-            axes.plot(
-                [100 * mean.low, 100 * mean.high], [height + 0.08] * 2, color=color, linewidth=2
-            )
-    axes.axvline(
-        100 * record.teacher.test_accuracy, color=_COLORS["teacher"], linestyle="--", linewidth=1.2
+        low, high = (None if end is None else 100 * end for end in (mean.low, mean.high))
+        seeds = [100 * result.test_accuracy for result in variant.seeds]
+        color = COLORS[variant.name]
+        rows.append(Row(variant.title, color, 100 * mean.value, low, high, seeds, percent(mean)))
+    return intervals(
+        rows,
+        x="test accuracy, %",
+        summary="Test accuracy of each variant of the student, with 95 % intervals over seeds.",
+        reference=Reference("teacher", TEACHER, 100 * record.teacher.test_accuracy),
     )
-    axes.set_yticks(range(len(variants)), [variant.title for variant in variants])
-    axes.set_ylim(-0.6, len(variants) - 0.4)
-    axes.set_xlabel("test accuracy, % (dashed: teacher)")
-    return _svg(figure)
 
 
-def size_against_accuracy(rows: Sequence[Row]) -> str:
-    """Plots the bytes of each file, on a log axis, against its test accuracy."""
-    figure, axes = _axes(6.4, 3.4)
-    shown = [row for row in rows if row.bytes is not None]
-    for number, row in enumerate(sorted(shown, key=lambda row: row.bytes or 0)):
-        color = _COLORS["teacher" if row.is_teacher else "distilled"]
-        place = (row.bytes or 0, 100 * row.accuracy)
-        axes.plot(*place, "o", color=color, markersize=7)
-        # Neighbors often have the same accuracy: their names alternate above and below.
-        offset = (0, 9) if number % 2 else (0, -16)
-        axes.annotate(
-            row.title.removeprefix("file "),
-            place,
-            textcoords="offset points",
-            xytext=offset,
-            ha="center",
-            fontsize=8,
-        )
-    axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.3)
-    axes.set_xlabel("bytes of the .tflite file")
-    axes.set_ylabel("test accuracy, %")
-    return _svg(figure)
+def trade_offs(record: RunRecord, lines: Sequence[Line]) -> list[tuple[str, Chart]]:
+    """Plots size, latency, and memory of each file against its test accuracy."""
+    wanted: list[tuple[str, str, Callable[[EntryRecord], float | None]]] = [
+        ("Size", "size of the file, KiB", lambda e: (e.size.bytes or 0) / 1024),
+        ("Latency", "median latency, ms", lambda e: e.latency[0].median_ms),
+        ("Memory", "peak memory, MiB", lambda e: (e.size.peak_memory_bytes or 0) / 2**20),
+    ]
+    found = []
+    for title, axis, measure in wanted:
+        points = [
+            _point(line, measure, record.data.test) for line in lines if line.entry is not None
+        ]
+        if all(point.x > 0 for point in points):
+            summary = f"{title} of each file against its test accuracy."
+            found.append((title, scatter(points, x=axis, y="test accuracy, %", summary=summary)))
+    return found
+
+
+def _point(line: Line, measure: Callable[[EntryRecord], float | None], examples: int) -> Point:
+    entry = line.entry
+    assert entry is not None
+    low, high = wilson(line.accuracy, examples)
+    name = "teacher" if line.is_teacher else line.title.removeprefix("file ")
+    latency = entry.latency[0]
+    details = [
+        f"{name}: {_words.percent(line.accuracy)} ({100 * low:.1f} to {100 * high:.1f})",
+        _words.size(line.bytes or 0),
+        _words.duration(latency.median_ms),
+    ]
+    return Point(
+        name,
+        TEACHER if line.is_teacher else FILE,
+        measure(entry) or 0,
+        100 * line.accuracy,
+        ", ".join(details),
+        y_range=(100 * low, 100 * high),
+        shape="square" if line.is_teacher else "circle",
+    )

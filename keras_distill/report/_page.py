@@ -1,33 +1,14 @@
 """The HTML page of a run, made from its record. Needs no TensorFlow."""
 
-import functools
 import os
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import tomli_w
 
 from keras_distill._internal import InputError, _files
 from keras_distill.records import RunRecord
 from keras_distill.report import _compression, _figures, _summary
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def render_template(name: str, **values: Any) -> str:
-    """Fills the template of that name."""
-    return _environment().get_template(name).render(**values)
-
+from keras_distill.report._template import render_template
 
 # What drawing raises on values that each fit, and do not fit together.
 _CONTRADICTIONS = (
@@ -58,9 +39,9 @@ def render(record: RunRecord) -> str:
         highlighted=[i for i, row in enumerate(rows) if row.entry and not row.is_teacher],
         note=_summary.note(record),
         figures={
-            "curves": _figures.curves(record),
-            "intervals": _figures.intervals(record),
-            "sizes": _figures.size_against_accuracy(rows),
+            "training": _figures.training(record),
+            "variants": _figures.variants(record),
+            "trade_offs": _figures.trade_offs(record, rows),
         },
         compression={
             "header": _compression.HEADER,

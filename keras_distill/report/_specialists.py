@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_distill._internal import _files
 from keras_distill._internal._stats import mean_interval
 from keras_distill.records import ClassRow, IntervalRecord, SpecialistsReport, SystemResult
-from keras_distill.report._page import render_template
+from keras_distill.report._template import render_template
 
 _CHANGES_SHOWN = 12
 # Field of a row -> title of its column.

@@ -1,0 +1,109 @@
+"""The axes of a chart: where they begin and end, where their ticks are, and pixels of values."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_PER_TICK = 55  # pixels
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis.
+
+    Attributes:
+        title: Its title, with the unit.
+        low: Its first value.
+        high: Its last value.
+        log: Whether it is logarithmic.
+        ticks: The values to label; None: round values of the library's choice.
+        labels: Labels by tick; None: the numbers.
+    """
+
+    title: str
+    low: float
+    high: float
+    log: bool = False
+    ticks: tuple[float, ...] | None = None
+    labels: tuple[str, ...] | None = None
+
+    @classmethod
+    def around(
+        cls, title: str, values: Iterable[float], *, log: bool = False, tight: bool = False
+    ) -> "Axis":
+        """Makes an axis for these values, with a margin unless it is `tight`."""
+        found = list(values)
+        if tight and min(found) < max(found):
+            return cls(title, min(found), max(found), log)
+        return cls(title, *(log_domain(found) if log else domain(found)), log)
+
+    def share(self, value: float) -> float:
+        """Returns where a value lies: 0 at the beginning of the axis, 1 at its end."""
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def horizontal(self, pixels: int) -> dict[str, Any]:
+        """Returns the channel `x` of a plot of that width, for the field "x"."""
+        ticks = self.ticks
+        if ticks is None and self.log:
+            ticks = tuple(log_ticks(self.low, self.high, pixels // _PER_TICK))
+        return self._channel("x", {"grid": False, "tickCount": max(3, pixels // 80)}, ticks)
+
+    def vertical(self, padding: int) -> dict[str, Any]:
+        """Returns the channel `y` for the field "y"; the title begins at the left edge."""
+        return self._channel("y", {"titleX": 6 - padding, "tickCount": 5}, self.ticks)
+
+    def _channel(
+        self, field: str, axis: dict[str, Any], ticks: Sequence[float] | None
+    ) -> dict[str, Any]:
+        axis = {"title": self.title, **axis}
+        if ticks is not None:
+            axis |= {"values": list(ticks), "format": "~r"}
+        if self.labels is not None and ticks is not None:
+            named = zip(map("{:g}".format, ticks), self.labels, strict=True)
+            axis["labelExpr"] = f"({json.dumps(dict(named))})[format(datum.value, '~g')]"
+        scale: dict[str, Any] = {"domain": [self.low, self.high], "nice": False, "zero": False}
+        if self.log:
+            scale = {"domain": [self.low, self.high], "nice": False, "type": "log"}
+        return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
+
+
+def domain(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the ends of a linear axis: the values with a margin.
+
+    Example:
+        >>> domain([90.0, 100.0])
+        (89.2, 100.8)
+    """
+    low, high = min(values), max(values)
+    margin = 0.08 * (high - low) or 0.02 * abs(high) or 1.0
+    return low - margin, high + margin
+
+
+def log_domain(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the ends of a logarithmic axis: the values with a margin."""
+    low, high = (math.log10(value) for value in (min(values), max(values)))
+    margin = max(0.08 * (high - low), 0.1)
+    return 10 ** (low - margin), 10 ** (high + margin)
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Returns round numbers inside a logarithmic axis, at most `most`.
+
+    Example:
+        >>> log_ticks(3, 400, 9)
+        [5.0, 10.0, 20.0, 50.0, 100.0, 200.0]
+        >>> log_ticks(3, 400, 3)
+        [10.0, 100.0]
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [float(f"{step}e{power}") for power in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: math.ceil(len(ticks) / max(1, most))]

@@ -1,0 +1,160 @@
+"""Draws charts as inline SVG: Vega-Lite specifications, rendered in Python.
+
+A chart needs no script and no other file, so it works offline, prints, and is shown without
+JavaScript. Its colors are CSS variables, so it follows a dark `prefers-color-scheme`. It is drawn
+at two widths; CSS shows the one that fits its container, with text of the same size in both.
+
+`_plots.py` makes the charts that pages have in common. For another kind of chart, write a function
+that returns a `Chart`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+from keras_distill.report._colors import INK, LIGHT, LINE, SOFT
+
+WIDE, HALF, NARROW = 960, 480, 320  # pixels; the narrow one fits a screen of 390
+FONT_SIZE = 13
+_SVG = "http://www.w3.org/2000/svg"
+_VARIABLE = re.compile(r"var\((--[a-z0-9-]+)\)")
+
+_CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "Helvetica, Arial, sans-serif",  # to measure text; CSS sets the font of the page
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": LINE,
+        "gridColor": LINE,
+        "tickColor": LINE,
+        "labelColor": SOFT,
+        "titleColor": SOFT,
+        "labelFontSize": FONT_SIZE,
+        "titleFontSize": FONT_SIZE,
+        "titleFontWeight": "normal",
+        "labelOverlap": True,
+    },
+    # The title lies above the axis: it reads without turning the head, and saves width.
+    "axisY": {
+        "domain": False,
+        "ticks": False,
+        "titleAngle": 0,
+        "titleAlign": "left",
+        "titleAnchor": "end",
+        "titleBaseline": "bottom",
+        "titleY": -10,
+    },
+    "text": {"fontSize": FONT_SIZE, "color": INK},
+}
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Pixels around the plot: room for the axes, and for labels that lie outside."""
+
+    left: int = 44
+    right: int = 16
+    top: int = 30
+    bottom: int = 44
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart that is not drawn yet.
+
+    Attributes:
+        summary: One sentence that says what it shows, for people who do not see it.
+        draw: `draw(width)` returns the Vega-Lite specification for a plot of that many pixels
+            without the padding: `layer`, `height`, and what else it needs. The channel
+            `description` of a mark becomes its tooltip.
+        padding: Room around the plot.
+        width: Width of the wide drawing, padding included.
+    """
+
+    summary: str
+    draw: Callable[[int], Mapping[str, Any]]
+    padding: Padding = Padding()
+    width: int = WIDE
+
+
+def to_html(chart: Chart) -> Markup:
+    """Draws a chart as a `<div>` with one `<svg>` for wide and one for narrow screens."""
+    drawings = Markup("")
+    for name, width in (("wide", chart.width), ("narrow", NARROW)):
+        root = _tree(chart, width)
+        root.set("class", name)
+        root.set("style", f"max-width: {width}px")
+        for size in ("width", "height"):  # CSS scales it
+            root.attrib.pop(size, None)
+        drawings += Markup(ElementTree.tostring(root, encoding="unicode"))
+    return Markup('<div class="chart">{}</div>').format(drawings)
+
+
+def to_svg(chart: Chart, colors: Mapping[str, str] = LIGHT) -> str:
+    """Draws a chart as an SVG file of its own, with fixed colors.
+
+    Args:
+        chart: The chart.
+        colors: Color of each CSS variable.
+    """
+    text = ElementTree.tostring(_tree(chart, chart.width), encoding="unicode")
+    return _VARIABLE.sub(lambda found: colors[found[1]], text)
+
+
+def _tree(chart: Chart, width: int) -> ElementTree.Element:
+    import vl_convert  # starts a JavaScript engine, so it is imported by pages with charts only
+
+    plot = width - chart.padding.left - chart.padding.right
+    spec = {
+        "config": _CONFIG,
+        "autosize": "none",
+        "padding": vars(chart.padding),
+        "width": plot,
+        **chart.draw(plot),
+    }
+    ElementTree.register_namespace("", _SVG)
+    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec))
+    for element in root.iter():
+        _clean(element)
+    root.set("role", "img")
+    root.set("aria-label", chart.summary)
+    return root
+
+
+def _clean(element: ElementTree.Element) -> None:
+    """Turns the label of a mark into its tooltip, and removes what a page does not need.
+
+    Assistive technology gets each chart as one picture with a summary: Vega would describe each of
+    its axes, groups, and points.
+    """
+    attributes = element.attrib
+    label, role = attributes.pop("aria-label", None), attributes.pop("role", None)
+    kind = attributes.pop("aria-roledescription", None)
+    for name in ("aria-hidden", "class", "font-family"):
+        attributes.pop(name, None)
+    if label and role == "graphics-symbol" and kind not in ("axis", "legend", "title"):
+        tooltip = ElementTree.Element(f"{{{_SVG}}}title")
+        tooltip.text = label
+        element.insert(0, tooltip)
+
+
+def layer(mark: str, rows: Iterable[Mapping[str, Any]], /, **settings: Any) -> dict[str, Any]:
+    """Makes a layer of a specification.
+
+    Args:
+        mark: Kind of mark: "line", "point", "rule", "area", "text", "bar".
+        rows: Its data.
+        **settings: Channels of the encoding, as dicts (`x={"field": "x", …}`); anything else is a
+            property of the mark.
+    """
+    encoding = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
+    properties = {name: value for name, value in settings.items() if name not in encoding}
+    return {
+        "data": {"values": [dict(row) for row in rows]},
+        "mark": {"type": mark, "clip": False, **properties},
+        "encoding": encoding,
+    }

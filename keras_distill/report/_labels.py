@@ -1,0 +1,119 @@
+"""Places the labels of a chart so that they neither collide nor leave the plot. All in pixels."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras_distill.report._charts import FONT_SIZE
+
+LINE_HEIGHT = FONT_SIZE + 3
+_LETTER = 0.56 * FONT_SIZE  # mean width of a letter in a sans-serif font
+_NEAR, _FAR = 9, 22  # distances of a label from its point
+
+
+class Box(NamedTuple):
+    """A rectangle; y grows downward."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def overlap(self, other: "Box") -> float:
+        """Returns the area that both cover."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(0.0, width) * max(0.0, height)
+
+
+class Place(NamedTuple):
+    """Where a label goes: its anchor, and how the text lies relative to it."""
+
+    x: float
+    y: float
+    align: str  # left, center, or right
+
+
+def text_width(text: str) -> float:
+    """Estimates the width of a text in pixels; of the longest line if it has several."""
+    return _LETTER * max(len(line) for line in text.split("\n"))
+
+
+def spread(positions: Sequence[float], distance: float = LINE_HEIGHT) -> list[float]:
+    """Moves positions apart until neighbors are `distance` apart, and as little as possible.
+
+    Groups of positions that are too close are spread around their mean.
+
+    Example:
+        >>> spread([10.0, 50.0, 12.0], 16)
+        [3.0, 50.0, 19.0]
+    """
+    groups: list[list[int]] = []
+    middles: list[float] = []
+    for number in sorted(range(len(positions)), key=lambda n: positions[n]):
+        groups.append([number])
+        middles.append(positions[number])
+        while len(groups) > 1:
+            room = distance * (len(groups[-1]) + len(groups[-2])) / 2
+            if middles[-1] - middles[-2] >= room - 1e-9:
+                break
+            last = groups.pop()
+            groups[-1] += last
+            middles.pop()
+            middles[-1] = sum(positions[n] for n in groups[-1]) / len(groups[-1])
+    found = [0.0] * len(positions)
+    for group, middle in zip(groups, middles, strict=True):
+        for place, number in enumerate(group):
+            found[number] = middle + distance * (place - (len(group) - 1) / 2)
+    return found
+
+
+def place(
+    points: Sequence[tuple[float, float]], texts: Sequence[str], width: float, height: float
+) -> list[Place]:
+    """Places a label of one line beside each point of a plot.
+
+    Each label in turn takes the first of eight positions around its point, near and then far, where
+    it covers the least of other points, other labels, and what is outside.
+
+    Args:
+        points: x and y of each.
+        texts: The label of each.
+        width: Of the plot.
+        height: Of the plot.
+    """
+    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+    found: list[Place] = []
+    for (x, y), text in zip(points, texts, strict=True):
+        options = [(_box(spot, text), spot) for spot in _around(x, y)]
+        box, spot = min(options, key=lambda o: _cost(o[0], taken, width, height))
+        taken.append(box)
+        found.append(spot)
+    return found
+
+
+def _around(x: float, y: float) -> list[Place]:
+    spots = []
+    for d in (_NEAR, _FAR):
+        spots += [
+            Place(x + d, y, "left"),
+            Place(x - d, y, "right"),
+            Place(x, y - d - 4, "center"),
+            Place(x, y + d + 4, "center"),
+            Place(x + d - 3, y - d, "left"),
+            Place(x + d - 3, y + d, "left"),
+            Place(x - d + 3, y - d, "right"),
+            Place(x - d + 3, y + d, "right"),
+        ]
+    return spots
+
+
+def _box(spot: Place, text: str) -> Box:
+    width = text_width(text)
+    left = spot.x - {"left": 0.0, "center": width / 2, "right": width}[spot.align]
+    return Box(left, spot.y - LINE_HEIGHT / 2, left + width, spot.y + LINE_HEIGHT / 2)
+
+
+def _cost(box: Box, taken: Sequence[Box], width: float, height: float) -> float:
+    area = (box.right - box.left) * (box.bottom - box.top)
+    inside = box.overlap(Box(0, -10, width + 10, height))
+    return sum(box.overlap(other) for other in taken) + 4 * (area - inside)

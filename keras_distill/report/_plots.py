@@ -1,0 +1,313 @@
+"""The charts that pages have in common: curves, intervals by row, and points with labels."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras_distill.report._axes import Axis
+from keras_distill.report._charts import HALF, Chart, Padding, layer
+from keras_distill.report._colors import INK, PAPER
+from keras_distill.report._labels import LINE_HEIGHT, place, spread, text_width
+
+_HEIGHT = 250
+_ROW = 46  # pixels of a row of `intervals`
+_MARKED = 40  # curves of more points get no mark at each
+_Layers = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve, with a band around it.
+
+    Attributes:
+        name: Its label, at the end of the curve; may have several lines.
+        color: A color of `_colors`.
+        x: Ascending values.
+        y: A value for each x.
+        low: Lower ends of the intervals; empty: no band. None: no interval there.
+        high: Upper ends.
+    """
+
+    name: str
+    color: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A dashed line with a label, such as the accuracy of the teacher."""
+
+    name: str
+    color: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of `intervals`: a value with its interval, and the observations behind it.
+
+    Attributes:
+        name: Its label.
+        color: A color of `_colors`.
+        value: The value.
+        low: Lower end of the interval; None: no interval.
+        high: Upper end.
+        dots: The observations.
+        detail: The value in words, for the label and the tooltip.
+    """
+
+    name: str
+    color: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    dots: Sequence[float] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of `scatter`, with intervals in both directions.
+
+    Attributes:
+        name: Its label; empty: none.
+        color: A color of `_colors`.
+        x: Value.
+        y: Value.
+        detail: Its tooltip.
+        x_range: Interval of x.
+        y_range: Interval of y.
+        shape: A shape of Vega: "circle", "square", "diamond", "triangle-up".
+    """
+
+    name: str
+    color: str
+    x: float
+    y: float
+    detail: str = ""
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    shape: str = "circle"
+
+
+def curves(
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    summary: str,
+    references: Sequence[Reference] = (),
+    log_x: bool = False,
+    width: int = HALF,
+) -> Chart:
+    """Draws curves with bands, each with its name at its end.
+
+    Args:
+        series: The curves.
+        x: Title of the x axis, with its unit.
+        y: Title of the y axis, with its unit.
+        summary: See `Chart`.
+        references: Horizontal dashed lines.
+        log_x: Whether the x axis is logarithmic, as for temperatures and learning rates.
+        width: Width of the wide drawing.
+    """
+    xs = Axis.around(x, (v for s in series for v in s.x), log=log_x, tight=True)
+    values = [v for s in series for part in (s.y, s.low, s.high) for v in part if v is not None]
+    ys = Axis.around(y, [*values, *(reference.value for reference in references)])
+    names = [item.name for item in (*series, *references)]
+    padding = Padding(right=round(14 + max(map(text_width, names))))
+
+    def draw(plot: int) -> dict[str, Any]:
+        at_x, at_y = xs.horizontal(plot), ys.vertical(padding.left)
+        layers = [_level(reference, at_y) for reference in references]
+        for one in series:
+            layers += _curve(one, x, at_x, at_y)
+        ends = [(s.name, s.color, s.y[-1]) for s in series]
+        ends += [(r.name, r.color, r.value) for r in references]
+        heights = spread(
+            [_HEIGHT * (1 - ys.share(value)) for _, _, value in ends],
+            LINE_HEIGHT * max(name.count("\n") + 1 for name in names),
+        )
+        for (name, color, _), height in zip(ends, heights, strict=True):
+            layers.append(_text(name, color, plot + 8, height))
+        return {"height": _HEIGHT, "layer": layers}
+
+    return Chart(summary, draw, padding, width)
+
+
+def intervals(
+    rows: Sequence[Row],
+    *,
+    x: str,
+    summary: str,
+    reference: Reference | None = None,
+    width: int = HALF,
+) -> Chart:
+    """Draws a row for each value: its name, its interval, and the observations behind it.
+
+    Args:
+        rows: From top to bottom.
+        x: Title of the x axis, with its unit.
+        summary: See `Chart`.
+        reference: A vertical dashed line.
+        width: Width of the wide drawing.
+    """
+    values = [v for row in rows for v in (row.value, row.low, row.high, *row.dots) if v is not None]
+    xs = Axis.around(x, values if reference is None else [*values, reference.value])
+    padding = Padding(left=10, right=24, top=24 if reference else 6)
+
+    def draw(plot: int) -> dict[str, Any]:
+        at_x = xs.horizontal(plot)
+        layers: _Layers = []
+        if reference is not None:
+            half = text_width(reference.name) / 2
+            middle = min(max(plot * xs.share(reference.value), half), plot - half)
+            layers = [
+                _dashed([{"x": reference.value}], reference.color, x=at_x),
+                _text(reference.name, reference.color, middle, -12, "center"),
+            ]
+        for number, row in enumerate(rows):
+            layers += _interval(row, at_x, _ROW * number)
+        return {"height": _ROW * len(rows), "layer": layers}
+
+    return Chart(summary, draw, padding, width)
+
+
+def scatter(
+    points: Sequence[Point],
+    *,
+    x: str,
+    y: str,
+    summary: str,
+    references: Sequence[Reference] = (),
+    log_x: bool = True,
+    width: int = HALF,
+) -> Chart:
+    """Draws points with intervals, each with its name beside it.
+
+    Args:
+        points: The points; x must be positive on a logarithmic axis.
+        x: Title of the x axis, with its unit.
+        y: Title of the y axis, with its unit.
+        summary: See `Chart`.
+        references: Horizontal dashed lines.
+        log_x: Whether the x axis is logarithmic.
+        width: Width of the wide drawing.
+    """
+    xs = Axis.around(x, (v for p in points for v in (p.x, *(p.x_range or ()))), log=log_x)
+    values = [v for p in points for v in (p.y, *(p.y_range or ()))]
+    ys = Axis.around(y, [*values, *(reference.value for reference in references)])
+    padding = Padding(right=20)
+    named = [point for point in points if point.name]
+
+    def draw(plot: int) -> dict[str, Any]:
+        at_x, at_y = xs.horizontal(plot), ys.vertical(padding.left)
+        layers: _Layers = []
+        for reference in references:
+            height = _HEIGHT * (1 - ys.share(reference.value)) - 9
+            layers += [
+                _level(reference, at_y),
+                _text(reference.name, reference.color, plot, height, "right"),
+            ]
+        for point in points:
+            layers += _point(point, at_x, at_y)
+        at = [(plot * xs.share(p.x), _HEIGHT * (1 - ys.share(p.y))) for p in named]
+        for point, spot in zip(
+            named, place(at, [p.name for p in named], plot, _HEIGHT), strict=True
+        ):
+            layers.append(_text(point.name, point.color, spot.x, spot.y, spot.align))
+        return {"height": _HEIGHT, "layer": layers}
+
+    return Chart(summary, draw, padding, width)
+
+
+def _curve(one: Series, x: str, at_x: dict[str, Any], at_y: dict[str, Any]) -> _Layers:
+    color = _constant(one.color)
+    name, nothing = one.name.replace("\n", " "), [None] * len(one.y)
+    rows: list[dict[str, Any]] = []
+    for at, value, low, high in zip(
+        one.x, one.y, one.low or nothing, one.high or nothing, strict=True
+    ):
+        text = f"{name}, {x} {at:g}: {value:.1f}"
+        if low is not None and high is not None:
+            text += f" ({low:.1f} to {high:.1f})"
+        rows.append({"x": at, "y": value, "low": low, "high": high, "text": text})
+    few = len(rows) <= _MARKED
+    marks = {"size": 28, "opacity": 1} if few else {"size": 60, "opacity": 0}
+    band = [row for row in rows if row["low"] is not None and row["high"] is not None]
+    top = {**at_y, "field": "high"}
+    return [
+        layer("area", band, x=at_x, y=top, y2={"field": "low"}, color=color, opacity=0.16),
+        layer("line", rows, x=at_x, y=at_y, color=color, strokeWidth=2.2),
+        layer("circle", rows, x=at_x, y=at_y, color=color, description=_TIP, **marks),
+    ]
+
+
+def _interval(row: Row, at_x: dict[str, Any], top: float) -> _Layers:
+    text = f"{row.name}: {row.detail or format(row.value, 'g')}"
+    look = {"x": at_x, "y": _constant(top + 31), "description": _TIP}
+    color = _constant(row.color)
+    layers = [_text(text, INK, 0, top + 12)]
+    if row.low is not None and row.high is not None:
+        ends = [{"x": row.low, "x2": row.high, "text": text}]
+        look_2 = {**look, "x2": {"field": "x2"}}
+        layers.append(layer("rule", ends, color=color, strokeWidth=3, **look_2))
+    dots = [{"x": dot, "text": f"{row.name}: {dot:.1f}"} for dot in row.dots]
+    layers.append(layer("circle", dots, color=color, size=36, opacity=0.45, **look))
+    layers.append(_mark([{"x": row.value, "text": text}], row.color, "diamond", **look))
+    return layers
+
+
+def _point(point: Point, at_x: dict[str, Any], at_y: dict[str, Any]) -> _Layers:
+    spot = {"x": point.x, "y": point.y, "text": point.detail or point.name}
+    look = {"x": at_x, "y": at_y}
+    bar = {"color": _constant(point.color), "strokeWidth": 1.5, "opacity": 0.6}
+    layers: _Layers = []
+    if point.y_range is not None:
+        ends = [{**spot, "y": point.y_range[0], "y2": point.y_range[1]}]
+        layers.append(layer("rule", ends, y2={"field": "y2"}, **look, **bar))
+    if point.x_range is not None:
+        ends = [{**spot, "x": point.x_range[0], "x2": point.x_range[1]}]
+        layers.append(layer("rule", ends, x2={"field": "x2"}, **look, **bar))
+    layers.append(_mark([spot], point.color, point.shape, description=_TIP, **look))
+    return layers
+
+
+_TIP = {"field": "text"}
+
+
+def _mark(rows: Iterable[dict[str, Any]], color: str, shape: str, **look: Any) -> dict[str, Any]:
+    edge = {"stroke": _constant(PAPER), "strokeWidth": 1.5, "opacity": 1}
+    return layer("point", rows, fill=_constant(color), shape=shape, size=110, **edge, **look)
+
+
+def _level(reference: Reference, at_y: dict[str, Any]) -> dict[str, Any]:
+    return _dashed([{"y": reference.value}], reference.color, y=at_y)
+
+
+def _dashed(rows: Iterable[dict[str, Any]], color: str, **look: Any) -> dict[str, Any]:
+    return layer("rule", rows, color=_constant(color), strokeDash=[5, 4], strokeWidth=1.5, **look)
+
+
+def _text(text: str, color: str, x: float, y: float, align: str = "left") -> dict[str, Any]:
+    """Writes a text at pixels of the plot."""
+    lines = text.split("\n")
+    return layer(
+        "text",
+        [{}],
+        x=_constant(x),
+        y=_constant(y - LINE_HEIGHT * (len(lines) - 1) / 2),
+        text=_constant(lines if len(lines) > 1 else text),
+        color=_constant(color),
+        align=align,
+        baseline="middle",
+        lineHeight=LINE_HEIGHT,
+        fontWeight=600,
+    )
+
+
+def _constant(value: Any) -> dict[str, Any]:
+    return {"value": value}
