@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_distill._internal import KerasDistillWarning, bad
 from keras_distill._internal import _keras_private as private
+from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill._internal._graph_errors import readable_errors
 from keras_distill._internal._types import Schedule, Tensor
 from keras_distill.losses import PACKAGE
@@ -166,7 +167,7 @@ class Distiller(private.TrainerModel):
         """Runs one step of `fit`: the student once, and a live teacher once without gradients."""
         element = _batch.unpack(data)
         teacher = self._pair.teacher_view(element, training=True)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, fused_batch_normalization(self.student):
             found = self._forward(element, teacher, training=True)
             loss = self.optimizer.scale_loss(found.total)
         variables = self.trainable_variables

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import keras
 
+from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill._internal._types import Dataset
 from keras_distill.work._state import TrainingState
 
@@ -152,14 +153,15 @@ def fit_resumable(
     progress = Progress(**(state.restore(training_variables(trainer)) or {}))
     if progress.rounds >= rounds.count:
         return progress
-    trainer.fit(
-        data(progress.rounds * rounds.epochs_per_round),
-        initial_epoch=progress.rounds,
-        epochs=rounds.count,
-        steps_per_epoch=rounds.steps_per_round,
-        validation_data=validation_data,
-        callbacks=[_SaveState(state, progress, report)],
-        shuffle=False,
-        verbose=0,  # pyright: ignore[reportArgumentType]
-    )
+    with fused_batch_normalization(trainer):
+        trainer.fit(
+            data(progress.rounds * rounds.epochs_per_round),
+            initial_epoch=progress.rounds,
+            epochs=rounds.count,
+            steps_per_epoch=rounds.steps_per_round,
+            validation_data=validation_data,
+            callbacks=[_SaveState(state, progress, report)],
+            shuffle=False,
+            verbose=0,  # pyright: ignore[reportArgumentType]
+        )
     return progress
