@@ -89,6 +89,11 @@ def compiled_metrics(model: keras.Model) -> Any:
     return model._compile_metrics
 
 
+def restored_epoch(model: keras.Model) -> int | None:
+    """Returns the epoch at which `BackupAndRestore` makes `fit` start; None if it restored none."""
+    return model._initial_epoch
+
+
 def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """Returns the running mean that Keras reports as `loss`."""
     return model._loss_tracker

@@ -31,6 +31,7 @@ from keras_distill.export import (
     take,
 )
 from keras_distill.litert import predict_isolated, probe, read_graph
+from keras_distill.losses import known_differ
 from keras_distill.records import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
 AS_TFLITE = " as .tflite"
@@ -104,6 +105,7 @@ def benchmark(
     with temporary_folder() as work:
         subjects = _subjects(named, Path(work), in_keras, imports)
         rows = _rows(data, subjects[0], split, samples, data_dir)
+        _check_inputs(subjects)
         x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))
         entries = _entries(subjects, x, rows, threads, runs, batch_size)
     return BenchmarkRecord(
@@ -196,6 +198,39 @@ def _rows(
     if rows.y is None:
         raise InputError("`data` must have labels: (x, y).")
     return rows
+
+
+def _check_inputs(subjects: Sequence[_Subject]) -> None:
+    """Refuses models of different inputs, which one set of rows cannot serve.
+
+    Raises:
+        InputError: With the names of the first model and of the one that differs.
+    """
+    first = subjects[0]
+    for other in subjects[1:]:
+        if not _same_inputs(first.inputs, other.inputs):
+            raise InputError(
+                f"{other.name} takes {_shown(other.inputs)}, but {first.name}, the first model,"
+                f" takes {_shown(first.inputs)}. Benchmark models that take the same input; for"
+                " others, run the benchmark once for each input."
+            )
+
+
+def _same_inputs(a: Sequence[InputInfo], b: Sequence[InputInfo]) -> bool:
+    """Returns whether inputs have the same shapes, and if there are several the same names."""
+    if len(a) > 1:
+        a, b = sorted(a), sorted(b)
+        if [i.name for i in a] != [i.name for i in b]:
+            return False
+    if len(a) != len(b):
+        return False
+    shapes = [(i.shape[1:], j.shape[1:]) for i, j in zip(a, b, strict=True)]
+    return all(len(s) == len(t) and not known_differ(s, t) for s, t in shapes)
+
+
+def _shown(inputs: Sequence[InputInfo]) -> str:
+    shapes = [f"{i.name!r} of shape {i.shape[1:]}" for i in inputs]
+    return f"the input{'s' if len(shapes) > 1 else ''} {', '.join(shapes)}"
 
 
 def _entries(

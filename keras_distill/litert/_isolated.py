@@ -5,7 +5,6 @@ and its memory is the interpreter's.
 """
 
 import contextlib
-import importlib
 import os
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
 from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
 from keras_distill.litert._parser import read_graph
+from keras_distill.litert._warm_up import warm_up
 
 PROBE_SECONDS = 120.0
 
@@ -92,11 +92,13 @@ class IsolatedModel:
 
         Returns:
             Seconds from opening the file to the end of this call, and by how many bytes the
-            resident memory of the child grew at its peak (None where the system does not report
-            it).
+            resident memory of the child grew at its peak: the weights and the interpreter's arena
+            (None where the system does not report it). Other rows are not sent to the child, whose
+            memory would grow with them.
         """
+        first = {k: v[:1] for k, v in x.items()} if isinstance(x, Mapping) else x[:1]
         with temporary_folder() as folder:
-            named = _save_rows(folder, x)
+            named = _save_rows(folder, first)
             answer = self._ask("cold", folder=folder, named=named)
         return answer["seconds"], answer["bytes"]
 
@@ -208,7 +210,7 @@ class Service:
     """The child's side: one method for each request."""
 
     def load(self, path: str, threads: int) -> dict[str, Any]:
-        importlib.import_module("ai_edge_litert.interpreter")  # not part of opening a file
+        warm_up(threads)  # is no part of opening this file
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _resident("VmRSS")
@@ -230,8 +232,7 @@ class Service:
 
     def cold(self, folder: str, named: bool) -> dict[str, Any]:
         opening, before = self._opened
-        rows = self.model.arrange(_load_rows(folder, named))
-        self._row = {name: a[:1] for name, a in rows.items()}
+        self._row = self.model.arrange(_load_rows(folder, named))
         start = time.perf_counter()
         self.model.call(self._row)
         seconds = opening + time.perf_counter() - start

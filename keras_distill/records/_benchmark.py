@@ -35,7 +35,8 @@ class SizeRecord(Record):
         bytes: Size of the file; None for a Keras model in memory.
         gzip_bytes: Size of the file after gzip -9; None for a Keras model in memory.
         peak_memory_bytes: Peak resident memory that loading the file and running one row add to a
-            new process; None if the system does not report it.
+            new process: weights and arena, without LiteRT itself and without the data; None if the
+            system does not report it.
     """
 
     parameters: int
@@ -51,8 +52,8 @@ class LatencyRecord(Record):
     Attributes:
         threads: Threads of the interpreter; a Keras model uses all threads of TensorFlow.
         runs: Timed calls at batch size 1, taking turns with the other entries.
-        cold_start_ms: From opening the file to the end of the first call in a new process, without
-            the import of the interpreter; None for a Keras model in memory.
+        cold_start_ms: From opening the file to the end of the first call in a new process, in
+            which LiteRT is loaded; None for a Keras model in memory.
         median_ms: Median of the timed calls.
         p90_ms: 90th percentile.
         p99_ms: 99th percentile.

@@ -15,34 +15,6 @@ _SHUFFLE_BYTES = 1 << 29
 _EPOCH, _CHECKED = 0, 1
 
 
-class PeekableDataset(tf.data.Dataset):
-    """A `tf.data.Dataset` of batches whose first batch can be read without beginning an epoch.
-
-    It is a data set like any other: iterate over it, transform it, or pass it to `fit`. What a
-    transformation returns is a plain data set, without `peek`.
-
-    Args:
-        dataset: The batches.
-        first: Returns a first batch.
-    """
-
-    def __init__(self, dataset: tf.data.Dataset, first: Callable[[], Any]) -> None:
-        self._dataset, self._first = dataset, first
-        super().__init__(tf.data.experimental.to_variant(dataset))
-
-    def _inputs(self) -> list[tf.data.Dataset]:
-        return [self._dataset]
-
-    @property
-    def element_spec(self) -> Any:
-        """The structure, dtypes, and shapes of a batch."""
-        return self._dataset.element_spec
-
-    def peek(self) -> Any:
-        """Returns the first examples in order as a batch; the next iteration is not affected."""
-        return self._first()
-
-
 class EpochState:
     """The state of one data set between iterations: epochs begun, and whether all was checked.
 
@@ -68,9 +40,61 @@ class EpochState:
         self._set(_EPOCH, epoch + 1)
         return epoch, tf.equal(self._get(_CHECKED), 0)
 
+    def skip(self, count: int) -> None:
+        """Moves on by some epochs, outside the graph."""
+        self._set(_EPOCH, self._get(_EPOCH) + count)
+
     def done(self) -> None:
         """Records, in the graph, that every example was checked."""
         self._set(_CHECKED, 1)
+
+
+class PeekableDataset(tf.data.Dataset):
+    """A `tf.data.Dataset` of batches whose first batch can be read without beginning an epoch.
+
+    It is a data set like any other: iterate over it, transform it, or pass it to `fit`. What a
+    transformation other than `repeat` returns is a plain data set, without these methods.
+
+    Args:
+        dataset: The batches.
+        first: Returns a first batch.
+        state: Counts the epochs.
+
+    Attributes:
+        batches_per_epoch: The number of batches in one epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        first: Callable[[], Any],
+        state: EpochState,
+        batches_per_epoch: int,
+    ) -> None:
+        self._dataset, self._first, self._state = dataset, first, state
+        self.batches_per_epoch = batches_per_epoch
+        super().__init__(tf.data.experimental.to_variant(dataset))
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self._dataset]
+
+    @property
+    def element_spec(self) -> Any:
+        """The structure, dtypes, and shapes of a batch."""
+        return self._dataset.element_spec
+
+    def peek(self) -> Any:
+        """Returns the first examples in order as a batch; the next iteration is not affected."""
+        return self._first()
+
+    def skip_epochs(self, count: int) -> None:
+        """Makes the next iteration begin `count` epochs later, which an earlier session trained."""
+        self._state.skip(count)
+
+    def repeat(self, count: Any = None, name: str | None = None) -> "PeekableDataset":
+        """Returns the data set repeated as `tf.data.Dataset.repeat` does, epoch after epoch."""
+        repeated = self._dataset.repeat(count, name)
+        return PeekableDataset(repeated, self._first, self._state, self.batches_per_epoch)
 
 
 def labeled(labels: Any) -> tf.Tensor:
@@ -191,7 +215,8 @@ class StoreReader:
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
         data = read_ahead(self._with_options(data, count))
-        return PeekableDataset(data, lambda: self._first_batch(batch_size, finish))
+        first = lambda: self._first_batch(batch_size, finish)  # noqa: E731
+        return PeekableDataset(data, first, self._state, count)
 
     def _first_batch(self, batch_size: int, finish: Callable) -> tuple:
         """Returns the first examples in order, of view 0, as a batch; no epoch begins."""

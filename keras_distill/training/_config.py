@@ -67,21 +67,30 @@ def _terms_arguments(terms: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], l
     Args:
         terms: From `_terms_config`.
     """
-    losses = [(part["output"], deserialized(part["loss"])) for part in terms]
-    weights: list[tuple[str | None, Schedule]] = [
-        (part["output"], deserialized(part["weight"])) for part in terms
-    ]
+    outputs: list[str | None] = [part["output"] for part in terms]
+    losses = [deserialized(part["loss"]) for part in terms]
+    weights: list[Schedule] = [deserialized(part["weight"]) for part in terms]
     arguments = {
-        "distillation_losses": _by_output(losses),
-        "distillation_loss_weights": _by_output(weights),
+        "distillation_losses": by_output(outputs, losses),
+        "distillation_loss_weights": by_output(outputs, weights),
     }
     return arguments, [deserialized(part["projector"]) for part in terms]
 
 
-def _by_output(pairs: Sequence[tuple[str | None, Any]]) -> Any:
-    if pairs[0][0] is None:
-        return [value for _, value in pairs]
+def by_output(outputs: Sequence[str | None], values: Sequence[Any]) -> Any:
+    """Returns values of the soft terms as the Distiller's constructor takes them.
+
+    Args:
+        outputs: The output of each term; None for every output.
+        values: One per term.
+
+    Example:
+        >>> by_output([None, None], [1.0, 2.0]), by_output(["a", "b", "a"], [1.0, 2.0, 3.0])
+        ([1.0, 2.0], {'a': [1.0, 3.0], 'b': [2.0]})
+    """
+    if outputs[0] is None:
+        return list(values)
     grouped: dict[str | None, list[Any]] = {}
-    for name, value in pairs:
+    for name, value in zip(outputs, values, strict=True):
         grouped.setdefault(name, []).append(value)
     return grouped

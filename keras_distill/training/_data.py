@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import InputError, _keras_private, bad
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Shape
 from keras_distill.targets import PeekableDataset
@@ -86,6 +86,22 @@ class Given:
         as_tensor = lambda value: None if value is None else tf.convert_to_tensor(value)  # noqa: E731
         return keras.tree.map_structure(as_tensor, first_x, none_is_leaf=True), first_y
 
+    def with_position(self, callbacks: Any, arguments: Mapping[str, Any]) -> Any:
+        """Returns the callbacks of `fit`, with one that moves a store's batches to its first epoch.
+
+        Args:
+            callbacks: As `fit` got them.
+            arguments: `initial_epoch` and `steps_per_epoch`, where they were given.
+        """
+        if not isinstance(self.x, PeekableDataset):
+            return callbacks
+        steps, first = arguments.get("steps_per_epoch"), arguments.get("initial_epoch") or 0
+        position = _Position(self.x, first, steps)
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(position)
+            return callbacks
+        return [*(keras.tree.flatten(callbacks) if callbacks else []), position]
+
     def check_examples(self, student: list[Shape] | None) -> None:
         """Refuses data with which Keras would fail without a clear message.
 
@@ -121,6 +137,32 @@ def _check_batched(data: tf.data.Dataset, student: list[Shape] | None) -> None:
 
 def _are_arrays(x: Any) -> bool:
     return isinstance(x, np.ndarray | tf.Tensor | Mapping | list | tuple)
+
+
+class _Position(keras.callbacks.Callback):
+    """Skips the epochs of a store's batches that `BackupAndRestore` found trained.
+
+    Without it, a resumed training would get the order and the views of the first epochs again. It
+    must come after `BackupAndRestore` among the callbacks.
+
+    Args:
+        batches: The data.
+        first_epoch: `initial_epoch` of `fit`.
+        steps: `steps_per_epoch` of `fit`; None: an epoch of `fit` is one of the data.
+    """
+
+    def __init__(self, batches: PeekableDataset, first_epoch: int, steps: int | None) -> None:
+        super().__init__()
+        self._batches, self._first_epoch, self._steps = batches, first_epoch, steps
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Skips what the restored epoch says."""
+        restored = _keras_private.restored_epoch(self.model)
+        trained = 0 if restored is None else restored - self._first_epoch
+        if self._steps is not None:
+            trained = trained * self._steps // self._batches.batches_per_epoch
+        if trained > 0:
+            self._batches.skip_epochs(trained)
 
 
 class _Rewound:

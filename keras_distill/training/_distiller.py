@@ -107,6 +107,16 @@ class Distiller(private.TrainerModel):
         return self._pair.soft_terms
 
     @property
+    def distillation_losses(self) -> Any:
+        """The distillation losses: a list, or a dict of lists if they were given by output name."""
+        return _config.by_output(self.soft_terms.outputs, self.soft_terms.losses)
+
+    @property
+    def distillation_loss_weights(self) -> Any:
+        """Their weights, numbers or schedules, in the structure of `distillation_losses`."""
+        return _config.by_output(self.soft_terms.outputs, self.soft_terms.weights)
+
+    @property
     def teacher(self) -> Teacher | None:
         """The teacher; None without one. A Keras model is `distiller.teacher.model`.
 
@@ -293,21 +303,14 @@ class Distiller(private.TrainerModel):
             _checks.check_validation(validation or data, self._pair, name=name, hard=hard)
         self._prepare(data, training=True, validation=validation)
         self._set_class_weight(class_weight)
+        # Keras warns about its own default of `shuffle` for every data set.
+        shuffle = shuffle and not data.is_dataset
+        callbacks = data.with_position(callbacks, kwargs)
+        kwargs["validation_data"] = _batch.pack_validation(validation_data)
+        kwargs["sample_weight"] = _batch.pack_weights(y, sample_weight)
+        arguments = (batch_size, epochs, verbose, callbacks, validation_split)
         with readable_errors():
-            return super().fit(
-                data.for_keras,
-                y,
-                batch_size,
-                epochs,
-                verbose,
-                callbacks,
-                validation_split,
-                _batch.pack_validation(validation_data),
-                # Keras warns about its own default for every data set.
-                shuffle and not data.is_dataset,
-                sample_weight=_batch.pack_weights(y, sample_weight),
-                **kwargs,
-            )
+            return super().fit(data.for_keras, y, *arguments, shuffle=shuffle, **kwargs)
 
     def evaluate(
         self,

@@ -141,6 +141,16 @@ def test_bad_input(models, settings, words):
         benchmark(models, **settings)
 
 
+@pytest.mark.parametrize("data", [None, (X, Y)])
+def test_models_of_different_inputs_are_named(data):
+    wide = keras.Sequential([keras.Input((5,)), layers.Dense(3)], name="wide")
+    words = r"wide takes the input .* of shape \(5,\), but float.tflite, the first model, takes"
+    with pytest.raises(InputError, match=words):
+        benchmark([FILES / "float.tflite", wide], data, runs=2)
+    with pytest.raises(InputError, match=r"two.tflite takes the inputs 'left' .*, but float"):
+        benchmark([FILES / "float.tflite", FILES / "two.tflite"], data, runs=2)
+
+
 def test_a_model_that_cannot_be_converted_is_measured_in_keras():
     model = keras.Sequential([keras.Input((4, 4)), Determinant(), layers.Dense(2)])
     with pytest.warns(KerasDistillWarning, match="no float32 .tflite"):

@@ -237,3 +237,18 @@ def test_output_shapes_are_those_of_each_call():
     layer(keras.Input((4,)))
     layer(keras.Input((2, 4)))
     assert private.output_shapes(layer) == [(None, 3), (None, 2, 3)]
+
+
+def test_restored_epoch(tmp_path):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(private.restored_epoch(self.model))
+
+    for epochs in (2, 3):
+        model = sequential()
+        model.compile("sgd", "mse")
+        backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        model.fit(X, X[:, :3], epochs=epochs, verbose=0, callbacks=[backup, Watch()])
+    assert seen == [None, 2]

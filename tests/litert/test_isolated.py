@@ -40,6 +40,20 @@ def test_a_worker_measures():
         np.testing.assert_array_equal(worker.predict(X), Y)
 
 
+@pytest.mark.parametrize("name", ["float.tflite", "two.tflite"])
+def test_the_memory_measured_is_that_of_the_file_and_not_of_the_rows(name):
+    def measured(rows):
+        x = np.ones((rows, 4), np.float32)
+        with IsolatedModel(FILES / name) as worker:
+            return worker.cold_start({s.name: x for s in worker.inputs})[1]
+
+    few, many = measured(10), measured(4_000_000)  # 64 MB for each input
+    if few is None:
+        pytest.skip("the system does not report the memory of a process")
+    assert abs(many - few) < 1 << 20
+    assert 0 < few < 2 << 20  # the files have less than 2 kB
+
+
 def test_an_error_of_the_file_is_an_input_error_and_the_worker_goes_on():
     with IsolatedModel(FILES / "float.tflite") as worker:
         with pytest.raises(InputError, match="`image` must be an array"):

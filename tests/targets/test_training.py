@@ -1,5 +1,7 @@
 """Training from a store: the Distiller, other seeds, several devices."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -62,6 +64,43 @@ def test_epochs_of_fit_are_those_of_the_data(build, data):
     np.testing.assert_array_equal(
         np.concatenate(seen), np.concatenate([x[:, 0, 0, 0] for x, _ in plain])
     )
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_backup_and_restore_resumes_at_the_view_of_the_epoch(build, data, tmp_path, repeated):
+    augment = Augmentation(crop=2, seed=1)
+    store = build(augment=augment, views=3)
+
+    class Stop(Exception):
+        pass
+
+    def fit(stop_at=None):
+        seen = []
+
+        class Watched(kd.Distiller):
+            def train_step(self, batch):
+                tf.py_function(lambda x: seen.append(x.numpy()), [batch[0]], [])
+                return super().train_step(batch)
+
+        def fails(epoch, logs):
+            if epoch == stop_at:
+                raise Stop
+
+        batches = store.batches(data.dataset, 16, seed=3)
+        steps = None
+        if repeated:  # one epoch of `fit` is two of the data
+            batches, steps = batches.repeat(), 10
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=fails)]
+        if stop_at is not None or (tmp_path / "backup").exists():
+            callbacks.insert(0, keras.callbacks.BackupAndRestore(tmp_path / "backup"))
+        distiller = Watched(None, net(1, 8))
+        with contextlib.suppress(Stop):
+            distiller.fit(batches, epochs=4, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
+        return np.concatenate(seen)
+
+    whole = fit()
+    started = fit(stop_at=2)
+    np.testing.assert_array_equal(np.concatenate([started, fit()]), whole)
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 3}])

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.targets import PeekableDataset
+from keras_distill.targets._read import EpochState
 from keras_distill.training._data import Given
 
 
@@ -17,7 +18,8 @@ def test_first_batch_of_a_peekable_data_set_iterates_over_nothing():
         raise AssertionError("the data set was read")
 
     data = tf.data.Dataset.range(3).map(lambda i: tf.py_function(fails, [i], tf.int64)).batch(2)
-    x, y = Given(PeekableDataset(data, lambda: (tf.constant([7]), tf.constant([1])))).first
+    first = lambda: (tf.constant([7]), tf.constant([1]))  # noqa: E731
+    x, y = Given(PeekableDataset(data, first, EpochState(0), 2)).first
     assert x.numpy().tolist() == [7] and y.numpy().tolist() == [1]
 
 

@@ -68,6 +68,25 @@ def test_training_goes_on_as_if_never_stopped(data, tmp_path):
     assert len(whole.trainable_weights) == len(again.trainable_weights) == 6
 
 
+def test_losses_and_weights_can_be_read_back():
+    rate = LinearSchedule(1.0, 0.0, 10)
+    soft, hint = SoftTargetLoss(2.0), HintLoss("hidden", "hidden")
+    several = Distiller(_net(5, 1), _net(5, 0), [soft, hint], [rate, 0.5])
+    assert several.distillation_losses == [soft, hint]
+    assert several.distillation_loss_weights == [rate, 0.5]
+    default = Distiller(_net(5, 1), _net(5, 0))
+    assert [type(loss) for loss in default.distillation_losses] == [SoftTargetLoss]
+    assert default.distillation_loss_weights == [1.0]
+
+    x = keras.Input((8,))
+    two = keras.Model(x, {name: layers.Dense(3, name=name)(x) for name in ("a", "b")})
+    named = Distiller(two, two, {"b": soft, "a": [soft, soft]}, {"b": 2.0, "a": [1.0, rate]})
+    assert named.distillation_losses == {"b": [soft], "a": [soft, soft]}
+    assert named.distillation_loss_weights == {"b": [2.0], "a": [1.0, rate]}
+    again = Distiller(two, two, named.distillation_losses, named.distillation_loss_weights)
+    assert again.distillation_losses == named.distillation_losses
+
+
 def test_config_round_trip(tmp_path):
     student = _net(5, 0)
     distiller = Distiller(
