@@ -34,7 +34,7 @@ def statistics(train: Dataset) -> Rescale:
         (scale, offset) as floats, which `models.build(rescale=…)` takes.
 
     Raises:
-        InputError: If there are no examples.
+        InputError: If there are no examples, or they are text.
 
     Example:
         >>> train = tf.data.Dataset.from_tensor_slices(([[0.0], [10.0]], [0, 1]))
@@ -43,6 +43,8 @@ def statistics(train: Dataset) -> Rescale:
     """
     element: Any = train.element_spec
     shape = element[0].shape
+    if element[0].dtype == tf.string:
+        raise InputError("statistics: the examples are text. Only numbers can be normalized.")
     per_channel = shape.rank == 3 and 2 <= shape[-1] <= 4
     channels = shape[-1] if per_channel else 1
     count = 0

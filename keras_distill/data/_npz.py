@@ -13,7 +13,8 @@ _KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_name
 def load(source: Source) -> Splits:
     """Loads `x_train`, `y_train`, and, if present, `x_val`, `y_val`, `x_test`, `y_test`.
 
-    x: numbers `(examples, ...)`; uint8 stays uint8, all other types become float32.
+    x: numbers `(examples, ...)`, or text: whole numbers stay whole, others become float32 (see
+    `kept_dtype`).
     y: class ids `(examples,)`. `class_names` (strings, one per class) is optional.
 
     Raises:

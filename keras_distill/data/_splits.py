@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,8 @@ class Splits:
     """A data set: three splits, class names, and the shape of an example.
 
     Each split is an unbatched, finite, ordered `tf.data.Dataset` of `(x, y)` with known
-    cardinality: x raw (uint8 or float32, shape `input_shape`), y a class id (int64 scalar).
+    cardinality: x raw (of a dtype that `kept_dtype` returns, shape `input_shape`), y a class id
+    (int64 scalar).
 
     Attributes:
         train: For training.
@@ -80,6 +82,12 @@ class Splits:
             split: int(getattr(self, split).cardinality())
             for split in ("train", "validation", "test")
         }
+
+    @property
+    def is_text(self) -> bool:
+        """Whether x is text, which a model must turn into numbers itself."""
+        element: Any = self.train.element_spec
+        return element[0].dtype == tf.string
 
 
 def stratified(labels: Array, count: int, seed: int) -> Array:
@@ -173,11 +181,35 @@ class Arrays:
             return tf.data.Dataset.from_tensor_slices((self.x, self.y))
 
 
+def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
+    """Returns the dtype in which examples of a dtype are kept; None if it is neither of numbers
+    nor text.
+
+    Whole numbers stay whole, because a model may look them up (`Embedding`): uint8, int32, and
+    int64 are kept, other integers become int32 or int64. Text stays text. All other numbers become
+    float32.
+
+    Example:
+        >>> [str(kept_dtype(d)) for d in ("uint8", "int16", "uint32", "float64", "bool")]
+        ['uint8', 'int32', 'int64', 'float32', 'float32']
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind in "US":
+        return dtype
+    if dtype.kind in "fb":
+        return np.dtype(np.float32)
+    if dtype.kind not in "ui":
+        return None
+    if dtype == np.uint8:
+        return dtype
+    return np.dtype(np.int32 if dtype.itemsize < 4 or dtype == np.int32 else np.int64)
+
+
 def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike, *, where: str) -> Arrays:
-    """Returns x as uint8 or float32 and y as int64 class ids.
+    """Returns x in the dtype of `kept_dtype` and y as int64 class ids.
 
     Args:
-        x: Numbers, `(n, ...)`.
+        x: Numbers `(n, ...)`, or text `(n,)` or `(n, ...)`.
         y: Whole numbers, `(n,)` or `(n, 1)`.
         where: The name of the arrays, for errors: "data.npz: train".
 
@@ -186,9 +218,11 @@ def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike, *, where: str) -> Arrays:
             negative.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if x.ndim < 2 or x.dtype.kind not in "uifb":
+    dtype = kept_dtype(x.dtype)
+    if dtype is None or x.ndim < (1 if dtype.kind in "US" else 2):
         raise InputError(
-            f"{where}: x must be numbers of shape (examples, ...). Received: {x.dtype} {x.shape}."
+            f"{where}: x must be numbers of shape (examples, ...), or text. Received: {x.dtype}"
+            f" {x.shape}."
         )
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -202,10 +236,11 @@ def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike, *, where: str) -> Arrays:
         raise InputError(f"{where}: {len(x)} examples, but {len(y)} labels.")
     if not len(x):
         raise InputError(f"{where}: no examples.")
-    if x.dtype != np.uint8:
-        x = np.ascontiguousarray(x, np.float32)
-        if not np.isfinite(x).all():
-            raise InputError(f"{where}: x must be finite (no NaN, no infinity).")
+    if x.dtype == np.uint64 and x.size and x.max() > np.iinfo(np.int64).max:
+        raise InputError(f"{where}: whole numbers in x must be < 2**63. Received: {x.max()}.")
+    x = np.ascontiguousarray(x, dtype)
+    if dtype.kind == "f" and not np.isfinite(x).all():
+        raise InputError(f"{where}: x must be finite (no NaN, no infinity).")
     y = y.astype(np.int64)
     if y.min() < 0:
         raise InputError(f"{where}: labels must be >= 0. Received: {y.min()}.")

@@ -9,7 +9,15 @@ import tensorflow as tf
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Array, Dataset
 from keras_distill.data._labels import labels_of, select
-from keras_distill.data._splits import Source, Splits, check_labels, held_out, missing, note
+from keras_distill.data._splits import (
+    Source,
+    Splits,
+    check_labels,
+    held_out,
+    kept_dtype,
+    missing,
+    note,
+)
 
 # Sources load their examples into memory, decoded, up to this many bytes.
 MEMORY_LIMIT = 2 << 30
@@ -31,20 +39,30 @@ def check_stream(ds: Dataset, *, where: str) -> Dataset:
             f"{where}: y must be a class id, an integer scalar, and the data unbatched."
             f" Received: {y.dtype.name} of shape {y.shape}."
         )
-    if not x.shape.is_fully_defined() or x.shape.rank == 0:
+    if not x.shape.is_fully_defined() or (x.shape.rank == 0 and x.dtype != tf.string):
         raise InputError(f"{where}: x must have a fixed shape. Received: {x.shape}.")
-    if not (x.dtype.is_integer or x.dtype.is_floating):
-        raise InputError(f"{where}: x must be numbers. Received: {x.dtype.name}.")
+    dtype = tf.string if x.dtype == tf.string else _kept(x.dtype)
+    if dtype is None:
+        raise InputError(f"{where}: x must be numbers or text. Received: {x.dtype.name}.")
     if int(ds.cardinality()) < 1:
         raise InputError(
             f"{where}: the number of elements must be known and > 0: use"
             " tf.data.experimental.assert_cardinality(n)."
             f" Received: cardinality {int(ds.cardinality())} (-1 infinite, -2 unknown)."
         )
-    dtype = x.dtype if x.dtype == tf.uint8 else tf.float32
     if x.dtype == dtype and y.dtype == tf.int64:
         return ds
     return ds.map(lambda x, y: (tf.cast(x, dtype), tf.cast(y, tf.int64)), tf.data.AUTOTUNE)
+
+
+def _kept(dtype: tf.DType) -> tf.DType | None:
+    """Returns the dtype in which numbers are kept; None if they are no real numbers."""
+    if not (dtype.is_integer or dtype.is_floating or dtype.is_bool):
+        return None
+    if dtype == tf.bfloat16:
+        return tf.float32
+    kept = kept_dtype(dtype.as_numpy_dtype)
+    return None if kept is None else tf.as_dtype(kept)
 
 
 def _labels_of_source(ds: Dataset, *, where: str) -> Array:

@@ -170,6 +170,8 @@ def _preparer(spec: Spec, feature: Any, options: dict[str, Any]) -> Callable[[Te
             raise InputError(f"{spec.text}: `size` is for images. x is {dtype} of shape {shape}.")
         size = options["size"]
         return lambda x: tf.cast(tf.round(tf.image.resize(x, size)), tf.uint8)
+    if feature.tf_dtype == tf.string and None not in shape:
+        return lambda x: x
     if not shape or None in shape:
         remedy = (
             "?size=32x32" if len(shape) == 3 else "?length=8000 (truncated, or padded with zeros)"
@@ -178,9 +180,7 @@ def _preparer(spec: Spec, feature: Any, options: dict[str, Any]) -> Callable[[Te
             f"{spec.text}: examples must have one shape. Received: {shape}, where None varies."
             f" Add an option such as {remedy}."
         )
-    if dtype == np.uint8:
-        return lambda x: x
-    return lambda x: tf.cast(x, tf.float32)
+    return lambda x: x  # `from_arrays` and `from_streams` choose the dtype
 
 
 def _collect(ds: Dataset) -> tuple[Array, Array]:

@@ -70,6 +70,10 @@ def random_samples(
     x: dict[str, Array] = {}
     for info in inputs:
         shape = (count, *(n or 16 for n in info.shape[1:]))
+        if info.dtype == "string":
+            raise InputError(
+                f"Input {info.name!r} takes text, and no random text is made. Give `data` (--data)."
+            )
         if np.dtype(info.dtype).kind != "f":
             x[info.name] = random.integers(0, min(sizes, default=2), shape).astype(info.dtype)
         elif rescaling is not None:

@@ -16,7 +16,7 @@ from keras_distill.export import _calibration, _verification
 from keras_distill.export._options import ExportOptions
 from keras_distill.export._samples import Samples, take
 from keras_distill.export._saved_model import SavedModelSource
-from keras_distill.export._sources import KerasSource, Source
+from keras_distill.export._sources import KerasSource, Source, refuse_text
 from keras_distill.training import Distiller
 
 _RANDOM_SAMPLES = 64
@@ -89,8 +89,10 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
         integer: Whether a precision needs calibration.
 
     Raises:
-        InputError: If rows or labels do not fit, or the model's outputs are not finite.
+        InputError: If the model takes text, rows or labels do not fit, or the model's outputs are
+            not finite.
     """
+    refuse_text(source)
     model = source.model if isinstance(source, KerasSource) else None
     calibration = _take("calibration", source, options)
     notes: list[str] = []

@@ -12,6 +12,8 @@ from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Dataset, PathLike
 from keras_distill.export._sources import InputInfo
 
+_TEXT = "USO"  # kinds of NumPy dtypes; tf.data gives text as objects
+
 
 class Samples(NamedTuple):
     """Rows by input name, their labels if there are any, and their origin."""
@@ -100,11 +102,15 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
         arrays = {key: np.asarray(named[key]) for key in names}
     except (ValueError, TypeError) as error:
         raise InputError(f"`{name}` must hold arrays of numbers ({error}).") from error
-    if any(a.ndim == 0 or a.dtype.kind not in "fiub" for a in arrays.values()):
-        raise InputError(
-            f"`{name}` must be a data spec, a tf.data.Dataset, or arrays of numbers. Received:"
-            f" {type(x).__name__}"
-        )
+    for info in inputs:
+        a = arrays[info.name]
+        kinds = _TEXT if info.dtype == "string" else "fiub"
+        if a.ndim == 0 or a.dtype.kind not in kinds:
+            what = "text" if info.dtype == "string" else "numbers"
+            raise InputError(
+                f"`{name}` must be a data spec, a tf.data.Dataset, or arrays of {what}. Received:"
+                f" {type(x).__name__}"
+            )
     return arrays
 
 
@@ -162,7 +168,13 @@ def _check(name: str, x: Mapping[str, Array], inputs: Sequence[InputInfo]) -> No
             )
         if a.dtype.kind == "f" and not np.isfinite(a).all():
             raise InputError(f"`{name}` must be finite. Input {info.name!r} has NaN or infinity.")
-        if np.dtype(info.dtype).kind in "iu" and a.dtype.kind == "f":
+        if (a.dtype.kind in _TEXT) != (info.dtype == "string"):
+            what = "text" if info.dtype == "string" else "numbers"
+            raise InputError(
+                f"`{name}` must have {what} for input {info.name!r} ({info.dtype}). Received:"
+                f" {a.dtype}"
+            )
+        if info.dtype != "string" and np.dtype(info.dtype).kind in "iu" and a.dtype.kind == "f":
             raise InputError(
                 f"`{name}` must have whole numbers for input {info.name!r} ({info.dtype})."
                 f" Received: {a.dtype}"

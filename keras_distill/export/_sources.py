@@ -28,6 +28,27 @@ class InputInfo(NamedTuple):
     dtype: str
 
 
+def in_dtype(rows: Array, info: InputInfo) -> Array:
+    """Returns rows in the dtype of an input; text as it is."""
+    return rows if info.dtype == "string" else rows.astype(info.dtype)
+
+
+def refuse_text(source: "Source") -> None:
+    """Refuses a model that takes text.
+
+    Raises:
+        InputError: With what to export instead.
+    """
+    for info in source.inputs:
+        if info.dtype == "string":
+            raise InputError(
+                f"Model {source.name!r} takes text (input {info.name!r}), which the operators of"
+                " TFLite cannot process. Export the layers after TextVectorization as a model of"
+                " their own, which takes the token ids: inputs = keras.Input((length,),"
+                " dtype='int32'). Vectorize the text outside of the file."
+            )
+
+
 class Source(Protocol):
     """A model with flat, named inputs and outputs."""
 
@@ -97,7 +118,7 @@ class KerasSource:
         parts: list[dict[str, Any]] = []
         for start in range(0, rows, size):
             flat = [
-                tf.convert_to_tensor(x[i.name][start : start + size].astype(i.dtype))
+                tf.convert_to_tensor(in_dtype(x[i.name][start : start + size], i))
                 for i in self.inputs
             ]
             try:

@@ -74,6 +74,11 @@ class RunContext:
         for module in imports:
             _user_code.import_module("import", module)
         splits = data.load(recipe.data.source, data_dir=recipe.data.data_dir)
+        if splits.is_text:
+            raise InputError(
+                f"{recipe.data.source}: the examples are text, and a run exports .tflite files,"
+                " which take numbers. Save token ids (int32) instead of the text."
+            )
         if scale == "smoke":
             few = 2 * recipe.training.batch_size
             cut = {split: getattr(splits, split).take(few) for split in splits.sizes}

@@ -98,7 +98,8 @@ class Given:
         steps, first = arguments.get("steps_per_epoch"), arguments.get("initial_epoch") or 0
         position = _Position(self.x, first, steps)
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(position)
+            listed: Any = callbacks
+            listed.append(position)
             return callbacks
         return [*(keras.tree.flatten(callbacks) if callbacks else []), position]
 
@@ -157,7 +158,8 @@ class _Position(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Skips what the restored epoch says."""
-        restored = _keras_private.restored_epoch(self.model)
+        model: Any = self.model
+        restored = _keras_private.restored_epoch(model)
         trained = 0 if restored is None else restored - self._first_epoch
         if self._steps is not None:
             trained = trained * self._steps // self._batches.batches_per_epoch

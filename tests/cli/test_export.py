@@ -41,6 +41,44 @@ def test_int8_from_a_data_spec(net, tmp_path, capsys):
     assert shown.class_names == tuple("0123456789")
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "int16"])
+def test_token_ids_from_an_archive_calibrate_an_embedding(tmp_path, capsys, dtype):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 50, (80, 6)).astype(dtype), np.arange(80) % 4
+    np.savez(tmp_path / "tokens.npz", x_train=x, y_train=y)
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    hidden = layers.GlobalAveragePooling1D()(layers.Embedding(50, 8)(tokens))
+    keras.Model(tokens, layers.Dense(4)(hidden), name="bag").save(tmp_path / "bag.keras")
+    argv = ["export", str(tmp_path / "bag.keras"), "-o", str(tmp_path / "bag.tflite"), "-q", "int8"]
+    assert main([*argv, "--calibration", f"npz:{tmp_path / 'tokens.npz'}", "--json"]) == 0
+    shown = ExportRecord.parse(json.loads(capsys.readouterr().out), source="stdout")
+    assert shown.inputs[0].dtype == "int32"
+    assert shown.recipe.calibration.ranges["tokens"] == (0, 49)
+
+
+def test_a_model_of_text_is_refused_in_one_line(tmp_path, capsys):
+    texts = np.array(["a good film", "a bad film"] * 10)
+    np.savez(tmp_path / "texts.npz", x_train=texts, y_train=np.arange(20) % 2)
+    vectorize = layers.TextVectorization(max_tokens=20, output_sequence_length=4)
+    vectorize.adapt(texts)
+    text = keras.Input((), dtype="string", name="text")
+    hidden = layers.Flatten()(layers.Embedding(20, 3)(vectorize(text)))
+    keras.Model(text, layers.Dense(2)(hidden), name="critic").save(tmp_path / "critic.keras")
+    argv = ["export", str(tmp_path / "critic.keras"), "-o", str(tmp_path / "critic.tflite")]
+    for more in ([], ["--data", f"npz:{tmp_path / 'texts.npz'}"]):
+        assert main([*argv, *more]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("keras-distill: Model 'critic' takes text (input 'text'), which")
+        assert "takes the token ids" in told and told.count("\n") == 1
+
+    argv = ["benchmark", str(tmp_path / "critic.keras"), "--runs", "2"]
+    assert main([*argv, "--data", f"npz:{tmp_path / 'texts.npz'}", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["entries"]
+    assert entry["runtime"] == "keras" and entry["quality"]["samples"] == 4
+    assert main(argv) == 2
+    assert "takes text, and no random text is made. Give `data`" in capsys.readouterr().err
+
+
 def test_a_failed_verification_is_exit_code_1_and_leaves_nothing(net, tmp_path, capsys):
     argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "-q", "weight-only-int4"]
     assert main([*argv, "--limit", "1e-6"]) == 1

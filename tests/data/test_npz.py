@@ -35,6 +35,34 @@ def test_loads(save):
     np.testing.assert_array_equal(got, arrays()["x_test"])
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("uint8", "uint8"), ("int32", "int32"), ("int64", "int64"),
+        ("int16", "int32"), ("uint32", "int64"), ("uint64", "int64"),
+        ("float64", "float32"), ("float16", "float32"), ("bool", "float32"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_stay_whole(save, given, kept):
+    x = np.arange(120).reshape(40, 3) % 2
+    splits = data.load(save(x_train=x.astype(given), x_test=None, y_test=None))
+    for split in (splits.train, splits.test):
+        assert split.element_spec[0].dtype.name == kept
+    rows = np.stack([x for x, _ in splits.test.as_numpy_iterator()])
+    assert set(map(tuple, rows)) <= set(map(tuple, x.tolist()))
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 1)])
+def test_text_stays_text(save, shape):
+    texts = np.array([f"wörd {i}" for i in range(40)]).reshape(shape)
+    splits = data.load(save(x_train=texts, x_test=None, y_test=None))
+    assert splits.is_text and splits.input_shape == shape[1:]
+    x, y = next(splits.train.as_numpy_iterator())
+    assert int(np.ravel(x)[0].decode().removeprefix("wörd ")) % 4 == y
+    with pytest.raises(InputError, match=r"text\. Only numbers can be normalized"):
+        data.statistics(splits.train)
+
+
 def test_names_and_validation(save):
     names = np.array(["ant", "bee", "cat", "dog"])
     a = arrays()
@@ -57,6 +85,8 @@ def test_names_and_validation(save):
         ({"y_test": np.arange(8)}, "labels of test"),
         ({"x_test": np.zeros((8, 5, 6), np.uint8)}, "must look like x of train"),
         ({"x_train": np.full((40, 6, 6), np.inf)}, "finite"),
+        ({"x_train": np.full((40, 6, 6), 2**63, np.uint64)}, "must be < 2**63"),
+        ({"x_train": np.full((40, 6, 6), 1j)}, "numbers of shape (examples, ...), or text"),
         ({"class_names": np.array(["a", "b"])}, "0..1"),
         ({"class_names": np.arange(4)}, "class_names must be strings"),
     ],

@@ -96,6 +96,18 @@ def test_what_does_not_fit(given, words):
         _take(given)
 
 
+def test_text_fits_inputs_of_text_alone():
+    inputs, texts = (InputInfo("text", (None,), "string"),), np.array(["one", "two", "one"])
+    for given in (texts, tf.data.Dataset.from_tensor_slices(texts)):
+        assert [str(t).strip("b'") for t in _take(given, inputs).x["text"]] == ["one", "two", "one"]
+    with pytest.raises(InputError, match=r"arrays of text. Received: ndarray"):
+        _take(np.arange(3), inputs)
+    with pytest.raises(InputError, match=r"must have text for input 'text' \(string\)"):
+        _take(tf.data.Dataset.from_tensor_slices([1, 2]), inputs)
+    with pytest.raises(InputError, match="must have numbers for input 'image'"):
+        _take(tf.data.Dataset.from_tensor_slices([["a", "b", "c"]]), ONE)
+
+
 def test_tokens_must_be_whole():
     inputs = (InputInfo("tokens", (None, 3), "int32"),)
     with pytest.raises(InputError, match=r"whole numbers for input 'tokens' \(int32\)"):
