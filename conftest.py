@@ -31,7 +31,7 @@ class SharedConverter:
         self._child, self._exports, self._environment = None, 0, {}
 
     def __call__(self, service, **options):
-        """Stands in for `Child` in `keras_distill.export._process`."""
+        """Stands in for `Child` in `keras_distill.export._converter_process`."""
         if service != self._SERVICE:
             return Child(service, **options)
         environment = {name: v for name, v in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
@@ -67,8 +67,16 @@ class SharedConverter:
 _converter = SharedConverter()
 
 
+_EXPORTING = "keras_distill.export._converter_process"
+
+
+def pytest_configure():
+    file = Path(keras_distill.__file__).parents[1] / (_EXPORTING.replace(".", "/") + ".py")
+    assert "Child(" in file.read_text(), f"{file} starts no child: share the converter where it is"
+
+
 def pytest_runtest_setup():
-    if exporting := sys.modules.get("keras_distill.export._process"):
+    if exporting := sys.modules.get(_EXPORTING):
         exporting.Child = _converter
 
 
