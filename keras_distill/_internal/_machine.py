@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,6 +15,18 @@ _PACKAGES = (
     "litert-quantizer",
     "numpy",
 )
+
+
+def version_of(package: str) -> str | None:
+    """Returns the version of a package; None if it is neither installed nor imported.
+
+    A module may come from a distribution of another name (`tensorflow-cpu`) or from a source tree.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        module = sys.modules.get(package.replace("-", "_"))
+        return getattr(module, "__version__", None)
 
 
 def describe() -> str:
@@ -32,7 +45,7 @@ def versions() -> dict[str, str]:
     """Returns the versions of Python and of the main dependencies, and the oneDNN setting."""
     return {
         "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in _PACKAGES},
+        **{package: version_of(package) or "unknown" for package in _PACKAGES},
         "oneDNN": {"1": "on", "0": "off"}.get(
             os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""), "default"
         ),

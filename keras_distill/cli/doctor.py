@@ -1,11 +1,11 @@
 """`keras-distill doctor`: shows versions, devices, and what each extra would add."""
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
 from typing import Any
 
+from keras_distill._internal._machine import version_of
 from keras_distill.cli._console import print_facts, print_json
 from keras_distill.cli._options import Json
 from keras_distill.cli._verb import DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
@@ -31,13 +31,6 @@ _EXTRAS = {
 }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _onednn() -> str:
     setting = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
     return "on" if setting == "1" else f"off (TF_ENABLE_ONEDNN_OPTS={setting})"
@@ -54,7 +47,7 @@ def examine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in _PACKAGES},
         "onednn": _onednn(),
         "devices": _devices(),
         "extras": {
