@@ -18,7 +18,12 @@ T = TypeVar("T")
 
 
 _TINY = 2.0**-126  # float32 holds no smaller number that it can divide by
-MAX_COUNT = 2**63 - 1  # what NumPy and TensorFlow can take
+MAX_COUNT = 1_000_000  # of anything that takes time or memory each
+MAX_BATCH = 1 << 16
+MAX_BATCH_BYTES = 1 << 30
+MAX_THREADS = 1024
+MAX_SEED = 2**32 - 1  # what NumPy and Keras can take
+MAX_INT = 2**63 - 1  # what NumPy and TensorFlow can take
 
 
 class InputError(ValueError):
@@ -125,17 +130,45 @@ def check_number(
 def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int = MAX_COUNT) -> int:
     """Returns `value` as an int if it is a whole number in `at_least`..`at_most`.
 
+    The default bound, a million, holds for whatever takes time or memory. A seed, or a number that
+    another one bounds, has `at_most=MAX_INT`.
+
     Raises:
         InputError: If it is not.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < at_least:
         rule = f"be a whole number >= {at_least}"
-        raise bad(name, rule if at_most == MAX_COUNT else f"{rule} and <= {at_most}", value)
+        raise bad(
+            name, rule if at_most in (MAX_COUNT, MAX_INT) else f"{rule} and <= {at_most}", value
+        )
     count = int(value)
     if count > at_most:
         raise bad(name, f"be <= {at_most}", value)
     return count
+
+
+def check_batch_size(value: Any, row_bytes: int = 0) -> int:
+    """Returns a batch size as an int if a batch is not too large.
+
+    Args:
+        value: The batch size.
+        row_bytes: Bytes of an example, if a whole batch is allocated however few examples there
+            are.
+
+    Raises:
+        InputError: If it is not a whole number in 1..65536, or a batch takes more than 1 GiB.
+
+    Example:
+        >>> check_batch_size(10**9)
+        Traceback (most recent call last):
+        keras_distill.InputError: `batch_size` must be <= 65536. Received: batch_size=1000000000
+    """
+    size = check_count("batch_size", value, at_most=MAX_BATCH)
+    if size > 1 and size * row_bytes > MAX_BATCH_BYTES:
+        most = max(1, MAX_BATCH_BYTES // row_bytes)
+        raise bad("batch_size", f"be <= {most} for examples of {row_bytes} bytes", size)
+    return size
 
 
 def check_choice(name: str, value: T, choices: Collection[T]) -> T:

@@ -32,6 +32,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._types import PathLike
 
 _RUN = "from keras_distill._internal._child import main; main()"
+_serving = threading.Event()
 
 
 class ChildError(Exception):
@@ -205,8 +206,16 @@ def child_environment(changes: Mapping[str, str | None] | None = None) -> dict[s
     return {name: value for name, value in every.items() if value is not None}
 
 
+def serving() -> bool:
+    """Returns whether this process is a child that serves requests."""
+    return _serving.is_set()
+
+
 def main() -> None:
     """Answers requests until standard input ends. The child's side."""
+    # Ctrl-C reaches all processes of a terminal: the parent decides, and ends its children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _serving.set()
     service, memory = sys.argv[-2], int(sys.argv[-1])
     if memory:
         _limit_memory(memory)

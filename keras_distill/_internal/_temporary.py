@@ -15,7 +15,8 @@ except ImportError:  # Windows has no flock: folders of killed processes stay th
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX, _LOCK = "keras-distill-", ".lock"
-_AGE = 600.0  # seconds; a younger folder may not be locked yet
+_NEW = ".keras-distill-"  # until it is locked
+_AGE = 600.0  # seconds after which a folder that is not locked yet never will be
 
 
 @contextlib.contextmanager
@@ -32,14 +33,22 @@ def temporary_folder() -> Iterator[str]:
         >>> os.path.exists(folder)
         False
     """
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-        lock = _locked(Path(folder))
-        try:
-            yield folder
-        finally:
-            if lock is not None:
-                os.close(lock)
+    root = Path(tempfile.gettempdir())
+    _remove_abandoned(root)
+    # It gets its name once it is locked, so that every folder of that name was locked by a process.
+    new = Path(tempfile.mkdtemp(prefix=_NEW))
+    folder, lock = new, None
+    try:
+        lock = _locked(new)
+        folder = root / new.name.removeprefix(".")
+        os.rename(new, folder)
+        yield str(folder)
+    finally:
+        with contextlib.suppress(OSError):  # if it is killed now, what is left may have no lock
+            os.rename(folder, new)
+        _files.remove(new)
+        if lock is not None:
+            os.close(lock)
 
 
 def _locked(folder: Path) -> int | None:
@@ -57,13 +66,16 @@ def _locked(folder: Path) -> int | None:
 
 def _remove_abandoned(root: Path) -> None:
     """Removes the folders in `root` that no process has locked."""
-    for folder in root.glob(f"{_PREFIX}*"):
+    for folder in [*root.glob(f"{_PREFIX}*"), *root.glob(f"{_NEW}*")]:
         with contextlib.suppress(OSError):
             found = folder.lstat()
-            old = time.time() - found.st_mtime > _AGE
-            if not old or found.st_uid != os.getuid() or not (folder / _LOCK).is_file():
+            if found.st_uid != os.getuid():
                 continue
-            lock = _locked(folder)
-            if lock is not None:
-                _files.remove(folder)
-                os.close(lock)
+            if folder.name.startswith(_NEW):
+                if time.time() - found.st_mtime > _AGE:
+                    _files.remove(folder)
+            elif (folder / _LOCK).is_file():
+                lock = _locked(folder)
+                if lock is not None:
+                    _files.remove(folder)
+                    os.close(lock)

@@ -178,7 +178,7 @@ def _prepare(
                 seed=0,
                 imports=imports,
             )
-        model.save(folder / f"{role}.keras")
+        models.save(model, folder / f"{role}.keras")
     return len(x)
 
 

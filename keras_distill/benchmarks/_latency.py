@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import _stats, bad, check_count
+from keras_distill._internal import _stats, bad, check_batch_size, check_count
+from keras_distill._internal._checks import MAX_THREADS
 from keras_distill.litert import IsolatedModel
 from keras_distill.records import LatencyRecord, RatioRecord
 
@@ -89,6 +90,7 @@ def measure_latency(
         InputError: If an argument breaks its rule, or a file cannot be run.
     """
     check_settings(threads, runs, batch_size)
+    check_batch_size(batch_size, sum(np.asarray(a[:1]).nbytes for a in keras.tree.flatten(x)))
     records: dict[str, list[LatencyRecord]] = {name: [] for name in models}
     memory: dict[str, int | None] = dict.fromkeys(models)
     for place, count in enumerate(threads):
@@ -110,11 +112,11 @@ def check_settings(threads: Sequence[int], runs: int, batch_size: int) -> None:
         InputError: If one breaks its rule.
     """
     check_count("runs", runs, at_least=2)
-    check_count("batch_size", batch_size)
+    check_batch_size(batch_size)
     if not threads:
         raise bad("threads", "hold one or more counts", threads)
     for count in threads:
-        check_count("threads", count)
+        check_count("threads", count, at_most=MAX_THREADS)
 
 
 def _measure(

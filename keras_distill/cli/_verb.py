@@ -3,7 +3,6 @@
 import functools
 import os
 import sys
-import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,12 +18,14 @@ from keras_distill._internal import (
     VerificationError,
     _backend,
 )
+from keras_distill._internal._stderr import held_stderr
+from keras_distill.cli._signals import Interruption
 
 DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 P = ParamSpec("P")
 R = TypeVar("R")
 _LENGTH, _TAIL = 500, 120
-_INTERRUPTED = "interrupted. Run the same command again to resume."
+_REMEDY = "Run the same command again to resume."
 
 
 def _line(error: BaseException) -> str:
@@ -39,11 +40,6 @@ def _say(message: str) -> None:
     print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
-def _fail(message: str, code: int) -> int:
-    _say(message)
-    return code
-
-
 def _show_warning(message: Warning | str, category: type, filename: str, *rest: object) -> None:
     """Prints our own warnings on one line and drops those of other packages."""
     if issubclass(category, KerasDistillWarning):
@@ -53,27 +49,16 @@ def _show_warning(message: Warning | str, category: type, filename: str, *rest: 
 def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
     """Makes a command import TensorFlow first, without TensorFlow's start-up messages on stderr.
 
-    TensorFlow's C++ code ignores every log setting while it loads, so file descriptor 2 points to a
-    temporary file during the import. If the import fails, the messages are shown.
+    TensorFlow's C++ code ignores every log setting while it loads. If the import fails, the
+    messages are shown.
     """
 
     @functools.wraps(command)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
-        sys.stderr.flush()
-        stderr = os.dup(2)
-        with tempfile.TemporaryFile() as log:
-            os.dup2(log.fileno(), 2)
-            try:
-                import tensorflow as tf
+        with held_stderr():
+            import tensorflow as tf
 
-                tf.get_logger().setLevel("ERROR")
-            except BaseException:
-                log.seek(0)
-                os.write(stderr, log.read())
-                raise
-            finally:
-                os.dup2(stderr, 2)
-                os.close(stderr)
+            tf.get_logger().setLevel("ERROR")
         return command(*args, **kwargs)
 
     return quiet
@@ -100,10 +85,28 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
         prog: The program name shown in help and usage.
 
     Returns:
-        0 on success, 1 if a verification fails, 2 on bad input (one line on stderr), 130 if
-        interrupted. With KERAS_DISTILL_TRACEBACK=1 an unexpected error prints its traceback.
+        0 on success, 1 if a verification fails, 2 on bad input (one line on stderr), 130 after
+        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. With KERAS_DISTILL_TRACEBACK=1 an unexpected
+        error prints its traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow at import
+    interruption = Interruption()
+    try:
+        with interruption:
+            message, code = _outcome(app, argv, prog)
+    except KeyboardInterrupt:  # while another error was handled
+        message, code = None, INTERRUPTED
+    if interruption.code is not None and code != DONE:
+        message, code = f"interrupted ({interruption.name}). {_REMEDY}", interruption.code
+    elif code == INTERRUPTED:  # typer returns it after Ctrl-C
+        message = f"interrupted. {_REMEDY}"
+    if message is not None:
+        _say(message)
+    return code
+
+
+def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[str | None, int]:
+    """Runs a typer app; returns the message to print on stderr, if any, and the exit code."""
     try:
         _backend.check()
         warnings.showwarning = _show_warning
@@ -113,31 +116,29 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
             args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False
         )
     except typer.Exit as error:
-        return error.exit_code
+        return None, error.exit_code
     except TyperException as error:
         message = " ".join(error.format_message().split()).rstrip(".")
-        return _fail(f"{message}. See: {prog} --help", BAD_INPUT)
+        return f"{message}. See: {prog} --help", BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(_INTERRUPTED, INTERRUPTED)
+        return None, INTERRUPTED
     except MemoryError:
-        return _fail("there is not enough memory for this input.", BAD_INPUT)
+        return "there is not enough memory for this input.", BAD_INPUT
     except VerificationError as error:
-        return _fail(_line(error), VERIFICATION_FAILED)
+        return _line(error), VERIFICATION_FAILED
     except (InputError, MissingExtraError) as error:
-        return _fail(_line(error), BAD_INPUT)
+        return _line(error), BAD_INPUT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return None, DONE
     except OSError as error:
-        return _fail(_line(error), BAD_INPUT)
+        return _line(error), BAD_INPUT
     except Exception as error:
         if os.environ.get("KERAS_DISTILL_TRACEBACK") == "1":
             traceback.print_exc()
         hint = "Set KERAS_DISTILL_TRACEBACK=1 to see the traceback."
-        return _fail(f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT)
-    if result == INTERRUPTED:  # typer returns it after Ctrl-C
-        return _fail(_INTERRUPTED, INTERRUPTED)
-    return result if isinstance(result, int) else DONE
+        return f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT
+    return None, result if isinstance(result, int) else DONE
 
 
 def verb_main(command: Callable[..., object], prog: str) -> Callable[[Sequence[str] | None], int]:

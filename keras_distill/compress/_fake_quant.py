@@ -87,7 +87,7 @@ class FakeQuantModel:
         """Writes the folder, atomically; returns its path."""
         with _files.atomic_path(path, overwrite=overwrite, folder=True) as folder:
             folder.mkdir()
-            self.student.save(folder / "student.keras")
+            models.save(self.student, folder / "student.keras")
             TrainingState(folder / _VARIABLES).save(self.network.weights, {})
             record = FakeQuantRecord(preserve=self.preserve, scheme=self.scheme)
             record.save(folder / "fake_quant.json")

@@ -13,6 +13,7 @@ import tf_keras
 
 from keras_distill import data as sources
 from keras_distill._internal import InputError, bad, check_count
+from keras_distill._internal._checks import MAX_INT
 from keras_distill.compress._objective import Objective
 from keras_distill.records import TrainingSettings
 from keras_distill.training import make_optimizer
@@ -127,7 +128,7 @@ class Training:
             InputError: If neither the data nor `steps_per_epoch` gives the number.
         """
         if self.steps_per_epoch is not None:
-            return check_count("steps_per_epoch", self.steps_per_epoch)
+            return check_count("steps_per_epoch", self.steps_per_epoch, at_most=MAX_INT)
         steps = int(self.batches("data", data).cardinality())
         if steps < 1:
             raise bad(

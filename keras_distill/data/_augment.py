@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_count, check_number
+from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Tensor, TensorLike
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -109,7 +110,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_count("crop", self.crop, at_least=0)
-        check_count("seed", self.seed, at_least=0)
+        check_count("seed", self.seed, at_least=0, at_most=MAX_INT)
         if not isinstance(self.flip, bool):
             raise bad("flip", "be true or false", self.flip)
         for name, most in [

@@ -5,7 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._internal import InputError, check_count
+from keras_distill._internal import InputError, check_batch_size, check_count
+from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Dataset, Tensor
 
 # The seed of an epoch is seed * _SEED_STEP + epoch * _EPOCH_STEP, modulo 2^64: odd constants whose
@@ -50,16 +51,16 @@ def batches(
         >>> [b.tolist() for b in batches(ds, 2, shuffle_seed=0, epoch=3).as_numpy_iterator()]
         [[4, 0], [3, 2], [1]]
     """
-    check_count("batch_size", batch_size)
-    check_count("epoch", epoch, at_least=0)
+    check_batch_size(batch_size)
+    check_count("epoch", epoch, at_least=0, at_most=MAX_INT)
     size = int(ds.cardinality())
     if size < 1:
         raise InputError(f"batches: the data must be finite, with known cardinality: {size}.")
     if epochs is not None:
         check_count("epochs", epochs)
     if shuffle_seed is not None:
-        check_count("shuffle_seed", shuffle_seed, at_least=0)
-    buffer = size if buffer is None else min(check_count("buffer", buffer), size)
+        check_count("shuffle_seed", shuffle_seed, at_least=0, at_most=MAX_INT)
+    buffer = size if buffer is None else min(check_count("buffer", buffer, at_most=MAX_INT), size)
 
     def one_epoch(seed: Tensor) -> Dataset:
         return shuffled(ds, buffer, seed).batch(batch_size, drop_remainder=drop_remainder)

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, check_count
+from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Array, Dataset, Tensor
 from keras_distill.data._splits import stratified
 
@@ -61,7 +62,7 @@ def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
         >>> [int(y) for _, y in keep_labels(train, 2, seed=0)]
         [-1, -1, 0, -1, -1, 1]
     """
-    check_count("count", count)
+    check_count("count", count, at_most=MAX_INT)
     labels = labels_of(train)
     classes = np.unique(labels[labels >= 0])
     if count > len(labels):

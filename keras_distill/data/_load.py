@@ -7,6 +7,7 @@ in `from_arrays` or `from_streams`, and add a line to `SOURCES`.
 from collections.abc import Callable
 
 from keras_distill._internal import InputError, check_count
+from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
 from keras_distill.data import _digits, _idx, _images, _mnist1d, _npz, _python, _tfds
@@ -71,7 +72,6 @@ def load(
             f"data: no source {parsed.kind!r}. Choose from: {', '.join(sources())}."
             f" Received: data={spec!r}"
         )
-    if check_count("seed", seed, at_least=0) >= 2**32:
-        raise InputError(f"`seed` must be < 2**32. Received: seed={seed}")
+    check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     source = Source(parsed, data_dir, check_validation(validation), seed)
     return SOURCES[parsed.kind][0](source)

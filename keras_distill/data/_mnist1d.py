@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import _spec, check_count, require_extra
+from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._types import Array, Dataset
 from keras_distill.data._labels import UNLABELED
 from keras_distill.data._splits import Source, Splits, from_arrays
@@ -65,7 +66,7 @@ def unlabeled(count: int, *, seed: int = 0) -> Dataset:
         (20, [40])
     """
     check_count("count", count)
-    check_count("seed", seed, at_least=0)
+    check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     pieces = [
         _make(_PIECE, _piece_seed(seed, piece), train_split=1.0)["x"]
         for piece in range(-(-count // _PIECE))

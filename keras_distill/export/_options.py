@@ -4,7 +4,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from keras_distill._internal import InputError, check_choice, check_count, check_number
+from keras_distill._internal import (
+    InputError,
+    check_batch_size,
+    check_choice,
+    check_count,
+    check_number,
+)
 from keras_distill._internal._types import PathLike
 from keras_distill.export._verification import LIMITS
 
@@ -62,7 +68,7 @@ class ExportOptions:
         check_number("timeout", self.timeout, above=0)
         check_choice("io", self.io, ("integer", "float32"))
         if self.batch_size is not None:
-            check_count("batch_size", self.batch_size)
+            check_batch_size(self.batch_size)
         if self.max_drop is not None:
             check_number("max_drop", self.max_drop, at_least=0, at_most=100)
             if self.data is None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_distill import models
-from keras_distill._internal import InputError, KerasDistillWarning
+from keras_distill._internal import InputError, KerasDistillWarning, check_batch_size
 from keras_distill._internal._types import Array
 from keras_distill.export import _calibration, _verification
 from keras_distill.export._options import ExportOptions
@@ -113,6 +113,8 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
                 f"The outputs of a model must be finite. Model {source.name!r} returns NaN or"
                 f" infinity for output {name!r}: train it again, or check the rows given."
             )
+    row = [*samples.x.values(), *reference.values()]
+    check_batch_size(options.batch_size or 1, sum(values[:1].nbytes for values in row))
     classes = _verification.labeled_classes(samples.y, reference)
     if options.max_drop is not None and not classes:
         raise InputError("`max_drop` needs `data` with class labels: (x, y).")

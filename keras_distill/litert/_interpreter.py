@@ -4,6 +4,7 @@ A damaged or hostile file can crash the process that runs it; `_isolated` runs o
 process.
 """
 
+import contextlib
 import functools
 import os
 import threading
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_distill._internal import InputError, bad, check_count
+from keras_distill._internal import InputError, _child, bad, check_batch_size, check_count
+from keras_distill._internal._checks import MAX_THREADS
+from keras_distill._internal._stderr import held_stderr
 from keras_distill._internal._types import Array
 from keras_distill.litert._parser import check_mark, read_graph
 
@@ -36,6 +39,11 @@ class TensorSpec(NamedTuple):
     dtype: str
     scale: float | None
     zero_point: int | None
+
+
+def _is_no_note(line: bytes) -> bool:
+    """Returns whether a line of LiteRT's log is more than a note on its delegate."""
+    return not line.startswith(b"INFO: ")
 
 
 def _one_line(error: Exception) -> str:
@@ -71,7 +79,7 @@ class LiteRTModel:
         self.path = Path(path)
         self._inputs: dict[Any, Any] = {}
         self._outputs: dict[Any, Any] = {}
-        self._threads = check_count("threads", threads)
+        self._threads = check_count("threads", threads, at_most=MAX_THREADS)
         check_mark(self.path)
         self._lock = threading.Lock()
         self._load()
@@ -83,10 +91,12 @@ class LiteRTModel:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._interpreter: Any = Interpreter(
-                model_path=str(self.path), num_threads=self._threads
-            )
-            self._interpreter.allocate_tensors()
+            # A child's standard error is its log, of which a crash must not lose a line.
+            with contextlib.nullcontext() if _child.serving() else held_stderr(_is_no_note):
+                self._interpreter: Any = Interpreter(
+                    model_path=str(self.path), num_threads=self._threads
+                )
+                self._interpreter.allocate_tensors()
             signatures = self._interpreter.get_signature_list()
             if len(signatures) == 1:
                 runner: Any = self._interpreter.get_signature_runner(next(iter(signatures)))
@@ -121,7 +131,7 @@ class LiteRTModel:
         Returns:
             Whether it worked; if not, the file runs as before.
         """
-        check_count("size", size)
+        check_batch_size(size)
         try:
             self._shape({spec.name: (size, *spec.shape[1:]) for spec in self.inputs})
             if all(len(d["shape"]) and d["shape"][0] == size for d in self._output_details()):
@@ -154,7 +164,7 @@ class LiteRTModel:
         arrays = self.arrange(x)
         rows = len(next(iter(arrays.values())))
         size = self._batch or (
-            DYNAMIC_BATCH if batch_size is None else check_count("batch_size", batch_size)
+            DYNAMIC_BATCH if batch_size is None else check_batch_size(batch_size)
         )
         parts = []
         with self._lock:

@@ -6,7 +6,8 @@ family, write such a class (a subclass of `Family`) and add a line to the table.
 
 from keras_distill.models._build import KerasFile, build, check_fits, families, parse, seeded
 from keras_distill.models._inspection import fingerprint, walk_layers
-from keras_distill.models._load import load, save_uncompiled
+from keras_distill.models._load import load
+from keras_distill.models._save import save, save_uncompiled
 
 __all__ = [
     "KerasFile",
@@ -16,6 +17,7 @@ __all__ = [
     "fingerprint",
     "load",
     "parse",
+    "save",
     "save_uncompiled",
     "seeded",
     "walk_layers",

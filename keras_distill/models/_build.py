@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from keras_distill._internal import InputError, bad, check_count, is_number
+from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
 from keras_distill.models._applications import Application
@@ -165,7 +166,7 @@ def build(
     shape = _check_shape(input_shape)
     check_count("num_classes", num_classes, at_least=2)
     if seed is not None:
-        check_count("seed", seed, at_least=0)
+        check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     if isinstance(family, KerasFile):
         model = load(family.path, imports=imports)
         check_fits(model, family.path, shape, num_classes)

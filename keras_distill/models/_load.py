@@ -81,21 +81,6 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
     return model
 
 
-def save_uncompiled(model: keras.Model, path: PathLike) -> keras.Model:
-    """Saves architecture and weights atomically, without loss and optimizer state.
-
-    Returns:
-        The uncompiled copy of the model that was saved.
-    """
-    config: Any = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    plain = keras.saving.deserialize_keras_object(config)
-    plain.set_weights(model.get_weights())
-    with _files.atomic_path(path, overwrite=True) as temporary:
-        plain.save(temporary)
-    return plain
-
-
 def _config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:

@@ -80,6 +80,7 @@ from keras_distill.records._specialists import (
 from keras_distill.records._targets import (
     KEY_BYTES,
     MAX_RANK,
+    MAX_VIEWS,
     TARGETS_FORMAT,
     TARGETS_VERSION,
     TargetsInfo,
@@ -96,6 +97,7 @@ __all__ = [
     "ENSEMBLE_FORMAT",
     "KEY_BYTES",
     "MAX_RANK",
+    "MAX_VIEWS",
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
     "BenchmarkPart",

@@ -1,18 +1,20 @@
 """The recipe: all settings of a run, as a TOML file."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from keras_distill._internal import check_identifier
+from keras_distill._internal._checks import MAX_COUNT
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.records._base import Record, TomlRecord
 from keras_distill.records._changes import changed
 from keras_distill.records._export import Precision
 from keras_distill.records._training_settings import (
     Count,
+    Seed,
     Temperature,
     TrainingChanges,
     TrainingSettings,
@@ -90,7 +92,7 @@ class ExportPart(Record):
     """
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
-    calibration_samples: int = Field(default=200, ge=1)
+    calibration_samples: Count = 200
     max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     @field_validator("quantizations")
@@ -142,7 +144,7 @@ another order, a later step would undo an earlier one.
 class BenchmarkPart(Record):
     """How latency is measured: interleaved timed calls per file, after warm-up."""
 
-    runs: int = Field(default=50, ge=2)
+    runs: int = Field(default=50, ge=2, le=MAX_COUNT)
 
 
 class Recipe(TomlRecord):
@@ -165,9 +167,7 @@ class Recipe(TomlRecord):
     student: StudentPart
     distillation: DistillationPart = DistillationPart()
     training: TrainingSettings = TrainingSettings()
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
-        default=(0, 1, 2), max_length=_MAX_SEEDS
-    )
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), max_length=_MAX_SEEDS)
     export: ExportPart = ExportPart()
     compress: CompressPart | None = None
     benchmark: BenchmarkPart = BenchmarkPart()

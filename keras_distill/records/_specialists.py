@@ -5,13 +5,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from keras_distill._internal import InputError
+from keras_distill._internal._checks import MAX_COUNT
 from keras_distill.records._base import Measured, Record, SealedRecord, TomlRecord
 from keras_distill.records._run import IntervalRecord
-from keras_distill.records._training_settings import Temperature, TrainingSettings
+from keras_distill.records._training_settings import (
+    Count,
+    Seed,
+    Temperature,
+    TrainingSettings,
+)
 
 ENSEMBLE_FORMAT = "keras-distill specialists"
 
-_Count = Annotated[int, Field(ge=1, le=1_000_000)]
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.keras$")]
 
@@ -32,11 +37,11 @@ class SpecialistTraining(TrainingSettings):
         0.5
     """
 
-    epochs: _Count = 4
+    epochs: Count = 4
     share: float = Field(default=0.5, gt=0, lt=1)
     alpha: float = Field(default=0.0, ge=0, le=1)
     temperature: Temperature = 2.0
-    crop: int = Field(default=0, ge=0)
+    crop: int = Field(default=0, ge=0, le=MAX_COUNT)
     flip: bool = False
 
 
@@ -66,14 +71,14 @@ class SpecialistsRecipe(TomlRecord):
     generalist: str
     source: str
     data_dir: str | None = None
-    clusters: _Count = 10
-    size: int | None = Field(default=None, ge=2)
+    clusters: Count = 10
+    size: int | None = Field(default=None, ge=2, le=MAX_COUNT)
     even: bool = False
     cluster_temperature: Temperature = 1.0
-    top: int | None = Field(default=1, ge=1)
+    top: Count | None = 1
     training: SpecialistTraining = SpecialistTraining()
-    seed: int = Field(default=0, ge=0)
-    cluster_seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
+    cluster_seed: Seed = 0
 
 
 class SpecialistResult(Record):
@@ -143,8 +148,8 @@ class EnsembleManifest(SealedRecord):
 
     format: Literal["keras-distill specialists"] = ENSEMBLE_FORMAT
     version: Literal[1] = 1
-    num_classes: int = Field(ge=2, le=1_000_000)
-    top: int | None = Field(default=1, ge=1)
+    num_classes: int = Field(ge=2, le=MAX_COUNT)
+    top: Count | None = 1
     generalist_sha256: _Hash
     parts: tuple[EnsemblePart, ...] = Field(min_length=1, max_length=10_000)
 

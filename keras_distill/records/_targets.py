@@ -12,6 +12,7 @@ TARGETS_VERSION = 1
 
 KEY_BYTES = 8
 MAX_RANK = 8  # of one example's logits
+MAX_VIEWS = 100_000
 _MAX_RECORD = 1 << 30
 _Count = Annotated[int, Field(ge=1, lt=2**53)]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.bin$")]
@@ -147,7 +148,7 @@ class TargetsManifest(SealedRecord):
     teacher: TargetsTeacher
     inputs: tuple[str, ...]
     outputs: tuple[TargetsOutput, ...] = Field(min_length=1)
-    views: int = Field(default=1, ge=1, le=100_000)
+    views: int = Field(default=1, ge=1, le=MAX_VIEWS)
     augment: dict[str, Any] | None = None
     augment_fingerprint: str | None = None
     batch_size: _Count

@@ -4,9 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from keras_distill._internal._checks import MAX_BATCH, MAX_COUNT, MAX_SEED
 from keras_distill.records._base import Record
 
-Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT, strict=True)]
+BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH, strict=True)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 # Beyond these bounds, float32 holds softened logits of real models no longer.
 Temperature = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
 OptimizerName = Literal["adam", "adamw", "sgd"]
@@ -43,7 +46,7 @@ class TrainingSettings(Record):
     """
 
     epochs: Count = 30
-    batch_size: Count = 128
+    batch_size: BatchSize = 128
     optimizer: OptimizerName = "adam"
     learning_rate: LearningRate = 1e-3
     schedule: ScheduleName = "cosine"
@@ -67,7 +70,7 @@ class TrainingChanges(Record):
     """
 
     epochs: Count | None = None
-    batch_size: Count | None = None
+    batch_size: BatchSize | None = None
     optimizer: OptimizerName | None = None
     learning_rate: LearningRate | None = None
     schedule: ScheduleName | None = None

@@ -112,8 +112,7 @@ def distill(
         store = _store(teacher, splits.train, path, augment, views, reporter.track("soft targets"))
         state = folder.scratch / "state.npz"
         result = _fit(distiller, splits, store, training, seed, state, reporter)
-        with _files.atomic_path(out, overwrite=True) as temporary:
-            model.save(temporary)
+        models.save(model, out, overwrite=True)
         folder.discard()
     return result
 

@@ -159,7 +159,7 @@ class SpecialistEnsemble(Teacher):
             files = [folder / GENERALIST]
             files += [folder / f"specialist-{m:02d}.keras" for m in range(len(models_) - 1)]
             for model, file in zip(models_, files, strict=True):
-                model.save(file)
+                models.save(model, file)
             write_manifest(folder, files[1:], self.class_sets, self.top, self.corrections)
         return Path(path)
 

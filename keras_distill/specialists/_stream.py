@@ -72,7 +72,7 @@ def specialist_stream(
         [0, 1]
     """
     (ids,) = check_class_sets([class_ids], num_classes)
-    _checks.check_count("batch_size", batch_size)
+    _checks.check_batch_size(batch_size)
     labels = labels_of(train) if labels is None else np.asarray(labels)
     invalid = labels[(labels < 0) | (labels >= num_classes)]
     if invalid.size:

@@ -31,7 +31,14 @@ from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble, 
 from keras_distill.specialists._stream import specialist_stream
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller, make_optimizer
-from keras_distill.work import Job, WorkFolder, job_failures, run_jobs, steps_per_execution
+from keras_distill.work import (
+    Job,
+    WorkFolder,
+    job_failures,
+    run_jobs,
+    settle,
+    steps_per_execution,
+)
 
 RECIPE = "recipe.toml"
 _EVALUATION_BATCH = 256
@@ -173,8 +180,7 @@ def specialist_job(
         seed=seed,
         labels=labels,
     )
-    with _files.atomic_path(out, overwrite=True) as temporary:
-        specialist.save(temporary)
+    models.save(specialist, out, overwrite=True)
     return result.model_dump(mode="json")
 
 
@@ -235,6 +241,7 @@ def train(
         InputError: If the recipe does not fit the data or the generalist, or `out` exists.
         VerificationError: If a specialist could not be trained. The others are kept.
     """
+    settle(Path(out))
     _files.check_output(out, overwrite=overwrite)
     splits, _ = cached_splits(recipe.source, recipe.data_dir)
     generalist = _checked_generalist(recipe, splits, imports)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _files, check_batch_size
 from keras_distill._internal._progress import Report
 from keras_distill.data import Augmentation, read_ahead
 from keras_distill.records import KEY_BYTES, TargetsManifest, TargetsShard, shard_name
-from keras_distill.targets import _info, _keys, _layout
+from keras_distill.targets import _info, _keys, _layout, _read
 from keras_distill.targets._logits import LogitsSource, outputs_of
 from keras_distill.work import FolderLock, remove_lock
 
@@ -186,6 +186,7 @@ class StoreBuilder:
     def _plan(self) -> TargetsManifest:
         """Returns the manifest of the store to build, from the first batch."""
         s = self._settings
+        check_batch_size(s.batch_size, _read.example_bytes(self._dataset.element_spec[0]))
         self._batches = keyed_batches(self._dataset, s.batch_size, augment=s.augment)
         first = next(padded(self._batches, s.batch_size), None)
         if first is None:

@@ -117,11 +117,16 @@ def labeled(labels: Any) -> tf.Tensor:
 
 def buffer_size(spec: Any, examples: int) -> int:
     """Returns the number of examples that fit into 512 MiB, at most all of them."""
-    size = 64
+    return max(1, min(examples, _SHUFFLE_BYTES // (64 + example_bytes(spec))))
+
+
+def example_bytes(spec: Any) -> int:
+    """Returns the bytes that an element takes in memory, about."""
+    size = 0
     for part in tf.nest.flatten(spec):
         width = 64 if part.dtype == tf.string else part.dtype.size
         size += width * (part.shape.num_elements() or 4096)
-    return max(1, min(examples, _SHUFFLE_BYTES // size))
+    return size
 
 
 class StoreReader:

@@ -6,10 +6,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill._internal import InputError, _files, bad, check_choice, check_count
+from keras_distill._internal import (
+    InputError,
+    _files,
+    bad,
+    check_batch_size,
+    check_choice,
+    check_count,
+)
+from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._progress import Report, reporting
 from keras_distill.data import Augmentation
 from keras_distill.records import (
+    MAX_VIEWS,
     TARGETS_FORMAT,
     TARGETS_VERSION,
     TargetsInfo,
@@ -24,6 +33,7 @@ from keras_distill.targets._build import (
 )
 from keras_distill.targets._info import describe
 from keras_distill.targets._logits import LogitsSource
+from keras_distill.work import settle
 
 
 class SoftTargetStore:
@@ -185,14 +195,15 @@ class SoftTargetStore:
         Raises:
             InputError: If the data do not fit the store, or a file is damaged.
         """
-        batch_size = check_count("batch_size", batch_size)
-        seed = check_count("seed", seed, at_least=0)
+        batch_size = check_batch_size(batch_size)
+        seed = check_count("seed", seed, at_least=0, at_most=MAX_INT)
         first_epoch = check_count("first_epoch", first_epoch, at_least=0)
         reader = self._reader(dataset, temperature, augment, first_epoch)
         if shuffle is True:
             size = _read.buffer_size(dataset.element_spec, len(self))
         else:
-            size = check_count("shuffle", int(shuffle), at_least=0)
+            size = check_count("shuffle", int(shuffle), at_least=0, at_most=MAX_INT)
+            size = min(size, len(self))
         return reader.batches(batch_size, size, seed, drop_remainder)
 
     def attach(
@@ -306,7 +317,7 @@ def _build_settings(
     batch_size: int,
     shard_batches: int | None,
 ) -> BuildSettings:
-    views = check_count("views", views)
+    views = check_count("views", views, at_most=MAX_VIEWS)
     if augment is not None and not isinstance(augment, Augmentation):
         raise bad("augment", "be a keras_distill.data.Augmentation", augment)
     if views > 1 and augment is None:
@@ -316,7 +327,7 @@ def _build_settings(
         dtype=check_choice("dtype", dtype, ("float16", "float32")),
         views=views,
         augment=augment,
-        batch_size=check_count("batch_size", batch_size),
+        batch_size=check_batch_size(batch_size),
         shard_batches=None
         if shard_batches is None
         else check_count("shard_batches", shard_batches),
@@ -325,6 +336,7 @@ def _build_settings(
 
 def _target(path: str | os.PathLike, overwrite: bool) -> Path:
     """Returns `path` if a store may be written there: only a store is ever replaced."""
+    settle(Path(path))
     path = _files.check_output(path, overwrite=overwrite)
     if path.exists() and not (path / MANIFEST).is_file():
         raise bad(

@@ -106,7 +106,7 @@ class TeacherEnsemble(Teacher):
         with atomic_path(folder, overwrite=overwrite, folder=True) as temporary:
             temporary.mkdir()
             for i, model in enumerate(found):
-                model.save(temporary / f"member-{i}.keras")
+                models.save(model, temporary / f"member-{i}.keras")
             settings = {
                 "members": len(found),
                 "weights": self.weights,

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import check_count, check_number
+from keras_distill._internal._checks import MAX_INT
 from keras_distill.losses import PACKAGE
 
 
@@ -19,8 +20,8 @@ class _Between(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, start: float, end: float, steps: int, *, delay: int = 0) -> None:
         self.start = check_number("start", start)
         self.end = check_number("end", end)
-        self.steps = check_count("steps", steps)
-        self.delay = check_count("delay", delay, at_least=0)
+        self.steps = check_count("steps", steps, at_most=MAX_INT)
+        self.delay = check_count("delay", delay, at_least=0, at_most=MAX_INT)
 
     def __call__(self, step: Any) -> tf.Tensor:
         passed = (tf.cast(step, tf.float32) - self.delay) / self.steps

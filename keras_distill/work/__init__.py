@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from keras_distill.work._folder import FolderLock, WorkFolder, remove_lock
+from keras_distill.work._folder import FolderLock, WorkFolder, remove_lock, settle
 from keras_distill.work._state import TrainingState
 from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
 
@@ -31,6 +31,7 @@ __all__ = [
     "job_failures",
     "remove_lock",
     "run_jobs",
+    "settle",
     "steps_per_execution",
     "training_variables",
 ]

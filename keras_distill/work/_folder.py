@@ -125,6 +125,23 @@ def remove_lock(path: Path) -> None:
     _files.remove(path / _LOCK)
 
 
+def settle(path: Path) -> None:
+    """Completes a finished folder whose process was killed right after it moved it into place.
+
+    That process left the lock's file, and the sessions in the marker.
+
+    Args:
+        path: The finished folder; it need not exist.
+
+    Raises:
+        InputError: If another process is about to complete it.
+    """
+    if os.path.isfile(path / _LOCK):  # False for every name that is none
+        with FolderLock(path):
+            _write_final_marker(path)
+            remove_lock(path)
+
+
 class WorkFolder:
     """`<out>.unfinished/` during the work, `<out>/` once it is complete.
 
@@ -172,6 +189,7 @@ class WorkFolder:
         overwrite: bool = False,
         what: str = "run",
     ) -> None:
+        settle(Path(out))
         self.out = _files.check_output(out, overwrite=overwrite)
         self.path = self.out.with_name(self.out.name + ".unfinished")
         self.scratch = self.path / _SCRATCH
@@ -224,7 +242,7 @@ class WorkFolder:
         if not self._overwrite:
             _files.check_output(self.out)
         _files.replace_folder(self.path, self.out)
-        _files.write_json(self.out / _MARKER, {"what": self._what}, overwrite=True)
+        _write_final_marker(self.out)
         remove_lock(self.out)
         self._lock.release()
         return self.out
@@ -317,10 +335,22 @@ def _read_sessions(path: Path) -> _Sessions | None:
 
     The latter is a finished folder that was replaced by a process killed at that moment.
     """
+    marker = _read_marker(path)
+    return None if marker is None else marker.unfinished
+
+
+def _read_marker(path: Path) -> _Marker | None:
     file = path / _MARKER
     if not file.exists() or not file.stat().st_size:
         return None
     try:
-        return _Marker.parse(_files.read_text(file), source="the marker").unfinished
+        return _Marker.parse(_files.read_text(file), source="the marker")
     except InputError as error:
         raise InputError(f"{file} is damaged ({error}). Remove {path} to start again.") from error
+
+
+def _write_final_marker(path: Path) -> None:
+    """Removes the sessions from the marker; an empty marker, such as a store's, stays empty."""
+    marker = _read_marker(path)
+    if marker is not None and marker.unfinished is not None:
+        _files.write_json(path / _MARKER, {"what": marker.what}, overwrite=True)

@@ -73,11 +73,19 @@ def test_models_take_turns():
         ({"runs": 1}, "`runs` must be a whole number >= 2"),
         ({"threads": (0,)}, "`threads` must be a whole number >= 1"),
         ({"batch_size": 0}, "`batch_size` must be"),
+        ({"batch_size": 10**9}, "`batch_size` must be <= 65536"),
+        ({"threads": (10**9,)}, "`threads` must be <= 1024"),
+        ({"runs": 10**9}, "`runs` must be <= 1000000"),
     ],
 )
 def test_bad_settings(settings, words):
     with pytest.raises(InputError, match=words):
         measure_latency({"a": FILES / "float.tflite"}, X, **settings)
+
+
+def test_a_batch_of_large_rows_is_refused():
+    with pytest.raises(InputError, match="`batch_size` must be <= 256 for examples of 4194304"):
+        measure_latency({"a": FILES / "float.tflite"}, np.zeros((1, 1 << 20), "f4"), batch_size=257)
 
 
 def test_size():

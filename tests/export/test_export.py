@@ -187,6 +187,7 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
         ({"data": (PIXELS, LABELS[:, None] + [0, 1])}, "must have class ids"),
         ({"data": (PIXELS, LABELS * 0 - 1)}, "no labeled row"),
         ({"batch_size": 0}, "`batch_size` must be a whole number >= 1"),
+        ({"batch_size": 10**9}, "`batch_size` must be <= 65536"),
         ({"io": "int8"}, "`io` must be one of integer, float32"),
         ({"limits": {"int9": 1}}, "`limits` must be one of"),
         ({"limits": {"int8": 0}}, "must be > 0"),

@@ -36,6 +36,23 @@ def test_check_count_refuses(value):
         _checks.check_count("n", value)
 
 
+def test_counts_are_bounded():
+    assert _checks.check_count("n", 10**6) == 10**6
+    assert _checks.check_count("seed", 2**63 - 1, at_most=_checks.MAX_INT) == 2**63 - 1
+    for value in (10**6 + 1, 10**30):
+        with pytest.raises(InputError, match="`n` must be <= 1000000"):
+            _checks.check_count("n", value)
+
+
+def test_batches_are_bounded_in_rows_and_bytes():
+    assert _checks.check_batch_size(65536, row_bytes=1 << 14) == 65536
+    assert _checks.check_batch_size(1, row_bytes=1 << 40) == 1  # no batch is smaller
+    with pytest.raises(InputError, match="`batch_size` must be <= 65536"):
+        _checks.check_batch_size(65537)
+    with pytest.raises(InputError, match="`batch_size` must be <= 4096 for examples of 262144"):
+        _checks.check_batch_size(4097, row_bytes=1 << 18)
+
+
 def test_check_choice_lists_the_choices():
     with pytest.raises(InputError, match=r"one of a, b\. Received: x='c'"):
         _checks.check_choice("x", "c", ["a", "b"])

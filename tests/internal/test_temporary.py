@@ -43,16 +43,20 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_stays(root):
     killed, alive = (Path(child.stdout.readline().strip()) for child in children)
     children[0].send_signal(signal.SIGKILL)
     children[0].wait()
-    for folder in (killed, alive):
-        _age(folder)
+    (alive / "x").touch()
     stranger = root / "keras-distill-stranger"  # without a lock file: not one of these
-    stranger.mkdir()
-    _age(stranger)
+    young, old = (root / f".keras-distill-{name}" for name in ("young", "old"))  # never locked
+    for folder in (stranger, young, old):
+        folder.mkdir()
+    for folder in (alive, stranger, old):
+        _age(folder)
     with _temporary.temporary_folder() as own:
         assert {path.name for path in root.iterdir()} == {
             Path(own).name,
             alive.name,
             stranger.name,
+            young.name,
         }
+        assert (alive / "x").exists() and not killed.exists()
     children[1].kill()
     children[1].wait()

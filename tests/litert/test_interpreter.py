@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +121,13 @@ def test_threads_are_checked(tmp_path):
     shutil.copy(FILES / "float.tflite", tmp_path / "a.tflite")
     with pytest.raises(InputError, match="`threads` must be a whole number >= 1"):
         LiteRTModel(tmp_path / "a.tflite", threads=0)
+    with pytest.raises(InputError, match="`threads` must be <= 1024"):
+        LiteRTModel(tmp_path / "a.tflite", threads=10**9)
+
+
+def test_litert_logs_no_note_on_its_delegate():
+    """It prints one per process, so this needs a process of its own."""
+    code = "import sys; from keras_distill.litert import LiteRTModel; LiteRTModel(sys.argv[1])"
+    command = [sys.executable, "-c", code, FILES / "float.tflite"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

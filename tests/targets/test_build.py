@@ -235,6 +235,8 @@ def test_an_empty_data_set_is_refused(build, data):
         ({"top_k": 7}, "`top_k` must be less than the 7 classes"),
         ({"top_k": 0}, "`top_k`"),
         ({"batch_size": 0}, "`batch_size`"),
+        ({"batch_size": 10**9}, "`batch_size` must be <= 65536"),
+        ({"views": 10**9, "augment": Augmentation()}, "`views` must be <= 100000"),
         ({"shard_batches": 0}, "`shard_batches`"),
         ({"dtype": "int8"}, "`dtype`"),
         ({"views": 0}, "`views`"),
@@ -244,6 +246,12 @@ def test_bad_arguments_are_named(build, arguments, message, tmp_path):
     with pytest.raises(InputError, match=message):
         build(**arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_of_large_examples_is_refused_before_it_is_padded(build):
+    one = tf.data.Dataset.from_tensors((tf.zeros((1 << 18,)), 0))
+    with pytest.raises(InputError, match=r"`batch_size` must be <= 1024 for examples of 1048576"):
+        build(dataset=one, batch_size=1025)
 
 
 def test_a_teacher_that_fails_on_the_data_is_named(build):

@@ -268,6 +268,23 @@ def test_a_kill_during_the_replacement_loses_nothing(tmp_path, killed, moment, e
     assert not (tmp_path / "a.unfinished").exists()
 
 
+def test_a_kill_right_after_the_move_leaves_a_finished_folder(tmp_path, killed):
+    killed(
+        "from keras_distill.work import _folder\n"
+        "def stop(path): WAIT\n"
+        "_folder._write_final_marker = stop\n"
+        f"with WorkFolder({str(tmp_path / 'a')!r}, {{'seed': 0}}) as folder:\n"
+        "    (folder.path / 'result.txt').write_text('new')\n"
+        "    folder.finish()\n"
+    )
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [MARKER, ".lock", "result.txt"]
+    with pytest.raises(InputError, match=r"a exists\. Pass overwrite=True"):
+        WorkFolder(tmp_path / "a", {"seed": 0})
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [MARKER, "result.txt"]
+    assert json.loads((tmp_path / "a" / MARKER).read_text()) == {"what": "run"}
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
 def test_what_was_moved_aside_comes_back(tmp_path):
     _make(tmp_path / "a", text="old")
     os.rename(tmp_path / "a", tmp_path / ".a.replaced")

@@ -1,0 +1,56 @@
+"""Holds back what C++ code logs on standard error."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+_one_at_a_time = threading.RLock()
+
+
+@contextlib.contextmanager
+def held_stderr(shown: Callable[[bytes], bool] = lambda line: False) -> Iterator[None]:
+    """Holds back what any code writes to file descriptor 2 during the block.
+
+    TensorFlow and LiteRT log from C++, and have no setting for some of their lines.
+
+    Args:
+        shown: Which lines are written after all at the end. If the block raises an `Exception`,
+            all of them are.
+
+    Example:
+        >>> with held_stderr():
+        ...     _ = os.write(2, b"not seen")
+    """
+    with _one_at_a_time:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or None
+            sys.stderr.flush()
+        try:
+            stderr = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        with tempfile.TemporaryFile() as log:
+            os.dup2(log.fileno(), 2)
+            try:
+                yield
+            except Exception:
+                shown = _everything
+                raise
+            finally:
+                os.dup2(stderr, 2)
+                log.seek(0)
+                _write(stderr, b"".join(line for line in log if shown(line)))
+                os.close(stderr)
+
+
+def _everything(line: bytes) -> bool:
+    return True
+
+
+def _write(file: int, content: bytes) -> None:
+    with contextlib.suppress(OSError):  # a closed pipe
+        while content:
+            content = content[os.write(file, content) :]
