@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 
-import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is turned on)
+import keras_distill
 from keras_distill._internal._child import Child, ChildError
 
 

@@ -135,7 +135,7 @@ def test_doctor_as_json_prints_nothing_else():
 def test_doctor_fails_where_a_package_is_missing(form, monkeypatch, capsys):
     from keras_distill.cli import doctor
 
-    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "keras" else "1")
+    monkeypatch.setattr(doctor, "version_of", lambda package: None if package == "keras" else "1")
     assert main(["doctor", *form]) == 1
 
 
