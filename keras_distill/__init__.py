@@ -62,6 +62,7 @@ _FOLDERS = (
     "losses",
     "metrics",
     "models",
+    "shrink",
     "specialists",
     "teachers",
 )

@@ -37,6 +37,7 @@ from keras_distill.losses import StandardizedSoftTargetLoss as StandardizedSoftT
 from keras_distill.losses import VariationalLoss as VariationalLoss
 from keras_distill.metrics import Agreement as Agreement
 from keras_distill.records import ExportRecord as ExportRecord
+from keras_distill.shrink import shrink as shrink
 from keras_distill.specialists import SpecialistEnsemble as SpecialistEnsemble
 from keras_distill.targets import SoftTargetStore as SoftTargetStore
 from keras_distill.teachers import CallableTeacher as CallableTeacher

@@ -19,8 +19,9 @@ RANKS = {
     "specialists": 7,
     "benchmarks": 8,
     "report": 8,
-    "runs": 9,
-    "cli": 10,
+    "shrink": 9,
+    "runs": 10,
+    "cli": 11,
 }
 
 

@@ -8,10 +8,11 @@ package `_internal` does not import it.
 import contextlib
 import copy
 import random
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
+from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
@@ -64,6 +65,11 @@ def mask_of(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Attaches a mask to a tensor, as Keras does; None removes it."""
+    backend.set_keras_mask(tensor, mask)
+
+
 def run_graph(model: keras.Model, x: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
     """Runs the graph of a Functional or built Sequential model with a wrapper for each operation.
 
@@ -75,8 +81,79 @@ def run_graph(model: keras.Model, x: Any, operation_fn: Callable[[Any], Callable
     Returns:
         The outputs in the structure of the graph (a Sequential model's as a list of one).
     """
-    graph = model._functional if isinstance(model, keras.Sequential) else model
+    graph = _graph_of(model)
     return graph._run_through_graph(graph._standardize_inputs(x), operation_fn=operation_fn)
+
+
+class GraphCall(NamedTuple):
+    """One call of a layer or operation in the graph of a model.
+
+    Attributes:
+        operation: The layer, nested model, or `keras.ops` operation.
+        inputs: Its symbolic inputs, flat.
+        outputs: Its symbolic outputs, flat.
+        node: Keras's own description of the call.
+    """
+
+    operation: Any
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
+    node: Any
+
+    def arguments(self, values: Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Returns the arguments of the call with a value in place of each symbolic tensor.
+
+        Args:
+            values: By the id of the symbolic tensor.
+        """
+        return self.node.arguments.fill_in(values)
+
+
+def graph_calls(model: keras.Model) -> list[GraphCall]:
+    """Returns the calls in the graph of a Functional or built Sequential model, in running order.
+
+    A nested model is one call; its own calls are those of its own graph.
+    """
+    graph = _graph_of(model)
+    by_depth: dict[int, list[Any]] = graph._nodes_by_depth
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [
+        GraphCall(node.operation, list(node.input_tensors), list(node.outputs), node)
+        for node in nodes
+        if node.operation and not node.is_input
+    ]
+
+
+def graph_structure(model: keras.Model) -> tuple[Any, Any]:
+    """Returns the symbolic inputs and outputs of a model's graph, in the structures it takes."""
+    graph = _graph_of(model)
+    return graph._inputs_struct, graph._outputs_struct
+
+
+def _graph_of(model: Any) -> Any:
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def ops_class(operation: Any) -> str | None:
+    """Returns the name of the class of a `keras.ops` operation; None for layers and others."""
+    kind = type(operation)
+    return kind.__name__ if kind.__module__.startswith("keras.src.ops.") else None
+
+
+def attention_projections(layer: Any) -> dict[str, keras.layers.Layer]:
+    """Returns the projections of a `MultiHeadAttention` or `GroupQueryAttention` by role.
+
+    The roles: query, key, value, output, and gate if the layer has one.
+    """
+    roles = ["query", "key", "value", "output"] + ["gate"] * hasattr(layer, "_gate_dense")
+    return {role: getattr(layer, f"_{role}_dense") for role in roles}
+
+
+def is_quantized(layer: Any) -> bool:
+    """Returns whether a layer has been quantized by Keras, or has LoRA weights."""
+    return bool(
+        getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
+    )
 
 
 def compiled_loss(model: keras.Model) -> Any:

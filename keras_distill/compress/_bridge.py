@@ -16,7 +16,7 @@ from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._keras_private import producer
 from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
 from keras_distill.compress._rebuild import Builder, check_kind, copy_weights
-from keras_distill.models import walk_layers
+from keras_distill.models import random_inputs, walk_layers
 
 # The largest relative difference between outputs that counts as rounding.
 TOLERANCE = 1e-4
@@ -140,22 +140,6 @@ def _refuse_sharing_across(model: keras.Model) -> None:
                 "Use it twice within one model instead.",
             )
         paths[id(layer)] = path
-
-
-def random_inputs(model: keras.Model, rows: int = 2) -> Any:
-    """Draws random input in a model's structure: normal floats; 0 and 1 for integers."""
-    generator = np.random.default_rng(0)
-
-    def draw(tensor: Any) -> np.ndarray:
-        shape = [rows, *[n or 8 for n in tensor.shape[1:]]]
-        if tensor.shape[0] is not None:
-            shape[0] = tensor.shape[0]
-        if "float" in str(tensor.dtype):
-            return generator.standard_normal(shape).astype(str(tensor.dtype))
-        return generator.integers(0, 2, shape).astype(str(tensor.dtype))
-
-    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.tree.map_structure(draw, structure)
 
 
 def largest_difference(a: Any, b: Any) -> float:

@@ -5,6 +5,7 @@ family, write such a class (a subclass of `Family`) and add a line to the table.
 """
 
 from keras_distill.models._build import KerasFile, build, check_fits, families, parse, seeded
+from keras_distill.models._graph import follow, has_graph, random_inputs
 from keras_distill.models._inspection import fingerprint, walk_layers
 from keras_distill.models._load import load
 from keras_distill.models._save import save, save_uncompiled
@@ -15,8 +16,11 @@ __all__ = [
     "check_fits",
     "families",
     "fingerprint",
+    "follow",
+    "has_graph",
     "load",
     "parse",
+    "random_inputs",
     "save",
     "save_uncompiled",
     "seeded",

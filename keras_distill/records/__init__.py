@@ -64,6 +64,7 @@ from keras_distill.records._run import (
     TeacherFacts,
     VariantResult,
 )
+from keras_distill.records._shrink import ShrinkFixed, ShrinkGroup, ShrinkLayer, ShrinkRecord
 from keras_distill.records._specialists import (
     ENSEMBLE_FORMAT,
     ClassRow,
@@ -141,6 +142,10 @@ __all__ = [
     "RunRecord",
     "SealedRecord",
     "SeedResult",
+    "ShrinkFixed",
+    "ShrinkGroup",
+    "ShrinkLayer",
+    "ShrinkRecord",
     "SizeRecord",
     "SpecialistResult",
     "SpecialistTraining",

@@ -1,0 +1,42 @@
+"""Narrower models: structured pruning of Keras 3 models, each result checked.
+
+The package can be called: `kd.shrink(model, width=0.5)` is `kd.shrink.shrink(model, width=0.5)`.
+
+How it works: `_analysis` follows the graph of the model and asks a handler for each kind of layer
+(`_handlers`) which entries of which variable belong to which channel (`_trace`, `_ids`). Units that
+stand in the same places form a group; `_importance` ranks them and `_select` chooses. `_rebuild`
+makes the narrower model, and `_acceptance` compares it with the given one.
+"""
+
+import sys
+import types
+from typing import Any
+
+from keras_distill.shrink._analysis import Analysis, Group, analyze
+from keras_distill.shrink._budget import Budget
+from keras_distill.shrink._handlers import register_handler
+from keras_distill.shrink._shrink import shrink
+from keras_distill.shrink._trace import Channels, Role, Trace
+
+__all__ = [
+    "Analysis",
+    "Budget",
+    "Channels",
+    "Group",
+    "Role",
+    "Trace",
+    "analyze",
+    "register_handler",
+    "shrink",
+]
+
+
+class _CallablePackage(types.ModuleType):
+    """Lets `kd.shrink` be the function, whether or not the package was imported before."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls `shrink`."""
+        return shrink(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,0 +1,67 @@
+"""Budgets: "params=100k", "macs=2.5M", "bytes=98k:int8", "latency=0.2"."""
+
+from dataclasses import dataclass
+
+from keras_distill._internal import bad, check_choice, check_number
+from keras_distill.export import QUANTIZATIONS
+
+_KINDS = ("params", "macs", "bytes", "latency")
+_FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20}
+_RULE = (
+    "be params=NUMBER, macs=NUMBER, bytes=NUMBER[:PRECISION], or latency=RATIO, with k, M, or G for"
+    " thousand, million, or billion"
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a narrower model may cost.
+
+    Attributes:
+        kind: "params", "macs" (multiplications and additions for one example), "bytes" (of the
+            `.tflite` file), or "latency" (of the float32 `.tflite` file, relative to the model's).
+        limit: The most.
+        precision: Of the file whose bytes count.
+        text: As given.
+    """
+
+    kind: str
+    limit: float
+    precision: str
+    text: str
+
+    @classmethod
+    def parse(cls, text: str, name: str = "budget") -> "Budget":
+        """Reads a budget.
+
+        Args:
+            text: Such as "params=100k".
+            name: The name of the argument, for errors.
+
+        Raises:
+            InputError: If it is not one.
+
+        Example:
+            >>> Budget.parse("bytes=98k:int8")
+            Budget(kind='bytes', limit=98000.0, precision='int8', text='bytes=98k:int8')
+        """
+        if not isinstance(text, str):
+            raise bad(name, _RULE, text)
+        kind, _, rest = text.strip().partition("=")
+        number, colon, precision = rest.partition(":")
+        if kind not in _KINDS or (colon and kind != "bytes"):
+            raise bad(name, _RULE, text)
+        if colon:
+            check_choice(f"{name} precision", precision, QUANTIZATIONS)
+        limit = check_number(name, _number(name, number, text), above=0)
+        if kind == "latency" and limit > 1:
+            raise bad(name, "have a latency ratio <= 1", text)
+        return cls(kind, limit, precision or "float32", text.strip())
+
+
+def _number(name: str, number: str, text: str) -> float:
+    suffix = next((s for s in ("Ki", "Mi", "k", "M", "G") if number.endswith(s)), "")
+    try:
+        return float(number.removesuffix(suffix)) * _FACTORS.get(suffix, 1.0)
+    except ValueError as error:
+        raise bad(name, _RULE, text) from error
