@@ -54,7 +54,8 @@ _PUBLIC = {
     "Agreement": "metrics",
 }
 
-# Folders with functions of their own: `keras_distill.data.load("digits")`.
+# Folders with functions of their own: `keras_distill.data.load("digits")`. `shrink` can also be
+# called itself.
 _FOLDERS = (
     "benchmarks",
     "compress",

@@ -151,9 +151,7 @@ def attention_projections(layer: Any) -> dict[str, keras.layers.Layer]:
 
 def is_quantized(layer: Any) -> bool:
     """Returns whether a layer has been quantized by Keras, or has LoRA weights."""
-    return bool(
-        getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False)
-    )
+    return bool(getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False))
 
 
 def compiled_loss(model: keras.Model) -> Any:

@@ -53,7 +53,8 @@ def follow(
         A value for each of `model.outputs`.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.ReLU()])
+        >>> layers = [keras.layers.Dense(1), keras.layers.ReLU()]
+        >>> model = keras.Sequential([keras.Input((2,)), *layers])
         >>> follow(model, [0], lambda call, values: [values[id(call.inputs[0])] + 1])
         [2]
     """

@@ -193,9 +193,9 @@ class _Walk:
 
 
 def _skip(model: keras.Model, trace: Trace, names: Collection[str]) -> None:
-    known = dict(walk_layers(model))
+    known = list(walk_layers(model))
     for name in names:
-        chosen = {id(l) for path, l in known.items() if name in (path, path.rpartition("/")[2])}
+        chosen = {id(layer) for path, layer in known if name in (path, layer.name)}
         if not chosen:
             raise InputError(
                 f"`skip` must have names of layers. There is no layer {name!r} in {model.name!r}."

@@ -52,7 +52,7 @@ def einsum_dense(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[
     kernel makes is fixed; else it is the last axis that only kernel and output have.
     """
     layer, x, weights = call.operation, inputs[0], variables_by_name(call.operation)
-    if "..." in layer.equation[1:]:
+    if "..." in layer.equation.partition(",")[0][1:]:
         return trace.unknown(call, inputs, f"its equation {layer.equation}")
     read, kernel, made = _letters(layer.equation, len(x.shape))
     variable, letter = weights["kernel"], read[x.axis]
@@ -92,9 +92,7 @@ def _positions(x: Channels, read: str, kernel: str) -> int:
     return math.prod(n for n, c in zip(sizes[1:], read[1:], strict=True) if c not in kernel)
 
 
-def _made(
-    trace: Trace, call: GraphCall, letter: str, made: str, ids: Array
-) -> list[Channels]:
+def _made(trace: Trace, call: GraphCall, letter: str, made: str, ids: Array) -> list[Channels]:
     """Sets `output_shape` (a number, or sizes of the last axes), the bias, and the output."""
     layer, bias = call.operation, variables_by_name(call.operation).get("bias")
     place = made.index(letter) - len(made)
@@ -119,4 +117,3 @@ LAYERS: dict[type, Handler] = {
     L.EinsumDense: einsum_dense,
     L.Embedding: embedding,
 }
-

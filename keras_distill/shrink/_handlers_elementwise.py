@@ -18,11 +18,17 @@ from keras_distill.shrink._trace import (
 
 L = keras.layers
 
+
+def names(text: str) -> tuple[str, ...]:
+    """Returns the words of a text."""
+    return tuple(text.split())
+
+
 # Functions of keras.activations that compute each number from itself alone.
-ELEMENTWISE = frozenset(
+ELEMENTWISE = names(
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu"
     " linear log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign"
-    " sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold".split()
+    " sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold"
 )
 
 
@@ -193,18 +199,20 @@ LAYERS: dict[type, Handler] = {
 
 OPS: dict[str, Handler] = {
     **dict.fromkeys(
-        "Relu Relu6 LeakyRelu Elu Selu Celu Silu Gelu Sigmoid LogSigmoid HardSigmoid HardSilu"
-        " SparseSigmoid SparsePlus Squareplus SoftShrink HardShrink TanhShrink HardTanh Threshold"
-        " Tanh Softplus Softsign Exp Expm1 Log Log1p Sqrt Rsqrt Square Absolute Negative Reciprocal"
-        " Sign Sin Cos Erf Cast StopGradient Copy Floor Ceil Round".split(),
+        names(
+            "Relu Relu6 LeakyRelu Elu Selu Celu Silu Gelu Sigmoid LogSigmoid HardSigmoid HardSilu"
+            " SparseSigmoid SparsePlus Squareplus SoftShrink HardShrink TanhShrink HardTanh"
+            " Threshold Tanh Softplus Softsign Exp Expm1 Log Log1p Sqrt Rsqrt Square Absolute"
+            " Negative Reciprocal Sign Sin Cos Erf Cast StopGradient Copy Floor Ceil Round"
+        ),
         same,
     ),
     **dict.fromkeys(
-        "Add Subtract Multiply Divide TrueDivide DivideNoNan Maximum Minimum Power Clip".split(),
+        names("Add Subtract Multiply Divide TrueDivide DivideNoNan Maximum Minimum Power Clip"),
         binary,
     ),
-    **dict.fromkeys("Mean Sum Max Min Amax Amin Prod Var Std".split(), reduced),
-    **dict.fromkeys("MaxPool AveragePool Resize".split(), pooled),
+    **dict.fromkeys(names("Mean Sum Max Min Amax Amin Prod Var Std"), reduced),
+    **dict.fromkeys(names("MaxPool AveragePool Resize"), pooled),
     "Concatenate": concatenate,
     "Softmax": softmax,
     "LogSoftmax": softmax,

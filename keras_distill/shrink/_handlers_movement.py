@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_distill._internal._keras_private import GraphCall
 from keras_distill._internal._types import Array
+from keras_distill.shrink._handlers_elementwise import names
 from keras_distill.shrink._ids import ZERO
 from keras_distill.shrink._trace import Channels, Count, Handler, Trace, output
 
@@ -139,14 +140,15 @@ LAYERS: dict[type, Handler] = {
 
 OPS: dict[str, Handler] = {
     **dict.fromkeys(
-        "Transpose Swapaxes Moveaxis ExpandDims Squeeze Ravel Flip Stack Unstack DepthToSpace"
-        " SpaceToDepth".split(),
+        names(
+            "Transpose Swapaxes Moveaxis ExpandDims Squeeze Ravel Flip Stack Unstack DepthToSpace"
+            " SpaceToDepth"
+        ),
         moved,
     ),
-    **dict.fromkeys("GetItem Take Roll".split(), selected),
-    **dict.fromkeys("Repeat Tile".split(), repeated),
+    **dict.fromkeys(names("GetItem Take Roll"), selected),
+    **dict.fromkeys(names("Repeat Tile"), repeated),
     "Pad": padded,
     "Reshape": reshaped,
     "Split": split,
 }
-

@@ -93,7 +93,9 @@ def time_distributed(trace: Trace, call: GraphCall, inputs: list[Channels]) -> l
         None,
     )
     with trace.repeated(x.shape[1] or 1):
-        results = handler(trace, step, [Channels(_without_time(x.shape), max(0, x.axis - 1), x.ids)])
+        results = handler(
+            trace, step, [Channels(_without_time(x.shape), max(0, x.axis - 1), x.ids)]
+        )
     trace.wrap(layer, "layer", inner)
     return [output(call, y.ids, y.axis + 1) for y in results]
 

@@ -1,5 +1,6 @@
 """Builds the narrower model: new layers from edited configs, and slices of the old weights."""
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -104,6 +105,7 @@ class _Builder:
             return operation
         try:
             config = operation.get_config()
+            _keep_functions(operation, config)
             self._edit(operation, config)
             _drop_build_configs(config)
             return type(operation).from_config(config)
@@ -135,6 +137,14 @@ def _is_constant(operation: Any) -> bool:
     return not operation.weights and (
         isinstance(operation, keras.layers.Lambda) or hasattr(operation, "load_assets")
     )
+
+
+def _keep_functions(operation: Any, config: dict[str, Any]) -> None:
+    """Hands functions over as they are: one of the user's own may not be registered."""
+    for key in ("activation", "recurrent_activation"):
+        function = getattr(operation, key, None)
+        if key in config and inspect.isfunction(function):
+            config[key] = function
 
 
 def _unbuildable(operation: Any, error: Exception) -> InputError:

@@ -118,7 +118,9 @@ def within(
 
 def _orders(analysis: Analysis, score: Array) -> list[Array]:
     """Returns the units of each group, the most important first."""
-    return [group.units[np.argsort(-score[group.units], kind="stable")] for group in analysis.groups]
+    return [
+        group.units[np.argsort(-score[group.units], kind="stable")] for group in analysis.groups
+    ]
 
 
 def rounded(group: Group, count: float, multiple: int) -> int:

@@ -122,13 +122,10 @@ def shrink(
     return narrow.model
 
 
-def _check(
-    width: Any, budget: Any, importance: str, data: Any, multiple: int
-) -> Budget | None:
+def _check(width: Any, budget: Any, importance: str, data: Any, multiple: int) -> Budget | None:
     if (width is None) == (budget is None):
         raise InputError(
-            "Give either `width` or `budget`. Received:"
-            f" width={width!r:.60}, budget={budget!r:.60}"
+            f"Give either `width` or `budget`. Received: width={width!r:.60}, budget={budget!r:.60}"
         )
     check_choice("importance", importance, CHOICES)
     check_count("multiple", multiple, at_most=_MAX_MULTIPLE)

@@ -168,7 +168,7 @@ def shuffled():
 
 def einsum():
     inputs = keras.Input((5, 6))
-    x = L.EinsumDense("abc,cd->abd", (None, 16), bias_axes="d", activation="relu")(inputs)
+    x = L.EinsumDense("abc,cd->abd", (5, 16), bias_axes="d", activation="relu")(inputs)
     x = L.EinsumDense("...x,xy->...y", 8)(x)
     x = L.EinsumDense("abc,bc->abc", (5, 8))(x)
     x = L.EinsumDense("abc,cde->abde", (5, 2, 4), bias_axes="de")(x)
@@ -198,8 +198,8 @@ NETWORKS = {
     residual: 0.40,
     dense_net: 0.40,
     u_net: 0.35,
-    separable: 0.45,
-    grouped: 0.50,
+    separable: 0.50,
+    grouped: 0.51,
     transformer: 0.40,
     cross_attention: 0.60,
     recurrent: 0.45,
@@ -228,8 +228,5 @@ def test_half_the_width(network):
     assert record.unchanged_difference == 0
     assert record.removed_difference < 1e-5
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
-    outputs = [
-        keras.tree.map_structure(lambda t: t.shape, m.outputs if m is model else m.outputs)
-        for m in (model, student)
-    ]
-    assert outputs[0] == outputs[1] or network is cross_attention
+    shapes = [[tensor.shape for tensor in m.outputs] for m in (model, student)]
+    assert shapes[0] == shapes[1]
