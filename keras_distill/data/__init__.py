@@ -10,12 +10,14 @@ from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
 from keras_distill.data._load import load, sources
 from keras_distill.data._normalization import Rescale, statistics
 from keras_distill.data._splits import Splits
+from keras_distill.data._views import augmented_batches
 
 __all__ = [
     "UNLABELED",
     "Augmentation",
     "Rescale",
     "Splits",
+    "augmented_batches",
     "batches",
     "epoch_seed",
     "keep_labels",

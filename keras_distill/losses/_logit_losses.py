@@ -239,7 +239,7 @@ class RegressionLoss(DistillationLoss):
     Huber 1964.
 
     Args:
-        loss: "mse" or "huber".
+        kind: "mse" or "huber".
         delta: Huber's delta > 0: quadratic below it, linear above.
 
     Example:
@@ -249,8 +249,8 @@ class RegressionLoss(DistillationLoss):
 
     takes_ruled_out = False
 
-    def __init__(self, loss: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
-        self.loss = check_choice("loss", loss, ("mse", "huber"))
+    def __init__(self, kind: Literal["mse", "huber"] = "mse", delta: float = 1.0) -> None:
+        self.kind = check_choice("kind", kind, ("mse", "huber"))
         self.delta = check_number("delta", delta, above=0)
 
     def per_example(
@@ -262,7 +262,7 @@ class RegressionLoss(DistillationLoss):
         step: Step = None,
     ) -> Tensor:
         """Computes `functional.regression`: `(...)` for values `(..., D)`, `(B,)` for `(B,)`."""
-        delta = self.delta if self.loss == "huber" else None
+        delta = self.delta if self.kind == "huber" else None
         return functional.regression(teacher, student, delta)
 
 

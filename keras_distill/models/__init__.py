@@ -8,6 +8,7 @@ from keras_distill.models._build import KerasFile, build, check_fits, families, 
 from keras_distill.models._graph import follow, has_graph, random_inputs
 from keras_distill.models._inspection import fingerprint, walk_layers
 from keras_distill.models._load import load
+from keras_distill.models._precision import with_precision
 from keras_distill.models._save import save, save_uncompiled
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "save_uncompiled",
     "seeded",
     "walk_layers",
+    "with_precision",
 ]

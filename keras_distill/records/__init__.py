@@ -44,16 +44,17 @@ from keras_distill.records._export import (
 from keras_distill.records._jobs import (
     JobRecord,
 )
-from keras_distill.records._recipe import (
-    BenchmarkPart,
-    CompressPart,
-    DataPart,
+from keras_distill.records._recipe import VARIANTS, Recipe
+from keras_distill.records._recipe_data import AugmentPart, DataPart
+from keras_distill.records._recipe_distillation import (
+    LOSSES,
     DistillationPart,
-    ExportPart,
-    Recipe,
-    StudentPart,
-    TeacherPart,
+    LossPart,
+    SchedulePart,
+    setting_text,
 )
+from keras_distill.records._recipe_models import StudentPart, TeacherPart
+from keras_distill.records._recipe_results import BenchmarkPart, CompressPart, ExportPart
 from keras_distill.records._run import (
     CompressResult,
     Curve,
@@ -92,19 +93,29 @@ from keras_distill.records._targets import (
     TopKError,
     shard_name,
 )
-from keras_distill.records._training_settings import TrainingChanges, TrainingSettings
+from keras_distill.records._training_settings import (
+    ClassifierChanges,
+    ClassifierSettings,
+    TrainingChanges,
+    TrainingSettings,
+)
 
 __all__ = [
     "ENSEMBLE_FORMAT",
     "KEY_BYTES",
+    "LOSSES",
     "MAX_RANK",
     "MAX_VIEWS",
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
+    "VARIANTS",
+    "AugmentPart",
     "BenchmarkPart",
     "BenchmarkRecord",
     "CalibrationRecord",
     "ClassRow",
+    "ClassifierChanges",
+    "ClassifierSettings",
     "CompressPart",
     "CompressRecord",
     "CompressResult",
@@ -132,6 +143,7 @@ __all__ = [
     "KernelCount",
     "KernelState",
     "LatencyRecord",
+    "LossPart",
     "ModelRecord",
     "OutputVerification",
     "Precision",
@@ -140,6 +152,7 @@ __all__ = [
     "Recipe",
     "Record",
     "RunRecord",
+    "SchedulePart",
     "SealedRecord",
     "SeedResult",
     "ShrinkFixed",
@@ -173,5 +186,6 @@ __all__ = [
     "parse_setting",
     "parse_value",
     "read_toml",
+    "setting_text",
     "shard_name",
 ]

@@ -221,14 +221,16 @@ def _describe(record: type[Record], error: ValidationError) -> str:
 
 
 def _describe_one(record: type[Record], item: ErrorDetails) -> str:
-    key = ".".join(f"{step!s:.60}" for step in item["loc"]) or "the whole"
+    # A step in <> is the tag of an alternative, not a key.
+    steps = tuple(step for step in item["loc"] if not str(step).startswith("<"))
+    key = ".".join(f"{step!s:.60}" for step in steps) or "the whole"
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, InputError):  # names its parameter and what was received already
         return str(cause)
     if item["type"] == "missing":
         return f"`{key}` must be given"
     if item["type"] == "extra_forbidden":
-        near = _nearest(record, item["loc"])
+        near = _nearest(record, steps)
         return f"`{key}` must be a known key" + (f". Did you mean `{near}`?" if near else "")
     rule = item["msg"]
     for theirs, ours in _WORDS:
@@ -239,12 +241,16 @@ def _describe_one(record: type[Record], item: ErrorDetails) -> str:
 
 
 def _nearest(record: type[Record], location: tuple[int | str, ...]) -> str | None:
-    """Returns the known key that an unknown one most resembles: of its table, else of any."""
+    """Returns the known key that an unknown one most resembles in its table, else those of others.
+
+    The keys of other tables are those of the same name, at most three.
+    """
     wrong = str(location[-1])
     near = difflib.get_close_matches(wrong, _known_keys(record, location), 1)
     if near:
         return near[0]
-    return next((key for key in dotted_keys(record) if key.rpartition(".")[2] == wrong), None)
+    others = [key for key in dotted_keys(record) if key.rpartition(".")[2] == wrong]
+    return "` or `".join(others[:3]) or None
 
 
 def dotted_keys(record: type[Record], prefix: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The recipe: all settings of a run, as a TOML file."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,150 +8,57 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from keras_distill._internal import check_identifier
-from keras_distill._internal._checks import MAX_COUNT
-from keras_distill._internal._compression_steps import parse_steps
-from keras_distill.records._base import Record, TomlRecord
+from keras_distill.records._base import TomlRecord
 from keras_distill.records._changes import changed
-from keras_distill.records._export import Precision
-from keras_distill.records._training_settings import (
-    Count,
-    Seed,
-    Temperature,
-    TrainingChanges,
-    TrainingSettings,
-)
+from keras_distill.records._recipe_data import DataPart
+from keras_distill.records._recipe_distillation import DistillationPart
+from keras_distill.records._recipe_models import StudentPart, TeacherPart
+from keras_distill.records._recipe_results import BenchmarkPart, CompressPart, ExportPart
+from keras_distill.records._training_settings import ClassifierSettings, Seed, TrainingSettings
 
 _MAX_SEEDS = 1000
 
-
-class DataPart(Record):
-    """Where the examples come from, and how many of their labels the student may see.
-
-    Attributes:
-        source: A data spec: `digits`, `tfds:mnist`, `images:DIR`, …
-        data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
-        labels: Labels the student sees: a count (int), a share (0..1], or None for all. The teacher
-            always sees all.
-    """
-
-    source: str
-    data_dir: str | None = None
-    labels: int | float | None = None
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _no_truth_value(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError("must be a count >= 1, or a share in 0..1 such as 0.1")
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _count_or_share(cls, value: int | float | None) -> int | float | None:
-        good = value is None or (value >= 1 if isinstance(value, int) else 0 < value <= 1)
-        if not good:
-            raise ValueError("must be a count >= 1, or a share in 0..1 such as 0.1")
-        return value
+VARIANTS = ("alone", "alone_all_labels", "label_smoothing", "self", "distilled")
+"""How a student is trained, in the order of training."""
 
 
-class TeacherPart(TrainingChanges):
-    """The teacher, and how its training differs from the student's.
-
-    Attributes:
-        model: A model spec (trained by the run), or a `.keras` or `.tflite` file (used as it is).
-    """
-
-    model: str
-
-
-class StudentPart(Record):
-    """The student: a model spec or a `.keras` file."""
-
-    model: str
-
-
-class DistillationPart(Record):
-    """Weight and temperature of the soft loss (Hinton 2015, section 2).
-
-    Attributes:
-        alpha: Share of the soft loss, 0..1.
-        temperature: T > 0 of the soft targets.
-    """
-
-    alpha: float = Field(default=0.9, ge=0, le=1)
-    temperature: Temperature = 4.0
-
-
-class ExportPart(Record):
-    """The files that are made of the best distilled student.
-
-    Attributes:
-        quantizations: The precisions.
-        calibration_samples: Number of training images for int8 calibration.
-        max_drop: The most accuracy on validation data that a file may lose against the model it
-            is converted from, in points.
-    """
-
-    quantizations: tuple[Precision, ...] = ("float32", "int8")
-    calibration_samples: Count = 200
-    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-
-    @field_validator("quantizations")
-    @classmethod
-    def _some_and_different(cls, value: tuple[Precision, ...]) -> tuple[Precision, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("must be one or more different precisions")
-        return value
-
-
-class CompressPart(TrainingChanges):
-    """How the best distilled student is pruned, clustered and quantized, on the same soft targets.
-
-    Weight and temperature of the soft loss are those of the distillation. The file is verified
-    with the settings of the export, against the compressed model that it is converted from. Each
-    step trains with the settings here. The batch size defaults to the student's, the others to
-    those of `TrainingSettings`.
-
-    Attributes:
-        steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
-            more, in this order.
-        skip: Names of layers that are neither pruned nor clustered.
-        sparse: Whether to store a float32 file without its zeros.
-
-    Example:
-        >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
-        Traceback (most recent call last):
-        keras_distill.InputError: mine.toml: `steps` must come in the order prune, \
-cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8']. In \
-another order, a later step would undo an earlier one.
-    """
-
-    steps: tuple[str, ...]
-    epochs: Count = 10  # pyright: ignore[reportIncompatibleVariableOverride]
-    skip: tuple[str, ...] = ()
-    sparse: bool = False
-
-    @field_validator("steps", mode="before")
-    @classmethod
-    def _known_and_in_order(cls, value: Any) -> tuple[str, ...]:
-        return tuple(step.text for step in parse_steps(value))
-
-    @model_validator(mode="after")
-    def _go_together(self) -> Self:
-        parse_steps(self.steps, sparse=self.sparse)
-        return self
-
-
-class BenchmarkPart(Record):
-    """How latency is measured: interleaved timed calls per file, after warm-up."""
-
-    runs: int = Field(default=50, ge=2, le=MAX_COUNT)
+def _variant(text: str) -> str:
+    """Returns the variant that `text` names, without its setting."""
+    kind, mark, setting = text.partition(":")
+    share = kind == "label_smoothing" and re.fullmatch(r"0?\.\d{1,9}", setting)
+    if kind not in VARIANTS or (mark and not share):
+        raise ValueError(
+            f"must be {', '.join(VARIANTS[:-1])}, or {VARIANTS[-1]}; label_smoothing may have a"
+            " share, as in label_smoothing:0.2"
+        )
+    return kind
 
 
 class Recipe(TomlRecord):
     """All settings of a run: data, teacher, student, training, seeds, export.
 
     Without `compress`, the student is not compressed.
+
+    Attributes:
+        name: Name of the run, and of its folder.
+        summary: What it shows, in a sentence.
+        data: Where the examples come from, and what the student sees of them.
+        teacher: The teacher.
+        student: The student.
+        distillation: What the student learns from the teacher.
+        training: How the student is trained.
+        variants: How the student is trained: `alone` on the labels that it sees,
+            `alone_all_labels`, `label_smoothing` (alone; `label_smoothing:0.2` sets the share, by
+            default 0.1), `self` (distilled from the best student trained alone), and `distilled`,
+            which is always one of them. None: alone, alone on all labels where it sees fewer, and
+            distilled.
+        generations: Distilled students one after another: the first learns from the teacher, each
+            other from the best student of the generation before (born-again networks).
+        seeds: A number of seeds, or a list of them: of initial weights, of the order of the data,
+            and of the labels kept.
+        export: The `.tflite` files.
+        compress: How the best distilled student is compressed.
+        benchmark: How the files are measured.
 
     Example:
         >>> recipe = Recipe.parse(
@@ -166,7 +74,9 @@ class Recipe(TomlRecord):
     teacher: TeacherPart
     student: StudentPart
     distillation: DistillationPart = DistillationPart()
-    training: TrainingSettings = TrainingSettings()
+    training: ClassifierSettings = ClassifierSettings()
+    variants: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=10)
+    generations: int = Field(default=1, ge=1, le=100)
     seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), max_length=_MAX_SEEDS)
     export: ExportPart = ExportPart()
     compress: CompressPart | None = None
@@ -176,6 +86,46 @@ class Recipe(TomlRecord):
     @classmethod
     def _safe_name(cls, value: str) -> str:
         return check_identifier("name", value)
+
+    @field_validator("variants")
+    @classmethod
+    def _known_variants(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        kinds = [_variant(text) for text in value]
+        if len(set(kinds)) < len(kinds) or "distilled" not in kinds:
+            raise ValueError("must be different variants, and distilled one of them")
+        if "self" in kinds and "alone" not in kinds:
+            raise ValueError("must have alone, whose best student teaches in self")
+        return value
+
+    @model_validator(mode="after")
+    def _one_teacher_for_layers(self) -> Self:
+        if not any(part.reads_layers for part in self.distillation.losses):
+            return self
+        if self.generations > 1 or "self" in (self.variants or ()):
+            raise ValueError(
+                "must have one teacher, no `generations` and no variant `self`, with a loss that"
+                " reads inner layers: it names layers of that teacher"
+            )
+        return self
+
+    def variants_trained(self, *, few_labels: bool) -> tuple[str, ...]:
+        """Returns the variants to train, in order; distilled is the last.
+
+        Args:
+            few_labels: Whether the student sees fewer labels than there are examples.
+        """
+        if self.variants is None:
+            return (
+                ("alone", "alone_all_labels", "distilled")
+                if few_labels
+                else (
+                    "alone",
+                    "distilled",
+                )
+            )
+        return tuple(sorted(self.variants, key=lambda text: VARIANTS.index(_variant(text))))
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -216,9 +166,13 @@ class Recipe(TomlRecord):
         return self.parse(changed(given, changes, source=source), source=source)
 
     @property
-    def teacher_training(self) -> TrainingSettings:
-        """How the teacher is trained: as the student, but for its own settings."""
-        return self.teacher.applied_to(self.training)
+    def teacher_training(self) -> ClassifierSettings:
+        """How the teacher is trained: as the student, but for its own settings.
+
+        Label smoothing has to be one of these: a teacher trained with it teaches worse (Müller,
+        Kornblith, Hinton 2019, arXiv:1906.02629).
+        """
+        return self.teacher.applied_to(self.training.model_copy(update={"label_smoothing": 0.0}))
 
     @property
     def compress_training(self) -> TrainingSettings | None:

@@ -10,10 +10,10 @@ from keras_distill.records._base import Measured, Record
 from keras_distill.records._benchmark import BenchmarkRecord
 from keras_distill.records._compress import CompressRecord
 from keras_distill.records._export import ExportSet
-from keras_distill.records._recipe import Recipe
+from keras_distill.records._recipe import VARIANTS, Recipe
 
-VARIANTS = ("alone", "alone_all_labels", "distilled")  # how a student is trained
 _MAX_ROUNDS = 100_000
+_MAX_VARIANTS = 200
 
 
 class IntervalRecord(Record):
@@ -76,11 +76,11 @@ class VariantResult(Record):
     """One variant of the student's training, over all seeds.
 
     Attributes:
-        name: `alone`, `alone_all_labels` or `distilled`.
+        name: One of `VARIANTS`, or `generation_1`, `generation_2`, …: distilled, before the last.
         title: Its name in reports.
         labels: Labels it saw.
         parameters: Number of parameters of the student.
-        steps: Training steps, the same for all variants.
+        steps: Training steps, the most of any seed.
         seeds: Each training.
         test_accuracy: Mean over the seeds with its 95 % t interval.
     """
@@ -112,19 +112,19 @@ class TeacherFacts(Record):
 
     Attributes:
         model: Spec or file, as in the recipe.
-        parameters: Number of parameters; None for a `.tflite` file.
-        validation_accuracy: Share of the validation split.
-        test_accuracy: Share of the test split.
-        curve: Its training; None if it was given as a file.
-        fingerprint: SHA-256 of the model.
+        parameters: Number of parameters; None if unknown, as for a `.tflite` file.
+        validation_accuracy: Share of the validation split; None for stored logits.
+        test_accuracy: Share of the test split; None for stored logits.
+        curve: Its training; None if it was not trained by the run.
+        fingerprint: SHA-256 of the model; None if it has none.
     """
 
     model: str
     parameters: int | None
-    validation_accuracy: float
-    test_accuracy: float
+    validation_accuracy: float | None
+    test_accuracy: float | None
     curve: Curve | None
-    fingerprint: str
+    fingerprint: str | None
 
 
 class CompressResult(Record):
@@ -151,8 +151,9 @@ class RunRecord(Record):
         seconds: Wall time of all sessions of the run.
         data: The data set.
         teacher: The teacher.
-        variants: Student alone (on the labels kept; on all labels where these differ), distilled.
-        gain: Paired difference in test accuracy, distilled minus alone, over the seeds.
+        variants: How the student was trained, each variant over all seeds.
+        gain: Paired difference in test accuracy, distilled minus alone, over the seeds; None if it
+            was not trained alone.
         chosen_seed: The distilled student that was exported: best validation accuracy.
         exports: The `.tflite` files, and the precisions that failed or are not supported.
         compress: The result of compressing that student; None without `[compress]` in the recipe.
@@ -167,8 +168,8 @@ class RunRecord(Record):
     seconds: float
     data: DataFacts
     teacher: TeacherFacts
-    variants: tuple[VariantResult, ...] = Field(max_length=len(VARIANTS))
-    gain: IntervalRecord
+    variants: tuple[VariantResult, ...] = Field(max_length=_MAX_VARIANTS)
+    gain: IntervalRecord | None
     chosen_seed: int
     exports: ExportSet
     compress: CompressResult | None = None
@@ -177,12 +178,16 @@ class RunRecord(Record):
     def check(self) -> None:
         """Compares the values with each other; see `Record.check`."""
         names = [variant.name for variant in self.variants]
-        if len(set(names)) < len(names) or not {"alone", "distilled"} <= set(names) <= set(
-            VARIANTS
-        ):
+        generations = {f"generation_{i}" for i in range(1, self.recipe.generations)}
+        known = set(VARIANTS) | generations
+        if len(set(names)) < len(names) or not {"distilled"} <= set(names) <= known:
             raise InputError(
-                f"`variants` must be alone and distilled, and may be {', '.join(VARIANTS)}, each"
-                f" once. Received: {', '.join(names)}"
+                f"`variants` must have distilled, and may have {', '.join(VARIANTS)}, each once."
+                f" Received: {', '.join(names)}"
+            )
+        if ("alone" in names) != (self.gain is not None):
+            raise InputError(
+                "`gain` must be given if the student was trained alone, and only then."
             )
         for variant in self.variants:
             if tuple(result.seed for result in variant.seeds) != self.recipe.seeds:

@@ -1,11 +1,32 @@
 """How a network is trained: the one description that all training in the package uses."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from keras_distill._internal._checks import MAX_BATCH, MAX_COUNT, MAX_SEED
 from keras_distill.records._base import Record
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(duration: str) -> float:
+    """Returns the seconds of a duration such as "90s", "40m", or "1.5h".
+
+    Example:
+        >>> seconds_of("1.5h")
+        5400.0
+    """
+    return float(duration[:-1]) * _UNITS[duration[-1]]
+
+
+def _checked_duration(value: str) -> str:
+    good = re.fullmatch(r"\d+(\.\d+)?[smh]", value, re.ASCII)
+    if good is None or not 0 < seconds_of(value) <= 1e8:
+        raise ValueError('must be a time > 0 such as "90s", "40m", or "1.5h"')
+    return value
+
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT, strict=True)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH, strict=True)]
@@ -17,6 +38,13 @@ LearningRate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
 ScheduleName = Literal["constant", "cosine"]
 WeightDecay = Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Warmup = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+ClipNorm = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Duration = Annotated[str, Field(max_length=20), AfterValidator(_checked_duration)]
+DtypePolicy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+_Settings = TypeVar("_Settings", bound="TrainingSettings")
 
 
 class TrainingSettings(Record):
@@ -34,6 +62,9 @@ class TrainingSettings(Record):
             learning rate · weight_decay · w from every trainable variable w (Loshchilov and
             Hutter 2019). None: Keras's default, 0.004 for `adamw` and 0 for the others.
         momentum: Momentum of `sgd`; the other optimizers do not use it.
+        warmup: Epochs in which the learning rate rises linearly from 0, before the schedule.
+        clip_norm: The largest norm of the gradients of a step, over all variables together; longer
+            ones are scaled down to it. None: no limit.
         steps_per_execution: The most steps that run in one call of the compiled training function,
             which changes the speed only. None: chosen by the code that trains.
 
@@ -52,7 +83,38 @@ class TrainingSettings(Record):
     schedule: ScheduleName = "cosine"
     weight_decay: WeightDecay | None = None
     momentum: Momentum = 0.9
+    warmup: Warmup = 0.0
+    clip_norm: ClipNorm | None = None
     steps_per_execution: Count | None = None
+
+
+class ClassifierSettings(TrainingSettings):
+    """How a classifier is trained by a run.
+
+    Attributes:
+        label_smoothing: Share of the label's probability that all classes divide (Szegedy et al.
+            2016, arXiv:1512.00567, section 7), in the loss on labels.
+        patience: Epochs without a better validation accuracy before training stops; the weights
+            with the best one are kept. None: all epochs, and the weights of the last.
+        precision: `mixed_float16` and `mixed_bfloat16` compute in 16 bits and keep the weights in
+            32, which is faster on accelerators. The model that is saved computes in `float32`.
+        budget: Wall time of the training, such as "90s", "40m", or "1.5h": it ends then, and a
+            cosine schedule reaches 0 then. `epochs` does not apply. None: no limit.
+
+    Example:
+        >>> ClassifierSettings(label_smoothing=0.1).epochs
+        30
+    """
+
+    label_smoothing: Smoothing = 0.0
+    patience: Count | None = None
+    precision: DtypePolicy = "float32"
+    budget: Duration | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget in seconds; None without one."""
+        return None if self.budget is None else seconds_of(self.budget)
 
 
 class TrainingChanges(Record):
@@ -66,6 +128,8 @@ class TrainingChanges(Record):
         schedule: `cosine` or `constant`.
         weight_decay: Decoupled weight decay.
         momentum: Momentum of `sgd`.
+        warmup: Epochs in which the learning rate rises.
+        clip_norm: The largest norm of the gradients of a step.
         steps_per_execution: The most steps per call of the compiled training function.
     """
 
@@ -76,14 +140,32 @@ class TrainingChanges(Record):
     schedule: ScheduleName | None = None
     weight_decay: WeightDecay | None = None
     momentum: Momentum | None = None
+    warmup: Warmup | None = None
+    clip_norm: ClipNorm | None = None
     steps_per_execution: Count | None = None
 
-    def applied_to(self, settings: TrainingSettings) -> TrainingSettings:
+    def applied_to(self, settings: _Settings) -> _Settings:
         """Returns `settings` with these changes.
 
         Example:
             >>> TrainingChanges(epochs=2).applied_to(TrainingSettings(batch_size=8)).batch_size
             8
         """
-        given = self.model_dump(include=set(TrainingChanges.model_fields), exclude_none=True)
-        return settings.model_copy(update=given)
+        shared = set(type(self).model_fields) & set(type(settings).model_fields)
+        return settings.model_copy(update=self.model_dump(include=shared, exclude_none=True))
+
+
+class ClassifierChanges(TrainingChanges):
+    """Settings of a classifier's training that differ from others; None: they do not differ.
+
+    Attributes:
+        label_smoothing: Share of the label's probability that all classes divide.
+        patience: Epochs without a better validation accuracy before training stops.
+        precision: `float32`, `mixed_float16`, or `mixed_bfloat16`.
+        budget: Wall time of the training.
+    """
+
+    label_smoothing: Smoothing | None = None
+    patience: Count | None = None
+    precision: DtypePolicy | None = None
+    budget: Duration | None = None

@@ -6,13 +6,19 @@ from keras_distill._internal._stats import mean_interval
 from keras_distill.records import EntryRecord, RunRecord, VariantResult
 from keras_distill.report import _words
 from keras_distill.report._charts import Chart
-from keras_distill.report._colors import ALL_LABELS, ALONE, DISTILLED, FILE, TEACHER
+from keras_distill.report._colors import ALL_LABELS, ALONE, DISTILLED, FILE, SERIES, TEACHER
 from keras_distill.report._plots import Point, Reference, Row, Series, curves, intervals, scatter
 from keras_distill.report._summary import Row as Line
 from keras_distill.report._summary import percent, wilson
 
-COLORS = {"alone": ALONE, "alone_all_labels": ALL_LABELS, "distilled": DISTILLED}
-_SHORT = {"alone": "alone", "alone_all_labels": "alone,\nall labels", "distilled": "distilled"}
+COLORS = {
+    "alone": ALONE,
+    "alone_all_labels": ALL_LABELS,
+    "distilled": DISTILLED,
+    "label_smoothing": SERIES[7],
+    "self": SERIES[2],
+}
+_SHORT = {"alone_all_labels": "alone,\nall labels", "label_smoothing": "label\nsmoothing"}
 
 
 def training(record: RunRecord) -> Chart:
@@ -22,18 +28,28 @@ def training(record: RunRecord) -> Chart:
         x="epochs",
         y="validation accuracy, %",
         summary="Validation accuracy during training of each variant of the student.",
-        references=[Reference("teacher", TEACHER, 100 * record.teacher.validation_accuracy)],
+        references=_references(record.teacher.validation_accuracy),
     )
 
 
+def _references(accuracy: float | None) -> list[Reference]:
+    """Returns the line of the teacher's accuracy, if it is known."""
+    return [] if accuracy is None else [Reference("teacher", TEACHER, 100 * accuracy)]
+
+
+def _color(variant: VariantResult) -> str:
+    return COLORS.get(variant.name, SERIES[4])  # the last is that of an earlier generation
+
+
 def _series(variant: VariantResult) -> Series:
-    rounds = zip(*(s.curve.validation_accuracy for s in variant.seeds), strict=True)
+    # Seeds that stopped early have shorter curves: the mean ends with the shortest.
+    rounds = zip(*(s.curve.validation_accuracy for s in variant.seeds), strict=False)
     found = [mean_interval([100 * value for value in values]) for values in rounds]
     banded = len(variant.seeds) > 1
     return Series(
-        _SHORT[variant.name],
-        COLORS[variant.name],
-        variant.seeds[0].curve.epochs,
+        _SHORT.get(variant.name, variant.name.replace("_", " ")),
+        _color(variant),
+        variant.seeds[0].curve.epochs[: len(found)],
         [one.value for one in found],
         [max(0.0, one.low) for one in found] if banded else (),
         [min(100.0, one.high) for one in found] if banded else (),
@@ -47,13 +63,13 @@ def variants(record: RunRecord) -> Chart:
         mean = variant.test_accuracy
         low, high = (None if end is None else 100 * end for end in (mean.low, mean.high))
         seeds = [100 * result.test_accuracy for result in variant.seeds]
-        color = COLORS[variant.name]
+        color = _color(variant)
         rows.append(Row(variant.title, color, 100 * mean.value, low, high, seeds, percent(mean)))
     return intervals(
         rows,
         x="test accuracy, %",
         summary="Test accuracy of each variant of the student, with 95 % intervals over seeds.",
-        reference=Reference("teacher", TEACHER, 100 * record.teacher.test_accuracy),
+        reference=next(iter(_references(record.teacher.test_accuracy)), None),
     )
 
 
@@ -77,7 +93,7 @@ def trade_offs(record: RunRecord, lines: Sequence[Line]) -> list[tuple[str, Char
 
 def _point(line: Line, measure: Callable[[EntryRecord], float | None], examples: int) -> Point:
     entry = line.entry
-    assert entry is not None
+    assert entry is not None and line.accuracy is not None  # it is a file
     low, high = wilson(line.accuracy, examples)
     name = "teacher" if line.is_teacher else line.title.removeprefix("file ")
     latency = entry.latency[0]

@@ -86,20 +86,17 @@ def write(
 
 
 def _cards(record: RunRecord, rows: list[_summary.Row]) -> list[dict[str, str]]:
-    distilled, alone = record.variant("distilled"), record.variant("alone")
-    cards = [
-        {"value": f"{100 * record.teacher.test_accuracy:.1f} %", "label": "teacher, test accuracy"},
-        {"value": f"{100 * alone.test_accuracy.value:.1f} %", "label": alone.title},
-        {"value": f"{100 * distilled.test_accuracy.value:.1f} %", "label": distilled.title},
-    ]
+    cards, teacher = [], record.teacher.test_accuracy
+    if teacher is not None:
+        cards.append({"value": f"{100 * teacher:.1f} %", "label": "teacher, test accuracy"})
+    for variant in record.variants:
+        if variant.name in ("alone", "distilled"):
+            value = f"{100 * variant.test_accuracy.value:.1f} %"
+            cards.append({"value": value, "label": variant.title})
     files = [row for row in rows if row.entry is not None and not row.is_teacher]
     if files:
         smallest = min(files, key=lambda row: row.bytes or 0)
-        teacher = rows[0]
-        cards.append(
-            {
-                "value": f"{(smallest.bytes or 0) / 1024:.1f} KiB",
-                "label": f"{smallest.title}, teacher {(teacher.bytes or 0) / 1024:.0f} KiB",
-            }
-        )
+        than = f", teacher {rows[0].bytes / 1024:.0f} KiB" if rows[0].bytes else ""
+        value = f"{(smallest.bytes or 0) / 1024:.1f} KiB"
+        cards.append({"value": value, "label": f"{smallest.title}{than}"})
     return cards

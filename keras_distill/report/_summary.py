@@ -30,16 +30,16 @@ class Row:
 
     Attributes:
         title: Name of the variant or file.
-        accuracy: Test accuracy, 0..1: of the file, or the mean over the seeds.
-        parameters: Number of parameters.
+        accuracy: Test accuracy, 0..1: of the file, or the mean over the seeds; None if unknown.
+        parameters: Number of parameters; None if unknown.
         interval: The 95 % interval over the seeds, for a variant.
         entry: The entry of the benchmark, for a file.
         is_teacher: Whether it is the teacher.
     """
 
     title: str
-    accuracy: float
-    parameters: int
+    accuracy: float | None
+    parameters: int | None
     interval: IntervalRecord | None = None
     entry: EntryRecord | None = None
     is_teacher: bool = False
@@ -52,16 +52,18 @@ class Row:
     @property
     def cells(self) -> tuple[str, ...]:
         """The cells of the columns of `HEADER`."""
-        accuracy = f"{100 * self.accuracy:.1f}" if self.interval is None else percent(self.interval)
+        accuracy = "" if self.accuracy is None else f"{100 * self.accuracy:.1f}"
+        accuracy = accuracy if self.interval is None else percent(self.interval)
+        parameters = "" if self.parameters is None else f"{self.parameters:,}"
         entry = self.entry
         if entry is None:
-            return (self.title, accuracy, f"{self.parameters:,}", *[""] * (len(HEADER) - 3))
+            return (self.title, accuracy, parameters, *[""] * (len(HEADER) - 3))
         latency = entry.latency[0]
         agreement = None if entry.quality is None else entry.quality.agreement
         return (
             self.title,
             accuracy,
-            f"{self.parameters:,}",
+            parameters,
             f"{entry.size.bytes:,}",
             f"{latency.median_ms:.2g}",
             f"{latency.p90_ms:.2g}",
@@ -102,11 +104,13 @@ def wilson(share: float, examples: int) -> tuple[float, float]:
 def rows(record: RunRecord) -> list[Row]:
     """Makes the rows: the teacher, each variant of the student, each file of the student."""
     entries = [entry for entry in record.benchmark.entries if entry.runtime == "litert"]
+    # Some teachers have no file: an ensemble, a function, a store of soft targets.
+    own = next((entry for entry in entries if is_teacher(entry.name)), None)
     teacher = Row(
-        f"teacher {record.recipe.teacher.model}",
+        f"teacher {record.teacher.model}",
         record.teacher.test_accuracy,
-        entries[0].size.parameters,
-        entry=entries[0],
+        record.teacher.parameters if own is None else own.size.parameters,
+        entry=own,
         is_teacher=True,
     )
     student = record.recipe.student.model
@@ -121,10 +125,15 @@ def rows(record: RunRecord) -> list[Row]:
     ]
     exported = [
         Row(f"file {precision_of(e.name)}", e.quality.accuracy, e.size.parameters, entry=e)
-        for e in entries[1:]
-        if e.quality is not None
+        for e in entries
+        if e.quality is not None and not is_teacher(e.name)
     ]
     return [teacher, *variants, *exported]
+
+
+def is_teacher(entry: str) -> bool:
+    """Returns whether a name in the benchmark is that of the teacher, or of its `.tflite` file."""
+    return entry.partition(" ")[0] == "teacher"
 
 
 def precision_of(file: str) -> str:
@@ -179,7 +188,7 @@ def sentences(record: RunRecord) -> list[str]:
     smallest = min(
         rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes or 0, default=None
     )
-    if smallest is not None:
+    if smallest is not None and rows(record)[0].entry is not None:
         lines.append(_smallest(record, smallest))
     lines += _compression_gain(record)
     lines += [f"{what} is missing: {why}" for what, why in missing(record).items()]
@@ -188,6 +197,9 @@ def sentences(record: RunRecord) -> list[str]:
 
 def _gain(record: RunRecord) -> str:
     gain = record.gain
+    if gain is None:
+        accuracy = record.variant("distilled").test_accuracy
+        return f"Distilled: {percent(accuracy)} % test accuracy; not trained alone to compare with."
     text = f"Distilled minus alone: {100 * gain.value:+.1f} points"
     if gain.low is None or gain.high is None:
         return f"{text} on one seed, without an interval."
@@ -202,6 +214,7 @@ def _gain(record: RunRecord) -> str:
 def _smallest(record: RunRecord, row: Row) -> str:
     teacher = rows(record)[0]
     assert row.entry is not None and teacher.entry is not None
+    assert row.accuracy is not None and teacher.accuracy is not None  # both are files
     assert row.bytes is not None and teacher.bytes is not None
     points = 100 * (row.accuracy - teacher.accuracy)
     precision = row.title.removeprefix("file ")
@@ -233,6 +246,7 @@ def _compression_gain(record: RunRecord) -> list[str]:
     own, other = mine.entry.size.gzip_bytes, plain.entry.size.gzip_bytes
     assert own is not None and other is not None  # both are files
     ratio = own / other
+    assert mine.accuracy is not None and plain.accuracy is not None
     points = 100 * (mine.accuracy - plain.accuracy)
     return [
         f"{text} after gzip, its {precision} file has {ratio:.2f} times the bytes of the plain"
@@ -249,13 +263,13 @@ def method(record: RunRecord) -> str:
         if data.labels_kept < data.train
         else "all training labels"
     )
+    online = any(part.reads_layers for part in recipe.distillation.losses)
+    lesson = "the teacher run in every step" if online else "the teacher's logits stored once"
     return (
         f"{data.train} training, {data.validation} validation and {data.test} test examples of"
         f" {data.source}. The student saw {labels}. Each variant starts from the same initial"
-        f" weights and takes {record.variants[0].steps} steps. Distilled: alpha"
-        f" {recipe.distillation.alpha:g}, temperature"
-        f" {recipe.distillation.temperature:g}, the teacher's logits stored once."
-        " Validation data chose the exported seed; test data chose nothing. Intervals over seeds"
-        " are for this one teacher. "
+        f" weights and takes {record.variants[0].steps} steps. Distilled: {recipe.distillation},"
+        f" {lesson}. Validation data chose the exported seed; test data chose nothing. Intervals"
+        " over seeds are for this one teacher. "
         + " ".join(f"{note[0].upper()}{note[1:]}." for note in data.notes)
     )

@@ -16,14 +16,17 @@ import tensorflow as tf
 from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill.records import CompressRecord, CompressResult, Recipe
 from keras_distill.runs._context import RunContext
+from keras_distill.runs._losses import distillation_losses, logits_only
+from keras_distill.runs._targets import SoftTargets, store_targets
 from keras_distill.targets import SoftTargetStore
+from keras_distill.teachers import Teacher
 
 COMPRESSED = "compressed"
 """Name of the folder in the run's folder that compression makes."""
 
 
 def compress_student(
-    context: RunContext, student: keras.Model, seed: int, store: SoftTargetStore
+    context: RunContext, student: keras.Model, seed: int, targets: SoftTargets, teacher: Teacher
 ) -> CompressResult | None:
     """Compresses the chosen student, or takes what an earlier session of the run finished.
 
@@ -31,7 +34,8 @@ def compress_student(
         context: The run.
         student: The chosen distilled student. It is not changed.
         seed: Its seed: of the order of the data, and of the labels kept.
-        store: The run's soft targets.
+        targets: The run's soft targets.
+        teacher: The teacher, for the case that its logits are not stored yet.
 
     Returns:
         The record, or the reason why there is no file; None without `[compress]` in the recipe.
@@ -42,6 +46,8 @@ def compress_student(
         context.reporter.stage("compress", f"{', '.join(part.steps)}; {part.epochs} epochs each")
         try:
             if not out.exists():
+                # Compression trains on logits only, so they are stored now if they were not before.
+                store = targets.store or store_targets(context, teacher)
                 _compress(context, student, seed, store, out)
         except (VerificationError, InputError) as error:
             # A file that cannot be made must not cost the training before it.
@@ -72,7 +78,8 @@ def _compress(
     recipe = context.recipe
     part, training = recipe.compress, recipe.compress_training
     assert part is not None and training is not None
-    few = context.few_labels(seed)
+    few = context.student_data.with_few_labels(seed)
+    steps = math.ceil(context.student_data.examples / training.batch_size)
 
     def batches(epoch: int) -> tf.data.Dataset:
         return store.batches(few, training.batch_size, seed=seed, first_epoch=epoch).repeat()
@@ -92,9 +99,8 @@ def _compress(
                 "max_drop": recipe.export.max_drop,
                 "class_names": context.splits.class_names,
             },
-            alpha=recipe.distillation.alpha,
-            temperature=recipe.distillation.temperature,
-            steps_per_epoch=math.ceil(context.splits.sizes["train"] / training.batch_size),
+            **distillation_losses(logits_only(recipe.distillation), training.epochs * steps),
+            steps_per_epoch=steps,
             validation_data=context.validation,
             **training.model_dump(),
         )

@@ -26,9 +26,9 @@ from keras_distill.records import (
 )
 from keras_distill.runs._compress import COMPRESSED
 from keras_distill.runs._context import RunContext
-from keras_distill.runs._students import Students, Variant
+from keras_distill.runs._students import Students
 from keras_distill.runs._teacher import RunTeacher
-from keras_distill.work import Rounds
+from keras_distill.runs._variants import Variant
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
 ) -> RunRecord:
     """Evaluates teacher, students, and files on the test split; returns the record of the run."""
     labels = data.labels_of(context.splits.test)
-    variants = [_variant(v, students.rounds, context.test, labels) for v in students.variants]
+    variants = [_variant(v, context.test, labels) for v in students.variants]
     tests = {v.name: [seed.test_accuracy for seed in v.seeds] for v in variants}
     files = [export.file for export in exports.exports.values()]
     if compressed is not None and compressed.record is not None:
@@ -58,39 +58,40 @@ def evaluate(
         exports=exports,
         compress=compressed,
         benchmark=_benchmark(context, teacher, files),
-        gain=IntervalRecord.of(paired_difference(tests["distilled"], tests["alone"])),
+        gain=None
+        if "alone" not in tests
+        else IntervalRecord.of(paired_difference(tests["distilled"], tests["alone"])),
         seconds=context.folder.seconds,
     )
 
 
-def _accuracy(
+def accuracy_of(
     predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset, labels: np.ndarray
 ) -> float:
+    """Returns the accuracy of a function from x to logits on batches `(x, y)`."""
     logits = [predict(x) for x, _ in batches.as_numpy_iterator()]
     return metrics.accuracy(np.concatenate(logits), labels)
 
 
-def _variant(
-    variant: Variant, rounds: Rounds, test: tf.data.Dataset, labels: np.ndarray
-) -> VariantResult:
+def _variant(variant: Variant, test: tf.data.Dataset, labels: np.ndarray) -> VariantResult:
     seeds = []
     for seed, progress in variant.done.items():
         student = variant.restore(seed)
         seeds.append(
             SeedResult(
                 seed=seed,
-                validation_accuracy=progress.logs["val_accuracy"][-1],
-                test_accuracy=_accuracy(student.predict_on_batch, test, labels),
+                validation_accuracy=progress.kept("val_accuracy"),
+                test_accuracy=accuracy_of(student.predict_on_batch, test, labels),
                 seconds=progress.seconds,
-                curve=Curve.of(progress.logs, rounds.epochs_per_round),
+                curve=Curve.of(progress.logs, variant.rounds.epochs_per_round),
             )
         )
     return VariantResult(
-        name=variant.name,
-        title=variant.title,
-        labels=variant.labels,
+        name=variant.lesson.name,
+        title=variant.lesson.title,
+        labels=variant.lesson.labels,
         parameters=variant.student.count_params(),
-        steps=rounds.count * rounds.steps_per_round,
+        steps=variant.steps,
         seeds=tuple(seeds),
         test_accuracy=IntervalRecord.of(mean_interval([s.test_accuracy for s in seeds])),
     )
@@ -101,10 +102,10 @@ def _data(context: RunContext) -> DataFacts:
     return DataFacts(
         source=context.recipe.data.source,
         **splits.sizes,
-        labels_kept=context.labels_kept,
+        labels_kept=context.student_data.labels_kept,
         class_names=splits.class_names,
         input_shape=splits.input_shape,
-        notes=splits.notes,
+        notes=splits.notes + context.student_data.notes,
     )
 
 
@@ -113,8 +114,8 @@ def _teacher(context: RunContext, teacher: RunTeacher, test_labels: np.ndarray) 
     return TeacherFacts(
         model=context.recipe.teacher.model,
         parameters=None if teacher.model is None else teacher.model.count_params(),
-        validation_accuracy=_accuracy(predict, context.validation, labels),
-        test_accuracy=_accuracy(predict, context.test, test_labels),
+        validation_accuracy=accuracy_of(predict, context.validation, labels),
+        test_accuracy=accuracy_of(predict, context.test, test_labels),
         curve=teacher.curve,
         fingerprint=teacher.teacher.fingerprint(),
     )

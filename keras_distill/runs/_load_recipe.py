@@ -9,6 +9,7 @@ from keras_distill.records import Recipe, changed, read_toml
 _FOLDER = Path(__file__).with_name("recipes")
 
 DEFAULT_RECIPE = "digits"
+_SMOKE_BUDGET = "0.5s"
 
 
 def builtin_recipes() -> dict[str, Path]:
@@ -81,3 +82,27 @@ def _slug(text: str) -> str:
 
 def _parse(values: dict[str, Any], overrides: dict[str, Any], *, source: str) -> Recipe:
     return Recipe.parse(changed(values, overrides, source=source), source=source)
+
+
+def smoke_recipe(recipe: Recipe) -> Recipe:
+    """Returns the recipe with one epoch of everything; `RunContext.load` cuts the data."""
+    short: dict[str, Any] = {"epochs": 1}
+    compress = recipe.compress
+    if compress is not None:
+        compress = compress.model_copy(update={**short, "batch_size": None})
+    return recipe.model_copy(
+        update={
+            "training": _short(recipe.training, short),
+            "teacher": _short(recipe.teacher, short),
+            "seeds": recipe.seeds[:2],
+            "export": recipe.export.model_copy(update={"max_drop": None}),
+            "compress": compress,
+            "benchmark": recipe.benchmark.model_copy(update={"runs": 2}),
+        }
+    )
+
+
+def _short(part: Any, short: dict[str, Any]) -> Any:
+    """Returns settings of a training with `short`, and the least budget if they have one."""
+    budget = {} if part.budget is None else {"budget": _SMOKE_BUDGET}
+    return part.model_copy(update={**short, **budget})

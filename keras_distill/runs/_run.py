@@ -14,13 +14,16 @@ from keras_distill.runs._compress import compress_student
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import evaluate
 from keras_distill.runs._export import export_student
+from keras_distill.runs._load_recipe import smoke_recipe
 from keras_distill.runs._students import train_students
-from keras_distill.runs._targets import store_targets
+from keras_distill.runs._targets import soft_targets
 from keras_distill.runs._teacher import obtain_teacher
 from keras_distill.work import WorkFolder
 
 # These parts of a recipe decide the trained weights. Changing another part keeps the training.
-_TRAINING_PARTS = {"data", "teacher", "student", "distillation", "training", "seeds"}
+_TRAINING_PARTS = {
+    "data", "teacher", "student", "distillation", "training", "variants", "generations", "seeds",
+}  # fmt: skip
 
 
 def run(
@@ -58,7 +61,7 @@ def run(
     """
     check_choice("scale", scale, ("full", "smoke"))
     if scale == "smoke":
-        recipe = _smoke(recipe)
+        recipe = smoke_recipe(recipe)
     folder = WorkFolder(out, _settings(recipe, scale), overwrite=overwrite)
     reporter = reporter or Reporter()
     with folder:
@@ -69,10 +72,12 @@ def run(
         recipe.save(folder.path / "recipe.toml", overwrite=True)
 
         teacher = obtain_teacher(context)
-        store = store_targets(context, teacher.teacher)
-        students = train_students(context, store)
+        targets = soft_targets(context, teacher.teacher)
+        students = train_students(context, targets)
         exports = export_student(context, students.chosen)
-        compressed = compress_student(context, students.chosen, students.chosen_seed, store)
+        compressed = compress_student(
+            context, students.chosen, students.chosen_seed, targets, teacher.teacher
+        )
         # Nothing is chosen from here on: now the test split may be used.
         record = evaluate(context, teacher, students, exports, compressed)
 
@@ -80,24 +85,6 @@ def run(
         _files.write_text(folder.path / "report.html", report.render(record), overwrite=True)
         folder.finish()
     return record
-
-
-def _smoke(recipe: Recipe) -> Recipe:
-    """Returns the recipe with one epoch of everything; `RunContext.load` cuts the data."""
-    short = {"epochs": 1}
-    compress = recipe.compress
-    if compress is not None:
-        compress = compress.model_copy(update={**short, "batch_size": None})
-    return recipe.model_copy(
-        update={
-            "training": recipe.training.model_copy(update=short),
-            "teacher": recipe.teacher.model_copy(update=short),
-            "seeds": recipe.seeds[:2],
-            "export": recipe.export.model_copy(update={"max_drop": None}),
-            "compress": compress,
-            "benchmark": recipe.benchmark.model_copy(update={"runs": 2}),
-        }
-    )
 
 
 def _settings(recipe: Recipe, scale: str) -> dict[str, Any]:

@@ -1,64 +1,16 @@
-"""Third stage of a run: the student trained alone and distilled, over the same seeds."""
+"""Third stage of a run: the student in every variant, over the same seeds."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_distill import data, models
+from keras_distill import models
 from keras_distill.runs._context import RunContext
-from keras_distill.targets import SoftTargetStore
-from keras_distill.training import Distiller, compile_classifier
-from keras_distill.work import Progress, Rounds, TrainingState, fit_resumable, training_variables
+from keras_distill.runs._targets import SoftTargets, soft_targets
+from keras_distill.runs._variants import Lesson, Pupil, Variant, train
+from keras_distill.teachers import as_teacher
 
-Batches = Callable[[int, int], tf.data.Dataset]
-"""`batches(seed, first_epoch)` yields batches without end."""
-
-
-@dataclass
-class Variant:
-    """One way to train the student, over all seeds.
-
-    The trainer is compiled and traced once; each seed resets it.
-
-    Attributes:
-        name: Its name in the record.
-        title: Its name for people.
-        labels: Labels it sees.
-        trainer: The compiled trainer: the student itself, or a `Distiller` around it.
-        student: The student inside.
-        batches: Its training data.
-        states: Where the state of each seed's training is stored.
-        done: What each seed's training logged.
-    """
-
-    name: str
-    title: str
-    labels: int
-    trainer: keras.Model
-    student: keras.Model
-    batches: Batches
-    states: dict[int, Path]
-    done: dict[int, Progress] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.trainer.optimizer.build(self.trainer.trainable_variables)
-        self._fresh = [v.numpy() for v in training_variables(self.trainer)]
-
-    def reset(self, weights: list[np.ndarray]) -> None:
-        """Sets the student to initial weights, and everything else to what it was at first."""
-        for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
-            variable.assign(value)
-        self.student.set_weights(weights)
-
-    def restore(self, seed: int) -> keras.Model:
-        """Returns the student with the weights that the training of a seed gave it."""
-        TrainingState(self.states[seed]).restore(training_variables(self.trainer))
-        return self.student
+_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True)
@@ -66,102 +18,102 @@ class Students:
     """The trained students.
 
     Attributes:
-        variants: Alone on the labels kept, alone on all labels where these differ, distilled.
-        rounds: How each was trained.
+        variants: Each variant of the recipe; the distilled one is the last.
         chosen_seed: The seed of the distilled student with the best validation accuracy.
         chosen: That student, also saved as `student.keras` in the run's folder.
     """
 
     variants: list[Variant]
-    rounds: Rounds
     chosen_seed: int
     chosen: keras.Model
 
 
-def train_students(context: RunContext, store: SoftTargetStore) -> Students:
+def train_students(context: RunContext, targets: SoftTargets) -> Students:
     """Trains every variant from the same initial weights for the same number of steps."""
-    spec, seeds = context.recipe.student.model, context.recipe.seeds
-    settings = context.recipe.training
-    steps = math.ceil(context.splits.sizes["train"] / settings.batch_size)
-    rounds = Rounds(settings.epochs, steps)
-    initial = {seed: context.build(spec, seed=seed).get_weights() for seed in seeds}
-    variants = _variants(context, store, rounds)
-    for variant in variants:
-        context.reporter.stage("student", f"{spec} {variant.title}; {len(seeds)} seeds")
-        for seed in seeds:
-            variant.reset(initial[seed])
-            variant.done[seed] = fit_resumable(
-                variant.trainer,
-                lambda first_epoch, v=variant, s=seed: v.batches(s, first_epoch),
-                rounds,
-                variant.states[seed],
-                validation_data=context.validation,
-                report=context.reporter.track(f"seed {seed}", rounds.count),
-            )
-    distilled = variants[-1]
-    chosen = max(seeds, key=lambda seed: distilled.done[seed].logs["val_accuracy"][-1])
-    student = models.save_uncompiled(
-        distilled.restore(chosen), context.folder.path / "student.keras"
-    )
-    return Students(variants, rounds, chosen, student)
-
-
-def _variants(context: RunContext, store: SoftTargetStore, rounds: Rounds) -> list[Variant]:
-    train, examples = context.splits.train, context.splits.sizes["train"]
-    size, kept = context.recipe.training.batch_size, context.labels_kept
-
-    def all_labels(seed: int, first_epoch: int) -> tf.data.Dataset:
-        return data.batches(train, size, shuffle_seed=seed, epoch=first_epoch, epochs=None)
-
-    def few_labels(seed: int, first_epoch: int) -> tf.data.Dataset:
-        labeled = context.few_labels(seed).filter(lambda x, y: y != data.UNLABELED)
-        labeled = labeled.apply(tf.data.experimental.assert_cardinality(kept)).cache()
-        return _repeated(labeled, size, seed, first_epoch * rounds.steps)
-
-    def soft_targets(seed: int, first_epoch: int) -> tf.data.Dataset:
-        few = context.few_labels(seed)
-        return store.batches(few, size, seed=seed, first_epoch=first_epoch).repeat()
-
-    few = kept < examples
-    seen = f"{kept} labels" if few else "all labels"
-    alone = few_labels if few else all_labels
-    made = [("alone", f"alone, {seen}", kept, alone, False)]
-    if few:
-        title = f"alone, all {examples} labels"
-        made.append(("alone_all_labels", title, examples, all_labels, False))
-    made.append(("distilled", f"distilled, {seen}", kept, soft_targets, True))
-    return [
-        _variant(context, rounds, name, title, labels, batches, distilled)
-        for name, title, labels, batches, distilled in made
-    ]
-
-
-def _variant(
-    context: RunContext,
-    rounds: Rounds,
-    name: str,
-    title: str,
-    labels: int,
-    batches: Batches,
-    distilled: bool,
-) -> Variant:
     recipe = context.recipe
-    student = context.build(recipe.student.model, seed=recipe.seeds[0])
-    trainer = student
-    if distilled:
-        alpha, temperature = recipe.distillation.alpha, recipe.distillation.temperature
-        trainer = Distiller(None, student, alpha=alpha, temperature=temperature)
-    compile_classifier(trainer, recipe.training, rounds)
-    states = {seed: context.folder.scratch / f"{name}-{seed}.npz" for seed in recipe.seeds}
-    return Variant(name, title, labels, trainer, student, batches, states)
+    pupil = Pupil.of(context.build_student, recipe.student.model, recipe.training, recipe.seeds)
+    variants: list[Variant] = []
+    for name in recipe.variants_trained(few_labels=context.student_data.few):
+        kind, _, setting = name.partition(":")
+        if kind == "distilled":
+            variants += _distilled(context, pupil, targets)
+        elif kind == "self":
+            alone = next(v for v in variants if v.lesson.name == "alone")
+            variants.append(train(context, _self(context, alone), pupil))
+        else:
+            lesson = _hard(context, kind, float(setting or _SMOOTHING))
+            variants.append(train(context, lesson, pupil))
+    distilled = variants[-1]
+    student = models.save_uncompiled(
+        distilled.restore(distilled.chosen_seed), context.folder.path / "student.keras"
+    )
+    return Students(variants, distilled.chosen_seed, student)
 
 
-def _repeated(dataset: tf.data.Dataset, size: int, seed: int, first_step: int) -> tf.data.Dataset:
-    """Yields full batches of endless passes over a small data set, from `first_step` on.
+def _hard(context: RunContext, kind: str, smoothing: float) -> Lesson:
+    """Returns a lesson of labels alone."""
+    seen, size = context.student_data, context.recipe.training.batch_size
+    every = kind == "alone_all_labels"
+    title = f"alone, {_labels(context)}"
+    if every:
+        title = f"alone, all {seen.labeled} labels"
+    if kind == "label_smoothing":
+        title += f", label smoothing {smoothing:g}"
+    return Lesson(
+        kind,
+        title,
+        seen.labeled if every else seen.labels_kept,
+        lambda seed, epoch: seen.hard_batches(seed, size, epoch, all_labels=every),
+        label_smoothing=smoothing if kind == "label_smoothing" else None,
+    )
 
-    Each pass has a new order, and a batch may span two passes.
+
+def _soft(context: RunContext, name: str, title: str, targets: SoftTargets) -> Lesson:
+    """Returns a lesson of labels and soft targets."""
+    size = context.recipe.training.batch_size
+    return Lesson(
+        name,
+        f"{title}, {_labels(context)}",
+        context.student_data.labels_kept,
+        lambda seed, epoch: targets.batches(seed, size, epoch),
+        targets,
+    )
+
+
+def _self(context: RunContext, alone: Variant) -> Lesson:
+    """Returns the lesson of self-distillation: the teacher is the best student trained alone.
+
+    Source: Furlanello, Lipton, Tschannen, Itti, Anandkumar 2018 (born-again networks,
+    arXiv:1805.04770), with a student in the place of the first teacher.
     """
-    count = int(dataset.cardinality())
-    passes, within = divmod(first_step * size, count)
-    whole = data.batches(dataset, count, shuffle_seed=seed, epoch=passes, epochs=None)
-    return data.read_ahead(whole.unbatch().skip(within).batch(size, drop_remainder=True))
+    targets = _targets_of(context, alone, "targets-self")
+    return _soft(context, "self", "distilled from itself", targets)
+
+
+def _distilled(context: RunContext, pupil: Pupil, targets: SoftTargets) -> list[Variant]:
+    """Trains the generations: the first learns from the teacher, each other from the one before.
+
+    Source: Furlanello et al. 2018 (born-again networks, arXiv:1805.04770), section 3. The best
+    student of a generation, by validation accuracy, teaches all seeds of the next.
+    """
+    count, variants = context.recipe.generations, []
+    for number in range(1, count + 1):
+        last = number == count
+        title = "distilled" if count == 1 else f"distilled, generation {number}"
+        name = "distilled" if last else f"generation_{number}"
+        variants.append(train(context, _soft(context, name, title, targets), pupil))
+        if not last:
+            targets = _targets_of(context, variants[-1], f"targets-{name}")
+    return variants
+
+
+def _targets_of(context: RunContext, variant: Variant, name: str) -> SoftTargets:
+    """Returns the soft targets of the best student of a variant."""
+    student = variant.restore(variant.chosen_seed)
+    return soft_targets(context, as_teacher(student), name)
+
+
+def _labels(context: RunContext) -> str:
+    return (
+        f"{context.student_data.labels_kept} labels" if context.student_data.few else "all labels"
+    )

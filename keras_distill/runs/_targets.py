@@ -1,16 +1,71 @@
-"""Second stage of a run: the teacher's logits of the training split, stored once."""
+"""The teacher's lessons: its logits, stored once, or the teacher itself in every step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
 
 from keras_distill.runs._context import RunContext
+from keras_distill.runs._losses import reads_layers
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import Teacher
 
 
-def store_targets(context: RunContext, teacher: Teacher) -> SoftTargetStore:
-    """Builds the store of soft targets, or opens the one that an earlier session built."""
-    count = context.splits.sizes["train"]
+@dataclass(frozen=True)
+class SoftTargets:
+    """Where a distilled training has the teacher's logits from.
+
+    Attributes:
+        context: The run.
+        store: The stored logits; None if the teacher runs in every step.
+        teacher: The teacher that runs in every step; None with a store.
+    """
+
+    context: RunContext
+    store: SoftTargetStore | None
+    teacher: Teacher | None = None
+
+    def batches(self, seed: int, batch_size: int, first_epoch: int) -> tf.data.Dataset:
+        """Yields batches of all examples without end, with the labels that the student sees."""
+        seen = self.context.student_data
+        if self.store is None:
+            return seen.soft_batches(seed, batch_size, first_epoch)
+        few = seen.with_few_labels(seed)
+        return self.store.batches(few, batch_size, seed=seed, first_epoch=first_epoch).repeat()
+
+
+def soft_targets(context: RunContext, teacher: Teacher, name: str = "targets") -> SoftTargets:
+    """Stores a teacher's logits, unless a loss reads its layers: then it runs in every step.
+
+    Args:
+        context: The run.
+        teacher: The teacher.
+        name: Name of the store in the run's scratch folder.
+    """
+    if reads_layers(context.recipe.distillation):
+        context.reporter.stage("targets", "none stored: the teacher runs in every step")
+        return SoftTargets(context, None, teacher)
+    return SoftTargets(context, store_targets(context, teacher, context.folder.scratch / name))
+
+
+def store_targets(
+    context: RunContext, teacher: Teacher, path: Path | None = None
+) -> SoftTargetStore:
+    """Builds the store of soft targets, or opens the one that an earlier session built.
+
+    Args:
+        context: The run.
+        teacher: The teacher.
+        path: The folder of the store; None: `targets` in the run's scratch folder.
+    """
+    seen, part = context.student_data, context.recipe.distillation
+    views = {} if seen.augment is None else {"views": seen.views, "augment": seen.augment}
+    count = seen.examples * views.get("views", 1)
     context.reporter.stage("targets", f"{count} soft targets, stored once")
-    path = context.folder.scratch / "targets"
+    path = path or context.folder.scratch / "targets"
     if path.exists():
         return SoftTargetStore.open(path)
+    settings: dict[str, Any] = {"top_k": part.top_k, **views}
     report = context.reporter.track("teacher", count)
-    return SoftTargetStore.build(teacher, context.splits.train, path, progress=report)
+    return SoftTargetStore.build(teacher, seen.train, path, progress=report, **settings)

@@ -1,6 +1,5 @@
 """First stage of a run: the teacher, trained by the run or taken from a file."""
 
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from keras_distill import data, models
 from keras_distill._internal import _files
 from keras_distill.records import Curve
 from keras_distill.runs._context import RunContext
+from keras_distill.runs._student_data import augmentation
+from keras_distill.runs._variants import Pupil
 from keras_distill.teachers import Teacher, as_teacher
-from keras_distill.training import compile_classifier
-from keras_distill.work import Rounds, fit_resumable
+from keras_distill.training import compile_classifier, ending_of, rounds_of
+from keras_distill.work import fit_resumable
 
 # The teacher's initial weights and order of data must differ from those of every student's seed.
 _SEED = 1_000_003
@@ -55,17 +56,27 @@ def obtain_teacher(context: RunContext) -> RunTeacher:
 
 
 def _train(context: RunContext) -> tuple[Path, Curve]:
-    spec, settings = context.recipe.teacher.model, context.recipe.teacher_training
-    context.reporter.stage("teacher", f"{spec}, {settings.epochs} epochs")
-    train = context.splits.train
-    steps = math.ceil(context.splits.sizes["train"] / settings.batch_size)
-    rounds = Rounds(settings.epochs, steps)
-    model = context.build(spec, seed=_SEED)
-    compile_classifier(model, settings, rounds)
+    recipe, splits = context.recipe, context.splits
+    spec, settings = recipe.teacher.model, recipe.teacher_training
+    length = settings.budget or f"{settings.epochs} epochs"
+    context.reporter.stage("teacher", f"{spec}, {length}")
+    pupil = Pupil.of(lambda seed: context.build(spec, seed=seed), spec, settings, [_SEED])
+    model = pupil.model()
+    rounds = rounds_of(settings, splits.sizes["train"])
+    compile_classifier(model, settings, rounds, label_smoothing=settings.label_smoothing)
+    augment = augmentation(recipe.teacher.augment or recipe.data.augment, splits.input_shape)
 
     def batches(epoch: int) -> tf.data.Dataset:
-        return data.batches(
-            train, settings.batch_size, shuffle_seed=_SEED, epoch=epoch, epochs=None
+        if augment is None:
+            return data.batches(
+                splits.train, settings.batch_size, shuffle_seed=_SEED, epoch=epoch, epochs=None
+            )
+        return data.augmented_batches(
+            splits.train.enumerate(),
+            settings.batch_size,
+            augment,
+            shuffle_seed=_SEED,
+            first_step=epoch * rounds.steps,
         )
 
     progress = fit_resumable(
@@ -75,8 +86,9 @@ def _train(context: RunContext) -> tuple[Path, Curve]:
         context.folder.scratch / "teacher.npz",
         validation_data=context.validation,
         report=context.reporter.track("teacher", rounds.count),
+        ending=ending_of(settings, rounds),
     )
     path = context.folder.path / "teacher.keras"
     if not path.exists():
-        models.save_uncompiled(model, path)
+        models.save_uncompiled(models.with_precision(model, "float32"), path)
     return path, Curve.of(progress.logs, rounds.epochs_per_round)

@@ -10,9 +10,11 @@ from keras_distill.training._checks import (
     check_shapes,
     flatten_losses,
 )
+from keras_distill.training._classifier import compile_classifier, ending_of, rounds_of
 from keras_distill.training._default_loss import check_from_logits, default_losses
 from keras_distill.training._distiller import Distiller
-from keras_distill.training._optimizer import compile_classifier, make_optimizer
+from keras_distill.training._label_smoothing import SmoothedCrossentropy
+from keras_distill.training._optimizer import make_optimizer
 from keras_distill.training._sample_weights import align, is_sparse
 from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import CosineSchedule, LinearSchedule
@@ -25,6 +27,7 @@ __all__ = [
     "Distiller",
     "Labeled",
     "LinearSchedule",
+    "SmoothedCrossentropy",
     "SoftTerms",
     "StudentCheckpoint",
     "TeacherSource",
@@ -35,12 +38,14 @@ __all__ = [
     "check_shapes",
     "compile_classifier",
     "default_losses",
+    "ending_of",
     "flatten_losses",
     "is_sparse",
     "labeled_batch",
     "load",
     "make_optimizer",
     "mixed",
+    "rounds_of",
     "soft_batches",
     "split",
     "student_view",

@@ -1,4 +1,4 @@
-"""The optimizer of training settings, and a trainer compiled with it."""
+"""The optimizer of training settings."""
 
 from types import ModuleType
 from typing import Any
@@ -6,9 +6,6 @@ from typing import Any
 import keras
 
 from keras_distill.records import TrainingSettings
-from keras_distill.teachers import find_heads
-from keras_distill.training._distiller import Distiller
-from keras_distill.work import Rounds
 
 
 def make_optimizer(
@@ -17,7 +14,7 @@ def make_optimizer(
     """Makes the optimizer of `settings` for a training of `steps` steps.
 
     Args:
-        settings: Optimizer, learning rate, schedule, weight decay, momentum.
+        settings: Optimizer, learning rate, schedule, warm-up, weight decay, momentum, clipping.
         steps: Training steps in total: a cosine schedule reaches 0 at the last one.
         optimizers: The module with the optimizer classes: `keras.optimizers`, or
             `tf_keras.optimizers` for a tf_keras model.
@@ -31,28 +28,26 @@ def make_optimizer(
         >>> type(optimizer).__name__, optimizer.weight_decay
         ('AdamW', 0.004)
     """
-    rate: Any = settings.learning_rate
-    if settings.schedule == "cosine":
-        rate = optimizers.schedules.CosineDecay(rate, decay_steps=steps)
-    decay = {} if settings.weight_decay is None else {"weight_decay": settings.weight_decay}
+    rate = _learning_rate(settings, steps, optimizers.schedules)
+    more: dict[str, Any] = {}
+    if settings.weight_decay is not None:
+        more["weight_decay"] = settings.weight_decay
+    if settings.clip_norm is not None:
+        more["global_clipnorm"] = settings.clip_norm
     if settings.optimizer == "sgd":
-        return optimizers.SGD(rate, momentum=settings.momentum, nesterov=True, **decay)
-    return {"adam": optimizers.Adam, "adamw": optimizers.AdamW}[settings.optimizer](rate, **decay)
+        return optimizers.SGD(rate, momentum=settings.momentum, nesterov=True, **more)
+    return {"adam": optimizers.Adam, "adamw": optimizers.AdamW}[settings.optimizer](rate, **more)
 
 
-def compile_classifier(trainer: keras.Model, settings: TrainingSettings, rounds: Rounds) -> None:
-    """Compiles a student, a teacher, or a `Distiller` for class ids and `work.fit_resumable`.
-
-    Args:
-        trainer: A classifier that ends in logits or in softmax, or a `Distiller` around one.
-        settings: The optimizer, and the most steps per execution (32 by default).
-        rounds: What it will be trained for. Steps per execution divide the steps of a round.
-    """
-    model = trainer.student if isinstance(trainer, Distiller) else trainer
-    softmax = find_heads(model).kind == "softmax"
-    trainer.compile(
-        optimizer=make_optimizer(settings, rounds.epochs * rounds.steps),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=not softmax),
-        metrics=["accuracy"],
-        steps_per_execution=rounds.steps_per_execution(settings.steps_per_execution),
-    )
+def _learning_rate(settings: TrainingSettings, steps: int, schedules: ModuleType) -> Any:
+    """Returns the learning rate as a number, or as a schedule of that module."""
+    rate = settings.learning_rate
+    warmup = min(round(settings.warmup / settings.epochs * steps), steps)
+    if settings.schedule == "cosine":
+        if not warmup:
+            return schedules.CosineDecay(rate, decay_steps=steps)
+        rising = {"warmup_target": rate, "warmup_steps": warmup}
+        return schedules.CosineDecay(0.0, decay_steps=max(steps - warmup, 1), **rising)
+    if not warmup:
+        return rate
+    return schedules.PolynomialDecay(0.0, decay_steps=warmup, end_learning_rate=rate)

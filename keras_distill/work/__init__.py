@@ -10,6 +10,7 @@ from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, r
 if TYPE_CHECKING:
     from keras_distill.work._resumable_fit import (
         STEPS_PER_EXECUTION,
+        Ending,
         Progress,
         Rounds,
         fit_resumable,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKENDS",
     "STEPS_PER_EXECUTION",
+    "Ending",
     "FolderLock",
     "Job",
     "Progress",
@@ -38,6 +40,7 @@ __all__ = [
 
 # These need Keras, which the process of a job need not import.
 _TRAINING = (
+    "Ending",
     "Progress",
     "Rounds",
     "STEPS_PER_EXECUTION",

@@ -14,6 +14,8 @@ from keras_distill.work._state import TrainingState
 # Keras spends about 40 ms per epoch outside the steps: a round has at least this many steps.
 _STEPS_PER_ROUND = 100
 STEPS_PER_EXECUTION = 32
+_WATCHED = "val_accuracy"
+_ENDLESS = 10**9
 
 
 def steps_per_execution(steps: int, most: int | None = None) -> int:
@@ -40,7 +42,7 @@ class Rounds:
     many short epochs as make about 100 steps.
 
     Attributes:
-        epochs: Number of epochs.
+        epochs: Number of epochs; None: as many as fit into the time of an `Ending`.
         steps: Steps per epoch.
 
     Example:
@@ -49,23 +51,22 @@ class Rounds:
         (10, 6)
     """
 
-    epochs: int
+    epochs: int | None
     steps: int
 
     @property
     def epochs_per_round(self) -> int:
         """Smallest divisor of `epochs` that makes a round long enough."""
         wanted = -(-_STEPS_PER_ROUND // self.steps)
-        return next(
-            d
-            for d in range(1, self.epochs + 1)
-            if self.epochs % d == 0 and d >= min(wanted, self.epochs)
-        )
+        if self.epochs is None:
+            return wanted
+        least = min(wanted, self.epochs)
+        return next(d for d in range(least, self.epochs + 1) if self.epochs % d == 0)
 
     @property
     def count(self) -> int:
-        """Number of rounds."""
-        return self.epochs // self.epochs_per_round
+        """Number of rounds; without a number of epochs, more than any time has."""
+        return _ENDLESS if self.epochs is None else self.epochs // self.epochs_per_round
 
     @property
     def steps_per_round(self) -> int:
@@ -77,35 +78,113 @@ class Rounds:
         return steps_per_execution(self.steps_per_round, most)
 
 
+@dataclass(frozen=True)
+class Ending:
+    """When a training ends before its last round.
+
+    Attributes:
+        patience: Rounds without a better validation accuracy after which it ends; the weights of
+            the best round are kept. None: no limit.
+        seconds: Wall time of all its sessions after which it ends. None: no limit.
+        rate: The learning rate by the share of that time that has passed, 0..1, and the steps done.
+            The optimizer's own is a number.
+    """
+
+    patience: int | None = None
+    seconds: float | None = None
+    rate: Callable[[float, int], float] | None = None
+
+
 @dataclass
 class Progress:
-    """Rounds completed of a training, their wall time, and the logs of each round."""
+    """Rounds completed of a training, their wall time, and the logs of each round.
+
+    Attributes:
+        rounds: Rounds completed.
+        seconds: Their wall time.
+        logs: A value per round, by metric.
+        best: The number of the round, from 1, whose weights are kept; None: the last.
+        stopped: Whether it ended before its last round.
+    """
 
     rounds: int = 0
     seconds: float = 0.0
     logs: dict[str, list[float]] = field(default_factory=dict)
+    best: int | None = None
+    stopped: bool = False
+
+    def kept(self, metric: str) -> float:
+        """Returns the value of a metric after the round whose weights are kept."""
+        return self.logs[metric][(self.best or self.rounds) - 1]
 
 
 class _SaveState(keras.callbacks.Callback):
+    """Saves the state after each round, and ends the training where `ending` says so."""
+
     def __init__(
-        self, state: TrainingState, progress: Progress, report: Callable[[int], None]
+        self,
+        state: TrainingState,
+        progress: Progress,
+        report: Callable[[int], None],
+        ending: Ending,
     ) -> None:
         super().__init__()
         self._state, self._progress, self._report = state, progress, report
+        self._ending, self._steps = ending, 0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._since = time.monotonic()
 
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        ending = self._ending
+        if ending.seconds is None or ending.rate is None:
+            return
+        optimizer = self._trainer.optimizer
+        share = min(self._elapsed() / ending.seconds, 1.0)
+        optimizer.learning_rate = ending.rate(share, int(optimizer.iterations))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        seconds = self._ending.seconds
+        if seconds is not None and self._elapsed() >= seconds:
+            self._stop()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        now = time.monotonic()
-        self._progress.rounds = epoch + 1
-        self._progress.seconds += now - self._since
-        self._since = now
+        progress = self._progress
+        progress.seconds = self._elapsed()
+        self._since = time.monotonic()
+        progress.rounds = epoch + 1
         for key, value in (logs or {}).items():
-            self._progress.logs.setdefault(key, []).append(float(value))
-        assert self.model is not None  # Keras sets it before training begins
-        self._state.save(training_variables(self.model), vars(self._progress))
+            progress.logs.setdefault(key, []).append(float(value))
+        if self._ending.patience is not None:
+            self._watch(self._ending.patience)
+        self._state.save(training_variables(self._trainer), vars(progress))
         self._report(epoch + 1)
+
+    def _watch(self, patience: int) -> None:
+        """Keeps the weights of the best round; ends the training after `patience` others."""
+        progress = self._progress
+        if progress.best is None or progress.logs[_WATCHED][-1] > progress.kept(_WATCHED):
+            progress.best = progress.rounds
+            best = best_state(self._state)
+            best.save(training_variables(self._trainer), {})
+        elif progress.rounds - progress.best >= patience:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._progress.stopped = self._trainer.stop_training = True
+
+    def _elapsed(self) -> float:
+        return self._progress.seconds + time.monotonic() - self._since
+
+    @property
+    def _trainer(self) -> keras.Model:
+        assert self.model is not None  # Keras sets it before training begins
+        return self.model
+
+
+def best_state(state: TrainingState) -> TrainingState:
+    """Returns the file of the best weights so far, beside that of the state."""
+    return TrainingState(state.path.with_suffix(f".best{state.path.suffix}"))
 
 
 def training_variables(trainer: keras.Model) -> list[keras.Variable]:
@@ -127,6 +206,7 @@ def fit_resumable(
     *,
     validation_data: Dataset,
     report: Callable[[int], None] = lambda done: None,
+    ending: Ending = Ending(),
 ) -> Progress:
     """Trains `trainer` with `fit`, or resumes from the state at `path`.
 
@@ -141,9 +221,10 @@ def fit_resumable(
         path: The file of the state (`.npz`).
         validation_data: Batches for validation after each round.
         report: Called after each round, with the number of rounds completed.
+        ending: When the training ends before its last round.
 
     Returns:
-        The logs of all rounds. The trainer has the final weights.
+        The logs of all rounds. The trainer, and the state at `path`, have the weights kept.
 
     Raises:
         InputError: If the state at `path` is damaged or of another model.
@@ -151,17 +232,21 @@ def fit_resumable(
     trainer.optimizer.build(trainer.trainable_variables)
     state = TrainingState(path)
     progress = Progress(**(state.restore(training_variables(trainer)) or {}))
-    if progress.rounds >= rounds.count:
-        return progress
-    with fused_batch_normalization(trainer):
-        trainer.fit(
-            data(progress.rounds * rounds.epochs_per_round),
-            initial_epoch=progress.rounds,
-            epochs=rounds.count,
-            steps_per_epoch=rounds.steps_per_round,
-            validation_data=validation_data,
-            callbacks=[_SaveState(state, progress, report)],
-            shuffle=False,
-            verbose=0,  # pyright: ignore[reportArgumentType]
-        )
+    if progress.rounds < rounds.count and not progress.stopped:
+        with fused_batch_normalization(trainer):
+            trainer.fit(
+                data(progress.rounds * rounds.epochs_per_round),
+                initial_epoch=progress.rounds,
+                epochs=rounds.count,
+                steps_per_epoch=rounds.steps_per_round,
+                validation_data=validation_data,
+                callbacks=[_SaveState(state, progress, report, ending)],
+                shuffle=False,
+                verbose=0,  # pyright: ignore[reportArgumentType]
+            )
+    best = best_state(state)
+    if best.path.exists():
+        best.restore(training_variables(trainer))
+        state.save(training_variables(trainer), vars(progress))
+        best.path.unlink()
     return progress

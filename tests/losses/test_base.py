@@ -86,7 +86,7 @@ class TestSettings:
         assert check_setting("alpha", 1, at_least=0) == 1.0
 
     def test_choice_of_regression(self):
-        with pytest.raises(InputError, match="`loss` must be one of mse, huber"):
+        with pytest.raises(InputError, match="`kind` must be one of mse, huber"):
             RegressionLoss("mae")
 
 

@@ -25,7 +25,7 @@ from keras_distill.runs import _evaluate
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._run import run
 from keras_distill.runs._students import train_students
-from keras_distill.runs._targets import store_targets
+from keras_distill.runs._targets import soft_targets
 from keras_distill.runs._teacher import obtain_teacher
 from keras_distill.work import WorkFolder
 
@@ -234,8 +234,8 @@ def test_a_student_that_ends_in_softmax_is_trained_as_one_that_ends_in_logits(fi
             **{"training.epochs": 2, "seeds": 1},
         )
         with context.folder:
-            store = store_targets(context, obtain_teacher(context).teacher)
-            students = train_students(context, store)
+            targets = soft_targets(context, obtain_teacher(context).teacher)
+            students = train_students(context, targets)
         curves[kind] = [variant.done[0].logs["loss"] for variant in students.variants]
     assert len(curves["logits"]) == 3
     np.testing.assert_allclose(curves["softmax"], curves["logits"], rtol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 
 from keras_distill import data
 from keras_distill._internal import InputError
-from keras_distill.work import Rounds, fit_resumable
+from keras_distill.work import Ending, Rounds, fit_resumable
 
 
 def _trainer(seed=0):
@@ -25,6 +25,7 @@ def _trainer(seed=0):
     return model
 
 
+WHOLE = Ending()
 ROUNDS = Rounds(epochs=6, steps=98)  # 1,167 examples in batches of 12
 
 
@@ -33,7 +34,7 @@ def splits():
     return data.load("digits")
 
 
-def _fit(model, splits, path, rounds=ROUNDS, report=lambda done: None):
+def _fit(model, splits, path, rounds=ROUNDS, report=lambda done: None, ending=WHOLE):
     return fit_resumable(
         model,
         lambda epoch: data.batches(splits.train, 12, shuffle_seed=3, epoch=epoch, epochs=None),
@@ -41,6 +42,7 @@ def _fit(model, splits, path, rounds=ROUNDS, report=lambda done: None):
         path,
         validation_data=data.batches(splits.validation, 130),
         report=report,
+        ending=ending,
     )
 
 
@@ -103,3 +105,64 @@ def test_rounds_divide_the_epochs(epochs, steps, per_round):
     assert rounds.count * rounds.epochs_per_round == epochs
     assert rounds.steps_per_round % rounds.steps_per_execution() == 0
     assert rounds.steps_per_execution(1) == 1
+
+
+def test_patience_keeps_the_weights_of_the_best_round_and_stops(splits, tmp_path):
+    """A learning rate that destroys what was learned: validation gets worse after round 1."""
+    model = _trainer()
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.PiecewiseConstantDecay([98], [0.01, 9.0])),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    ending = Ending(patience=1)
+    progress = _fit(model, splits, tmp_path / "x.npz", ending=ending)
+    assert (progress.best, progress.rounds, progress.stopped) == (1, 2, True)
+    accuracy = model.evaluate(data.batches(splits.validation, 130), verbose=0)[1]
+    assert accuracy == pytest.approx(progress.kept("val_accuracy"))
+    assert progress.kept("val_accuracy") > progress.logs["val_accuracy"][-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+    again = _fit(model, splits, tmp_path / "x.npz", ending=ending, report=_stop_after(1))
+    assert again == progress
+
+
+def test_an_interrupted_training_with_patience_ends_like_an_uninterrupted_one(splits, tmp_path):
+    ending = Ending(patience=5)
+    whole, resumed = _trainer(), _trainer(seed=99)
+    expected = _fit(whole, splits, tmp_path / "whole.npz", ending=ending)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(_trainer(), splits, tmp_path / "cut.npz", report=_stop_after(2), ending=ending)
+    progress = _fit(resumed, splits, tmp_path / "cut.npz", ending=ending)
+    assert (progress.best, progress.logs) == (expected.best, expected.logs)
+    for mine, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_training_ends_when_its_time_does_and_its_rate_falls_with_it(splits, tmp_path):
+    model = _trainer()
+    model.compile(keras.optimizers.Adam(1e-2), model.loss, metrics=["accuracy"])
+    seen = []
+
+    def rate(share, step):
+        seen.append(share)
+        return 1e-2 * (1 - share)
+
+    ending = Ending(seconds=1.0, rate=rate)
+    progress = _fit(model, splits, tmp_path / "x.npz", Rounds(None, 98), ending=ending)
+    assert progress.stopped and 1.0 <= progress.seconds < 30
+    assert seen == sorted(seen) and seen[-1] <= 1
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-2 * (1 - seen[-1]), abs=1e-6)
+    again = _fit(model, splits, tmp_path / "x.npz", Rounds(None, 98), ending=ending)
+    assert again == progress
+
+
+def test_the_time_of_an_earlier_session_counts(splits, tmp_path):
+    model = _trainer()
+    model.compile(keras.optimizers.Adam(1e-2), model.loss, metrics=["accuracy"])
+    ending = Ending(seconds=30.0, rate=lambda share, step: 1e-3)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(model, splits, tmp_path / "x.npz", Rounds(None, 2), _stop_after(1), ending)
+    shares = []
+    ending = Ending(seconds=1e-3, rate=lambda share, step: shares.append(share) or 1e-3)
+    progress = _fit(model, splits, tmp_path / "x.npz", Rounds(None, 2), ending=ending)
+    assert shares == [1.0] and progress.rounds == 2

@@ -1,0 +1,78 @@
+"""The parts of a recipe on what is made of the student: files, compression, benchmark."""
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from keras_distill._internal._checks import MAX_COUNT
+from keras_distill._internal._compression_steps import parse_steps
+from keras_distill.records._base import Record
+from keras_distill.records._export import Precision
+from keras_distill.records._training_settings import Count, TrainingChanges
+
+
+class ExportPart(Record):
+    """The files that are made of the best distilled student.
+
+    Attributes:
+        quantizations: The precisions.
+        calibration_samples: Number of training images for int8 calibration.
+        max_drop: The most accuracy on validation data that a file may lose against the model it
+            is converted from, in points.
+    """
+
+    quantizations: tuple[Precision, ...] = ("float32", "int8")
+    calibration_samples: Count = 200
+    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    @field_validator("quantizations")
+    @classmethod
+    def _some_and_different(cls, value: tuple[Precision, ...]) -> tuple[Precision, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must be one or more different precisions")
+        return value
+
+
+class CompressPart(TrainingChanges):
+    """How the best distilled student is pruned, clustered and quantized, on the same soft targets.
+
+    Weight and temperature of the soft loss are those of the distillation. The file is verified
+    with the settings of the export, against the compressed model that it is converted from. Each
+    step trains with the settings here. The batch size defaults to the student's, the others to
+    those of `TrainingSettings`.
+
+    Attributes:
+        steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
+            more, in this order.
+        skip: Names of layers that are neither pruned nor clustered.
+        sparse: Whether to store a float32 file without its zeros.
+
+    Example:
+        >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
+        Traceback (most recent call last):
+        keras_distill.InputError: mine.toml: `steps` must come in the order prune, \
+cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8']. In \
+another order, a later step would undo an earlier one.
+    """
+
+    steps: tuple[str, ...]
+    epochs: Count = 10  # pyright: ignore[reportIncompatibleVariableOverride]
+    skip: tuple[str, ...] = ()
+    sparse: bool = False
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _known_and_in_order(cls, value: Any) -> tuple[str, ...]:
+        return tuple(step.text for step in parse_steps(value))
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        parse_steps(self.steps, sparse=self.sparse)
+        return self
+
+
+class BenchmarkPart(Record):
+    """How latency is measured: interleaved timed calls per file, after warm-up."""
+
+    runs: int = Field(default=50, ge=2, le=MAX_COUNT)

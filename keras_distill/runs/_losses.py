@@ -1,0 +1,84 @@
+"""The losses and schedules that a recipe names, as objects of the package."""
+
+from typing import Any
+
+from keras_distill import losses
+from keras_distill._internal import InputError
+from keras_distill._internal._types import Schedule
+from keras_distill.records import DistillationPart, SchedulePart
+from keras_distill.training import CosineSchedule, LinearSchedule
+
+_SCHEDULES = {"linear": LinearSchedule, "cosine": CosineSchedule}
+
+
+def schedule(setting: float | SchedulePart, steps: int | None) -> Schedule:
+    """Returns a number as it is, and a table of a recipe as a schedule of the step.
+
+    Args:
+        setting: What the recipe has.
+        steps: Training steps in total; None if they are not known.
+
+    Raises:
+        InputError: If the number of steps is needed and not known.
+
+    Example:
+        >>> change = schedule(SchedulePart(schedule="linear", start=8, end=1, delay=10), steps=110)
+        >>> change.steps, float(change(60))
+        (100, 4.5)
+    """
+    if not isinstance(setting, SchedulePart):
+        return setting
+    if setting.steps is None and steps is None:
+        raise InputError(
+            f"A schedule must have `steps` where `training.budget` decides how many there are."
+            f" Received: {setting}"
+        )
+    last = max((steps or 0) - setting.delay, 1) if setting.steps is None else setting.steps
+    return _SCHEDULES[setting.schedule](setting.start, setting.end, last, delay=setting.delay)
+
+
+def distillation_losses(part: DistillationPart, steps: int | None) -> dict[str, Any]:
+    """Returns the arguments of a `Distiller` that a recipe decides: losses, weights, alpha.
+
+    Args:
+        part: The part of the recipe.
+        steps: Training steps in total, for schedules; None if they are not known.
+
+    Raises:
+        InputError: If a setting of a loss breaks its rule.
+    """
+    temperature = schedule(part.temperature, steps)
+    alpha = {"alpha": schedule(part.alpha, steps)}
+    if not part.losses:
+        return {**alpha, "temperature": temperature}
+    made, weights = [], []
+    for i, term in enumerate(part.losses):
+        kind = getattr(losses, term.loss)
+        given = {name: _setting(value, steps) for name, value in term.settings.items()}
+        if term.softens_logits:
+            given.setdefault("temperature", temperature)
+        try:
+            made.append(kind(**given))
+        except InputError as error:
+            raise InputError(f"distillation.losses.{i}: {term.loss}: {error}") from error
+        except TypeError as error:
+            raise InputError(
+                f"distillation.losses.{i}: {term.loss} must have all of its settings ({error})."
+            ) from error
+        weights.append(schedule(term.weight, steps))
+    return {**alpha, "distillation_losses": made, "distillation_loss_weights": weights}
+
+
+def reads_layers(part: DistillationPart) -> bool:
+    """Returns whether a loss reads inner layers, so that the teacher has to run in every step."""
+    return any(term.reads_layers for term in part.losses)
+
+
+def logits_only(part: DistillationPart) -> DistillationPart:
+    """Returns the part without the losses that read inner layers; without any, the default loss."""
+    kept = tuple(term for term in part.losses if not term.reads_layers)
+    return part.model_copy(update={"losses": kept})
+
+
+def _setting(value: Any, steps: int | None) -> Any:
+    return schedule(value, steps) if isinstance(value, SchedulePart) else value

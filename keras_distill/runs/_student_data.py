@@ -1,0 +1,211 @@
+"""What the student sees of the data set: which examples, which labels, which augmented views."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import data
+from keras_distill._internal import InputError, bad
+from keras_distill.data import Augmentation, Splits
+from keras_distill.records import AugmentPart, Recipe
+
+_CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs
+
+
+@dataclass(frozen=True)
+class StudentData:
+    """The transfer set: the examples on which the teacher teaches.
+
+    Attributes:
+        train: `(x, y)`, unbatched and ordered; y is -1 for an example of the unlabeled source.
+        examples: How many.
+        labeled: How many of them have a label at all; they come first.
+        labels_kept: How many labels the student sees.
+        augment: The augmentation of its views; None without one.
+        views: Augmented views per example.
+        notes: How it differs from the training split, a sentence each.
+    """
+
+    train: tf.data.Dataset
+    examples: int
+    labeled: int
+    labels_kept: int
+    augment: Augmentation | None
+    views: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, recipe: Recipe, splits: Splits, unlabeled: tf.data.Dataset | None) -> "StudentData":
+        """Makes what a recipe says of a data set.
+
+        Args:
+            recipe: The recipe.
+            splits: The data set.
+            unlabeled: `(x, y)` of the second source; y is not used.
+
+        Raises:
+            InputError: If the labels are too few or too many, a class is unknown, or the second
+                source has another x.
+        """
+        part, notes = recipe.data, ()
+        train = splits.train
+        if part.omit_classes:
+            omitted = _class_ids(part.omit_classes, splits.class_names)
+            train = data.select(train, ~np.isin(data.labels_of(train), omitted))
+            names = ", ".join(splits.class_names[i] for i in omitted)
+            notes += (f"the student saw no example of {names}",)
+        labeled = int(train.cardinality())
+        if unlabeled is not None:
+            train, added = _with_unlabeled(train, unlabeled)
+            notes += (f"the student also saw {added} examples of {part.unlabeled} without labels",)
+        found = cls(
+            train=train,
+            examples=int(train.cardinality()),
+            labeled=labeled,
+            labels_kept=_labels_kept(part.labels, labeled),
+            augment=augmentation(part.augment, splits.input_shape),
+            views=recipe.distillation.views,
+            notes=notes,
+        )
+        found.with_few_labels(recipe.seeds[0])
+        return found
+
+    @property
+    def few(self) -> bool:
+        """Whether the student sees fewer labels than there are."""
+        return self.labels_kept < self.labeled
+
+    def with_few_labels(self, seed: int) -> tf.data.Dataset:
+        """Returns the examples with label -1 where the student may not see the label."""
+        if self.labels_kept == self.labeled:
+            return self.train
+        labeled = self.train.take(self.labeled)
+        kept = data.keep_labels(labeled, self.labels_kept, seed=seed)
+        if self.examples > self.labeled:
+            kept = kept.concatenate(self.train.skip(self.labeled))
+        spec = self.train.element_spec[0]
+        fits_in_memory = self.examples * spec.shape.num_elements() * spec.dtype.size < _CACHE
+        return kept.cache() if fits_in_memory else kept
+
+    def soft_batches(self, seed: int, batch_size: int, first_epoch: int) -> tf.data.Dataset:
+        """Yields batches of all examples without end, with the labels that the student sees."""
+        return self._whole(self.with_few_labels(seed), seed, batch_size, first_epoch)
+
+    def hard_batches(
+        self, seed: int, batch_size: int, first_epoch: int, *, all_labels: bool
+    ) -> tf.data.Dataset:
+        """Yields batches of the labeled examples without end.
+
+        An epoch is as many steps as one over all examples. Where the labeled ones are fewer, each
+        pass over them has a new order, and a batch may span two passes.
+
+        Args:
+            seed: Seed of the order, and of the labels kept.
+            batch_size: Examples per batch.
+            first_epoch: The epoch to begin at.
+            all_labels: Whether to use all labels, or only those kept.
+        """
+        count = self.labeled if all_labels else self.labels_kept
+        if count == self.examples:
+            return self._whole(self.train, seed, batch_size, first_epoch)
+        examples = self.train.take(self.labeled) if all_labels else self.with_few_labels(seed)
+        first_step = first_epoch * -(-self.examples // batch_size)
+        if self.augment is not None:
+            return data.augmented_batches(
+                _labeled(examples.enumerate(), count),
+                batch_size,
+                self.augment,
+                shuffle_seed=seed,
+                views=self.views,
+                first_step=first_step,
+                across=True,
+            )
+        passes, within = divmod(first_step * batch_size, count)
+        few = _labeled(examples, count)
+        whole = data.batches(few, count, shuffle_seed=seed, epoch=passes, epochs=None)
+        one_by_one = whole.unbatch().skip(within)
+        return data.read_ahead(one_by_one.batch(batch_size, drop_remainder=True))
+
+    def _whole(
+        self, examples: tf.data.Dataset, seed: int, batch_size: int, first_epoch: int
+    ) -> tf.data.Dataset:
+        if self.augment is None:
+            return data.batches(
+                examples, batch_size, shuffle_seed=seed, epoch=first_epoch, epochs=None
+            )
+        return data.augmented_batches(
+            examples.enumerate(),
+            batch_size,
+            self.augment,
+            shuffle_seed=seed,
+            views=self.views,
+            first_step=first_epoch * -(-self.examples // batch_size),
+        )
+
+
+def _labeled(examples: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Returns the `count` elements `(x, y)`, or `(index, (x, y))`, that have a label; cached."""
+
+    def has_label(*element: Any) -> tf.Tensor:
+        _, y = element if not isinstance(element[1], tuple) else element[1]
+        return y != data.UNLABELED
+
+    kept = examples.filter(has_label)  # pyright: ignore[reportArgumentType]
+    return kept.apply(tf.data.experimental.assert_cardinality(count)).cache()
+
+
+def augmentation(part: AugmentPart | None, shape: tuple[int, ...]) -> Augmentation | None:
+    """Returns the augmentation of a recipe; None if it changes nothing.
+
+    Raises:
+        InputError: If the examples are not images.
+    """
+    if part is None or not part.changes:
+        return None
+    if len(shape) != 3:
+        raise InputError(
+            "`augment` must be left out where the examples are not images (H, W, C). Received:"
+            f" examples of shape {shape}."
+        )
+    return Augmentation.from_settings(part.model_dump())
+
+
+def _labels_kept(labels: int | float | None, examples: int) -> int:
+    """Returns the number of labels that a count, a share, or None (all) means."""
+    if labels is None:
+        return examples
+    count = labels if isinstance(labels, int) else max(1, round(labels * examples))
+    if count > examples:
+        raise bad("labels", f"be at most the {examples} training examples", labels)
+    return count
+
+
+def _class_ids(classes: tuple[int | str, ...], names: tuple[str, ...]) -> list[int]:
+    """Returns the ids of classes that are given by name or id; at least two others must be left."""
+    found = []
+    for given in classes:
+        known = given in names if isinstance(given, str) else 0 <= given < len(names)
+        if not known:
+            some = ", ".join(names[:20])
+            raise bad("omit_classes", f"name classes of the data, or their ids ({some})", given)
+        found.append(names.index(given) if isinstance(given, str) else given)
+    if len(names) - len(set(found)) < 2:
+        raise bad("omit_classes", f"leave two of the {len(names)} classes", list(classes))
+    return sorted(set(found))
+
+
+def _with_unlabeled(
+    train: tf.data.Dataset, unlabeled: tf.data.Dataset
+) -> tuple[tf.data.Dataset, int]:
+    spec, other = train.element_spec[0], unlabeled.element_spec[0]
+    if (spec.shape, spec.dtype) != (other.shape, other.dtype):
+        raise InputError(
+            "`unlabeled` must have examples like those of `source`,"
+            f" {spec.dtype.name} {tuple(spec.shape)}. Received: {other.dtype.name}"
+            f" {tuple(other.shape)}."
+        )
+    label = tf.constant(data.UNLABELED, train.element_spec[1].dtype)
+    added = unlabeled.map(lambda x, y: (x, label), tf.data.AUTOTUNE)
+    return train.concatenate(added), int(unlabeled.cardinality())

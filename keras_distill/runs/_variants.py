@@ -1,0 +1,169 @@
+"""A training of the student, over all seeds: what it learns from, and how it is resumed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill import models
+from keras_distill.records import ClassifierSettings
+from keras_distill.runs._context import RunContext
+from keras_distill.runs._losses import distillation_losses
+from keras_distill.runs._targets import SoftTargets
+from keras_distill.training import Distiller, compile_classifier, ending_of, rounds_of
+from keras_distill.work import Progress, Rounds, TrainingState, fit_resumable, training_variables
+
+Batches = Callable[[int, int], tf.data.Dataset]
+"""`batches(seed, first_epoch)` yields batches without end."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a model is trained on.
+
+    Attributes:
+        name: Name of the variant in the record.
+        title: Its name for people.
+        labels: Labels it sees.
+        batches: Its training data.
+        targets: Where the teacher's logits come from; None: it is trained on labels alone.
+        label_smoothing: Label smoothing of the loss on labels; None: that of the settings.
+    """
+
+    name: str
+    title: str
+    labels: int
+    batches: Batches
+    targets: SoftTargets | None = None
+    label_smoothing: float | None = None
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A model to train, and how; the variants of the student share one.
+
+    Attributes:
+        build: `build(seed)` makes it with the initial weights of that seed.
+        spec: Its spec, for people.
+        settings: How it is trained.
+        initial: The initial weights by seed, a training each.
+    """
+
+    build: Callable[[int], keras.Model]
+    spec: str
+    settings: ClassifierSettings
+    initial: Mapping[int, list[np.ndarray]]
+
+    @classmethod
+    def of(
+        cls,
+        build: Callable[[int], keras.Model],
+        spec: str,
+        settings: ClassifierSettings,
+        seeds: Sequence[int],
+    ) -> "Pupil":
+        """Makes a model for each seed, and keeps its weights."""
+        return cls(build, spec, settings, {seed: build(seed).get_weights() for seed in seeds})
+
+    def model(self) -> keras.Model:
+        """Makes the model that is trained; its weights are set for each seed."""
+        seed = next(iter(self.initial))
+        model = self.build(seed)
+        if self.settings.precision == "float32":
+            return model
+        with models.seeded(seed):
+            return models.with_precision(model, self.settings.precision)
+
+
+@dataclass
+class Variant:
+    """One way to train a model, over all seeds.
+
+    The trainer is compiled and traced once; each seed resets it.
+
+    Attributes:
+        lesson: What it is trained on.
+        trainer: The compiled trainer: the model itself, or a `Distiller` around it.
+        student: The model inside.
+        rounds: How long it is trained.
+        states: Where the state of each seed's training is stored.
+        done: What each seed's training logged.
+    """
+
+    lesson: Lesson
+    trainer: keras.Model
+    student: keras.Model
+    rounds: Rounds
+    states: dict[int, Path]
+    done: dict[int, Progress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.trainer.optimizer.build(self.trainer.trainable_variables)
+        self._fresh = [v.numpy() for v in training_variables(self.trainer)]
+
+    def reset(self, weights: list[np.ndarray]) -> None:
+        """Sets the student to initial weights, and everything else to what it was at first."""
+        for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
+            variable.assign(value)
+        self.student.set_weights(weights)
+
+    def restore(self, seed: int) -> keras.Model:
+        """Returns the student with the weights that the training of a seed gave it, in float32."""
+        TrainingState(self.states[seed]).restore(training_variables(self.trainer))
+        if self.student.dtype_policy.name == "float32":
+            return self.student
+        return models.with_precision(self.student, "float32")
+
+    @property
+    def steps(self) -> int:
+        """Training steps, the most of any seed."""
+        return max(progress.rounds for progress in self.done.values()) * self.rounds.steps_per_round
+
+    @property
+    def chosen_seed(self) -> int:
+        """The seed with the best validation accuracy."""
+        return max(self.done, key=lambda seed: self.done[seed].kept("val_accuracy"))
+
+
+def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
+    """Trains a model on a lesson, once per seed, or resumes these trainings."""
+    seeds = f"{len(pupil.initial)} seed{'s' if len(pupil.initial) > 1 else ''}"
+    context.reporter.stage("student", f"{pupil.spec} {lesson.title}; {seeds}")
+    rounds = rounds_of(pupil.settings, context.student_data.examples)
+    variant = _compiled(context, lesson, pupil, rounds)
+    ending = ending_of(pupil.settings, rounds)
+    for seed, weights in pupil.initial.items():
+        variant.reset(weights)
+        variant.done[seed] = fit_resumable(
+            variant.trainer,
+            lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
+            rounds,
+            variant.states[seed],
+            validation_data=context.validation,
+            report=context.reporter.track(f"seed {seed}", rounds.count),
+            ending=ending,
+        )
+    return variant
+
+
+def _compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) -> Variant:
+    settings = pupil.settings
+    student = pupil.model()
+    trainer: Any = student
+    if lesson.targets is not None:
+        steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
+        losses = distillation_losses(context.recipe.distillation, steps)
+        trainer = Distiller(lesson.targets.teacher, student, **losses)
+    smoothing = lesson.label_smoothing
+    compile_classifier(
+        trainer,
+        settings,
+        rounds,
+        label_smoothing=settings.label_smoothing if smoothing is None else smoothing,
+    )
+    states = {seed: context.folder.scratch / f"{lesson.name}-{seed}.npz" for seed in pupil.initial}
+    return Variant(lesson, trainer, student, rounds, states)

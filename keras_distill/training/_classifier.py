@@ -1,0 +1,84 @@
+"""Compiles classifiers, and Distillers around them, for `work.fit_resumable`."""
+
+import math
+
+import keras
+
+from keras_distill.records import ClassifierSettings, TrainingSettings
+from keras_distill.teachers import find_heads
+from keras_distill.training._distiller import Distiller
+from keras_distill.training._label_smoothing import SmoothedCrossentropy
+from keras_distill.training._optimizer import make_optimizer
+from keras_distill.work import Ending, Rounds
+
+# Steps per execution of a training that ends at a time: it can end, and change its learning rate,
+# between executions only.
+_TIMED_EXECUTION = 8
+
+
+def compile_classifier(
+    trainer: keras.Model,
+    settings: TrainingSettings,
+    rounds: Rounds,
+    *,
+    label_smoothing: float = 0.0,
+) -> None:
+    """Compiles a student, a teacher, or a `Distiller` for class ids and `work.fit_resumable`.
+
+    Args:
+        trainer: A classifier that ends in logits or in softmax, or a `Distiller` around one.
+        settings: The optimizer, and the most steps per execution (32 by default).
+        rounds: What it will be trained for. Steps per execution divide the steps of a round.
+        label_smoothing: Share of the label's probability that all classes divide.
+    """
+    model = trainer.student if isinstance(trainer, Distiller) else trainer
+    logits = find_heads(model).kind != "softmax"
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    if label_smoothing:
+        loss = SmoothedCrossentropy(label_smoothing, from_logits=logits)
+    most = settings.steps_per_execution
+    if rounds.epochs is None:  # `ending_of` gives the learning rate
+        optimizer = make_optimizer(settings.model_copy(update=_AT_ONCE), 1)
+        most = most or _TIMED_EXECUTION
+    else:
+        optimizer = make_optimizer(settings, rounds.epochs * rounds.steps)
+    trainer.compile(
+        optimizer=optimizer,
+        loss=loss,
+        metrics=["accuracy"],
+        steps_per_execution=rounds.steps_per_execution(most),
+    )
+
+
+_AT_ONCE = {"schedule": "constant", "warmup": 0.0}
+
+
+def rounds_of(settings: ClassifierSettings, examples: int) -> Rounds:
+    """Returns the rounds of a training on so many examples."""
+    steps = math.ceil(examples / settings.batch_size)
+    return Rounds(None if settings.seconds else settings.epochs, steps)
+
+
+def ending_of(settings: ClassifierSettings, rounds: Rounds) -> Ending:
+    """Returns when a training of these settings ends before its last round.
+
+    With a budget, the learning rate is that of the schedule at the share of the time that has
+    passed; the warm-up is counted in steps, as without a budget.
+
+    Example:
+        >>> settings = ClassifierSettings(budget="1m", patience=25, learning_rate=0.1)
+        >>> ending = ending_of(settings, rounds_of(settings, 1280))
+        >>> ending.patience, ending.seconds, ending.rate(0.5, 0)
+        (3, 60.0, 0.05)
+    """
+    patience = settings.patience and math.ceil(settings.patience / rounds.epochs_per_round)
+    if settings.seconds is None:
+        return Ending(patience)
+    warmup = settings.warmup * rounds.steps
+
+    def rate(share: float, step: int) -> float:
+        falls = settings.schedule == "cosine"
+        now = (1 + math.cos(math.pi * share)) / 2 if falls else 1.0
+        return settings.learning_rate * now * min((step + 1) / warmup if warmup else 1.0, 1.0)
+
+    return Ending(patience, settings.seconds, rate)
