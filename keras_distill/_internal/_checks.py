@@ -31,7 +31,15 @@ class InputError(ValueError):
 
 
 class VerificationError(RuntimeError):
-    """A verification failed: the result is not good enough. The command line exits with code 1."""
+    """A verification failed: the result is not good enough. The command line exits with code 1.
+
+    Attributes:
+        record: The record that shows by how much; None if there is none.
+    """
+
+    def __init__(self, message: str, *, record: Any = None) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 class KerasDistillWarning(UserWarning):

@@ -4,6 +4,8 @@ rich and pydantic are imported when something is printed, so that the start stay
 """
 
 import json
+import os
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,6 @@ def print_line(text: str, style: str | None = None) -> None:
     _console().print(text, style=style, soft_wrap=True)
 
 
-def print_next(command: str) -> None:
-    """Prints the command that usually follows."""
-    print_line(f"Next: {command}")
+def print_next(*words: "str | os.PathLike[str]") -> None:
+    """Prints the command that usually follows, quoted so that a shell takes it as it is."""
+    print_line(f"Next: {shlex.join(map(str, words))}")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_distill._internal import InputError
-from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill._internal import InputError, VerificationError
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import DataDir, Imports, Json, OptionalData, Overwrite, output
 from keras_distill.cli._verb import BAD_INPUT, DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
@@ -45,7 +45,8 @@ def command(
         int, typer.Option(help="Maximum number of verification rows.")
     ] = 1000,
     max_drop: Annotated[
-        float | None, typer.Option(help="Maximum loss of accuracy, in points.")
+        float | None,
+        typer.Option(help="Maximum loss of accuracy, in points. [1, or one row if that is more]"),
     ] = None,
     limit: Annotated[
         float | None,
@@ -72,9 +73,10 @@ def command(
 ) -> int:
     """Convert a model, compare the file with it, and write the file and its record.
 
-    The file is verified on the validation rows of --data, by default those of --calibration. Exit
-    code 1: a file fails verification. Exit code 2: bad input, or a precision named on the command
-    line that this model does not support; with `all`, unsupported precisions are only reported.
+    The file is verified on the validation rows of --data, by default those of --calibration.
+    Without either, its verdict is "not verified on data". Exit code 1: a file fails verification.
+    Exit code 2: bad input, or a precision named on the command line that this model does not
+    support; with `all`, unsupported precisions are only reported.
     """
     from keras_distill.export import QUANTIZATIONS, export_all, export_tflite
 
@@ -94,15 +96,23 @@ def command(
         "keep_failed": keep_failed,
         "timeout": timeout,
         "overwrite": overwrite,
+        "report": None if as_json else print_line,
     }
+    quantize = _quantize_command(model, out, data or calibration, data_dir, imports)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the records carry them
         if len(names) == 1:
-            record = export_tflite(model, out, quantization=names[0], **options)
+            try:
+                record = export_tflite(model, out, quantization=names[0], **options)
+            except VerificationError:
+                if names[0] == "int8" and quantize and not as_json:
+                    print_next(*quantize)
+                raise
             if as_json:
                 print_json(record)
             else:
                 _print_exports([record])
+                _print_verdict([record])
             return DONE
         if out.suffix == ".tflite":
             raise InputError(f"`--output` must be a folder for several precisions. Received: {out}")
@@ -111,18 +121,35 @@ def command(
         print_json(result)
     else:
         _print_set(result)
+        if "int8" in result.rejected and quantize:
+            print_next(*quantize)
     if result.rejected:
         return VERIFICATION_FAILED
     named = quantization != _ALL
     return BAD_INPUT if (result.impossible and named) or not result.exports else DONE
 
 
+def _quantize_command(
+    model: Path, out: Path, data: str | None, data_dir: Path | None, imports: list[str]
+) -> list[str]:
+    """Returns the command that trains the model for int8; empty if there is none for it."""
+    if data is None or model.suffix != ".keras":
+        return []
+    words = ["keras-distill", "compress", str(model), "--steps", "quantize", "--alpha", "0"]
+    words += ["--data", data]
+    words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    words += [word for name in imports for word in ("--import", name)]
+    return [*words, "-o", str(out.with_name(f"{out.stem}-quantized"))]
+
+
 def _print_set(result: "ExportSet") -> None:
-    _print_exports(list(result.exports.values()))
+    records = list(result.exports.values())
+    _print_exports(records)
     for name, reason in result.rejected.items():
         print_line(f"{name} fails verification: {reason}.", style="red")
     for name, reason in result.impossible.items():
         print_line(f"{name} is not supported: {reason}.", style="yellow")
+    _print_verdict(records)
 
 
 def _print_exports(records: "list[ExportRecord]") -> None:
@@ -130,16 +157,30 @@ def _print_exports(records: "list[ExportRecord]") -> None:
         return
     columns = ("file", "bytes", "gzip", "difference", "agreement", "accuracy", "Keras accuracy")
     print_table(columns, [_row(record) for record in records])
-    verification = records[0].verification
-    print_line(f"Verified on {verification.samples} rows: {verification.source}.", style="dim")
     for text in dict.fromkeys(text for record in records for text in record.warnings):
         print_line(f"Note: {text}.")
+
+
+def _print_verdict(records: "list[ExportRecord]") -> None:
+    """Prints the verdict, which the files of one command share."""
+    if not records:
+        return
+    verification = records[0].verification
+    if not verification.passed:
+        text = verification.statement
+        print_line(f"{text[0].upper()}{text[1:]}.", style="yellow")
+        return
+    rows = f"Verified on {verification.samples} rows ({verification.source})"
+    if verification.max_drop is None:
+        print_line(f"{rows}: outputs compared; accuracy was not measured (no class labels).")
+    else:
+        print_line(f"{rows}; a loss of up to {verification.max_drop:g} points is allowed.")
 
 
 def _row(record: "ExportRecord") -> tuple[str, ...]:
     """Returns the table cells of one file, with the figures of its worst output."""
     worst = max(record.verification.outputs, key=lambda output: output.relative_difference or 0.0)
-    shares = (worst.agreement, worst.accuracy, worst.accuracy_keras)
+    shares = (worst.agreement, worst.accuracy, worst.accuracy_reference)
     return (
         record.file,
         f"{record.bytes:,}",

@@ -141,7 +141,7 @@ def _print_run(record: "RunRecord", out: Path) -> None:
     print_line(report.run_note(record), style="dim")
     for line in report.run_sentences(record):
         print_line(line)
-    print_next(f"open {out / 'report.html'}")
+    print_next("open", out / "report.html")
 
 
 main = verb_main(command, "keras-distill run")

@@ -136,7 +136,7 @@ def train(
     if alone:
         print_line(f"Covered by the generalist only: {', '.join(map(str, alone))}")
     print_line(f"Wrote {out}.")
-    print_next(f"keras-distill specialists evaluate {out}")
+    print_next("keras-distill", "specialists", "evaluate", out)
 
 
 def _report_job(job: "JobRecord", kept: bool) -> None:
@@ -261,7 +261,7 @@ def distill(
         return
     accuracy = f"{record.validation_accuracy:.1%} validation accuracy"
     print_line(f"Wrote {out}: {record.parameters:,} parameters, {accuracy}.")
-    print_next(f"keras-distill specialists evaluate {folder} --model {out}")
+    print_next("keras-distill", "specialists", "evaluate", folder, "--model", out)
 
 
 def _recipe(

@@ -101,7 +101,7 @@ def compress(
     """
     parsed = parse_steps(steps, sparse=sparse)
     options = dict(export or {})
-    options["sparse"] = sparse
+    options |= {"sparse": sparse, "reference": student}
     if parsed[-1].kind == "quantize":
         check_export(options)
     check_student(student, steps, skip=skip)

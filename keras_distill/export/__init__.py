@@ -2,14 +2,16 @@
 
 from keras_distill.export._calibration import random_samples
 from keras_distill.export._export import export_all, export_tflite, record_path
+from keras_distill.export._metric import class_ids
 from keras_distill.export._options import QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import resolve
 from keras_distill.export._samples import Samples, take
 from keras_distill.export._sources import SIGNATURE, InputInfo, KerasSource
-from keras_distill.export._verification import LIMITS, class_ids
+from keras_distill.export._verification import LIMITS, MAX_DROP
 
 __all__ = [
     "LIMITS",
+    "MAX_DROP",
     "QUANTIZATIONS",
     "SIGNATURE",
     "ExportOptions",

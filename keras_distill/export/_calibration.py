@@ -9,6 +9,7 @@ from keras_distill._internal import InputError, _keras_private
 from keras_distill._internal._types import Array
 from keras_distill.export._samples import Samples
 from keras_distill.export._sources import InputInfo
+from keras_distill.records import RANDOM
 
 FEWEST, ENOUGH = 2, 50  # rows: fewer than FEWEST is an error, fewer than ENOUGH a warning
 _FAR = 10  # expected ranges away: probably the wrong units
@@ -80,7 +81,7 @@ def random_samples(
             x[info.name] = random.uniform(*raw_range(rescaling), shape).astype("float32")
         else:
             x[info.name] = random.standard_normal(shape).astype("float32")
-    return Samples(x, None, "random", ())
+    return Samples(x, None, RANDOM, ())
 
 
 def check_calibration(

@@ -31,7 +31,7 @@ def export_tflite(
     overwrite: bool = False,
     **options: Any,
 ) -> ExportRecord:
-    """Writes a verified `.tflite` file, and its record at `path` + ".json".
+    """Writes a `.tflite` file and its record (`path` + ".json"), verified on `data`.
 
     The file takes the same values as the model: raw values, if the model contains its
     preprocessing. The conversion and the first run happen in child processes.
@@ -44,8 +44,10 @@ def export_tflite(
             int8 weights); "weight-only-int8"; "weight-only-int4".
         calibration: Typical rows that set the ranges of int8 and int16x8.
         batch_size: Rows per call; None: any number.
-        max_drop: Maximum loss of accuracy on `data` against the model, in points.
-        data: Labeled rows for the verification.
+        max_drop: Maximum loss of accuracy on `data` against the model, in points; None: 1 point, or
+            one row where that is more.
+        data: Labeled rows for the verification. Without it, the verdict of the record is "not
+            verified on data".
         overwrite: Whether to replace existing files.
         **options: Further fields of `ExportOptions`, which also describes the forms of the rows.
 
@@ -53,17 +55,18 @@ def export_tflite(
         The record.
 
     Raises:
-        InputError: If an argument is not valid, or the model does not support the precision.
+        InputError: If an argument is not valid, the model does not support the precision, or it
+            is far more accurate on `data` of another range, such as x / 255.
         VerificationError: If the file differs too much from the model. It is not written, unless
-            `keep_failed`.
+            `keep_failed`; the error has its record.
 
     Example:
         >>> import keras, numpy, tempfile, pathlib
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "tiny.tflite"
         >>> record = export_tflite(model, file, data=numpy.ones((8, 4), "float32"))
-        >>> record.ops, record.verification.passed
-        ({'FULLY_CONNECTED': 1}, True)
+        >>> record.ops, record.verification.verdict
+        ({'FULLY_CONNECTED': 1}, 'passed')
     """
     path = Path(path)
     given = ExportOptions(
@@ -74,11 +77,14 @@ def export_tflite(
         overwrite=overwrite,
         **options,
     )
-    result = _export(model, {quantization: path}, given)
+    result, failed = _export(model, {quantization: path}, given)
     if quantization in result.impossible:
         raise InputError(f"{path.name} cannot be exported: {result.impossible[quantization]}.")
     if quantization in result.rejected:
-        raise VerificationError(f"{path.name} fails verification: {result.rejected[quantization]}.")
+        reason = result.rejected[quantization]
+        raise VerificationError(
+            f"{path.name} fails verification: {reason}.", record=failed.get(quantization)
+        )
     return result.exports[quantization]
 
 
@@ -112,7 +118,7 @@ def export_all(
     source = resolve(model, imports=given.imports)
     base = check_identifier("stem", stem or source.name)
     paths = {name: Path(folder) / f"{base}-{name}.tflite" for name in quantizations}
-    return _export(source, paths, given)
+    return _export(source, paths, given)[0]
 
 
 def record_path(path: PathLike) -> Path:
@@ -121,7 +127,10 @@ def record_path(path: PathLike) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _export(model: Any, paths: Mapping[str, Path], options: ExportOptions) -> ExportSet:
+def _export(
+    model: Any, paths: Mapping[str, Path], options: ExportOptions
+) -> tuple[ExportSet, dict[str, ExportRecord]]:
+    """Returns the result, and the records of the files that failed."""
     options.check_precisions(list(paths))
     for path in paths.values():
         if path.is_dir():
@@ -169,8 +178,9 @@ def _convert(prepared: Prepared, names: list[str], folder: Path) -> dict[str, Co
 
 def _verify_and_write(
     prepared: Prepared, paths: Mapping[str, Path], converted: Mapping[str, Converted]
-) -> ExportSet:
+) -> tuple[ExportSet, dict[str, ExportRecord]]:
     exports: dict[str, ExportRecord] = {}
+    failed: dict[str, ExportRecord] = {}
     rejected: dict[str, str] = {}
     impossible: dict[str, str] = {}
     for name, path in paths.items():
@@ -184,13 +194,13 @@ def _verify_and_write(
             rejected[name] = str(error).replace(str(made.path), path.name)
             continue
         record = make_record(prepared, name, path, made.path, made.seconds, probe, verification)
-        if not verification.passed:
+        wrong = verification.verdict == "failed"
+        if wrong:
             rejected[name] = "; ".join(verification.failures)
-        if verification.passed or prepared.options.keep_failed:
+        if not wrong or prepared.options.keep_failed:
             _write(path, made.path, record, prepared.options.overwrite)
-        if verification.passed:
-            exports[name] = record
-    return ExportSet(exports=exports, rejected=rejected, impossible=impossible)
+        (failed if wrong else exports)[name] = record
+    return ExportSet(exports=exports, rejected=rejected, impossible=impossible), failed
 
 
 def _verify(prepared: Prepared, name: str, file: Path) -> tuple[Probe, VerificationRecord]:
@@ -216,18 +226,21 @@ def _verify(prepared: Prepared, name: str, file: Path) -> tuple[Probe, Verificat
     )
     y = predict_isolated(file, prepared.samples.x, threads=os.cpu_count() or 1)
     produced = y if isinstance(y, dict) else {found.outputs[0].name: y}
-    if set(produced) != set(prepared.reference):
+    if set(produced) != set(prepared.outputs):
         raise InputError(
-            f"{file}: has the outputs {sorted(produced)}, not {sorted(prepared.reference)}"
+            f"{file}: has the outputs {sorted(produced)}, not {sorted(prepared.outputs)}"
         )
+    options = prepared.options
+    limit = (options.limits or {}).get(name)
     verification = _verification.judge(
-        prepared.reference,
+        prepared.outputs,
         produced,
-        quantization=name,
-        labels=prepared.classes,
-        max_drop=prepared.options.max_drop,
-        limit=(prepared.options.limits or {}).get(name),
+        _verification.Rule.of_precision(name, limit=limit, max_drop=options.max_drop),
+        reference=prepared.reference,
+        reference_name=None if prepared.reference is None else "the model given",
+        labels=prepared.labels,
         source=prepared.samples.source,
+        on_data=prepared.on_data,
     )
     return found, verification
 

@@ -1,7 +1,7 @@
 """The settings of an export, shared by its precisions."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from keras_distill._internal import (
@@ -30,10 +30,14 @@ class ExportOptions:
         io: Input and output type of an integer file: "integer" or "float32".
         sparse: Whether to store a float32 or float16 file without its zeros.
         data: Labeled rows for the verification: a data spec (its validation split), `Splits`, a
-            `tf.data.Dataset` of (x, y), or (x, y). Without it, the verification compares outputs
-            on the calibration rows, or on random rows if there are none.
+            `tf.data.Dataset` of (x, y), or (x, y). Without it, outputs are compared on the
+            calibration rows; without those on random rows, and the verdict is "not verified on
+            data".
         verification_samples: Maximum number of verification rows, evenly spaced.
-        max_drop: Maximum loss of accuracy on `data` against the model, in points.
+        max_drop: Maximum loss of accuracy on `data`, in points, against `reference`; None: 1 point,
+            or one row where that is more.
+        reference: The model that accuracy is counted from, with the inputs and outputs of the
+            exported one; None: the exported one. Of a compressed model, the original.
         limits: Maximum difference of the outputs by precision, instead of `LIMITS`.
         class_names: Names of the classes for record and metadata; None: those of the data spec.
         data_dir: Folder of prepared TFDS data sets, for specs.
@@ -41,6 +45,8 @@ class ExportOptions:
         keep_failed: Whether to keep a file that fails verification; its record says so.
         overwrite: Whether to replace existing files.
         timeout: Time limit of the conversion to one precision, in seconds.
+        report: Function that receives the accuracy of the model itself on `data`, as a line of
+            text, before the conversion.
 
     Raises:
         InputError: If a setting is not valid.
@@ -54,6 +60,7 @@ class ExportOptions:
     data: Any = None
     verification_samples: int = 1000
     max_drop: float | None = None
+    reference: Any = None
     limits: Mapping[str, float] | None = None
     class_names: Sequence[str] | None = None
     data_dir: PathLike | None = None
@@ -61,6 +68,7 @@ class ExportOptions:
     keep_failed: bool = False
     overwrite: bool = False
     timeout: float = 900.0
+    report: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         check_count("calibration_samples", self.calibration_samples)

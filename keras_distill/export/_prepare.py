@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,13 @@ import numpy as np
 from keras_distill import models
 from keras_distill._internal import InputError, KerasDistillWarning, check_batch_size
 from keras_distill._internal._types import Array
-from keras_distill.export import _calibration, _verification
+from keras_distill.export import _calibration, _metric
 from keras_distill.export._options import ExportOptions
+from keras_distill.export._own_accuracy import measure_own_accuracy
 from keras_distill.export._samples import Samples, take
 from keras_distill.export._saved_model import SavedModelSource
 from keras_distill.export._sources import KerasSource, Source, refuse_text
+from keras_distill.records import RANDOM
 from keras_distill.training import Distiller
 
 _RANDOM_SAMPLES = 64
@@ -57,8 +59,9 @@ class Prepared(NamedTuple):
         options: The settings.
         calibration: Calibration rows, if given.
         samples: The rows that the verification compares outputs on.
-        reference: The model's outputs on them.
-        classes: Class ids of these rows by output, for outputs with labels.
+        outputs: The model's outputs on them.
+        reference: Those of the model that accuracy is counted from; None: `outputs`.
+        labels: Labels of these rows by output, see `labels_by_output`.
         warnings: Warnings given.
     """
 
@@ -66,9 +69,19 @@ class Prepared(NamedTuple):
     options: ExportOptions
     calibration: Samples | None
     samples: Samples
-    reference: dict[str, Array]
-    classes: dict[str, Array]
+    outputs: dict[str, Array]
+    reference: dict[str, Array] | None
+    labels: dict[str, Array]
     warnings: tuple[str, ...]
+
+    @property
+    def on_data(self) -> bool:
+        """Whether the rows are the user's, and show what the file is to keep.
+
+        A file is like the model it was converted from if the outputs are alike. Whether a
+        compressed model is as good as its reference, only labels show.
+        """
+        return self.samples.source != RANDOM and (self.reference is None or bool(self.labels))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -105,22 +118,55 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
         samples = calibration._replace(y=None, source="calibration")
     if samples is None:
         samples = _calibration.random_samples(model, source.inputs, _RANDOM_SAMPLES)
-        notes.append("no data given: the verification compared outputs on random rows")
-    reference = source.predict(samples.x)
-    for name, values in reference.items():
+        unverified = "the file is not verified on your data: give --data SPEC (in Python, data=)"
+        warnings.warn(unverified, KerasDistillWarning, stacklevel=5)
+    outputs = _outputs(source, samples)
+    row = [*samples.x.values(), *outputs.values()]
+    check_batch_size(options.batch_size or 1, sum(values[:1].nbytes for values in row))
+    labels = _metric.labels_by_output(samples.y, outputs)
+    if options.max_drop is not None and not labels:
+        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
+    reference = None
+    if options.reference is not None:
+        reference = _reference(options, source, samples, outputs)
+    elif labels:
+        own = measure_own_accuracy(source, samples, outputs, labels, what="the Keras model")
+        notes += own.warnings
+        if options.report is not None:
+            options.report(own.text)
+    for text in notes:
+        warnings.warn(text, KerasDistillWarning, stacklevel=5)
+    return Prepared(source, options, calibration, samples, outputs, reference, labels, tuple(notes))
+
+
+def _reference(
+    options: ExportOptions, source: Source, samples: Samples, outputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Returns the outputs of `options.reference` by the names of the model's own outputs.
+
+    Raises:
+        InputError: If it has other inputs or outputs.
+    """
+    reference = resolve(options.reference, imports=options.imports)
+    names = [i.name for i in source.inputs], [i.name for i in reference.inputs]
+    if sorted(names[0]) != sorted(names[1]) or len(reference.outputs) != len(outputs):
+        raise InputError(
+            f"`reference` must have the inputs and outputs of the model: {names[0]} and"
+            f" {list(outputs)}. Received: {names[1]} and {list(reference.outputs)}"
+        )
+    found = _outputs(reference, samples)
+    return dict(zip(outputs, found.values(), strict=True))
+
+
+def _outputs(source: Source, samples: Samples) -> dict[str, Array]:
+    outputs = source.predict(samples.x)
+    for name, values in outputs.items():
         if not np.isfinite(values).all():
             raise InputError(
                 f"The outputs of a model must be finite. Model {source.name!r} returns NaN or"
                 f" infinity for output {name!r}: train it again, or check the rows given."
             )
-    row = [*samples.x.values(), *reference.values()]
-    check_batch_size(options.batch_size or 1, sum(values[:1].nbytes for values in row))
-    classes = _verification.labeled_classes(samples.y, reference)
-    if options.max_drop is not None and not classes:
-        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
-    for text in notes:
-        warnings.warn(text, KerasDistillWarning, stacklevel=5)
-    return Prepared(source, options, calibration, samples, reference, classes, tuple(notes))
+    return outputs
 
 
 def _take(name: str, source: Source, options: ExportOptions) -> Samples | None:

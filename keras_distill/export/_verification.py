@@ -3,22 +3,25 @@
 Differences are relative to the variation of the reference output, so that one limit serves logits
 of any range and probabilities alike:
 
-    relative = max |file - Keras| / (max Keras - min Keras)
-    noise    = rms(file - Keras) / std(Keras)
+    relative = max |file - model| / (max model - min model)
+    noise    = rms(file - model) / std(model)
 
 over all samples and entries of an output. A file with wrong values has a noise of about 1 or more.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_distill import metrics
-from keras_distill._internal import InputError
 from keras_distill._internal._types import Array
-from keras_distill.records import OutputVerification, VerificationRecord
-from keras_distill.teachers import look_like_probabilities
+from keras_distill.export import _metric
+from keras_distill.records import OutputVerification, Verdict, VerificationRecord
+
+KERAS = "Keras"
+"""Name of the model that an exported file was converted from."""
+MAX_DROP = 1.0
+"""Maximum loss of accuracy in points, where none is set."""
 
 # Maximum of `relative` and `noise` by precision.
 LIMITS = {
@@ -64,155 +67,138 @@ def difference(reference: Array, produced: Array) -> tuple[float, float, float]:
     return float(d.max()), float(d.max() / span), float(np.sqrt((d**2).mean()) / deviation)
 
 
-def class_ids(labels: Any, outputs: Array) -> Array:
-    """Returns labels as class ids `(n, …)`, for outputs `(n, …, classes)`.
+class Rule(NamedTuple):
+    """When a file passes.
 
-    Args:
-        labels: Class ids, with or without a last axis of 1, or rows of probabilities (one-hot).
-        outputs: The outputs that they label.
+    Attributes:
+        limit: Maximum of `relative` and `noise` of each output; None: differences are not judged.
+        max_drop: Maximum loss of accuracy, in points; None: `default_max_drop`.
+        advice: What to try if it fails.
+    """
 
-    Raises:
-        InputError: If the labels have another form.
+    limit: float | None
+    max_drop: float | None
+    advice: str
+
+    @classmethod
+    def of_precision(
+        cls, quantization: str, *, limit: float | None = None, max_drop: float | None = None
+    ) -> "Rule":
+        """Returns the rule of a precision, with another limit if one is given."""
+        return cls(
+            LIMITS[quantization] if limit is None else limit, max_drop, _ADVICE[quantization]
+        )
+
+
+def default_max_drop(samples: int) -> float:
+    """Returns `MAX_DROP`, or one sample where that is more.
 
     Example:
-        >>> class_ids([[0, 1], [1, 0]], np.zeros((2, 2))).tolist()
-        [1, 0]
+        >>> default_max_drop(1000), default_max_drop(50)
+        (1.0, 2.0)
     """
-    labels = np.asarray(labels)
-    if labels.ndim == outputs.ndim and labels.shape[-1] == 1:
-        labels = labels[..., 0]
-    elif _are_probabilities(labels, outputs):
-        labels = labels.argmax(-1)
-    if labels.shape != outputs.shape[:-1] or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"`data` must have class ids {outputs.shape[:-1]} or one-hot rows for outputs of shape"
-            f" {outputs.shape}. Received: labels {labels.dtype} {labels.shape}"
-        )
-    return labels
-
-
-def _are_probabilities(labels: Array, outputs: Array) -> bool:
-    numeric = labels.shape == outputs.shape and labels.dtype.kind in "iufb"
-    return numeric and look_like_probabilities(labels, tolerance=1e-3)
-
-
-def labeled_classes(labels: Any, reference: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns class ids by output, without the targets of regressions.
-
-    Args:
-        labels: Labels of one output, a dict by output, a list in the order of outputs, or None.
-        reference: The outputs by name.
-
-    Raises:
-        InputError: If integer labels do not fit their output, or all rows of an output are
-            unlabeled.
-    """
-    found: dict[str, Array] = {}
-    for name, outputs in reference.items():
-        own = _labels_of(labels, name, list(reference))
-        if own is None or outputs.ndim < 2 or outputs.shape[-1] < 2:
-            continue
-        regression = np.asarray(own).dtype.kind == "f" and not _are_probabilities(
-            np.asarray(own), outputs
-        )
-        if not regression:
-            found[name] = class_ids(own, outputs)
-            if (found[name] < 0).all():
-                raise InputError(f"`data` has no labeled row for output {name!r}.")
-    return found
-
-
-def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:
-    if isinstance(labels, Mapping):
-        return labels.get(name)
-    if isinstance(labels, list | tuple) and len(labels) == len(outputs):
-        return labels[list(outputs).index(name)]
-    return labels if len(outputs) == 1 else None
+    return max(MAX_DROP, 100 / samples)
 
 
 def judge(
-    reference: Mapping[str, Array],
+    converted: Mapping[str, Array],
     produced: Mapping[str, Array],
+    rule: Rule,
     *,
-    quantization: str,
+    name: str = KERAS,
+    reference: Mapping[str, Array] | None = None,
+    reference_name: str | None = None,
     labels: Mapping[str, Array] | None = None,
-    max_drop: float | None = None,
-    limit: float | None = None,
     source: str,
+    on_data: bool = True,
 ) -> VerificationRecord:
-    """Compares the outputs of a file with those of the model.
+    """Compares the outputs of a file with those of its model.
 
     Args:
-        reference: Outputs of the Keras model by name, `(n, …)`.
+        converted: Outputs by name, `(n, …)`, of the model that differences are measured from.
         produced: Outputs of the file by name.
-        quantization: Precision of the file; selects the limit and the advice.
-        labels: Class ids by output, see `labeled_classes`.
-        max_drop: Maximum loss of accuracy, in points.
-        limit: Maximum difference, instead of `LIMITS[quantization]`.
+        rule: When it passes.
+        name: Name of that model.
+        reference: Outputs by name of the model that accuracy is counted from; None: `converted`.
+        reference_name: Its name; None: `name`.
+        labels: Class ids by output, see `labels_by_output`.
         source: Origin of the samples.
+        on_data: Whether the samples are the user's and have what the verdict needs.
     """
-    limit = LIMITS[quantization] if limit is None else limit
+    samples = len(next(iter(converted.values())))
+    if labels and rule.max_drop is None:
+        rule = rule._replace(max_drop=default_max_drop(samples))
     outputs: list[OutputVerification] = []
     failures: list[str] = []
-    for name, expected in reference.items():
-        got = produced[name]
-        entry: dict[str, Any] = {"name": name, "limit": limit}
-        measured = None
-        if got.shape != expected.shape:
-            failures.append(f"output {name!r} has shape {got.shape}, not {expected.shape}")
-        elif not np.isfinite(got).all():
-            failures.append(f"output {name!r} is not finite; {_ADVICE[quantization]}")
+    for key, expected in converted.items():
+        own, labeled = (reference or converted)[key], (labels or {}).get(key)
+        output, wrong = _compare(key, expected, produced[key], rule, own, labeled)
+        outputs.append(output)
+        if wrong:
+            failures.append(wrong)
         else:
-            measured = difference(expected, got)
-            failures += _too_far(name, measured, limit, quantization)
-            entry |= _classified(expected, got, (labels or {}).get(name))
-            failures += _too_wrong(entry, max_drop, quantization)
-        keys = ("max_difference", "relative_difference", "noise")
-        outputs.append(
-            OutputVerification(
-                **entry, **dict(zip(keys, measured or (None, None, None), strict=True))
-            )
-        )
+            failures += [*_too_far(output, rule, name), *_too_wrong(output, rule)]
+    verdict: Verdict = "failed" if failures else "passed" if on_data else "not verified on data"
     return VerificationRecord(
-        passed=not failures,
+        verdict=verdict,
         failures=tuple(failures),
-        samples=len(next(iter(reference.values()))),
+        reference=reference_name or name,
+        samples=samples,
         source=source,
-        max_drop=max_drop,
+        max_drop=rule.max_drop if labels else None,
         outputs=tuple(outputs),
     )
 
 
-def _too_far(
-    name: str, measured: tuple[float, float, float], limit: float, quantization: str
-) -> list[str]:
-    largest, relative, noise = measured
+def _compare(
+    name: str, expected: Array, got: Array, rule: Rule, reference: Array, labels: Array | None
+) -> tuple[OutputVerification, str]:
+    """Returns what was measured of one output, and why it cannot be judged, if so."""
+    wrong = ""
+    if got.shape != expected.shape:
+        wrong = f"output {name!r} has shape {got.shape}, not {expected.shape}"
+    elif not np.isfinite(got).all():
+        wrong = f"output {name!r} is not finite; {rule.advice}"
+    if wrong:
+        nothing = dict.fromkeys(("max_difference", "relative_difference", "noise"))
+        return OutputVerification(name=name, limit=rule.limit, **nothing), wrong
+    largest, relative, noise = difference(expected, got)
+    scores: dict[str, float] = {}
+    if labels is not None:
+        scores["accuracy_reference"] = _metric.score(reference, labels)
+        scores["accuracy"] = _metric.score(got, labels)
+        if reference is not expected:
+            scores["accuracy_converted"] = _metric.score(expected, labels)
+    output = OutputVerification(
+        name=name,
+        max_difference=largest,
+        relative_difference=relative,
+        noise=noise,
+        limit=rule.limit,
+        agreement=_metric.agreement(reference, got),
+        **scores,
+    )
+    return output, ""
+
+
+def _too_far(output: OutputVerification, rule: Rule, model: str) -> list[str]:
+    relative, noise = output.relative_difference, output.noise
+    largest, limit = output.max_difference, rule.limit
+    if limit is None or largest is None or relative is None or noise is None:
+        return []
     if relative <= limit and noise <= limit:
         return []
     return [
-        f"output {name!r} differs from Keras by up to {largest:.3g}, {relative:.1%} of its range"
-        f" (noise {noise:.1%}; limit {limit:.1%}); {_ADVICE[quantization]}"
+        f"output {output.name!r} differs from {model} by up to {largest:.3g}, {relative:.1%} of"
+        f" its range (noise {noise:.1%}; limit {limit:.1%}); {rule.advice}"
     ]
 
 
-def _classified(expected: Array, got: Array, ids: Array | None) -> dict[str, float]:
-    if expected.ndim < 2 or expected.shape[-1] < 2:
-        return {}
-    found = {"agreement": metrics.agreement(expected, got)}
-    if ids is not None:
-        found["accuracy_keras"] = metrics.accuracy(expected, ids)
-        found["accuracy"] = metrics.accuracy(got, ids)
-    return found
-
-
-def _too_wrong(entry: Mapping[str, Any], max_drop: float | None, quantization: str) -> list[str]:
-    if max_drop is None or "accuracy" not in entry:
-        return []
-    drop = 100 * (entry["accuracy_keras"] - entry["accuracy"])
-    if drop <= max_drop + 1e-9:
+def _too_wrong(output: OutputVerification, rule: Rule) -> list[str]:
+    before, after, drop = output.accuracy_reference, output.accuracy, output.drop
+    if drop is None or rule.max_drop is None or drop <= rule.max_drop + 1e-9:
         return []
     return [
-        f"accuracy falls by {drop:.2f} points, from {entry['accuracy_keras']:.2%} to"
-        f" {entry['accuracy']:.2%} (output {entry['name']!r}; limit {max_drop:g});"
-        f" {_ADVICE[quantization]}"
+        f"accuracy falls by {drop:.2f} points, from {before:.2%} to {after:.2%} (output"
+        f" {output.name!r}; limit {rule.max_drop:g}); {rule.advice}"
     ]

@@ -8,6 +8,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from keras_distill.metrics._class_rows import ClassRows, class_rows, label_ids, logit_rows
+from keras_distill.metrics._input_range import (
+    BetterScaling,
+    better_scaling,
+    constant_accuracy,
+    is_near_chance,
+)
 from keras_distill.metrics._quality import (
     accuracy,
     agreement,
@@ -32,14 +38,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agreement",
+    "BetterScaling",
     "ClassRows",
     "Evidence",
     "Task",
     "accuracy",
     "agreement",
+    "better_scaling",
     "calibration_temperature",
     "class_rows",
+    "constant_accuracy",
     "expected_calibration_error",
+    "is_near_chance",
     "label_ids",
     "logit_rows",
     "negative_log_likelihood",

@@ -31,6 +31,7 @@ from keras_distill.records._cost import (
     CostSteps,
 )
 from keras_distill.records._export import (
+    RANDOM,
     CalibrationRecord,
     ExportRecipe,
     ExportRecord,
@@ -39,6 +40,7 @@ from keras_distill.records._export import (
     OutputVerification,
     Precision,
     TensorRecord,
+    Verdict,
     VerificationRecord,
 )
 from keras_distill.records._jobs import (
@@ -106,6 +108,7 @@ __all__ = [
     "LOSSES",
     "MAX_RANK",
     "MAX_VIEWS",
+    "RANDOM",
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
     "VARIANTS",
@@ -180,6 +183,7 @@ __all__ = [
     "TrainingChanges",
     "TrainingSettings",
     "VariantResult",
+    "Verdict",
     "VerificationRecord",
     "changed",
     "dotted_keys",

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from keras_distill.records._base import Measured, Record
 
@@ -15,6 +16,10 @@ Precision = Literal[
     "weight-only-int8",
     "weight-only-int4",
 ]
+
+Verdict = Literal["passed", "failed", "not verified on data"]
+RANDOM = "random"
+"""`VerificationRecord.source` of rows that were drawn at random, which verify nothing."""
 
 
 class TensorRecord(Record):
@@ -36,16 +41,21 @@ class TensorRecord(Record):
 
 
 class OutputVerification(Record):
-    """The difference of one output of the file to that of the Keras model.
+    """One output of a file, compared with the same output of two models.
+
+    Of an exported file, the converted model and the reference are one model. Of a compressed file,
+    the converted model is the compressed one, and the reference is the student that was given.
 
     Attributes:
         name: Name of the output.
-        max_difference: Largest |file - Keras|, in the units of the output.
-        relative_difference: `max_difference` over the range (max - min) of Keras's output.
-        noise: Root mean square of the difference over the standard deviation of Keras's output.
-        limit: Maximum of `relative_difference` and `noise`.
-        agreement: Share of samples with the same largest entry; None for a single entry.
-        accuracy_keras: Accuracy of the Keras model, 0..1, if the samples have labels.
+        max_difference: Largest |file - converted model|, in the units of the output.
+        relative_difference: `max_difference` over the range (max - min) of the model's output.
+        noise: Root mean square of the difference over the standard deviation of the model's output.
+        limit: Maximum of `relative_difference` and `noise`; None: differences are not judged.
+        agreement: Share of samples whose largest entry is that of the reference; None for a single
+            entry.
+        accuracy_reference: Accuracy of the reference, 0..1, if the samples have labels.
+        accuracy_converted: Accuracy of the converted model, if it is not the reference.
         accuracy: Accuracy of the file, 0..1, if the samples have labels.
     """
 
@@ -53,30 +63,79 @@ class OutputVerification(Record):
     max_difference: Measured
     relative_difference: Measured
     noise: Measured
-    limit: float
+    limit: float | None
     agreement: Measured = None
-    accuracy_keras: Measured = None
+    accuracy_reference: Measured = None
+    accuracy_converted: Measured = None
     accuracy: Measured = None
+
+    @property
+    def drop(self) -> float | None:
+        """Loss of accuracy against the reference, in points; None if it was not measured."""
+        if self.accuracy is None or self.accuracy_reference is None:
+            return None
+        return 100 * (self.accuracy_reference - self.accuracy)
 
 
 class VerificationRecord(Record):
     """The result of verifying a file.
 
     Attributes:
-        passed: Whether the file passed.
-        failures: Each failure, by how much, and what to try; empty if passed.
+        verdict: "passed", "failed", or "not verified on data": nothing was found wrong, but on rows
+            that are not the user's, or without the accuracy that is to be kept.
+        failures: Each failure, by how much, and what to try; empty unless failed.
+        reference: Name of the model that accuracy is counted from.
         samples: Number of samples.
         source: Origin of the samples: a data spec, "data given", "calibration", or "random".
-        max_drop: Maximum loss of accuracy in points, if set.
+        max_drop: Maximum loss of accuracy in points; None if accuracy was not measured.
         outputs: One entry for each output.
     """
 
-    passed: bool
+    verdict: Verdict
     failures: tuple[str, ...]
+    reference: str
     samples: int
     source: str
     max_drop: float | None
     outputs: tuple[OutputVerification, ...]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.verdict == "failed") != bool(self.failures):
+            raise ValueError("must have `failures` if and only if `verdict` is failed")
+        if self.verdict == "passed" and self.source == RANDOM:
+            raise ValueError("must have a `verdict` other than passed on random rows")
+        return self
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file was verified on data, and passed."""
+        return self.verdict == "passed"
+
+    @property
+    def worst(self) -> OutputVerification | None:
+        """The output that loses the most accuracy; None if accuracy was not measured."""
+        judged = [output for output in self.outputs if output.drop is not None]
+        return max(judged, key=lambda output: output.drop or 0.0, default=None)
+
+    @property
+    def statement(self) -> str:
+        """The verdict in one sentence, without its full stop."""
+        if self.verdict == "failed":
+            return f"failed verification: {'; '.join(self.failures)}"
+        if self.verdict == "not verified on data":
+            return "not verified on your data: give --data SPEC (in Python, data=)"
+        rows = f"verified on {self.samples} rows ({self.source})"
+        if self.worst is None or self.max_drop is None:
+            return f"{rows}: outputs compared; accuracy was not measured (no class labels)"
+        file, reference = self.worst.accuracy or 0.0, self.worst.accuracy_reference or 0.0
+        return (
+            f"{rows}: {file:.2%} accuracy, {self.reference} {reference:.2%}; a loss of up to"
+            f" {self.max_drop:g} points is allowed"
+        )
+
+    def __str__(self) -> str:
+        return self.statement
 
 
 class CalibrationRecord(Record):
@@ -164,13 +223,20 @@ class ExportRecord(Record):
     versions: dict[str, str]
     created: str
 
+    def __repr__(self) -> str:
+        """Returns what was made, and the verdict."""
+        made = f"{self.file}, {self.recipe.quantization}, {self.bytes:,} bytes"
+        return f"<ExportRecord {made}: {self.verification.statement}>"
+
+    __str__ = __repr__
+
 
 class ExportSet(Record):
     """The result of exporting one model in several precisions.
 
     Attributes:
-        exports: Records of the files that passed, by precision.
-        rejected: Failures of the files that did not pass, by precision.
+        exports: Records of the files that did not fail, by precision.
+        rejected: Failures of the files that failed, by precision.
         impossible: Reasons why the model does not support a precision, by precision.
     """
 

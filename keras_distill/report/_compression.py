@@ -38,7 +38,8 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
         accuracy = after
     verification = compressed.export.verification.outputs[0]
     before, after = (
-        "" if v is None else _share(v) for v in (verification.accuracy_keras, verification.accuracy)
+        "" if v is None else _share(v)
+        for v in (verification.accuracy_converted, verification.accuracy)
     )
     title = f"file {precision_of(compressed.export.file)}"
     weights = _in_file(compressed.kernels)

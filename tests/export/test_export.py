@@ -171,7 +171,7 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
     net.set_weights([kernel, *rest])
     sparse = kd.export_tflite(net, tmp_path / "sparse.tflite", sparse=True)
     assert sparse.bytes < net.count_params() * 4 / 3
-    assert sparse.recipe.sparse and sparse.verification.passed
+    assert sparse.recipe.sparse and sparse.verification.verdict == "not verified on data"
     assert capfd.readouterr().out == ""
 
 

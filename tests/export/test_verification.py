@@ -3,14 +3,16 @@ import pytest
 
 from keras_distill._internal import InputError
 from keras_distill.export import LIMITS, class_ids
-from keras_distill.export._verification import difference, judge, labeled_classes
+from keras_distill.export._metric import labels_by_output
+from keras_distill.export._verification import Rule, difference, judge
+from keras_distill.records import VerificationRecord
 
 REFERENCE = np.array([[0.0, 4.0], [2.0, -2.0]], np.float32)
 
 
-def _judge(produced, **settings):
-    given = {"quantization": "float32", "source": "test"} | settings
-    return judge({"y": REFERENCE}, {"y": produced}, **given)
+def _judge(produced, quantization="float32", limit=None, max_drop=None, **settings):
+    rule = Rule.of_precision(quantization, limit=limit, max_drop=max_drop)
+    return judge({"y": REFERENCE}, {"y": produced}, rule, **{"source": "test"} | settings)
 
 
 def test_known_difference():
@@ -79,35 +81,39 @@ def test_accuracy_may_fall_by_max_drop_and_no_more():
     labels = {"y": np.array([1, 0])}
     verification = _judge(swapped, labels=labels, limit=9.0, max_drop=50.0)
     assert verification.passed
-    assert (verification.outputs[0].accuracy_keras, verification.outputs[0].accuracy) == (1.0, 0.5)
+    assert (verification.outputs[0].accuracy_reference, verification.outputs[0].accuracy) == (
+        1.0,
+        0.5,
+    )
     verification = _judge(swapped, labels=labels, limit=9.0, max_drop=49.9)
     assert verification.failures[0].startswith(
         "accuracy falls by 50.00 points, from 100.00% to 50.00% (output 'y'; limit 49.9);"
     )
-    assert _judge(swapped, labels=labels, limit=9.0).passed  # not asked for
+    assert _judge(swapped, labels=labels, limit=9.0).passed  # one row of two: 50 points
 
 
 def test_labels_of_several_outputs_go_by_name():
     outputs = {"a": REFERENCE, "b": REFERENCE[:, :1], "c": REFERENCE}
     ids = np.array([1, 0])
-    labels = labeled_classes({"a": ids, "b": np.ones(2)}, outputs)
+    labels = labels_by_output({"a": ids, "b": np.ones(2)}, outputs)
     assert list(labels) == ["a"]
-    in_order = labeled_classes([ids, np.ones(2), np.eye(2)[ids]], outputs)
+    in_order = labels_by_output([ids, np.ones(2), np.eye(2)[ids]], outputs)
     assert list(in_order) == ["a", "c"]
-    verification = judge(outputs, outputs, quantization="int8", labels=labels, source="test")
+    rule = Rule.of_precision("int8")
+    verification = judge(outputs, outputs, rule, labels=labels, source="test")
     assert verification.outputs[0].accuracy == 1.0
     assert verification.outputs[1].agreement is None and verification.outputs[2].accuracy is None
 
 
 def test_what_a_regression_aims_at_is_no_class():
-    assert labeled_classes(np.array([[0.5, 2.0], [1.0, 1.0]]), {"y": REFERENCE}) == {}
-    assert labeled_classes(None, {"y": REFERENCE}) == {}
+    assert labels_by_output(np.array([[0.5, 2.0], [1.0, 1.0]]), {"y": REFERENCE}) == {}
+    assert labels_by_output(None, {"y": REFERENCE}) == {}
 
 
 def test_rows_without_a_label():
-    assert list(labeled_classes(np.array([-1, 0]), {"y": REFERENCE})) == ["y"]
+    assert list(labels_by_output(np.array([-1, 0]), {"y": REFERENCE})) == ["y"]
     with pytest.raises(InputError, match="no labeled row for output 'y'"):
-        labeled_classes(np.array([-1, -1]), {"y": REFERENCE})
+        labels_by_output(np.array([-1, -1]), {"y": REFERENCE})
 
 
 def test_class_ids_and_one_hot():
@@ -118,3 +124,81 @@ def test_class_ids_and_one_hot():
         class_ids(np.array([1, 0, 1]), REFERENCE)
     with pytest.raises(InputError, match="Received: labels float64"):
         class_ids(np.array([0.5, 0.2]), REFERENCE)
+
+
+def test_without_max_drop_a_point_may_be_lost_or_one_row():
+    eye, ids = np.eye(2)[np.zeros(200, int)], {"y": np.zeros(200, int)}
+    worse = eye.copy()
+    worse[:2] = eye[:2, ::-1]
+    rule = Rule(None, None, "train it again")
+    found = judge({"y": eye}, {"y": worse}, rule, labels=ids, source="digits, test")
+    assert (found.verdict, found.max_drop) == ("passed", 1.0)
+    assert found.outputs[0].drop == pytest.approx(1)
+    worse[2] = eye[2, ::-1]
+    found = judge({"y": eye}, {"y": worse}, rule, labels=ids, source="digits, test")
+    assert found.failures == (
+        "accuracy falls by 1.50 points, from 100.00% to 98.50% (output 'y'; limit 1); train it"
+        " again",
+    )
+    few = {"y": ids["y"][:3]}
+    found = judge({"y": eye[:3]}, {"y": worse[:3]}, rule, labels=few, source="test")
+    assert found.verdict == "failed"
+    found = judge({"y": eye[2:5]}, {"y": worse[2:5]}, rule, labels=few, source="test")
+    assert found.verdict == "passed" and found.max_drop == pytest.approx(100 / 3)
+
+
+def test_accuracy_is_counted_from_the_reference_and_differences_from_the_converted_model():
+    """A ruined model converts faithfully; its file has lost what the model has lost."""
+    given, ids = np.eye(4), {"y": np.arange(4)}
+    ruined = np.roll(given, 1, axis=1)
+    rule = Rule.of_precision("int8")
+    own = judge({"y": ruined}, {"y": ruined}, rule, labels=ids, source="test")
+    assert own.verdict == "passed"
+    found = judge(
+        {"y": ruined},
+        {"y": ruined},
+        rule,
+        reference={"y": given},
+        reference_name="the model given",
+        labels=ids,
+        source="test",
+    )
+    output = found.outputs[0]
+    assert found.verdict == "failed" and found.failures[0].startswith("accuracy falls by 100.00")
+    assert (output.max_difference, output.agreement) == (0.0, 0.0)
+    assert (output.accuracy_reference, output.accuracy_converted, output.accuracy) == (1, 0, 0)
+
+
+def test_without_data_nothing_passes():
+    verification = _judge(REFERENCE, source="random", on_data=False)
+    assert verification.verdict == "not verified on data" and not verification.passed
+    assert verification.statement == (
+        "not verified on your data: give --data SPEC (in Python, data=)"
+    )
+    assert _judge(-REFERENCE, source="random", on_data=False).verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"verdict": "passed"}, "other than passed on random rows"),
+        ({"verdict": "failed"}, "if and only if `verdict` is failed"),
+        ({"failures": ["too far"]}, "if and only if `verdict` is failed"),
+        ({"verdict": True}, "`verdict` must be 'passed', 'failed' or 'not verified on data'"),
+    ],
+)
+def test_a_record_does_not_say_passed_of_what_was_not_verified(change, words):
+    values = _judge(REFERENCE, source="random", on_data=False).model_dump(mode="json")
+    with pytest.raises(InputError, match=words):
+        VerificationRecord.parse(values | change, source="edited.json")
+
+
+def test_the_statement_says_on_what_it_was_verified():
+    assert _judge(REFERENCE).statement == (
+        "verified on 2 rows (test): outputs compared; accuracy was not measured (no class labels)"
+    )
+    labeled = _judge(REFERENCE, labels={"y": np.array([1, 1])}, max_drop=0.5)
+    assert str(labeled) == (
+        "verified on 2 rows (test): 50.00% accuracy, Keras 50.00%; a loss of up to 0.5 points is"
+        " allowed"
+    )

@@ -167,7 +167,8 @@ def test_exported_parts_combine_to_the_same_answer(parts, test_arrays, tmp_path)
     ensemble = SpecialistEnsemble(generalist, specialists[:1], [SETS.sets[0]])
     records = ensemble.export(tmp_path / "lite", batch_size=None)
     files = [tmp_path / "lite" / f"{name}.tflite" for name in ("generalist", "specialist-00")]
-    assert all(f.exists() for f in files) and all(r.verification.passed for r in records)
+    assert all(f.exists() for f in files)
+    assert {r.verification.verdict for r in records} == {"not verified on data"}
     x = test_arrays[0][:16].astype("float32")
     probs = [np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in
              (LiteRTModel(f).predict(x) for f in files)]  # fmt: skip

@@ -1,0 +1,184 @@
+"""Finds out whether a model was trained on inputs of another range than the given ones.
+
+A model trained on x / 255 computes nothing useful from raw pixels, and nothing in either says so.
+The accuracy on labeled rows does: it is measured again with the plausible scalings of the input.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_distill._internal._types import Array
+
+ROWS = 256  # for each scaling
+_FEWEST = 30  # rows that a statement is based on
+_GOOD = 0.9  # accuracy above which the range is not in doubt
+_FAR_BETTER = 0.2  # of accuracy
+_BETTER = 0.1  # of accuracy, if it also halves the errors
+
+
+class Scaling(NamedTuple):
+    """x · scale + offset.
+
+    Attributes:
+        scale: Factor.
+        offset: Summand.
+        text: The formula, for messages: "x / 255".
+        layer: The Keras layer that computes it.
+    """
+
+    scale: float
+    offset: float
+    text: str
+    layer: str
+
+
+class BetterScaling(NamedTuple):
+    """A scaling of one input with which a model is far more accurate.
+
+    Attributes:
+        input: Name of the input.
+        scaling: The scaling.
+        low: Smallest value of the rows as given.
+        high: Their largest value.
+        accuracy: Accuracy on the rows as given.
+        scaled_accuracy: Accuracy on the scaled rows.
+        rows: Number of rows measured.
+    """
+
+    input: str
+    scaling: Scaling
+    low: float
+    high: float
+    accuracy: float
+    scaled_accuracy: float
+    rows: int
+
+
+def plausible_scalings(x: Array) -> list[Scaling]:
+    """Lists the scalings by which one usual range of inputs becomes another.
+
+    The usual ranges are 0..255 (or 0..the largest value of `x`), 0..1, -1..1, and mean 0 with
+    deviation 1.
+
+    Args:
+        x: Rows of one input, as given.
+
+    Example:
+        >>> [s.text for s in plausible_scalings(np.array([0, 17, 255]))][:2]
+        ['x / 255', 'x / 127.5 - 1']
+        >>> [s.text for s in plausible_scalings(np.array([0.0, 1.0]))][:2]
+        ['x * 255', '2 * x - 1']
+    """
+    low, high = float(x.min()), float(x.max())
+    found: list[Scaling] = []
+    if high > 2 and low >= 0:
+        if not 200 <= high <= 255:
+            half = f"{high / 2:.6g}"
+            found += [
+                Scaling(1 / high, 0, f"x / {high:.6g}", f"Rescaling(1 / {high:.6g})"),
+                Scaling(2 / high, -1, f"x / {half} - 1", f"Rescaling(1 / {half}, offset=-1)"),
+            ]
+        if high <= 255:
+            found += [
+                Scaling(1 / 255, 0, "x / 255", "Rescaling(1 / 255)"),
+                Scaling(1 / 127.5, -1, "x / 127.5 - 1", "Rescaling(1 / 127.5, offset=-1)"),
+            ]
+    elif low >= 0 and high <= 1:
+        found += [
+            Scaling(255, 0, "x * 255", "Rescaling(255)"),
+            Scaling(2, -1, "2 * x - 1", "Rescaling(2, offset=-1)"),
+        ]
+    elif low >= -1 and high <= 1:
+        found += [
+            Scaling(127.5, 127.5, "(x + 1) * 127.5", "Rescaling(127.5, offset=127.5)"),
+            Scaling(0.5, 0.5, "(x + 1) / 2", "Rescaling(0.5, offset=0.5)"),
+        ]
+    mean, deviation = float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64))
+    if deviation > 0 and (abs(mean) > deviation / 2 or not 0.5 < deviation < 2):
+        m, s = f"{mean:.4g}", f"{deviation:.4g}"
+        layer = f"Rescaling(1 / {s}, offset={-mean / deviation:.4g})"
+        found.append(Scaling(1 / deviation, -mean / deviation, f"(x - {m}) / {s}", layer))
+    return found
+
+
+def better_scaling(
+    accuracy: Callable[[Mapping[str, Array], Array], float],
+    x: Mapping[str, Array],
+    constant: float,
+    scalable: tuple[str, ...],
+) -> BetterScaling | None:
+    """Measures a model on scaled inputs; returns the best scaling if it is far more accurate.
+
+    Far more accurate: 20 points or more, or 10 points or more with at most half the errors; and
+    clearly better than always answering one class.
+
+    Args:
+        accuracy: `accuracy(x, rows)` is that of the model on `x`, which are the `rows` of the given
+            ones.
+        x: All labeled rows, by input.
+        constant: Accuracy of always answering the most frequent class.
+        scalable: Names of the inputs that may be scaled: those of real numbers.
+
+    Returns:
+        The best scaling, or None if the given rows are right, too few, or no scaling helps.
+    """
+    count = len(next(iter(x.values())))
+    if count < _FEWEST:
+        return None
+    rows = np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
+    few = {name: np.asarray(a)[rows] for name, a in x.items()}
+    given = accuracy(few, rows)
+    if given >= _GOOD:
+        return None
+    found = [
+        BetterScaling(name, scaling, *_range(x[name]), given, accuracy(scaled, rows), len(rows))
+        for name in scalable
+        for scaling, scaled in _scaled(few, name)
+    ]
+    best = max(found, key=lambda one: one.scaled_accuracy, default=None)
+    return best if best is not None and _is_far_better(best, constant) else None
+
+
+def _range(a: Array) -> tuple[float, float]:
+    return float(a.min()), float(a.max())
+
+
+def _scaled(x: Mapping[str, Array], name: str) -> Iterator[tuple[Scaling, dict[str, Array]]]:
+    for scaling in plausible_scalings(x[name]):
+        values = x[name].astype(np.float32) * np.float32(scaling.scale) + np.float32(scaling.offset)
+        yield scaling, {**x, name: values}
+
+
+def _is_far_better(found: BetterScaling, constant: float) -> bool:
+    gain = found.scaled_accuracy - found.accuracy
+    halves = 1 - found.scaled_accuracy <= (1 - found.accuracy) / 2
+    beyond_chance = found.scaled_accuracy - constant >= min(_FAR_BETTER, (1 - constant) / 2)
+    return beyond_chance and (gain >= _FAR_BETTER or (gain >= _BETTER and halves))
+
+
+def constant_accuracy(labels: Array) -> float:
+    """Returns the accuracy of always answering the most frequent class.
+
+    Args:
+        labels: Class ids; -1 is left out.
+
+    Example:
+        >>> constant_accuracy(np.array([0, 1, 1, 1, -1]))
+        0.75
+    """
+    labels = labels[labels >= 0]
+    return float(np.unique(labels, return_counts=True)[1].max() / labels.size)
+
+
+def is_near_chance(accuracy: float, constant: float, rows: int) -> bool:
+    """Returns whether an accuracy is not clearly above that of always answering one class.
+
+    Clearly above: by more than two standard errors of a share of `rows` examples.
+
+    Example:
+        >>> is_near_chance(0.12, 0.1, 200), is_near_chance(0.3, 0.1, 200)
+        (True, False)
+    """
+    return accuracy <= constant + 2 * float(np.sqrt(constant * (1 - constant) / rows))
