@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import keras
 from keras.src import backend
+from keras.src.applications import convnext
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
@@ -147,6 +148,15 @@ def attention_projections(layer: Any) -> dict[str, keras.layers.Layer]:
     """
     roles = ["query", "key", "value", "output"] + ["gate"] * hasattr(layer, "_gate_dense")
     return {role: getattr(layer, f"_{role}_dense") for role in roles}
+
+
+def convnext_layers() -> tuple[type[keras.Layer], type[keras.Layer]]:
+    """Returns the two layer classes that only the ConvNeXt models of keras.applications have.
+
+    The first multiplies each channel by a number (`gamma`, in the config `projection_dim`). The
+    second drops whole examples in training.
+    """
+    return convnext.LayerScale, convnext.StochasticDepth
 
 
 def is_quantized(layer: Any) -> bool:

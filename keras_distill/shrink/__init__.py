@@ -15,6 +15,8 @@ from typing import Any
 from keras_distill.shrink._analysis import Analysis, Group, analyze
 from keras_distill.shrink._budget import Budget
 from keras_distill.shrink._handlers import register_handler
+from keras_distill.shrink._pipeline import Shrunk, shrunk
+from keras_distill.shrink._settings import Settings, is_shrink_spec
 from keras_distill.shrink._shrink import shrink
 from keras_distill.shrink._trace import Channels, Role, Trace
 
@@ -24,10 +26,14 @@ __all__ = [
     "Channels",
     "Group",
     "Role",
+    "Settings",
+    "Shrunk",
     "Trace",
     "analyze",
+    "is_shrink_spec",
     "register_handler",
     "shrink",
+    "shrunk",
 ]
 
 

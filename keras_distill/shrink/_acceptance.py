@@ -12,6 +12,7 @@ from keras_distill._internal._keras_private import GraphCall, mask_of, set_mask
 from keras_distill._internal._types import Array
 from keras_distill.models import random_inputs
 from keras_distill.shrink._analysis import Analysis, Label
+from keras_distill.shrink._depth import Block, run_without
 from keras_distill.shrink._rebuild import Rebuilt, rebuild
 from keras_distill.shrink._run import call_operation, run_labeled
 from keras_distill.shrink._trace import Channels, Role
@@ -79,6 +80,22 @@ def accept(analysis: Analysis, keep: Array, narrow: Rebuilt, x: Any = None) -> D
             " this layer in `skip`, and report the layers that the model is made of."
         )
     return Differences(unchanged, pairs.largest)
+
+
+def accept_shallower(model: keras.Model, blocks: list[Block], shallow: Rebuilt, x: Any) -> None:
+    """Checks that a model without some blocks gives exactly what the model gives without them.
+
+    Raises:
+        VerificationError: If an output differs.
+    """
+    x = random_inputs(model) if x is None else x
+    difference = _largest(run_without(model, x, blocks), _outputs(shallow.model, x))
+    if difference != 0:
+        raise VerificationError(
+            f"`model` {model.name!r} cannot be copied without {len(blocks)} blocks: the copy gives"
+            f" other outputs (relative difference {difference:.1e}). One of its layers does not"
+            " restore itself from its config, or is random in inference."
+        )
 
 
 def _outputs(model: keras.Model, x: Any) -> list[Any]:

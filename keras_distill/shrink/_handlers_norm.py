@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_distill._internal._keras_private import GraphCall
+from keras_distill._internal._keras_private import GraphCall, convnext_layers
 from keras_distill._internal._types import Array
+from keras_distill.shrink._handlers_elementwise import same
 from keras_distill.shrink._trace import Channels, Count, Handler, Role, Trace
 
 L = keras.layers
@@ -87,7 +88,19 @@ def _parameters(trace: Trace, call: GraphCall, x: Channels) -> Array | None:
     return np.asarray(ids)
 
 
+def layer_scale(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
+    """A factor per channel, the last axis."""
+    ids = trace.along(inputs[0])
+    trace.slot(call.operation, call.operation.gamma, 0, ids, Role.ALONG)
+    trace.setting(call.operation, "projection_dim", ids)
+    return [inputs[0]]
+
+
+_SCALE, _STOCHASTIC_DEPTH = convnext_layers()
+
 LAYERS: dict[type, Handler] = {
+    _SCALE: layer_scale,
+    _STOCHASTIC_DEPTH: same,
     L.BatchNormalization: batch_norm,
     L.LayerNormalization: layer_norm,
     L.RMSNormalization: layer_norm,

@@ -13,9 +13,6 @@ from keras_distill.shrink._analysis import Analysis, Label
 from keras_distill.shrink._run import call_operation, run_labeled
 from keras_distill.shrink._trace import Role, Slot
 
-NEED_DATA = ("taylor", "activation")
-CHOICES = ("l1", "l2", "bn", *NEED_DATA)
-
 
 def importance_of(
     analysis: Analysis,
@@ -36,7 +33,7 @@ def importance_of(
 
     Args:
         analysis: Of the model.
-        kind: One of `CHOICES`.
+        kind: One of `IMPORTANCES`.
         batches: (x, y) as the model takes them, for the kinds in `NEED_DATA`.
         loss: `loss(y, outputs)`, a scalar, for "taylor".
 

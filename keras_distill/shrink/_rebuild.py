@@ -2,7 +2,7 @@
 
 import inspect
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from keras_distill._internal._keras_private import GraphCall, graph_structure, p
 from keras_distill._internal._types import Array
 from keras_distill.models import follow, seeded
 from keras_distill.shrink._analysis import Analysis
+from keras_distill.shrink._depth import Block, Dropped
 from keras_distill.shrink._trace import Channels, Slot
 
 
@@ -32,12 +33,13 @@ class Rebuilt:
     variables: dict[int, Any] = field(default_factory=dict)
 
 
-def rebuild(analysis: Analysis, keep: Array) -> Rebuilt:
+def rebuild(analysis: Analysis, keep: Array, blocks: Iterable[Block] = ()) -> Rebuilt:
     """Builds a model of the kept units, with their weights.
 
     Args:
         analysis: Of the model; that is not changed.
         keep: bool `(units,)`.
+        blocks: Residual blocks to leave out.
 
     Returns:
         The new model, which is not compiled, and what became of each layer.
@@ -45,7 +47,7 @@ def rebuild(analysis: Analysis, keep: Array) -> Rebuilt:
     Raises:
         InputError: If a layer cannot be made from its config.
     """
-    builder = _Builder(analysis, keep)
+    builder = _Builder(analysis, keep, Dropped(blocks))
     with seeded(0):  # new layers draw seeds; the caller's random state stays as it is
         model = builder.model(analysis.model)
     result = Rebuilt(model, builder.of)
@@ -55,8 +57,8 @@ def rebuild(analysis: Analysis, keep: Array) -> Rebuilt:
 
 
 class _Builder:
-    def __init__(self, analysis: Analysis, keep: Array) -> None:
-        self._analysis, self._keep = analysis, keep
+    def __init__(self, analysis: Analysis, keep: Array, dropped: Dropped) -> None:
+        self._analysis, self._keep, self._dropped = analysis, keep, dropped
         self.of: dict[int, tuple[Any, Any]] = {}
 
     def model(self, model: keras.Model, carried: list[Channels] | None = None) -> keras.Model:
@@ -85,6 +87,9 @@ class _Builder:
         return type(layer).from_config({**config, "batch_shape": tuple(shape)}).output
 
     def _call(self, call: GraphCall, values: dict[int, Any]) -> list[Any]:
+        replaced = self._dropped.replaces(call, values)
+        if replaced is not None:
+            return replaced
         operation = self._clone(call.operation)
         args, kwargs = call.arguments(values)
         try:

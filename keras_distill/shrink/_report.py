@@ -8,31 +8,37 @@ from keras_distill._internal._types import Array
 from keras_distill.models import walk_layers
 from keras_distill.records import ShrinkFixed, ShrinkGroup, ShrinkLayer, ShrinkRecord
 from keras_distill.shrink._acceptance import Differences
-from keras_distill.shrink._analysis import Analysis
-from keras_distill.shrink._cost import Costs
+from keras_distill.shrink._analysis import Analysis, analyze
+from keras_distill.shrink._cost import Cost, Costs
 
 
 def make_record(
-    analysis: Analysis, keep: Array, narrow: keras.Model, found: Differences, **settings: Any
+    model: keras.Model,
+    analysis: Analysis,
+    keep: Array,
+    narrow: keras.Model,
+    found: Differences,
+    **settings: Any,
 ) -> ShrinkRecord:
     """Compares a model with its narrower one.
 
     Args:
-        analysis: Of the model.
+        model: The model.
+        analysis: Of the model, or of what is left of it after blocks were dropped.
         keep: The kept units, bool `(units,)`.
         narrow: The narrower model.
         found: What the check found.
         **settings: Further fields of the record.
     """
-    costs = Costs(analysis)
-    before, after = costs.total(analysis.all()), costs.total(keep)
+    whole = analysis if analysis.model is model else analyze(model)
+    before, after = Costs(whole).total(whole.all()), Costs(analysis).total(keep)
     return ShrinkRecord(
-        model=analysis.model.name,
+        model=model.name,
         parameters_before=before.parameters,
         parameters_after=after.parameters,
         macs_before=before.macs,
         macs_after=after.macs,
-        bytes_before=_bytes(analysis.model),
+        bytes_before=_bytes(model),
         bytes_after=_bytes(narrow),
         groups=tuple(
             ShrinkGroup(
@@ -43,7 +49,7 @@ def make_record(
             )
             for group in analysis.groups
         ),
-        layers=_layers(analysis, keep, narrow, costs),
+        layers=_layers(whole, analysis, keep, narrow),
         fixed=tuple(
             ShrinkFixed(layer=layer, kind=kind, reason=reason)
             for layer, kind, reason in dict.fromkeys(
@@ -58,25 +64,32 @@ def make_record(
 
 
 def _layers(
-    analysis: Analysis, keep: Array, narrow: keras.Model, costs: Costs
+    whole: Analysis, analysis: Analysis, keep: Array, narrow: keras.Model
 ) -> tuple[ShrinkLayer, ...]:
-    olds = [(path, layer) for path, layer in walk_layers(analysis.model) if layer.weights]
+    """Compares layer by layer; those of dropped blocks have nothing left."""
+    before, after = _costs(whole, whole.all()), _costs(analysis, keep)
     news = dict(walk_layers(narrow))
-    layers = [layer for _, layer in olds]
-    befores, afters = costs.by_layer(analysis.all(), layers), costs.by_layer(keep, layers)
+    nothing = Cost(0, 0)
     return tuple(
         ShrinkLayer(
             layer=path,
             kind=type(layer).__name__,
             width_before=_width(layer),
-            width_after=_width(news[path]),
-            parameters_before=before.parameters,
-            parameters_after=after.parameters,
-            macs_before=before.macs,
-            macs_after=after.macs,
+            width_after=_width(news[path]) if path in after else 0,
+            parameters_before=cost.parameters,
+            parameters_after=after.get(path, (layer, nothing))[1].parameters,
+            macs_before=cost.macs,
+            macs_after=after.get(path, (layer, nothing))[1].macs,
         )
-        for (path, layer), before, after in zip(olds, befores, afters, strict=True)
+        for path, (layer, cost) in before.items()
     )
+
+
+def _costs(analysis: Analysis, keep: Array) -> dict[str, tuple[Any, Cost]]:
+    """Returns the layers with weights, and their cost, by path."""
+    layers = [(path, layer) for path, layer in walk_layers(analysis.model) if layer.weights]
+    costs = Costs(analysis).by_layer(keep, [layer for _, layer in layers])
+    return {path: (layer, cost) for (path, layer), cost in zip(layers, costs, strict=True)}
 
 
 def _width(layer: Any) -> int:

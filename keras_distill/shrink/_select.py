@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from keras_distill._internal import InputError, bad, check_number
+from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import Array
 from keras_distill.shrink._analysis import Analysis, Group
 
@@ -44,20 +44,15 @@ def by_width(
 def _shares(analysis: Analysis, width: float | Mapping[str, float]) -> list[float]:
     groups = analysis.groups
     if not isinstance(width, Mapping):
-        share = check_number("width", width, above=0, at_most=1)
         largest = max((len(group.units) for group in groups), default=1)
-        if share * largest < 1:
+        if width * largest < 1:
             raise InputError(
                 f"`width` must be >= {1 / largest:.4g}, which leaves one unit of the {largest} in"
-                f" the widest layer. Received: width={share:g}"
+                f" the widest layer. Received: width={width:g}"
             )
-        return [share] * len(groups)
-    by_name = {
-        name: check_number(f"width[{name!r}]", share, above=0, at_most=1)
-        for name, share in width.items()
-    }
+        return [width] * len(groups)
     known = sorted({name for group in groups for name in group.layers})
-    for name in by_name:
+    for name in width:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 3) or known[:10]
             raise bad(
@@ -66,7 +61,7 @@ def _shares(analysis: Analysis, width: float | Mapping[str, float]) -> list[floa
                 name,
             )
     return [
-        min((by_name[name] for name in group.layers if name in by_name), default=1.0)
+        min((width[name] for name in group.layers if name in width), default=1.0)
         for group in groups
     ]
 

@@ -252,3 +252,73 @@ def test_restored_epoch(tmp_path):
         backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
         model.fit(X, X[:, :3], epochs=epochs, verbose=0, callbacks=[backup, Watch()])
     assert seen == [None, 2]
+
+
+def test_calls_of_a_graph_come_in_running_order_with_their_arguments():
+    inputs = keras.Input((4,))
+    dense = layers.Dense(4)
+    x = layers.Add()([dense(inputs), dense(inputs * 2.0)])
+    calls = private.graph_calls(keras.Model(inputs, x))
+    assert [type(call.operation).__name__ for call in calls][-1] == "Add"
+    assert sum(call.operation is dense for call in calls) == 2
+    ready = {id(inputs)}
+    for call in calls:
+        assert {id(tensor) for tensor in call.inputs} <= ready
+        ready |= {id(tensor) for tensor in call.outputs}
+    values = {id(tensor): place for place, tensor in enumerate(calls[-1].inputs)}
+    assert calls[-1].arguments(values) == (([0, 1],), {})
+    sequential = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    assert len(private.graph_calls(sequential)) == 1
+
+
+def test_the_structure_of_a_graph():
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    model = keras.Model({"a": a, "b": b}, [layers.Add()([a, b])])
+    inputs, outputs = private.graph_structure(model)
+    assert set(inputs) == {"a", "b"} and outputs[0] is model.outputs[0]
+
+
+def test_operations_are_named_by_their_class():
+    x = keras.ops.relu(keras.Input((4,)))
+    assert private.ops_class(private.producer(x)[0]) == "Relu"
+    assert private.ops_class(layers.Dense(1)) is None
+
+
+def test_projections_of_attention():
+    attention = layers.MultiHeadAttention(2, 3, use_gate=True)
+    attention(keras.Input((5, 4)), keras.Input((5, 4)))
+    shapes = {
+        role: tuple(part.kernel.shape)
+        for role, part in private.attention_projections(attention).items()
+    }
+    assert shapes == {
+        "query": (4, 2, 3),
+        "key": (4, 2, 3),
+        "value": (4, 2, 3),
+        "gate": (4, 2, 3),
+        "output": (2, 3, 4),
+    }
+
+
+def test_layers_of_convnext():
+    scale, drop = private.convnext_layers()
+    layer = scale(1e-6, 4)
+    layer.build((None, 4))
+    assert layer.gamma.shape == (4,) and layer.get_config()["projection_dim"] == 4
+    assert (np.asarray(drop(0.5)(X, training=False)) == X).all()
+
+
+def test_a_quantized_layer_is_known():
+    layer = layers.Dense(2)
+    layer.build((None, 4))
+    assert not private.is_quantized(layer)
+    layer.enable_lora(1)
+    assert private.is_quantized(layer)
+
+
+def test_a_mask_is_attached_and_removed():
+    x = tf.constant(X)
+    private.set_mask(x, tf.constant([True] * 6))
+    assert private.mask_of(x) is not None
+    private.set_mask(x, None)
+    assert private.mask_of(x) is None

@@ -264,8 +264,8 @@ class _Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "either `width` or `budget`"),
-        ({"width": 0.5, "budget": "params=1k"}, "either `width` or `budget`"),
+        ({}, "Give `width`, `depth`, or `budget`"),
+        ({"width": 0.5, "budget": "params=1k"}, "`width` or `budget`, not both"),
         ({"width": 0}, "`width` must be > 0 and <= 1"),
         ({"width": 2}, "`width` must be > 0 and <= 1"),
         ({"width": 0.01}, "`width` must be >= 0.03125, which leaves one unit of the 32"),
