@@ -262,7 +262,9 @@ def _entries(
                 size=size,
                 latency=timings[s.name].records,
                 quality=qualities.get(s.name),
-                notes=s.notes + ((_SHIFTED,) if _shifts(s, x) else ()),
+                notes=s.notes
+                + ((_SHIFTED,) if _shifts(s, x) else ())
+                + (rows.warnings if s is subjects[0] else ()),
             )
         )
     return tuple(entries)

@@ -155,7 +155,8 @@ def _prepare(
     classes = None
     if isinstance(source, str):
         check_choice("split", split, ("train", "validation", "test"))
-        splits = data.load(source, data_dir=data_dir)
+        splits = data.load(source, data_dir=data_dir, reads=(split,))
+        splits.need_labels("The measurement")
         classes, source = splits.num_classes, getattr(splits, split)
     if not isinstance(source, tf.data.Dataset):
         raise InputError(

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_distill._internal import InputError
+
 _DATA = typer.Option("--data", help="Data set, such as digits, tfds:mnist, or images:DIR.")
 Data = Annotated[str, _DATA]
 OptionalData = Annotated[str | None, _DATA]
@@ -16,6 +18,13 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of prepared TFDS data sets.")
 ]
 Split = Annotated[str, typer.Option("--split", help="train, validation, or test.")]
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Refuse files in images:DIR that are not images. Default: skip them."
+    ),
+]
 
 _BATCH_SIZE = typer.Option("--batch-size", help="Examples per step.")
 BatchSize = Annotated[int, _BATCH_SIZE]
@@ -72,6 +81,23 @@ Settings = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def strict_spec(spec: str, strict: bool) -> str:
+    """Returns a data spec with the option `strict=1` if `--strict` was given.
+
+    Raises:
+        InputError: If it was given for another source than `images:`.
+
+    Example:
+        >>> strict_spec("images:photos?size=32x32", True)
+        'images:photos?size=32x32&strict=1'
+    """
+    if not strict:
+        return spec
+    if not spec.startswith("images:"):
+        raise InputError(f"`--strict` is for images:DIR. Received: {spec!r}. Leave it out.")
+    return f"{spec}{'&' if '?' in spec else '?'}strict=1"
 
 
 def output(help: str) -> Any:

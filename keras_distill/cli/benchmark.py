@@ -9,7 +9,16 @@ import typer
 
 from keras_distill._internal import InputError, _files
 from keras_distill.cli._console import print_json, print_line, print_table
-from keras_distill.cli._options import DataDir, Imports, Json, OptionalData, Overwrite, Split
+from keras_distill.cli._options import (
+    DataDir,
+    Imports,
+    Json,
+    OptionalData,
+    Overwrite,
+    Split,
+    Strict,
+    strict_spec,
+)
 from keras_distill.cli._verb import uses_tensorflow, verb_main
 
 
@@ -35,6 +44,7 @@ def command(
         int | None, typer.Option(help="Maximum number of rows for the quality. [all]")
     ] = None,
     data_dir: DataDir = None,
+    strict: Strict = False,
     threads: Annotated[
         str, typer.Option(help="Numbers of interpreter threads, separated by commas.")
     ] = "1",
@@ -68,7 +78,7 @@ def command(
         warnings.simplefilter("ignore")  # the record carries them
         record = benchmarks.benchmark(
             models,
-            data,
+            data and strict_spec(data, strict),
             split=split,
             samples=samples,
             data_dir=data_dir,

@@ -37,6 +37,7 @@ def command(
         str | None, typer.Option(help="Live teacher instead of a store: a .keras or .tflite file.")
     ] = None,
     data_dir: _options.DataDir = None,
+    strict: _options.Strict = False,
     alpha: _options.Alpha = 0.9,
     temperature: _options.Temperature = 4.0,
     epochs: Annotated[int, typer.Option(help="Epochs of each step.")] = 10,
@@ -82,8 +83,10 @@ def command(
     check_number("alpha", alpha, at_least=0, at_most=1)
     check_number("temperature", temperature, at_least=1e-3, at_most=1e6)
     model = models.load(student, imports=tuple(imports))
-    splits = sources.load(data, data_dir=data_dir)
+    spec = _options.strict_spec(data, strict)
+    splits = sources.load(spec, data_dir=data_dir, reads=("train", "validation"))
 
+    splits.need_labels("Compression")
     store = None if targets is None else SoftTargetStore.open(targets)
 
     def stream(epoch: int) -> "tf.data.Dataset":

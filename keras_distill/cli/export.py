@@ -8,7 +8,16 @@ import typer
 
 from keras_distill._internal import InputError, VerificationError
 from keras_distill.cli._console import print_json, print_line, print_next, print_table
-from keras_distill.cli._options import DataDir, Imports, Json, OptionalData, Overwrite, output
+from keras_distill.cli._options import (
+    DataDir,
+    Imports,
+    Json,
+    OptionalData,
+    Overwrite,
+    Strict,
+    output,
+    strict_spec,
+)
 from keras_distill.cli._verb import BAD_INPUT, DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 if TYPE_CHECKING:
@@ -53,6 +62,7 @@ def command(
         typer.Option(help="Maximum difference to Keras's outputs, as a fraction of their range."),
     ] = None,
     data_dir: DataDir = None,
+    strict: Strict = False,
     batch_size: Annotated[int, typer.Option(help="Rows per call of the file.")] = 1,
     dynamic_batch: Annotated[
         bool, typer.Option("--dynamic-batch", help="Accept any number of rows per call.")
@@ -80,6 +90,8 @@ def command(
     """
     from keras_distill.export import QUANTIZATIONS, export_all, export_tflite
 
+    calibration = calibration and strict_spec(calibration, strict)
+    data = data and strict_spec(data, strict)
     names = list(QUANTIZATIONS) if quantization == _ALL else quantization.split(",")
     options: dict[str, Any] = {
         "calibration": calibration,

@@ -41,6 +41,7 @@ def command(
     *,
     data: _options.OptionalData = None,
     data_dir: _options.DataDir = None,
+    strict: _options.Strict = False,
     teacher: Annotated[
         str | None,
         typer.Option(help="Model spec (the run trains it), or .keras or .tflite file."),
@@ -116,6 +117,10 @@ def command(
         chosen = runs.recipe_from_options(overrides)
     else:
         chosen = runs.load_recipe(recipe or runs.DEFAULT_RECIPE, overrides)
+    if strict:
+        spec = _options.strict_spec(chosen.data.source, strict)
+        changed = chosen.data.model_copy(update={"source": spec})
+        chosen = chosen.model_copy(update={"data": changed})
     out = out or Path("saved_models") / chosen.name
     with TerminalReporter() as reporter:
         record = runs.run(

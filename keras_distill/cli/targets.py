@@ -16,7 +16,9 @@ from keras_distill.cli._options import (
     OptionalData,
     Overwrite,
     Split,
+    Strict,
     output,
+    strict_spec,
 )
 from keras_distill.cli._verb import execute, uses_tensorflow
 
@@ -37,7 +39,7 @@ def _dataset(spec: str, data_dir: Path | None, split: str) -> "tf.data.Dataset":
     from keras_distill import data
 
     check_choice("split", split, ("train", "validation", "test"))
-    return getattr(data.load(spec, data_dir=data_dir), split)
+    return getattr(data.load(spec, data_dir=data_dir, reads=(split,)), split)
 
 
 def _one(path: Path, imports: Sequence[str]) -> Any:
@@ -95,6 +97,7 @@ def build(
     data: Data,
     data_dir: DataDir = None,
     split: Split = "train",
+    strict: Strict = False,
     top_k: Annotated[
         int | None, typer.Option(help="Logits to keep per row.  [default: all]")
     ] = None,
@@ -124,7 +127,7 @@ def build(
 
     store = SoftTargetStore.build(
         _teacher(teacher, imports, mean, temperature),
-        _dataset(data, data_dir, split),
+        _dataset(strict_spec(data, strict), data_dir, split),
         out,
         top_k=top_k,
         views=views,

@@ -1,19 +1,35 @@
-"""`images:DIR`: PNG and JPEG files, a folder per class."""
+"""`images:DIR`: image files, a folder per class, or without classes."""
 
-import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _spec, bad
 from keras_distill._internal._spec import Spec
-from keras_distill._internal._types import Array, Tensor
-from keras_distill.data._splits import Source, Splits, from_arrays
-from keras_distill.data._streams import MEMORY_LIMIT, from_streams
+from keras_distill._internal._types import Array, Dataset
+from keras_distill.data._image_files import (
+    DamagedError,
+    ImageFile,
+    decode_all,
+    inspect,
+    listed,
+    refuse_damaged,
+    stream,
+)
+from keras_distill.data._splits import (
+    Source,
+    Splits,
+    class_names_of,
+    held_out,
+    in_memory,
+    missing,
+    note,
+)
+from keras_distill.data._streams import MEMORY_LIMIT
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SPLITS = {
     "train": "train",
     "val": "validation",
@@ -23,45 +39,73 @@ _SPLITS = {
 }
 
 
+class _Part(NamedTuple):
+    """The images of one split, and their class ids; None if the images have no classes."""
+
+    files: list[ImageFile]
+    labels: Array | None
+
+    def take(self, picks: Array) -> "_Part":
+        labels = None if self.labels is None else self.labels[picks]
+        return _Part([self.files[i] for i in picks], labels)
+
+
 def load(source: Source) -> Splits:
     """Loads `DIR/CLASS/*.png`, or `DIR/train/CLASS/*.png` with siblings `val` and `test`.
 
-    Classes and files are in the order of their names; hidden files and folders are skipped.
+    A folder of images without subfolders is unlabeled: `DIR/*.png`, or `DIR/train/*.png` with
+    siblings. The elements are then x alone.
+
+    Classes and files are in the order of their names; hidden files and folders are skipped. PNG,
+    JPEG, GIF (the first frame), BMP, WebP, and TIFF are read, recognized by content as well as by
+    name. Files that are not images are skipped with a warning that counts them. Every header is
+    read first, and the end of every file, so that truncated files are found at once.
+
     Images are uint8 `(height, width, channels)`: one channel if every file is gray, else three
-    (transparency is dropped). EXIF orientation is ignored.
+    (transparency is dropped). EXIF orientation is ignored. The splits in `source.reads` are decoded
+    once, into memory if all of them fit; other splits are decoded whenever they are read.
 
     Options: `size=32x32` resizes every image (bilinear, antialiased, the aspect ratio may
-    change); `channels=1` or `channels=3` sets the number of channels.
+    change); `channels=1` or `channels=3` sets the number of channels; `strict=1` refuses files
+    that are no images.
 
     Raises:
-        InputError: If a folder is missing or empty, a file is not an image, or sizes differ.
+        InputError: If a folder is missing or empty, sizes differ, or files are damaged.
     """
     spec = source.spec
-    options = spec.read(size=_spec.size, channels=_channels)
+    options = spec.read(size=_spec.size, channels=_channels, strict=_spec.flag)
     root = Path(spec.argument).expanduser()
     if not spec.argument or not root.is_dir():
         raise InputError(f"{spec.text}: no folder {spec.argument!r}. Write images:DIR.")
     folders = _split_folders(spec, root)
     names = tuple(path.name for path in _subfolders(folders["train"]))
-    files = {split: _files(spec, folder, names) for split, folder in folders.items()}
-    everything = [path for paths, _ in files.values() for path in paths]
-    shape = _common_shape(spec, everything, options)
-
-    def decode(path: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        return _decode(path, shape, resize="size" in options), label
-
-    streams = {
-        split: tf.data.Dataset.from_tensor_slices((paths, labels)).map(decode, tf.data.AUTOTUNE)
-        for split, (paths, labels) in files.items()
-    }
-    name = root.resolve().name
-    if len(everything) * np.prod(shape) > MEMORY_LIMIT:
-        return from_streams(streams, source, name=name, class_names=names)
-    arrays: dict[str, tuple[Array, Array]] = {}
-    for split, ds in streams.items():
-        x = np.stack(list(ds.map(lambda x, y: x).as_numpy_iterator()))
-        arrays[split] = (x, files[split][1])
-    return from_arrays(arrays, source, name=name, class_names=names)
+    reader = _Reader(spec, root, strict=options.get("strict", False))
+    parts = {split: _part(spec, folder, names, reader) for split, folder in folders.items()}
+    warned = reader.finish()
+    notes: tuple[str, ...] = ()
+    shape = _common_shape(spec, [f for part in parts.values() for f in part.files], options)
+    labels = {split: part.labels for split, part in parts.items() if part.labels is not None}
+    class_names_of(labels, parts, names or None, source=spec.text)
+    for split, share, seed in missing(parts, source):
+        train = parts["train"]
+        total = len(train.files)
+        known = np.zeros(total, np.int64) if train.labels is None else train.labels
+        picks = held_out(known, share, seed, what=split, source=spec.text)
+        parts[split] = train.take(picks)
+        parts["train"] = train.take(np.delete(np.arange(total), picks))
+        notes += (note(split, len(picks), total, seed),)
+    datasets = _datasets(parts, source, shape, resize="size" in options, root=root)
+    return Splits(
+        train=datasets["train"],
+        validation=datasets["validation"],
+        test=datasets["test"],
+        class_names=names,
+        input_shape=shape,
+        name=root.resolve().name,
+        spec=spec.text,
+        notes=notes,
+        warnings=warned,
+    )
 
 
 def _channels(name: str, text: str) -> int:
@@ -91,80 +135,126 @@ def _split_folders(spec: Spec, root: Path) -> dict[str, Path]:
     return folders
 
 
-def _files(spec: Spec, folder: Path, names: tuple[str, ...]) -> tuple[list[str], Array]:
-    """Returns the image files of one split, and their class ids."""
+class _Reader:
+    """Reads the headers of files; collects what is damaged and what is no image.
+
+    Args:
+        spec: The spec.
+        root: The folder that names in messages start from.
+        strict: Whether to refuse what is no image.
+
+    Attributes:
+        damaged: Reasons by path.
+    """
+
+    def __init__(self, spec: Spec, root: Path, *, strict: bool) -> None:
+        self._spec, self._root, self._strict = spec, root, strict
+        self._count = 0
+        self.damaged: dict[str, str] = {}
+        self._skipped: list[str] = []
+
+    def images(self, folder: Path) -> list[ImageFile]:
+        """Returns the image files in a folder, in the order of their names."""
+        found: list[ImageFile] = []
+        for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
+            if not path.is_file():
+                raise InputError(
+                    f"{self._spec.text}: {path} is not a regular file. Move it elsewhere: images"
+                    " must be directly in the folder of their class."
+                )
+            try:
+                file = inspect(path)
+            except DamagedError as error:
+                self.damaged[self._named(path)] = str(error)
+                continue
+            if file is None:
+                self._skipped.append(self._named(path))
+            else:
+                found.append(file)
+        self._count += len(found)
+        return found
+
+    def finish(self) -> tuple[str, ...]:
+        """Refuses damaged files, and if strict other files; returns a sentence on those skipped."""
+        text, images = self._spec.text, self._count + len(self.damaged)
+        refuse_damaged(self.damaged, images, what=text)
+        if not self._skipped:
+            return ()
+        count = len(self._skipped)
+        said = f"not images ({count} of {images + count} files): {listed(self._skipped)}"
+        if self._strict:
+            raise InputError(f"{text}: {said}. Remove them, or leave strict (--strict) out.")
+        return (f"{text}: skipped, {said}",)
+
+    def _named(self, path: Path) -> str:
+        return str(path.relative_to(self._root))
+
+
+def _part(spec: Spec, folder: Path, names: tuple[str, ...], reader: _Reader) -> _Part:
+    """Returns the images of one split."""
     there = [p.name for p in _subfolders(folder)]
     unknown = sorted(set(there) - set(names))
     if unknown:
         raise InputError(
             f"{spec.text}: {folder} has a class that train does not have: {unknown[0]}."
         )
-    if not there:
-        raise InputError(
-            f"{spec.text}: {folder} must contain a folder per class. It contains none."
-        )
-    paths: list[str] = []
-    labels: list[int] = []
+    if not names:
+        files = reader.images(folder)
+        if not files:
+            raise InputError(
+                f"{spec.text}: {folder} must contain images, or a folder of images per class. It"
+                " contains none."
+            )
+        return _Part(files, None)
+    files, labels = [], []
     for label, name in enumerate(names):
         if name not in there:
             raise InputError(f"{spec.text}: {folder} has no folder for class {name}.")
-        inside = sorted(p for p in (folder / name).iterdir() if not p.name.startswith("."))
-        for path in inside:
-            if path.suffix.lower() not in _SUFFIXES or not path.is_file():
-                raise InputError(f"{spec.text}: {path} is neither PNG nor JPEG ({_SUFFIXES}).")
-        if not inside:
+        damaged = len(reader.damaged)
+        inside = reader.images(folder / name)
+        if not inside and damaged == len(reader.damaged):
             raise InputError(f"{spec.text}: class {name} has no images in {folder / name}.")
-        paths += [str(p) for p in inside]
+        files += inside
         labels += [label] * len(inside)
-    return paths, np.array(labels, np.int64)
+    return _Part(files, np.array(labels, np.int64))
 
 
-def _decode_any(path: Tensor) -> Any:
-    return tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
-
-
-def _common_shape(spec: Spec, paths: list[str], options: dict[str, Any]) -> tuple[int, int, int]:
-    """Returns the shape of all images after resizing; reads every file, to find damaged ones."""
-    shapes = tf.data.Dataset.from_tensor_slices(paths)
-    shapes = shapes.map(lambda path: tf.shape(_decode_any(path)), tf.data.AUTOTUNE)
-    first: tuple[int, int, str] | None = None
-    color = False
-    iterator = shapes.as_numpy_iterator()
-    for path in paths:
-        try:
-            height, width, channels = next(iterator).tolist()
-        except (tf.errors.OpError, ValueError) as error:
-            reason = _reason(error)
-            raise InputError(f"{path}: not a readable PNG or JPEG image ({reason}).") from error
-        color |= channels > 2
-        first = first or (height, width, path)
-        if (height, width) != first[:2] and "size" not in options:
-            raise InputError(
-                f"{spec.text}: images must be of one size. {first[2]} is {first[0]}x{first[1]},"
-                f" {path} is {height}x{width}. Add an option such as ?size=32x32."
-            )
-    assert first is not None  # every class has an image
-    height, width = options.get("size", first[:2])
+def _common_shape(
+    spec: Spec, files: Sequence[ImageFile], options: Mapping[str, Any]
+) -> tuple[int, int, int]:
+    """Returns the shape of all images after resizing."""
+    first = files[0]
+    other = next((f for f in files if (f.height, f.width) != (first.height, first.width)), None)
+    if other is not None and "size" not in options:
+        raise InputError(
+            f"{spec.text}: images must be of one size. {first.path} is"
+            f" {first.height}x{first.width}, {other.path} is {other.height}x{other.width}. Add an"
+            " option such as ?size=32x32."
+        )
+    height, width = options.get("size", (first.height, first.width))
+    color = any(file.color for file in files)
     return (height, width, options.get("channels", 3 if color else 1))
 
 
-def _reason(error: Exception) -> str:
-    """Returns the message without the parts about TensorFlow's graph."""
-    text = re.sub(r"\{\{function_node [^}]*\}\}", "", str(error))
-    text = re.sub(r"^.*Iterator::\S+ ", "", text)
-    return re.split(r"\n|\[\[|\{\{", text)[0].strip().rstrip(".")
-
-
-def _decode(path: Tensor, shape: tuple[int, int, int], *, resize: bool) -> Tensor:
-    """Decodes one file as uint8 of that shape."""
-    x: Any = _decode_any(path)
-    color = tf.shape(x)[-1] > 2
-    # Gray with transparency has 2 channels, color with transparency 4.
-    if shape[2] == 1:
-        x = tf.cond(color, lambda: tf.image.rgb_to_grayscale(x[..., :3]), lambda: x[..., :1])
-    else:
-        x = tf.cond(color, lambda: x[..., :3], lambda: tf.repeat(x[..., :1], 3, axis=-1))
-    if resize:
-        x = tf.image.resize(x, shape[:2], antialias=True)
-        x = tf.cast(tf.clip_by_value(tf.round(x), 0, 255), tf.uint8)
-    return tf.ensure_shape(x, shape)
+def _datasets(
+    parts: Mapping[str, _Part],
+    source: Source,
+    shape: tuple[int, int, int],
+    *,
+    resize: bool,
+    root: Path,
+) -> dict[str, Dataset]:
+    """Returns the data set of each split: in memory those that are read, if they fit."""
+    read = [split for split in parts if source.reads is None or split in source.reads]
+    fit = sum(len(parts[split].files) for split in read) * np.prod(shape) <= MEMORY_LIMIT
+    found: dict[str, Dataset] = {}
+    for split, (files, labels) in parts.items():
+        if fit and split in read:
+            x = decode_all(files, shape, resize=resize, what=source.text, root=root)
+            found[split] = in_memory(x if labels is None else (x, labels))
+            continue
+        images = stream(files, shape, resize=resize)
+        if labels is not None:
+            images = tf.data.Dataset.zip(images, tf.data.Dataset.from_tensor_slices(labels))
+        found[split] = images
+    return found

@@ -4,14 +4,15 @@ To add a source: write `data/_name.py` with one function `load(source: Source) -
 in `from_arrays` or `from_streams`, and add a line to `SOURCES`.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection
 
-from keras_distill._internal import InputError, check_count
+from keras_distill._internal import InputError, KerasDistillWarning, check_choice, check_count
 from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
 from keras_distill.data import _digits, _idx, _images, _mnist1d, _npz, _python, _tfds
-from keras_distill.data._splits import Source, Splits, check_validation
+from keras_distill.data._splits import SPLITS, Source, Splits, check_validation
 
 # kind -> (loader, form of the spec, description)
 SOURCES: dict[str, tuple[Callable[[Source], Splits], str, str]] = {
@@ -20,7 +21,7 @@ SOURCES: dict[str, tuple[Callable[[Source], Splits], str, str]] = {
     "tfds": (_tfds.load, "tfds:NAME", "prepared by TensorFlow Datasets (--data-dir)"),
     "idx": (_idx.load, "idx:DIR", "IDX files, plain or gzipped, as MNIST ships"),
     "npz": (_npz.load, "npz:FILE", "x_train, y_train and so on in a NumPy archive"),
-    "images": (_images.load, "images:DIR", "PNG and JPEG files, a folder per class"),
+    "images": (_images.load, "images:DIR", "image files, a folder per class or without classes"),
     "py": (_python.load, "py:package.module:function", "a function that you write"),
 }
 
@@ -41,6 +42,7 @@ def load(
     data_dir: PathLike | None = None,
     validation: float | None = None,
     seed: int = 0,
+    reads: Collection[str] | None = None,
 ) -> Splits:
     """Loads the data set that a spec string names.
 
@@ -53,6 +55,9 @@ def load(
         data_dir: Folder of prepared TFDS data sets; only `tfds:` reads it. None: TFDS_DATA_DIR.
         validation: Share of train to hold out for validation, > 0 and <= 0.5; None: 10 %.
         seed: Which examples are held out for validation, a whole number in 0..2**32-1.
+        reads: The splits that you will read, of "train", "validation", "test"; None: all. An
+            `images:` source decodes these once; the others stay usable, and are decoded whenever
+            they are read.
 
     Returns:
         The splits.
@@ -73,5 +78,10 @@ def load(
             f" Received: data={spec!r}"
         )
     check_count("seed", seed, at_least=0, at_most=MAX_SEED)
-    source = Source(parsed, data_dir, check_validation(validation), seed)
-    return SOURCES[parsed.kind][0](source)
+    for split in reads or ():
+        check_choice("reads", split, SPLITS)
+    source = Source(parsed, data_dir, check_validation(validation), seed, reads)
+    splits = SOURCES[parsed.kind][0](source)
+    for text in splits.warnings:
+        warnings.warn(text, KerasDistillWarning, stacklevel=2)
+    return splits

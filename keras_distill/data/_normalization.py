@@ -28,7 +28,7 @@ def statistics(train: Dataset) -> Rescale:
     channel; all other data one pair for all values. A constant channel is only shifted.
 
     Args:
-        train: `(x, y)`, unbatched, finite.
+        train: `(x, y)`, or x alone; unbatched, finite.
 
     Returns:
         (scale, offset) as floats, which `models.build(rescale=…)` takes.
@@ -42,14 +42,15 @@ def statistics(train: Dataset) -> Rescale:
         Rescale(scale=0.2, offset=-1.0)
     """
     element: Any = train.element_spec
-    shape = element[0].shape
-    if element[0].dtype == tf.string:
+    spec = element[0] if isinstance(element, tuple) else element
+    shape = spec.shape
+    if spec.dtype == tf.string:
         raise InputError("statistics: the examples are text. Only numbers can be normalized.")
     per_channel = shape.rank == 3 and 2 <= shape[-1] <= 4
     channels = shape[-1] if per_channel else 1
     count = 0
     total, squares = np.zeros(channels), np.zeros(channels)
-    for x in train.map(lambda x, y: x, tf.data.AUTOTUNE).batch(1024).as_numpy_iterator():
+    for x in train.map(lambda x, *_: x, tf.data.AUTOTUNE).batch(1024).as_numpy_iterator():
         values = x.reshape(-1, channels).astype(np.float64)
         count += len(values)
         total += values.sum(axis=0)

@@ -15,7 +15,8 @@ def load(source: Source) -> Splits:
 
     x: numbers `(examples, ...)`, or text: whole numbers stay whole, others become float32 (see
     `kept_dtype`).
-    y: class ids `(examples,)`. `class_names` (strings, one per class) is optional.
+    y: class ids `(examples,)`; without any y the data are unlabeled. `class_names` (strings, one
+    per class) is optional.
 
     Raises:
         InputError: If the file is not such an archive, is damaged, contains pickles or other keys,
@@ -28,21 +29,23 @@ def load(source: Source) -> Splits:
         raise InputError(f"{spec.text}: names no file. Write npz:FILE.")
     contents = _arrays.read_npz(path)
     unknown = sorted(set(contents) - set(_KEYS))
-    if unknown or not {"x_train", "y_train"} <= set(contents):
+    if unknown or "x_train" not in contents:
         raise InputError(
-            f"{path}: must contain x_train and y_train, and may contain {', '.join(_KEYS[2:])}."
+            f"{path}: must contain x_train, and may contain {', '.join(_KEYS[1:])}."
             f" It contains: {', '.join(sorted(contents)) or 'nothing'}."
         )
-    arrays: dict[str, tuple[Array, Array]] = {}
+    labeled = any(key.startswith("y_") for key in contents)
+    arrays: dict[str, tuple[Array, Array | None]] = {}
     for short, split in _SPLITS.items():
         pair = (f"x_{short}", f"y_{short}")
         there = [key for key in pair if key in contents]
-        if len(there) == 1:
+        if len(there) == 1 and labeled:
             raise InputError(
-                f"{path}: contains {there[0]}, but not both of {pair[0]} and {pair[1]}."
+                f"{path}: contains {there[0]}, but not both of {pair[0]} and {pair[1]}. Give every"
+                " split labels, or none."
             )
         if there:
-            arrays[split] = (contents[pair[0]], contents[pair[1]])
+            arrays[split] = (contents[pair[0]], contents.get(pair[1]))
     names = contents.get("class_names")
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
         raise InputError(f"{path}: class_names must be strings. Received: {names.dtype}.")

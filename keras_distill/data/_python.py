@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _user_code, bad
@@ -18,7 +19,8 @@ def load(source: Source) -> Splits:
     The function takes no arguments and returns a `Splits`, or a dict with "train" and, optionally,
     "validation", "test", and "class_names". Each split is a pair of arrays (x, y), or each is a
     `tf.data.Dataset` of unbatched `(x, y)` with known cardinality. x is raw and of one shape, y a
-    class id. A missing split is held out of train.
+    class id. Arrays x alone, or data sets of x, are unlabeled. A missing split is held out of
+    train.
 
     Raises:
         InputError: If the function is not found, raises, or returns something else.
@@ -43,7 +45,8 @@ def load(source: Source) -> Splits:
 
 def _splits(source: Source, value: Any, *, name: str) -> Splits:
     if isinstance(value, Splits):
-        value = {key: getattr(value, key) for key in (*_SPLITS, "class_names")}
+        names = value.class_names or None
+        value = {split: getattr(value, split) for split in _SPLITS} | {"class_names": names}
     rule = "a dict with 'train', and optionally 'validation', 'test', and 'class_names'"
     if not isinstance(value, Mapping) or "train" not in value:
         raise InputError(f"{source.text}: must return {rule}. It returned: {_shown(value)}.")
@@ -59,9 +62,11 @@ def _splits(source: Source, value: Any, *, name: str) -> Splits:
     if all(isinstance(part, tf.data.Dataset) for part in parts.values()):
         return from_streams(parts, source, name=name, class_names=names)
     for split, part in parts.items():
-        if not isinstance(part, tuple | list) or len(part) != 2:
+        if isinstance(part, np.ndarray):
+            parts[split] = (part, None)
+        elif not isinstance(part, tuple | list) or len(part) != 2:
             raise InputError(
-                f"{source.text}: each split must be a pair (x, y) of arrays, or each a"
+                f"{source.text}: each split must be a pair (x, y) of arrays, an array x, or each a"
                 f" tf.data.Dataset. {split} is: {_shown(part)}."
             )
     return from_arrays(parts, source, name=name, class_names=names)

@@ -12,6 +12,7 @@ from keras_distill._internal import InputError, bad, check_number
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import Array, Dataset, PathLike
 
+SPLITS = ("train", "validation", "test")
 # Shares of the training examples held out where a source has no such split.
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
@@ -29,12 +30,14 @@ class Source:
         validation: Share of train to hold out for validation; None: 10 % if the source has no
             validation split.
         seed: Which examples are held out for validation.
+        reads: The splits that will be read; None: all.
     """
 
     spec: Spec
     data_dir: PathLike | None = None
     validation: float | None = None
     seed: int = 0
+    reads: Collection[str] | None = None
 
     @property
     def text(self) -> str:
@@ -48,7 +51,7 @@ class Splits:
 
     Each split is an unbatched, finite, ordered `tf.data.Dataset` of `(x, y)` with known
     cardinality: x raw (of a dtype that `kept_dtype` returns, shape `input_shape`), y a class id
-    (int64 scalar).
+    (int64 scalar). An unlabeled data set has no class names, and its elements are x alone.
 
     Attributes:
         train: For training.
@@ -59,6 +62,7 @@ class Splits:
         name: A short name, such as "digits".
         spec: The spec string that names the source.
         notes: How the splits were made, a sentence each.
+        warnings: What the source skipped, a sentence each.
     """
 
     train: Dataset = field(repr=False)
@@ -69,6 +73,7 @@ class Splits:
     name: str
     spec: str
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -78,16 +83,34 @@ class Splits:
     @property
     def sizes(self) -> dict[str, int]:
         """The number of examples of each split."""
-        return {
-            split: int(getattr(self, split).cardinality())
-            for split in ("train", "validation", "test")
-        }
+        return {split: int(getattr(self, split).cardinality()) for split in SPLITS}
+
+    @property
+    def labeled(self) -> bool:
+        """Whether the elements are `(x, y)`; without labels they are x alone."""
+        return bool(self.class_names)
+
+    def need_labels(self, what: str) -> None:
+        """Refuses a data set without labels.
+
+        Args:
+            what: What needs them, the start of a sentence: "A run".
+
+        Raises:
+            InputError: If the examples have no labels.
+        """
+        if not self.labeled:
+            raise InputError(
+                f"{self.spec}: the examples have no labels. {what} needs them. To train on soft"
+                " targets alone, run keras-distill targets build, and Distiller(None,"
+                " student).fit(store.batches(splits.train, batch_size))."
+            )
 
     @property
     def is_text(self) -> bool:
         """Whether x is text, which a model must turn into numbers itself."""
         element: Any = self.train.element_spec
-        return element[0].dtype == tf.string
+        return (element[0] if self.labeled else element).dtype == tf.string
 
 
 def stratified(labels: Array, count: int, seed: int) -> Array:
@@ -161,24 +184,29 @@ def held_out(labels: Array, share: float, seed: int, *, what: str, source: str) 
 
 @dataclass
 class Arrays:
-    """Examples in memory: x `(n, ...)` and y `(n,)`, checked by `check_arrays`."""
+    """Examples in memory: x `(n, ...)` and y `(n,)` or None, checked by `check_arrays`."""
 
     x: Array
-    y: Array
+    y: Array | None
 
     def take(self, picks: Array) -> "Arrays":
         """Returns the examples at the positions `picks`."""
-        return Arrays(self.x[picks], self.y[picks])
+        return Arrays(self.x[picks], None if self.y is None else self.y[picks])
 
     def drop(self, picks: Array) -> "Arrays":
         """Returns all other examples."""
-        return Arrays(np.delete(self.x, picks, axis=0), np.delete(self.y, picks))
+        return self.take(np.delete(np.arange(len(self.x)), picks))
 
     def dataset(self) -> Dataset:
-        """Returns the examples as a data set of `(x, y)`."""
-        # A tensor made on the CPU first is not copied into the graph of every later dataset.
-        with tf.device("cpu"):
-            return tf.data.Dataset.from_tensor_slices((self.x, self.y))
+        """Returns the examples as a data set of `(x, y)`, or of x."""
+        return in_memory(self.x if self.y is None else (self.x, self.y))
+
+
+def in_memory(arrays: Any) -> Dataset:
+    """Returns the rows of arrays, or of a structure of arrays, as a data set."""
+    # A tensor made on the CPU first is not copied into the graph of every later dataset.
+    with tf.device("cpu"):
+        return tf.data.Dataset.from_tensor_slices(arrays)
 
 
 def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
@@ -205,25 +233,40 @@ def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
     return np.dtype(np.int32 if dtype.itemsize < 4 or dtype == np.int32 else np.int64)
 
 
-def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike, *, where: str) -> Arrays:
+def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, *, where: str) -> Arrays:
     """Returns x in the dtype of `kept_dtype` and y as int64 class ids.
 
     Args:
         x: Numbers `(n, ...)`, or text `(n,)` or `(n, ...)`.
-        y: Whole numbers, `(n,)` or `(n, 1)`.
+        y: Whole numbers, `(n,)` or `(n, 1)`; None: unlabeled.
         where: The name of the arrays, for errors: "data.npz: train".
 
     Raises:
         InputError: If a dtype or shape is wrong, lengths differ, x is not finite, or a label is
             negative.
     """
-    x, y = np.asarray(x), np.asarray(y)
+    x = _checked_x(np.asarray(x), where)
+    return Arrays(x, None if y is None else _checked_labels(np.asarray(y), len(x), where))
+
+
+def _checked_x(x: Array, where: str) -> Array:
     dtype = kept_dtype(x.dtype)
     if dtype is None or x.ndim < (1 if dtype.kind in "US" else 2):
         raise InputError(
             f"{where}: x must be numbers of shape (examples, ...), or text. Received: {x.dtype}"
             f" {x.shape}."
         )
+    if not len(x):
+        raise InputError(f"{where}: no examples.")
+    if x.dtype == np.uint64 and x.max() > np.iinfo(np.int64).max:
+        raise InputError(f"{where}: whole numbers in x must be < 2**63. Received: {x.max()}.")
+    x = np.ascontiguousarray(x, dtype)
+    if dtype.kind == "f" and not np.isfinite(x).all():
+        raise InputError(f"{where}: x must be finite (no NaN, no infinity).")
+    return x
+
+
+def _checked_labels(y: Array, examples: int, where: str) -> Array:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "ui":
@@ -232,19 +275,12 @@ def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike, *, where: str) -> Arrays:
             f"{where}: labels must be whole numbers of shape (examples,), the class ids."
             f" Received: {y.dtype} {y.shape}.{hint}"
         )
-    if len(x) != len(y):
-        raise InputError(f"{where}: {len(x)} examples, but {len(y)} labels.")
-    if not len(x):
-        raise InputError(f"{where}: no examples.")
-    if x.dtype == np.uint64 and x.size and x.max() > np.iinfo(np.int64).max:
-        raise InputError(f"{where}: whole numbers in x must be < 2**63. Received: {x.max()}.")
-    x = np.ascontiguousarray(x, dtype)
-    if dtype.kind == "f" and not np.isfinite(x).all():
-        raise InputError(f"{where}: x must be finite (no NaN, no infinity).")
+    if examples != len(y):
+        raise InputError(f"{where}: {examples} examples, but {len(y)} labels.")
     y = y.astype(np.int64)
     if y.min() < 0:
         raise InputError(f"{where}: labels must be >= 0. Received: {y.min()}.")
-    return Arrays(x, y)
+    return y
 
 
 def check_labels(
@@ -288,8 +324,38 @@ def check_labels(
     return class_names
 
 
+def class_names_of(
+    labels: dict[str, Array],
+    splits: Collection[str],
+    class_names: tuple[str, ...] | None,
+    *,
+    source: str,
+) -> tuple[str, ...]:
+    """Returns what `check_labels` does; without any labels no names.
+
+    Args:
+        labels: Split -> int64 labels, of the splits that have them.
+        splits: All splits.
+        class_names: As for `check_labels`.
+        source: The spec, for errors.
+
+    Raises:
+        InputError: If only some splits have labels, or names come without labels.
+    """
+    if labels and len(labels) < len(splits):
+        without = ", ".join(sorted(set(splits) - set(labels)))
+        raise InputError(
+            f"{source}: all splits must have labels, or none. Received: no labels in {without}."
+        )
+    if labels:
+        return check_labels(labels, class_names, source=source)
+    if class_names is not None:
+        raise InputError(f"{source}: class_names need labels. Received: none.")
+    return ()
+
+
 def from_arrays(
-    arrays: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    arrays: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike | None]],
     source: Source,
     *,
     name: str,
@@ -299,7 +365,8 @@ def from_arrays(
     """Makes the splits of a source from arrays: checks them, and holds out the missing splits.
 
     Args:
-        arrays: "train" and where the source has them "validation" and "test" -> (x, y).
+        arrays: "train" and where the source has them "validation" and "test" -> (x, y), or
+            (x, None) for all of them: unlabeled.
         source: What `load` was called with.
         name: The short name.
         class_names: The names of the classes; None: their ids.
@@ -313,7 +380,8 @@ def from_arrays(
     parts = {
         split: check_arrays(x, y, where=f"{text}: {split}") for split, (x, y) in arrays.items()
     }
-    names = check_labels({s: part.y for s, part in parts.items()}, class_names, source=text)
+    labels = {s: part.y for s, part in parts.items() if part.y is not None}
+    names = class_names_of(labels, parts, class_names, source=text)
     shape = parts["train"].x.shape[1:]
     for split, part in parts.items():
         if part.x.shape[1:] != shape or part.x.dtype != parts["train"].x.dtype:
@@ -323,12 +391,20 @@ def from_arrays(
             )
     for split, share, seed in missing(parts, source):
         train = parts["train"]
-        picks = held_out(train.y, share, seed, what=split, source=text)
+        total = len(train.x)
+        known = np.zeros(total, np.int64) if train.y is None else train.y
+        picks = held_out(known, share, seed, what=split, source=text)
         parts[split], parts["train"] = train.take(picks), train.drop(picks)
-        notes += (note(split, len(picks), len(train.y), seed),)
-    datasets = {split: part.dataset() for split, part in parts.items()}
+        notes += (note(split, len(picks), total, seed),)
     return Splits(
-        **datasets, class_names=names, input_shape=tuple(shape), name=name, spec=text, notes=notes
+        train=parts["train"].dataset(),
+        validation=parts["validation"].dataset(),
+        test=parts["test"].dataset(),
+        class_names=names,
+        input_shape=tuple(shape),
+        name=name,
+        spec=text,
+        notes=notes,
     )
 
 

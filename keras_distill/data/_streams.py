@@ -12,7 +12,7 @@ from keras_distill.data._labels import labels_of, select
 from keras_distill.data._splits import (
     Source,
     Splits,
-    check_labels,
+    class_names_of,
     held_out,
     kept_dtype,
     missing,
@@ -24,17 +24,20 @@ MEMORY_LIMIT = 2 << 30
 
 
 def check_stream(ds: Dataset, *, where: str) -> Dataset:
-    """Returns `ds` if it is a finite, unbatched data set of `(x, y)`; y becomes int64.
+    """Returns `ds` if it is a finite, unbatched data set of `(x, y)` or of x; y becomes int64.
 
     Raises:
         InputError: If it is not.
     """
     spec: Any = ds.element_spec
-    pair = isinstance(spec, tuple) and len(spec) == 2
-    if not pair or not all(isinstance(s, tf.TensorSpec) for s in spec):
-        raise InputError(f"{where}: elements must be (x, y), two tensors. Received: {spec}.")
-    x, y = spec
-    if not y.dtype.is_integer or y.shape.rank != 0:
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    tensors = all(isinstance(s, tf.TensorSpec) for s in parts)
+    if not tensors or len(parts) > 2 or (len(parts) == 1 and isinstance(spec, tuple)):
+        raise InputError(
+            f"{where}: elements must be (x, y), two tensors, or x alone. Received: {spec}."
+        )
+    x, y = (*parts, None)[:2]
+    if y is not None and (not y.dtype.is_integer or y.shape.rank != 0):
         raise InputError(
             f"{where}: y must be a class id, an integer scalar, and the data unbatched."
             f" Received: {y.dtype.name} of shape {y.shape}."
@@ -50,8 +53,10 @@ def check_stream(ds: Dataset, *, where: str) -> Dataset:
             " tf.data.experimental.assert_cardinality(n)."
             f" Received: cardinality {int(ds.cardinality())} (-1 infinite, -2 unknown)."
         )
-    if x.dtype == dtype and y.dtype == tf.int64:
+    if x.dtype == dtype and (y is None or y.dtype == tf.int64):
         return ds
+    if y is None:
+        return ds.map(lambda x: tf.cast(x, dtype), tf.data.AUTOTUNE)
     return ds.map(lambda x, y: (tf.cast(x, dtype), tf.cast(y, tf.int64)), tf.data.AUTOTUNE)
 
 
@@ -88,14 +93,20 @@ def from_streams(
     """
     text = source.text
     splits = {s: check_stream(ds, where=f"{text}: {s}") for s, ds in streams.items()}
-    labels = {s: _labels_of_source(ds, where=f"{text}: {s}") for s, ds in splits.items()}
+    labels = {
+        s: _labels_of_source(ds, where=f"{text}: {s}")
+        for s, ds in splits.items()
+        if isinstance(ds.element_spec, tuple)
+    }
     elements: Any = splits["train"].element_spec
     for split, ds in splits.items():
         if ds.element_spec != elements:
             raise InputError(
                 f"{text}: {split} must look like train, {elements}. Received: {ds.element_spec}."
             )
-    names = check_labels(labels, class_names, source=text)
+    names = class_names_of(labels, splits, class_names, source=text)
+    if not labels:
+        labels["train"] = np.zeros(int(splits["train"].cardinality()), np.int64)
     for split, share, seed in missing(splits, source):
         train = labels["train"]
         picks = held_out(train, share, seed, what=split, source=text)
@@ -105,5 +116,14 @@ def from_streams(
         splits["train"] = select(splits["train"], ~out)
         labels["train"] = train[~out]
         notes += (note(split, len(picks), len(train), seed),)
-    shape = tuple(elements[0].shape)
-    return Splits(**splits, class_names=names, input_shape=shape, name=name, spec=text, notes=notes)
+    x = elements[0] if isinstance(elements, tuple) else elements
+    return Splits(
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        class_names=names,
+        input_shape=tuple(x.shape),
+        name=name,
+        spec=text,
+        notes=notes,
+    )

@@ -136,6 +136,8 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
             options.report(own.text)
     for text in notes:
         warnings.warn(text, KerasDistillWarning, stacklevel=5)
+    skipped = [text for part in (calibration, samples) if part for text in part.warnings]
+    notes += dict.fromkeys(skipped)  # `data.load` has warned of them
     return Prepared(source, options, calibration, samples, outputs, reference, labels, tuple(notes))
 
 

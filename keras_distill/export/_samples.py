@@ -16,12 +16,13 @@ _TEXT = "USO"  # kinds of NumPy dtypes; tf.data gives text as objects
 
 
 class Samples(NamedTuple):
-    """Rows by input name, their labels if there are any, and their origin."""
+    """Rows by input name, their labels if there are any, their origin, and what it skipped."""
 
     x: dict[str, Array]
     y: Any
     source: str
     class_names: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -52,12 +53,13 @@ def take(
     Raises:
         InputError: If `given` has another form, no rows, or rows that do not fit the inputs.
     """
-    source, class_names = "data given", ()
+    source, class_names, skipped = "data given", (), ()
     spec = given if isinstance(given, str) else None
     if spec is not None:
-        given = data_sources.load(spec, data_dir=data_dir)
+        given = data_sources.load(spec, data_dir=data_dir, reads=(split,))
     if isinstance(given, data_sources.Splits):
         source, class_names = f"{spec or given.name}, {split}", given.class_names
+        skipped = given.warnings
         given = getattr(given, split)
     if isinstance(given, tf.data.Dataset):
         x, y = _from_dataset(name, given, inputs, count)
@@ -68,7 +70,7 @@ def take(
         x = {key: a[picks] for key, a in x.items()}
         y = None if y is None else tf.nest.map_structure(lambda a: np.asarray(a)[picks], y)
     _check(name, x, inputs)
-    return Samples(x, y, source, tuple(class_names))
+    return Samples(x, y, source, tuple(class_names), tuple(skipped))
 
 
 def _spaced(rows: int, count: int | None) -> Array:

@@ -21,7 +21,7 @@ class LoadedData(NamedTuple):
 
     Attributes:
         splits: The data set.
-        unlabeled: `(x, y)` of the second source, whose y is not used; None without one.
+        unlabeled: The second source, `(x, y)` whose y is not used, or x; None without one.
         rescale: (scale, offset) of the first layer of models.
     """
 
@@ -54,12 +54,13 @@ def load_data(recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedDat
     """Loads the data of a recipe; at scale `smoke`, two batches of each split.
 
     Raises:
-        InputError: If a source cannot be loaded, or its examples are text.
+        InputError: If a source cannot be loaded, has no labels, or its examples are text.
     """
     for module in imports:
         _user_code.import_module("import", module)
     part = recipe.data
     splits, unlabeled = data.load(part.source, data_dir=part.data_dir), None
+    splits.need_labels("A run")
     if splits.is_text:
         raise InputError(
             f"{part.source}: the examples are text, and a run exports .tflite files, which take"

@@ -43,7 +43,7 @@ class StudentData:
         Args:
             recipe: The recipe.
             splits: The data set.
-            unlabeled: `(x, y)` of the second source; y is not used.
+            unlabeled: The second source, `(x, y)` whose y is not used, or x.
 
         Raises:
             InputError: If the labels are too few or too many, a class is unknown, or the second
@@ -199,7 +199,8 @@ def _class_ids(classes: tuple[int | str, ...], names: tuple[str, ...]) -> list[i
 def _with_unlabeled(
     train: tf.data.Dataset, unlabeled: tf.data.Dataset
 ) -> tuple[tf.data.Dataset, int]:
-    spec, other = train.element_spec[0], unlabeled.element_spec[0]
+    unlabeled = unlabeled.map(lambda x, *_: x, tf.data.AUTOTUNE)
+    spec, other = train.element_spec[0], unlabeled.element_spec
     if (spec.shape, spec.dtype) != (other.shape, other.dtype):
         raise InputError(
             "`unlabeled` must have examples like those of `source`,"
@@ -207,5 +208,5 @@ def _with_unlabeled(
             f" {tuple(other.shape)}."
         )
     label = tf.constant(data.UNLABELED, train.element_spec[1].dtype)
-    added = unlabeled.map(lambda x, y: (x, label), tf.data.AUTOTUNE)
+    added = unlabeled.map(lambda x: (x, label), tf.data.AUTOTUNE)
     return train.concatenate(added), int(unlabeled.cardinality())

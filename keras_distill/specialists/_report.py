@@ -64,6 +64,7 @@ def evaluate(
     if len({ensemble.fingerprint() for ensemble in ensembles}) < len(ensembles):
         raise bad("folders", "be different trainings", [str(folder) for folder in folders])
     splits = data.load(recipe.source, data_dir=recipe.data_dir)
+    splits.need_labels("An evaluation")
     shape, classes = splits.input_shape, splits.num_classes
     generalist_teacher: Any = first.generalist  # a KerasTeacher, as `load` makes it
     models.check_fits(generalist_teacher.model, Path(folders[0]) / GENERALIST, shape, classes)

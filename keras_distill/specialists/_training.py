@@ -138,6 +138,7 @@ def augmentation(crop: int, flip: bool, seed: int) -> Augmentation | None:
 def cached_splits(source: str, data_dir: str | None) -> tuple[Splits, np.ndarray]:
     """Loads splits and training labels; jobs that run in one process share them."""
     splits = data.load(source, data_dir=data_dir)
+    splits.need_labels("The training of specialists")
     return splits, labels_of(splits.train)
 
 

@@ -3,6 +3,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_distill import export
 from keras_distill.cli import main
@@ -39,6 +40,27 @@ def test_int8_from_a_data_spec(net, tmp_path, capsys):
     assert shown.recipe.calibration.samples == 200
     assert shown.verification.source == "digits, validation" and shown.verification.max_drop == 50
     assert shown.class_names == tuple("0123456789")
+
+
+def test_a_flat_folder_of_images_calibrates_and_strict_refuses_other_files(net, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(30):
+        pixels = np.random.default_rng(i).integers(0, 17, (8, 8)).astype(np.uint8)
+        Image.fromarray(pixels).save(photos / f"{i:02}.png")
+    (photos / "Thumbs.db").write_bytes(bytes(100))
+    argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "-q", "int8"]
+    argv += ["--calibration", f"images:{photos}"]
+    assert main([*argv, "--strict"]) == 2
+    told = capsys.readouterr().err
+    assert "not images (1 of 31 files): Thumbs.db. Remove them, or leave strict" in told
+    assert main([*argv, "--json"]) == 0
+    record = ExportRecord.parse(json.loads(capsys.readouterr().out), source="stdout")
+    assert record.recipe.calibration.samples == 22 and record.class_names == ()
+    assert any("skipped, not images (1 of 31 files): Thumbs.db" in w for w in record.warnings)
+    assert main(["export", str(net), "-o", str(tmp_path / "b.tflite"), "--data", "digits",
+                 "--strict"]) == 2  # fmt: skip
+    assert "`--strict` is for images:DIR. Received: 'digits'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "int16"])

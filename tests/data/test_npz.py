@@ -63,6 +63,13 @@ def test_text_stays_text(save, shape):
         data.statistics(splits.train)
 
 
+def test_without_labels(save):
+    splits = data.load(save(y_train=None, y_test=None))
+    assert not splits.labeled and splits.sizes == {"train": 36, "validation": 4, "test": 8}
+    names = np.array(["ant", "bee"])
+    assert "class_names need labels" in refused(save(y_train=None, y_test=None, class_names=names))
+
+
 def test_names_and_validation(save):
     names = np.array(["ant", "bee", "cat", "dog"])
     a = arrays()
@@ -74,7 +81,8 @@ def test_names_and_validation(save):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"y_train": None}, "must contain x_train and y_train"),
+        ({"x_train": None}, "must contain x_train, and may contain y_train"),
+        ({"y_train": None}, "contains x_train, but not both of x_train and y_train. Give every"),
         ({"x_valid": np.zeros(3)}, "x_val"),
         ({"x_val": np.zeros((3, 6, 6))}, "x_val"),
         ({"y_train": np.arange(39) % 4}, "40 examples, but 39 labels"),

@@ -35,7 +35,16 @@ def typo():
     return {"train": (x, y), "tests": (x, y)}
 
 def no_pair():
+    return {"train": (x,)}
+
+def unlabeled():
     return {"train": x}
+
+def unlabeled_stream():
+    return {"train": tf.data.Dataset.from_tensor_slices(x)}
+
+def passed_on():
+    return data.Splits(*[streams()["train"].map(lambda x, y: x)] * 3, (), (2,), "n", "s")
 
 def names():
     return {"train": (x, y), "class_names": "abcd"}
@@ -75,6 +84,13 @@ def test_streams():
     splits = load("streams", validation=0.2)
     assert splits.sizes == {"train": 32, "validation": 8, "test": 8}
     assert splits.train.element_spec[1].dtype.name == "int64"
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "unlabeled_stream", "passed_on"])
+def test_unlabeled(name):
+    splits = load(name)
+    assert not splits.labeled and splits.train.element_spec.shape == (2,)
+    assert sum(splits.sizes.values()) == (120 if name == "passed_on" else 40)
 
 
 def test_splits():

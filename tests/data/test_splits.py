@@ -65,6 +65,29 @@ class TestSplits:
         parts = {split: as_stream(part) for split, part in parts.items()}
         return _streams.from_streams(parts, source("s", **kwargs), **given)
 
+    def test_unlabeled(self, kind):
+        x, _ = arrays((20, 20))
+        parts = {"train": (x, None)}
+        if kind == "streams":
+            parts = {"train": tf.data.Dataset.from_tensor_slices(x)}
+            splits = _streams.from_streams(parts, source("s"), name="n")
+        else:
+            splits = from_arrays(parts, source("s"), name="n")
+        assert splits.sizes == {"train": 29, "validation": 3, "test": 8}
+        assert (splits.class_names, splits.labeled, splits.input_shape) == ((), False, (2,))
+        found = [row.tobytes() for ds in (splits.train, splits.validation, splits.test)
+                 for row in ds.as_numpy_iterator()]  # fmt: skip
+        assert sorted(found) == sorted(row.tobytes() for row in x)
+
+    def test_only_some_splits_labeled(self, kind):
+        x, y = arrays((20, 20))
+        with pytest.raises(InputError, match=r"labels, or none.*in test|test must look like train"):
+            if kind == "arrays":
+                from_arrays({"train": (x, y), "test": (x, None)}, source("s"), name="n")
+            else:
+                both = {"train": as_stream((x, y)), "test": as_stream((x, y)).map(lambda x, y: x)}
+                _streams.from_streams(both, source("s"), name="n")
+
     def test_what_is_missing_is_held_out(self, kind):
         splits = self.make(kind, {"train": arrays((20, 20))})
         assert splits.sizes == {"train": 29, "validation": 3, "test": 8}
@@ -158,7 +181,8 @@ def test_column_of_labels():
 @pytest.mark.parametrize(
     ("ds", "says"),
     [
-        (tf.data.Dataset.range(3), "two tensors"),
+        (tf.data.Dataset.from_tensors({"x": [1.0]}), "two tensors, or x alone"),
+        (tf.data.Dataset.range(3), "fixed shape"),
         (as_stream(arrays()).batch(2), "unbatched"),
         (as_stream(arrays()).map(lambda x, y: (x, tf.cast(y, tf.float32))), "class id"),
         (as_stream(arrays()).map(lambda x, y: (tf.cast(x, tf.complex64), y)), "numbers"),
