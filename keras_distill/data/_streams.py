@@ -36,7 +36,8 @@ def check_stream(ds: Dataset, *, where: str) -> Dataset:
         raise InputError(
             f"{where}: elements must be (x, y), two tensors, or x alone. Received: {spec}."
         )
-    x, y = (*parts, None)[:2]
+    x: Any = parts[0]
+    y: Any = parts[-1] if len(parts) == 2 else None
     if y is not None and (not y.dtype.is_integer or y.shape.rank != 0):
         raise InputError(
             f"{where}: y must be a class id, an integer scalar, and the data unbatched."
