@@ -46,7 +46,10 @@ def command(
         str | None,
         typer.Option(help="Model spec (the run trains it), or .keras or .tflite file."),
     ] = None,
-    student: Annotated[str | None, typer.Option(help="Model spec or .keras file.")] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Model spec, .keras file, or shrink:0.5: a narrower teacher."),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Labels that the student sees: a count or a share. Default: all."),

@@ -11,6 +11,7 @@ from keras_distill.records._benchmark import BenchmarkRecord
 from keras_distill.records._compress import CompressRecord
 from keras_distill.records._export import ExportSet
 from keras_distill.records._recipe import VARIANTS, Recipe
+from keras_distill.records._shrink import ShrinkRecord
 
 _MAX_ROUNDS = 100_000
 _MAX_VARIANTS = 200
@@ -157,6 +158,7 @@ class RunRecord(Record):
         chosen_seed: The distilled student that was exported: best validation accuracy.
         exports: The `.tflite` files, and the precisions that failed or are not supported.
         compress: The result of compressing that student; None without `[compress]` in the recipe.
+        shrink: What was removed of the teacher to make the student; None for another student.
         benchmark: Teacher against student, all as `.tflite`.
     """
 
@@ -173,6 +175,7 @@ class RunRecord(Record):
     chosen_seed: int
     exports: ExportSet
     compress: CompressResult | None = None
+    shrink: ShrinkRecord | None = None
     benchmark: BenchmarkRecord
 
     def check(self) -> None:

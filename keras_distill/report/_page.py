@@ -7,7 +7,7 @@ import tomli_w
 
 from keras_distill._internal import InputError, _files
 from keras_distill.records import RunRecord
-from keras_distill.report import _compression, _figures, _summary
+from keras_distill.report import _compression, _figures, _shrink, _summary
 from keras_distill.report._template import render_template
 
 # What drawing raises on values that each fit, and do not fit together.
@@ -43,6 +43,7 @@ def render(record: RunRecord) -> str:
             "variants": _figures.variants(record),
             "trade_offs": _figures.trade_offs(record, rows),
         },
+        shrink=_shrink.section(record),
         compression={
             "header": _compression.HEADER,
             "rows": _compression.table(record),

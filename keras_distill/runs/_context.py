@@ -15,6 +15,7 @@ from keras_distill.data import Splits
 from keras_distill.records import Recipe
 from keras_distill.runs._loaded_data import LoadedData, load_data
 from keras_distill.runs._losses import distillation_losses, reads_layers
+from keras_distill.runs._shrink import checked_student, student_spec
 from keras_distill.runs._student_data import StudentData
 from keras_distill.teachers import Teacher, as_teacher
 from keras_distill.training import Distiller
@@ -106,13 +107,11 @@ class RunContext:
 
     def build_student(self, seed: int) -> keras.Model:
         """Returns the student with the initial weights of a seed."""
-        return self.build(self.recipe.student.model, seed=seed)
+        return self.build(student_spec(self), seed=seed)
 
 
 def _checked_student(context: RunContext) -> keras.Model:
-    spec, part = context.recipe.student.model, context.recipe.compress
-    models.parse(spec, name="student")
-    student = context.build(spec, seed=context.recipe.seeds[0])
+    student, part = checked_student(context), context.recipe.compress
     if part is None:
         return student
     from keras_distill.compress import check_student

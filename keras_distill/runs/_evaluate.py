@@ -21,6 +21,7 @@ from keras_distill.records import (
     IntervalRecord,
     RunRecord,
     SeedResult,
+    ShrinkRecord,
     TeacherFacts,
     VariantResult,
 )
@@ -37,6 +38,7 @@ def evaluate(
     students: Students,
     exports: ExportSet,
     compressed: CompressResult | None,
+    shrink: ShrinkRecord | None = None,
 ) -> RunRecord:
     """Evaluates teacher, students, and files on the test split; returns the record of the run."""
     labels = data.labels_of(context.splits.test)
@@ -57,6 +59,7 @@ def evaluate(
         chosen_seed=students.chosen_seed,
         exports=exports,
         compress=compressed,
+        shrink=shrink,
         benchmark=_benchmark(context, teacher, files),
         gain=None
         if "alone" not in tests

@@ -15,6 +15,7 @@ from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import evaluate
 from keras_distill.runs._export import export_student
 from keras_distill.runs._load_recipe import smoke_recipe
+from keras_distill.runs._shrink import shrink_teacher
 from keras_distill.runs._students import train_students
 from keras_distill.runs._targets import soft_targets
 from keras_distill.runs._teacher import obtain_teacher
@@ -72,6 +73,7 @@ def run(
         recipe.save(folder.path / "recipe.toml", overwrite=True)
 
         teacher = obtain_teacher(context)
+        shrink = shrink_teacher(context, teacher.model)
         targets = soft_targets(context, teacher.teacher)
         students = train_students(context, targets)
         exports = export_student(context, students.chosen)
@@ -79,7 +81,7 @@ def run(
             context, students.chosen, students.chosen_seed, targets, teacher.teacher
         )
         # Nothing is chosen from here on: now the test split may be used.
-        record = evaluate(context, teacher, students, exports, compressed)
+        record = evaluate(context, teacher, students, exports, compressed, shrink)
 
         record.save(folder.path / "record.json", overwrite=True)
         _files.write_text(folder.path / "report.html", report.render(record), overwrite=True)

@@ -29,13 +29,16 @@ class Shrunk(NamedTuple):
     record: ShrinkRecord
 
 
-def shrunk(model: keras.Model, settings: Settings, data: Any = None) -> Shrunk:
+def shrunk(
+    model: keras.Model, settings: Settings, data: Any = None, *, measure: bool = True
+) -> Shrunk:
     """Makes a narrower model; see `shrink`.
 
     Args:
         model: The model.
         settings: How.
         data: Examples, or None.
+        measure: Whether a budget of bytes or latency is measured; without, nothing is removed.
 
     Raises:
         InputError: As `shrink`.

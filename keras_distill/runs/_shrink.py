@@ -1,0 +1,70 @@
+"""A student made from the teacher: specs such as "shrink:0.5"."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+
+from keras_distill import models
+from keras_distill._internal import InputError
+from keras_distill.records import ShrinkRecord
+from keras_distill.shrink import Settings, is_shrink_spec, shrunk
+
+if TYPE_CHECKING:
+    from keras_distill.runs._context import RunContext
+
+_MODEL, _RECORD = "shrunk.keras", "shrunk.json"
+
+
+def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> ShrinkRecord | None:
+    """Makes the student that all trainings of a run start from, if the recipe asks for one.
+
+    An earlier session of the run may have made it already.
+
+    Args:
+        context: The run.
+        teacher: The teacher; None for one that is no Keras model.
+
+    Returns:
+        What was removed; None if the student is another network.
+    """
+    spec = context.recipe.student.model
+    if not is_shrink_spec(spec):
+        return None
+    path = context.folder.scratch / _RECORD
+    if not path.exists():
+        context.reporter.stage("shrink", f"{spec} of {context.recipe.teacher.model}")
+        result = shrunk(_checked(teacher), Settings.parse(spec), context.splits)
+        models.save_uncompiled(result.model, context.folder.scratch / _MODEL)
+        result.record.save(path)
+    return ShrinkRecord.load(path)
+
+
+def student_spec(context: "RunContext") -> str:
+    """Returns the spec that the student is built from: the file of a shrunk teacher is one."""
+    spec = context.recipe.student.model
+    return str(context.folder.scratch / _MODEL) if is_shrink_spec(spec) else spec
+
+
+def checked_student(context: "RunContext") -> keras.Model:
+    """Builds the student as it will be, of a teacher that is not trained yet.
+
+    Raises:
+        InputError: If the spec is wrong, or the teacher cannot be made so narrow.
+    """
+    spec = context.recipe.student.model
+    if not is_shrink_spec(spec):
+        models.parse(spec, name="student")
+        return context.build(spec, seed=context.recipe.seeds[0])
+    settings, given = Settings.parse(spec), context.recipe.teacher.model
+    teacher = None if Path(given).suffix == ".tflite" else context.build(given)
+    return shrunk(_checked(teacher), settings, context.splits, measure=False).model
+
+
+def _checked(teacher: keras.Model | None) -> keras.Model:
+    if teacher is None:
+        raise InputError(
+            "`student` can be shrink:… only if the teacher is a Keras model, whose channels it"
+            " inherits. Give a model spec or a .keras file as the teacher."
+        )
+    return teacher
