@@ -7,7 +7,7 @@ a source, write such a file and add a line to the table.
 from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import batches, epoch_seed, read_ahead, shuffled
 from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
-from keras_distill.data._load import load, sources
+from keras_distill.data._load import load, load_or_call, sources
 from keras_distill.data._normalization import Rescale, statistics
 from keras_distill.data._splits import Splits
 from keras_distill.data._views import augmented_batches
@@ -23,6 +23,7 @@ __all__ = [
     "keep_labels",
     "labels_of",
     "load",
+    "load_or_call",
     "read_ahead",
     "select",
     "shuffled",

@@ -6,6 +6,7 @@ in `from_arrays` or `from_streams`, and add a line to `SOURCES`.
 
 import warnings
 from collections.abc import Callable, Collection
+from typing import Any
 
 from keras_distill._internal import InputError, KerasDistillWarning, check_choice, check_count
 from keras_distill._internal._checks import MAX_SEED
@@ -71,6 +72,36 @@ def load(
         >>> digits.sizes, digits.input_shape, digits.num_classes
         ({'train': 1167, 'validation': 130, 'test': 500}, (8, 8, 1), 10)
     """
+    return _loaded(_source(spec, data_dir, validation, seed, reads))
+
+
+def load_or_call(
+    spec: str, *, data_dir: PathLike | None = None, reads: Collection[str] | None = None
+) -> Any:
+    """Returns the splits of a spec, or what a `py:` function returns instead of splits.
+
+    Args:
+        spec: As for `load`.
+        data_dir: As for `load`.
+        reads: As for `load`.
+
+    Raises:
+        InputError: As `load`, but not for what a `py:` function returns.
+    """
+    source = _source(spec, data_dir, None, 0, reads)
+    if source.spec.kind != "py":
+        return _loaded(source)
+    value = _python.call(source)
+    return _python.splits_from(source, value) if _python.are_splits(value) else value
+
+
+def _source(
+    spec: str,
+    data_dir: PathLike | None,
+    validation: float | None,
+    seed: int,
+    reads: Collection[str] | None,
+) -> Source:
     parsed = Spec.parse("data", spec)
     if parsed.kind not in SOURCES:
         raise InputError(
@@ -80,8 +111,11 @@ def load(
     check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     for split in reads or ():
         check_choice("reads", split, SPLITS)
-    source = Source(parsed, data_dir, check_validation(validation), seed, reads)
-    splits = SOURCES[parsed.kind][0](source)
+    return Source(parsed, data_dir, check_validation(validation), seed, reads)
+
+
+def _loaded(source: Source) -> Splits:
+    splits = SOURCES[source.spec.kind][0](source)
     for text in splits.warnings:
-        warnings.warn(text, KerasDistillWarning, stacklevel=2)
+        warnings.warn(text, KerasDistillWarning, stacklevel=3)
     return splits

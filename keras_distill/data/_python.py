@@ -25,6 +25,15 @@ def load(source: Source) -> Splits:
     Raises:
         InputError: If the function is not found, raises, or returns something else.
     """
+    return splits_from(source, call(source))
+
+
+def call(source: Source) -> Any:
+    """Returns what the function of a `py:` spec returns.
+
+    Raises:
+        InputError: If the function is not found, or raises.
+    """
     spec = source.spec
     spec.read()
     module_name, colon, function_name = spec.argument.partition(":")
@@ -35,20 +44,34 @@ def load(source: Source) -> Splits:
     if not callable(function):
         raise InputError(f"{spec.text}: {module_name} has no function {function_name!r}.")
     try:
-        value = function()
+        return function()
     except Exception as error:
         raise InputError(
             f"{spec.text}: {function_name}() failed: {type(error).__name__}: {error}"
         ) from error
-    return _splits(source, value, name=function_name)
 
 
-def _splits(source: Source, value: Any, *, name: str) -> Splits:
+def are_splits(value: Any) -> bool:
+    """Returns whether a value is of the kind that `splits_from` takes."""
+    return isinstance(value, Splits) or (isinstance(value, Mapping) and "train" in value)
+
+
+def splits_from(source: Source, value: Any) -> Splits:
+    """Returns the splits that a function returned.
+
+    Args:
+        source: The source, for its spec.
+        value: As `load` says.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    name = source.spec.argument.partition(":")[2]
     if isinstance(value, Splits):
         names = value.class_names or None
         value = {split: getattr(value, split) for split in _SPLITS} | {"class_names": names}
     rule = "a dict with 'train', and optionally 'validation', 'test', and 'class_names'"
-    if not isinstance(value, Mapping) or "train" not in value:
+    if not are_splits(value):
         raise InputError(f"{source.text}: must return {rule}. It returned: {_shown(value)}.")
     unknown = [key for key in value if key not in (*_SPLITS, "class_names")]
     if unknown:

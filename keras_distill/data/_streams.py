@@ -30,7 +30,7 @@ def check_stream(ds: Dataset, *, where: str) -> Dataset:
         InputError: If it is not.
     """
     spec: Any = ds.element_spec
-    parts = spec if isinstance(spec, tuple) else (spec,)
+    parts: list[Any] = list(spec) if isinstance(spec, tuple) else [spec]
     tensors = all(isinstance(s, tf.TensorSpec) for s in parts)
     if not tensors or len(parts) > 2 or (len(parts) == 1 and isinstance(spec, tuple)):
         raise InputError(

@@ -24,7 +24,8 @@ class ExportOptions:
 
     Attributes:
         calibration: Typical rows that set the ranges of int8 and int16x8: a data spec (its train
-            split), the `Splits` of `data.load`, a `tf.data.Dataset`, or arrays.
+            split), the `Splits` of `data.load`, a `tf.data.Dataset`, arrays, an iterator, or a
+            function that returns one of these, such as a representative data set of TFLite.
         calibration_samples: Maximum number of calibration rows, evenly spaced.
         batch_size: Rows per call of the file; None: any number.
         io: Input and output type of an integer file: "integer" or "float32".

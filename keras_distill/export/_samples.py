@@ -1,6 +1,6 @@
 """Takes rows for calibration and verification from a spec, a tf.data pipeline, or arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from keras_distill import data as data_sources
 from keras_distill._internal import InputError
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Dataset, PathLike
+from keras_distill.export._iterators import call, from_iterator, split_pair
 from keras_distill.export._sources import InputInfo
 
 _TEXT = "USO"  # kinds of NumPy dtypes; tf.data gives text as objects
@@ -44,7 +45,10 @@ def take(
     Args:
         name: The name of the argument, for errors.
         given: A data spec; the `Splits` of `data.load`; a `tf.data.Dataset` of x, (x, y) or
-            (x, y, weight), batched or not; an array; a dict of arrays by input; or (x, y).
+            (x, y, weight), batched or not; an array; a dict of arrays by input; (x, y); an iterator
+            over such rows or batches; or a function, also by a spec `py:module:function`, that
+            returns one of these. A function that yields lists, one array for each input, is a
+            representative data set of TFLite. Of an iterator, the first rows are taken.
         inputs: The model's inputs.
         count: Maximum number of rows; None: all.
         split: The split of a spec or of `Splits`.
@@ -56,15 +60,19 @@ def take(
     source, class_names, skipped = "data given", (), ()
     spec = given if isinstance(given, str) else None
     if spec is not None:
-        given = data_sources.load(spec, data_dir=data_dir, reads=(split,))
+        source, given = spec, data_sources.load_or_call(spec, data_dir=data_dir, reads=(split,))
+    elif callable(given):
+        given = call(name, given)
     if isinstance(given, data_sources.Splits):
         source, class_names = f"{spec or given.name}, {split}", given.class_names
         skipped = given.warnings
         given = getattr(given, split)
     if isinstance(given, tf.data.Dataset):
         x, y = _from_dataset(name, given, inputs, count)
+    elif isinstance(given, Iterator):
+        x, y = from_iterator(name, given, inputs, count)
     else:
-        x, y = _split_pair(given, inputs)
+        x, y = split_pair(given, inputs)
         x = _named(name, x, inputs)
         picks = _spaced(len(next(iter(x.values()))), count)
         x = {key: a[picks] for key, a in x.items()}
@@ -77,15 +85,6 @@ def _spaced(rows: int, count: int | None) -> Array:
     if count is None or rows <= count:
         return np.arange(rows)
     return np.linspace(0, rows - 1, count).round().astype(int)
-
-
-def _split_pair(given: Any, inputs: Sequence[InputInfo]) -> tuple[Any, Any]:
-    """Splits (x, y); a tuple with one array for each input is x."""
-    if isinstance(given, tuple) and len(given) in (2, 3):
-        several = len(inputs) > 1 and not isinstance(given[0], Mapping | tuple)
-        if not several or len(given) != len(inputs):
-            return given[0], given[1]
-    return given, None
 
 
 def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def _from_dataset(
     x: list[dict[str, Array]] = []
     y: list[Any] = []
     for element in dataset.take(-1 if count is None else count).as_numpy_iterator():
-        row, label = _split_pair(element, inputs) if pair else (element, None)
+        row, label = split_pair(element, inputs) if pair else (element, None)
         x.append(_row(row, inputs))
         y.append(label.labels if isinstance(label, Targets) else label)
     if not x:

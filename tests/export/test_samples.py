@@ -41,6 +41,87 @@ def test_every_form_gives_the_same_rows(given):
     assert rows.rows == 10 and rows.source == "data given"
 
 
+def _representative():
+    """As TFLite's documentation writes it: a list of inputs, one row at a time."""
+    for row in X:
+        yield [row[None]]
+
+
+@pytest.mark.parametrize(
+    ("given", "labeled"),
+    [
+        (_representative, False),
+        (_representative(), False),
+        (lambda: X, False),
+        (lambda: (X, Y), True),
+        (lambda: {"image": X}, False),
+        (lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(4), True),
+        (lambda: ({"image": row} for row in X), False),
+        (lambda: (("serving_default", {"image": row[None]}) for row in X), False),
+        (lambda: ((row, y) for row, y in zip(X, Y, strict=True)), True),
+        (lambda: ((X[i : i + 4], Y[i : i + 4]) for i in (0, 4, 8)), True),
+        (lambda: iter(tf.data.Dataset.from_tensor_slices(X).batch(3)), False),
+    ],
+    ids=range(11),
+)
+def test_functions_and_iterators(given, labeled):
+    rows = _take(given)
+    np.testing.assert_array_equal(rows.x["image"], X)
+    assert (rows.y is not None) == labeled
+    if labeled:
+        np.testing.assert_array_equal(rows.y, Y)
+
+
+def test_an_iterator_without_end_is_read_as_far_as_needed():
+    def forever():
+        while True:
+            yield [X[:3]]
+
+    assert _take(forever, count=7).rows == 7
+
+
+def test_a_representative_data_set_of_two_inputs():
+    for item in (list, tuple, lambda pair: dict(zip(("left", "right"), pair, strict=True))):
+        rows = _take(lambda item=item: (item((row, row[:2])) for row in X), TWO)
+        np.testing.assert_array_equal(rows.x["right"], X[:, :2])
+
+
+def test_a_function_by_spec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "rows_of_mine.py").write_text(
+        "import numpy as np\n"
+        "def some():\n    yield from ([np.full((1, 3), i, 'float32')] for i in range(5))\n"
+        "def splits():\n    x = np.arange(60.0).reshape(20, 3)\n"
+        "    return {'train': (x, np.arange(20) % 2)}\n"
+        "def fails():\n    yield [np.zeros((1, 3))]\n    raise KeyError('no camera')\n"
+    )
+    rows = _take("py:rows_of_mine:some")
+    assert rows.x["image"][:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert rows.source == "py:rows_of_mine:some"
+    assert _take("py:rows_of_mine:splits").source == "py:rows_of_mine:splits, train"
+    with pytest.raises(InputError, match=r"failed after 1 rows: KeyError: 'no camera'"):
+        _take("py:rows_of_mine:fails")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda: 1 / 0, "calling it without arguments failed: ZeroDivisionError"),
+        (lambda x: X, "failed: TypeError: .*missing 1 required positional argument"),
+        (lambda: iter(()), "has no rows"),
+        (lambda: iter([{"other": X}]), r"for the inputs \['image'\]. Received: \['other'\]"),
+        (lambda: iter([[X, X]]), "a list with one array for each input.*Received: list"),
+        (lambda: iter([X[:, :2]]), r"rows of shape \(3,\) for input 'image'"),
+        (lambda: iter([X, X[:, :2]]), "must yield rows of one shape"),
+        (lambda: 3, "must be a data spec"),
+    ],
+)
+def test_functions_of_something_else(given, words):
+    with pytest.raises(InputError, match=words):
+        _take(given)
+
+
 def test_labels_are_found():
     assert _take(X).y is None
     np.testing.assert_array_equal(_take((X, Y)).y, Y)
