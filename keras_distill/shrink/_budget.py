@@ -30,6 +30,11 @@ class Budget:
     precision: str
     text: str
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether only an exported file shows if it is kept."""
+        return self.kind in ("bytes", "latency")
+
     @classmethod
     def parse(cls, text: str, name: str = "budget") -> "Budget":
         """Reads a budget.

@@ -54,7 +54,7 @@ def shrunk(
     analysis = analyze(shallow, settings.skip)
     if not analysis.groups and settings.depth is None:
         raise _nothing_to_remove(analysis)
-    keep = _choose(analysis, settings, examples)
+    keep, measured = _choose(model, analysis, settings, examples, measure=measure)
     narrow = rebuild(analysis, keep)
     found = accept(analysis, keep, narrow, _few(model, examples))
     recalibrated = recalibrate(narrow.model, [batch.x for batch in examples])
@@ -71,6 +71,7 @@ def shrunk(
         importance=settings.importance,
         multiple=settings.multiple,
         skip=settings.skip,
+        measured=measured,
         removed_blocks=tuple(block.name for block in blocks),
         recalibrated=recalibrated if examples else 0,
     )
@@ -87,16 +88,29 @@ def _shallower(
     return result.model, blocks
 
 
-def _choose(analysis: Analysis, settings: Settings, examples: list[Batch]) -> Array:
-    if settings.width is None and settings.budget is None:
-        return analysis.all()
+def _choose(
+    model: keras.Model,
+    analysis: Analysis,
+    settings: Settings,
+    examples: list[Batch],
+    *,
+    measure: bool,
+) -> tuple[Array, float | None]:
+    """Returns the kept units, and what a budget of bytes or latency measured."""
+    budget, multiple = settings.budget, settings.multiple
+    if settings.width is None and (budget is None or (budget.is_measured and not measure)):
+        return analysis.all(), None
     ranks_by_loss = settings.importance == "taylor"
     loss = loss_of(analysis.model, examples[0]) if ranks_by_loss else None
     score = importance_of(analysis, settings.importance, examples, loss)
-    if settings.budget is None:
-        assert settings.width is not None
-        return by_width(analysis, score, settings.width, settings.multiple)
-    return _within(analysis, score, settings.budget, settings.multiple)
+    if settings.width is not None:
+        return by_width(analysis, score, settings.width, multiple), None
+    assert budget is not None
+    if budget.is_measured:
+        from keras_distill.shrink._measured import measured_choice
+
+        return measured_choice(model, analysis, score, budget, multiple)
+    return _within(analysis, score, budget, multiple), None
 
 
 def _within(analysis: Analysis, score: Array, budget: Budget, multiple: int) -> Array:

@@ -84,7 +84,9 @@ class _Builder:
         shape = list(tensor.shape)
         if carried is not None and shape[carried.axis] is not None:
             shape[carried.axis] = self._count(carried.ids)
-        return type(layer).from_config({**config, "batch_shape": tuple(shape)}).output
+        made = type(layer).from_config({**config, "batch_shape": tuple(shape)}).output
+        made.name = tensor.name  # that of an unnamed Input is not the layer's; files have it
+        return made
 
     def _call(self, call: GraphCall, values: dict[int, Any]) -> list[Any]:
         replaced = self._dropped.replaces(call, values)

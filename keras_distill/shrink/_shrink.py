@@ -47,9 +47,11 @@ def shrink(
         depth: The share of residual blocks, x + f(x), to keep, > 0 and <= 1. Blocks whose shortcut
             is the identity are dropped whole, those first whose absence changes the logits on
             `data` least; this comes before the width.
-        budget: What the result may cost, in place of a width: "params=100k", or "macs=2.5M"
-            (multiplications and additions for one example). The least important units of all
-            layers go first; each layer keeps at least 1/16.
+        budget: What the result may cost, in place of a width: "params=100k"; "macs=2.5M"
+            (multiplications and additions for one example); "bytes=98k:int8", of the `.tflite` file
+            in a precision; or "latency=0.2", that of the float32 file relative to the model's. The
+            last two export and measure a few candidates. The least important units of all layers
+            go first; each layer keeps at least 1/16.
         importance: How units are ranked: "l1" or "l2", the norm of their weights; "bn", the scale
             of their batch normalization; "taylor", the first-order change of the loss on `data`;
             "activation", their mean magnitude on `data`.

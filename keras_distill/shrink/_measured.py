@@ -1,0 +1,170 @@
+"""Budgets that only an exported file can show: its bytes, and its latency."""
+
+import abc
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_distill._internal import InputError, KerasDistillWarning, bad
+from keras_distill._internal._temporary import temporary_folder
+from keras_distill._internal._types import Array
+from keras_distill.benchmarks import measure_latency
+from keras_distill.export import KerasSource, Samples, export_all, random_samples
+from keras_distill.shrink._analysis import Analysis
+from keras_distill.shrink._budget import Budget
+from keras_distill.shrink._cost import Costs
+from keras_distill.shrink._rebuild import rebuild
+from keras_distill.shrink._select import within
+
+_ROWS = 64  # to calibrate and verify; the bytes and the latency do not depend on their values
+_TRIES = 8
+_BYTES = {  # of one weight
+    "float16": 2.0,
+    "dynamic": 1.0,
+    "int8": 1.0,
+    "int16x8": 1.0,
+    "weight-only-int8": 1.0,
+    "weight-only-int4": 0.5,
+}
+
+
+def measured_choice(
+    model: keras.Model, analysis: Analysis, score: Array, budget: Budget, multiple: int
+) -> tuple[Array, float]:
+    """Finds the widest model whose file keeps to a budget.
+
+    A prediction chooses a candidate, whose file is made and measured; what was measured corrects
+    the prediction, until a candidate keeps to the budget. That takes two to four files, usually.
+
+    Args:
+        model: The model as it was given, to which latency is relative.
+        analysis: Of the model, or of what is left of it after blocks were dropped.
+        score: Importance of each unit.
+        budget: Of bytes or latency.
+        multiple: Of which numbers of channels are multiples.
+
+    Returns:
+        The kept units, bool `(units,)`, and what was measured.
+
+    Raises:
+        InputError: If even the smallest candidate is over the budget, or cannot be exported.
+    """
+    with temporary_folder() as folder:
+        kind = _Bytes if budget.kind == "bytes" else _Latency
+        scale = kind(model, analysis, budget.precision, Path(folder))
+        fewest, value = analysis.units + 1, np.inf
+        for _ in range(_TRIES):
+
+            def fits(keep: Array, bound: int = fewest) -> bool:
+                return scale.predict(keep) <= budget.limit and int(keep.sum()) < bound
+
+            keep, found = within(analysis, score, fits, multiple)
+            value = scale.measure(keep)
+            if value <= budget.limit:
+                return keep, value
+            if not found:
+                break
+            scale.learn(keep, value)
+            fewest = int(keep.sum())
+        raise bad(
+            "budget",
+            f"be >= {budget.kind}={value:.4g}, the smallest that {model.name!r} allows",
+            budget.text,
+        )
+
+
+class _Scale(abc.ABC):
+    """Predicts and measures one quantity of a candidate."""
+
+    def __init__(self, model: keras.Model, analysis: Analysis, precision: str, folder: Path):
+        self._analysis, self._precision, self._folder = analysis, precision, folder
+        self._costs = Costs(analysis)
+        source = KerasSource(model)
+        self._samples = random_samples(model, source.inputs, _ROWS)
+
+    @abc.abstractmethod
+    def predict(self, keep: Array) -> float:
+        """Predicts the quantity; never rises when units are removed."""
+
+    @abc.abstractmethod
+    def learn(self, keep: Array, value: float) -> None:
+        """Corrects the prediction such that it is right for this candidate."""
+
+    @abc.abstractmethod
+    def measure(self, keep: Array) -> float:
+        """Exports a candidate and measures it."""
+
+    def _export(self, keep: Array) -> Path:
+        narrow = rebuild(self._analysis, keep).model
+        return export(narrow, self._precision, self._samples, self._folder, "candidate")
+
+
+class _Bytes(_Scale):
+    """Bytes of the file: those of the weights, and the rest, which hardly changes."""
+
+    _rest = 0.0
+
+    def predict(self, keep: Array) -> float:
+        return self._costs.total(keep).parameters * _BYTES.get(self._precision, 4.0) + self._rest
+
+    def learn(self, keep: Array, value: float) -> None:
+        self._rest += value - self.predict(keep)
+
+    def measure(self, keep: Array) -> float:
+        return float(self._export(keep).stat().st_size)
+
+
+class _Latency(_Scale):
+    """Latency relative to the model: a part that stays, and one that falls with the operations."""
+
+    _stays = 0.1
+
+    def __init__(self, model: keras.Model, analysis: Analysis, precision: str, folder: Path):
+        super().__init__(model, analysis, precision, folder)
+        self._reference = export(model, precision, self._samples, folder, "model")
+        self._whole = max(1, self._costs.total(analysis.all()).macs)
+
+    def _share(self, keep: Array) -> float:
+        return self._costs.total(keep).macs / self._whole
+
+    def predict(self, keep: Array) -> float:
+        return self._stays + (1 - self._stays) * self._share(keep)
+
+    def learn(self, keep: Array, value: float) -> None:
+        share = self._share(keep)
+        self._stays = min(1.0, (value - share) / max(1 - share, 1e-6))
+
+    def measure(self, keep: Array) -> float:
+        files = {"model": self._reference, "candidate": self._export(keep)}
+        x = {name: rows[:1] for name, rows in self._samples.x.items()}
+        timings = measure_latency(files, x, batch_size=1)
+        ratio = timings["candidate"].records[0].ratio
+        assert ratio is not None  # it is not the first
+        return ratio.value
+
+
+def export(model: keras.Model, precision: str, samples: Samples, folder: Path, name: str) -> Path:
+    """Writes the `.tflite` file of an untrained candidate, whatever its outputs are worth.
+
+    Raises:
+        InputError: If it cannot be exported in this precision.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KerasDistillWarning)  # about the random rows
+        made = export_all(
+            model,
+            folder,
+            quantizations=[precision],
+            stem=name,
+            calibration=samples.x,
+            data=samples.x,
+            keep_failed=True,
+            overwrite=True,
+        )
+    path = folder / f"{name}-{precision}.tflite"
+    if precision in made.impossible or not path.exists():
+        reason = made.impossible.get(precision) or made.rejected.get(precision)
+        raise InputError(f"{model.name!r} cannot be exported as {precision}: {reason}.")
+    return path
