@@ -9,6 +9,7 @@ from keras_distill.models._graph import follow, has_graph, random_inputs
 from keras_distill.models._inspection import fingerprint, walk_layers
 from keras_distill.models._load import load
 from keras_distill.models._precision import with_precision
+from keras_distill.models._pretrained import load_pretrained
 from keras_distill.models._save import save, save_uncompiled
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "follow",
     "has_graph",
     "load",
+    "load_pretrained",
     "parse",
     "random_inputs",
     "save",

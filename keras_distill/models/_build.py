@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from keras_distill._internal import InputError, bad, check_count, is_number
+from keras_distill._internal import InputError, _user_code, bad, check_count, is_number
 from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
@@ -56,15 +56,27 @@ class KerasFile:
     path: Path
 
 
-def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile:
+@dataclass(frozen=True)
+class PythonModel:
+    """A model that a function of the user makes.
+
+    Attributes:
+        spec: `py:package.module:function`; the function gets `input_shape` and `num_classes`.
+    """
+
+    spec: str
+
+
+def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile | PythonModel:
     """Parses a spec without building anything, so that a mistake is reported early.
 
     Args:
-        spec: One of `families()`, with its own argument and options, or the path of a .keras file.
+        spec: One of `families()`, with its own argument and options, the path of a .keras file, or
+            `py:package.module:function`.
         name: The name of the argument, for errors.
 
     Returns:
-        The settings, a frozen dataclass of the family, or a `KerasFile`.
+        The settings, a frozen dataclass of the family, or a `KerasFile` or `PythonModel`.
 
     Raises:
         InputError: If there is no such family or file, or the spec does not fit the family.
@@ -78,11 +90,15 @@ def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile:
         if not path.is_file():
             raise InputError(f"{name}: no such file: {path}.")
         return KerasFile(path)
+    if str(spec).startswith("py:"):
+        _user_code.function_of(name, str(spec))
+        return PythonModel(str(spec))
     parsed = Spec.parse(name, spec)
     if parsed.kind not in FAMILIES:
         raise InputError(
-            f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())}, or the path"
-            f" of a .keras file. Received: {name}={spec!r}"
+            f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())},"
+            " py:package.module:function, or the path of a .keras file."
+            f" Received: {name}={spec!r}"
         )
     return FAMILIES[parsed.kind][0].parse(parsed)
 
@@ -141,7 +157,9 @@ def build(
     Args:
         spec: One of `families()`, with its own argument and options, such as "mlp:1200x1200",
             "resnet:20?width=2" or "dscnn?width=0.5"; or the path of a .keras file, which keeps its
-            own layers and weights (`rescale` and `seed` are ignored).
+            own layers and weights (`rescale` and `seed` are ignored); or
+            `py:package.module:function`, whose function gets `input_shape` and `num_classes` and
+            returns a Keras model.
         input_shape: Shape of one example, without the batch.
         num_classes: The number of logits, >= 2.
         rescale: (scale, offset) of the first layer, x * scale + offset: each one number or one per
@@ -171,6 +189,17 @@ def build(
         model = load(family.path, imports=imports)
         check_fits(model, family.path, shape, num_classes)
         return model
+    if isinstance(family, PythonModel):
+        with seeded(seed):
+            model = _user_code.call(
+                "model", family.spec, input_shape=shape, num_classes=num_classes
+            )
+        if not isinstance(model, keras.Model):
+            raise InputError(
+                f"{family.spec}: must return a Keras model. It returned: {model!r:.80}"
+            )
+        check_fits(model, family.spec, shape, num_classes)
+        return model
     own = family.own_rescale(shape)
     offset: Any  # one per channel too, which the annotation of Rescaling does not say
     scale, offset = own or _check_rescale((1.0, 0.0) if rescale is None else rescale, shape[-1])
@@ -182,13 +211,13 @@ def build(
 
 
 def check_fits(
-    model: keras.Model, path: Path, input_shape: Sequence[int], num_classes: int
+    model: keras.Model, path: PathLike, input_shape: Sequence[int], num_classes: int
 ) -> None:
     """Raises an error if a model does not fit the data.
 
     Args:
         model: A model with known input and output shapes.
-        path: Its file, for the error.
+        path: Its file or spec, for the error.
         input_shape: Shape of one example, without the batch.
         num_classes: The number of logits it must have.
 

@@ -55,7 +55,7 @@ from keras_distill.records._recipe_distillation import (
     SchedulePart,
     setting_text,
 )
-from keras_distill.records._recipe_models import StudentPart, TeacherPart
+from keras_distill.records._recipe_models import AssistantPart, StudentPart, TeacherPart
 from keras_distill.records._recipe_results import BenchmarkPart, CompressPart, ExportPart
 from keras_distill.records._run import (
     CompressResult,
@@ -112,6 +112,7 @@ __all__ = [
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
     "VARIANTS",
+    "AssistantPart",
     "AugmentPart",
     "BenchmarkPart",
     "BenchmarkRecord",
