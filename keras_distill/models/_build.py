@@ -6,9 +6,8 @@ To add a family: write a subclass of `Family` in `models/_name.py`, and add a li
 import contextlib
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,6 +19,7 @@ from keras_distill._internal._types import PathLike
 from keras_distill.models._applications import Application
 from keras_distill.models._dscnn import DSCNN
 from keras_distill.models._family import Channels, Family, Rescaling
+from keras_distill.models._file_kinds import KERAS, ModelFile, model_file, names_a_file
 from keras_distill.models._load import load
 from keras_distill.models._mlp import MLP
 from keras_distill.models._resnet import ResNet
@@ -46,17 +46,6 @@ def families() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class KerasFile:
-    """A model stored in a `.keras` file.
-
-    Attributes:
-        path: The file.
-    """
-
-    path: Path
-
-
-@dataclass(frozen=True)
 class PythonModel:
     """A model that a function of the user makes.
 
@@ -67,16 +56,19 @@ class PythonModel:
     spec: str
 
 
-def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile | PythonModel:
+def parse(
+    spec: PathLike, *, name: str = "model", takes: Collection[str] = (KERAS,)
+) -> Family | ModelFile | PythonModel:
     """Parses a spec without building anything, so that a mistake is reported early.
 
     Args:
-        spec: One of `families()`, with its own argument and options, the path of a .keras file, or
+        spec: One of `families()`, with its own argument and options, the path of a model, or
             `py:package.module:function`.
         name: The name of the argument, for errors.
+        takes: The kinds of files that can be used; see `model_file`.
 
     Returns:
-        The settings, a frozen dataclass of the family, or a `KerasFile` or `PythonModel`.
+        The settings, a frozen dataclass of the family, a `ModelFile`, or a `PythonModel`.
 
     Raises:
         InputError: If there is no such family or file, or the spec does not fit the family.
@@ -85,16 +77,15 @@ def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile | Python
         >>> parse("mlp:30x30?dropout=0.5").units
         (30, 30)
     """
-    if isinstance(spec, os.PathLike) or str(spec).endswith(".keras"):
-        path = Path(spec).expanduser()
-        if not path.is_file():
-            raise InputError(f"{name}: no such file: {path}.")
-        return KerasFile(path)
+    if isinstance(spec, os.PathLike):
+        return model_file(spec, takes, name=name)
     if str(spec).startswith("py:"):
         _user_code.function_of(name, str(spec))
         return PythonModel(str(spec))
     parsed = Spec.parse(name, spec)
     if parsed.kind not in FAMILIES:
+        if names_a_file(spec):
+            return model_file(spec, takes, name=name)
         raise InputError(
             f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())},"
             " py:package.module:function, or the path of a .keras file."
@@ -185,7 +176,7 @@ def build(
     check_count("num_classes", num_classes, at_least=2)
     if seed is not None:
         check_count("seed", seed, at_least=0, at_most=MAX_SEED)
-    if isinstance(family, KerasFile):
+    if isinstance(family, ModelFile):
         model = load(family.path, imports=imports)
         check_fits(model, family.path, shape, num_classes)
         return model
