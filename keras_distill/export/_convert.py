@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_distill._internal._signatures import SIGNATURE
-
+SIGNATURE = "serving_default"
 WEIGHT_ONLY_BITS = {"weight-only-int8": 8, "weight-only-int4": 4}
 
 
