@@ -8,7 +8,7 @@ package `_internal` does not import it.
 import contextlib
 import copy
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -71,19 +71,12 @@ def set_mask(tensor: Any, mask: Any) -> None:
     backend.set_keras_mask(tensor, mask)
 
 
-def run_graph(model: keras.Model, x: Any, operation_fn: Callable[[Any], Callable[..., Any]]) -> Any:
-    """Runs the graph of a Functional or built Sequential model with a wrapper for each operation.
+def standardized_inputs(model: keras.Model, x: Any) -> list[Any]:
+    """Returns the flat inputs of a Functional or built Sequential model, as its graph takes them.
 
-    Args:
-        model: The model.
-        x: Its inputs.
-        operation_fn: Takes an operation of the graph and returns the function to call instead.
-
-    Returns:
-        The outputs in the structure of the graph (a Sequential model's as a list of one).
+    Keras brings them to the order, rank, and dtype of the symbolic inputs.
     """
-    graph = _graph_of(model)
-    return graph._run_through_graph(graph._standardize_inputs(x), operation_fn=operation_fn)
+    return keras.tree.flatten(_graph_of(model)._standardize_inputs(x))
 
 
 class GraphCall(NamedTuple):

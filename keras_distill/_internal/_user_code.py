@@ -4,9 +4,56 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from keras_distill._internal import InputError, bad
+
+
+def function_of(name: str, spec: str) -> Callable[..., Any]:
+    """Returns the function that `py:package.module:function` names, also of the current folder.
+
+    Args:
+        name: The name of the argument, for errors.
+        spec: The spec.
+
+    Raises:
+        InputError: If it is no such spec, or there is no such function.
+
+    Example:
+        >>> function_of("preprocess", "py:math:floor")(1.5)
+        1
+    """
+    kind, _, argument = spec.strip().partition(":")
+    module_name, colon, function_name = argument.partition(":")
+    if kind != "py" or not (module_name and colon and function_name.isidentifier()):
+        raise bad(name, "be py:package.module:function", spec)
+    function = getattr(import_module(name, module_name), function_name, None)
+    if not callable(function):
+        raise InputError(f"{spec}: {module_name} has no function {function_name!r}.")
+    return function
+
+
+def call(name: str, spec: str, **arguments: Any) -> Any:
+    """Calls the function that `py:package.module:function` names.
+
+    Args:
+        name: The name of the argument, for errors.
+        spec: The spec.
+        **arguments: What the function gets.
+
+    Raises:
+        InputError: If there is no such function, or it raises.
+    """
+    function = function_of(name, spec)
+    try:
+        return function(**arguments)
+    except Exception as error:
+        called = spec.rpartition(":")[2]
+        raise InputError(
+            f"{spec}: {called}() failed: {type(error).__name__}: {error!s:.300}"
+        ) from error
 
 
 def import_module(name: str, module: str) -> ModuleType:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_distill import models
 from keras_distill._internal import (
     InputError,
     KerasDistillWarning,
@@ -35,6 +36,7 @@ from keras_distill.losses import known_differ
 from keras_distill.records import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
 AS_TFLITE = " as .tflite"
+_KINDS = (models.KERAS, models.TFLITE, models.SAVED_MODEL)
 _SPLITS = ("train", "validation", "test")
 _RANDOM_ROWS = 32
 _NARROW = 8.0  # an input with a smaller range of real values is not made for 0..255
@@ -139,10 +141,13 @@ def _subjects(
 ) -> list[_Subject]:
     subjects = []
     for place, (name, model) in enumerate(named.items()):
-        path = Path(model) if isinstance(model, str | os.PathLike) else None
-        if path is not None and path.suffix == ".tflite":
-            subjects.append(_of_file(name, path))
-            continue
+        path = None
+        if isinstance(model, str | os.PathLike):
+            found = models.model_file(model, _KINDS, name=name)
+            path = found.path
+            if found.kind == models.TFLITE:
+                subjects.append(_of_file(name, path))
+                continue
         source = resolve(model, imports=imports)
         notes: tuple[str, ...] = ()
         try:

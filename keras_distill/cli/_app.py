@@ -15,7 +15,6 @@ from keras_distill.cli import (
     report,
     run,
     specialists,
-    sweep,
     targets,
 )
 from keras_distill.cli._verb import execute
@@ -40,7 +39,6 @@ def build() -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
     app.command("run")(run.command)
-    app.command("sweep")(sweep.command)
     app.command("compress")(compress.command)
     app.command("export")(export.command)
     app.command("benchmark")(benchmark.command)

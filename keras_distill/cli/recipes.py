@@ -15,7 +15,7 @@ def command(*, as_json: Json = False) -> None:
         return
     columns = ("recipe", "data", "teacher", "student", "what it shows")
     rows = [
-        (name, recipe.data.source, recipe.teacher.model, recipe.student.model, recipe.summary)
+        (name, recipe.data.source, str(recipe.teacher), recipe.student.model, recipe.summary)
         for name, recipe in found.items()
     ]
     print_table(columns, rows, text_columns=columns)

@@ -44,7 +44,11 @@ def command(
     strict: _options.Strict = False,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Model spec (the run trains it), or .keras or .tflite file."),
+        typer.Option(help="Model spec (the run trains it), file, folder, or py:module:function."),
+    ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(help="Store that `targets build` made, in the place of a teacher."),
     ] = None,
     student: Annotated[
         str | None,
@@ -95,12 +99,16 @@ def command(
     from keras_distill._internal._progress import TerminalReporter
     from keras_distill.records import parse_setting
 
+    if targets is not None and teacher is not None:
+        raise InputError(
+            "Give `--targets` or `--teacher`, not both: a store has its teacher's logits."
+        )
     overrides = _overrides(
         name=name,
         data__source=data,
         data__data_dir=None if data_dir is None else str(data_dir),
         data__labels=_number("--labels", labels),
-        teacher__model=teacher,
+        teacher__model=teacher if targets is None else str(targets),
         student__model=student,
         distillation__alpha=alpha,
         distillation__temperature=temperature,

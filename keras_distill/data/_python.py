@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError, _user_code, bad
+from keras_distill._internal import InputError, _user_code
 from keras_distill.data._splits import Source, Splits, from_arrays
 from keras_distill.data._streams import from_streams
 
@@ -36,19 +36,7 @@ def call(source: Source) -> Any:
     """
     spec = source.spec
     spec.read()
-    module_name, colon, function_name = spec.argument.partition(":")
-    if not (module_name and colon and function_name.isidentifier()):
-        raise bad(spec.name, "be py:package.module:function", spec.text)
-    module = _user_code.import_module(spec.name, module_name)
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise InputError(f"{spec.text}: {module_name} has no function {function_name!r}.")
-    try:
-        return function()
-    except Exception as error:
-        raise InputError(
-            f"{spec.text}: {function_name}() failed: {type(error).__name__}: {error}"
-        ) from error
+    return _user_code.call(spec.name, spec.text)
 
 
 def are_splits(value: Any) -> bool:

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_distill._internal import InputError, _keras_private
+from keras_distill._internal._signatures import InputInfo
 from keras_distill._internal._types import Array
 from keras_distill.export._samples import Samples
-from keras_distill.export._sources import InputInfo
 from keras_distill.records import RANDOM
 
 FEWEST, ENOUGH = 2, 50  # rows: fewer than FEWEST is an error, fewer than ENOUGH a warning

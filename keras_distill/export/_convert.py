@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SIGNATURE = "serving_default"
+from keras_distill._internal._signatures import SIGNATURE
+
 WEIGHT_ONLY_BITS = {"weight-only-int8": 8, "weight-only-int4": 4}
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError
+from keras_distill._internal._signatures import InputInfo
 from keras_distill._internal._types import Array
-from keras_distill.export._sources import InputInfo
 
 _FORMS = (
     "rows or batches: an array, a dict of arrays by input, a list with one array for each input,"

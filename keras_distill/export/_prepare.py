@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -16,7 +15,6 @@ from keras_distill.export import _calibration, _metric
 from keras_distill.export._options import ExportOptions
 from keras_distill.export._own_accuracy import measure_own_accuracy
 from keras_distill.export._samples import Samples, take
-from keras_distill.export._saved_model import SavedModelSource
 from keras_distill.export._sources import KerasSource, Source, refuse_text
 from keras_distill.records import RANDOM
 from keras_distill.training import Distiller
@@ -35,19 +33,27 @@ def resolve(model: Any, *, imports: Sequence[str] = ()) -> Source:
     Raises:
         InputError: If it is none of these, or cannot be loaded.
     """
-    if isinstance(model, KerasSource | SavedModelSource):
+    if isinstance(model, KerasSource | models.SavedModel):
         return model
     if isinstance(model, Distiller):
         return KerasSource(model.student)
     if isinstance(model, keras.Model):
         return KerasSource(model)
     if isinstance(model, str | os.PathLike):
-        if Path(model).is_dir():
-            return SavedModelSource(model)
-        return KerasSource(models.load(model, imports=imports))
+        found = models.model_file(model, (models.KERAS, models.SAVED_MODEL))
+        if found.kind == models.SAVED_MODEL:
+            return models.SavedModel(found.path)
+        return KerasSource(models.load(found.path, imports=imports))
+    kind, remedy = type(model).__name__, ""
+    if type(model).__module__.partition(".")[0] == "tf_keras":
+        kind = f"a {kind} of tf_keras (Keras 2)"
+        remedy = ". Save a SavedModel, model.export(folder), and give its folder"
+    elif callable(model):
+        kind = "a function"
+        remedy = ". A function can only be a teacher: train a Keras student on it, and export that"
     raise InputError(
         "`model` must be a Keras model, a .keras file, a SavedModel folder, or a Distiller."
-        f" Received: {type(model).__name__}"
+        f" Received: {kind}{remedy}"
     )
 
 

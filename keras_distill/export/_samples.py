@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from keras_distill import data as data_sources
 from keras_distill._internal import InputError
+from keras_distill._internal._signatures import InputInfo
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Dataset, PathLike
 from keras_distill.export._iterators import call, from_iterator, split_pair
-from keras_distill.export._sources import InputInfo
 
 _TEXT = "USO"  # kinds of NumPy dtypes; tf.data gives text as objects
 

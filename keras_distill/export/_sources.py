@@ -2,10 +2,9 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -14,18 +13,10 @@ import tensorflow as tf
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill._internal._keras_private import is_functional, sublayers
-from keras_distill._internal._types import Array, Shape
-from keras_distill.export._convert import SIGNATURE
+from keras_distill._internal._signatures import SIGNATURE, InputInfo, signature_name
+from keras_distill._internal._types import Array
 
 _BATCH = 128  # rows per reference call
-
-
-class InputInfo(NamedTuple):
-    """An input of a model: its name in the file, its shape with the batch first, and its dtype."""
-
-    name: str
-    shape: Shape
-    dtype: str
 
 
 def in_dtype(rows: Array, info: InputInfo) -> Array:
@@ -62,12 +53,6 @@ class Source(Protocol):
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Returns the outputs on all of `x` by name, as float32."""
         ...
-
-
-def signature_name(name: str) -> str:
-    """Replaces the characters that a SavedModel signature does not allow by "_"."""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return name if name[:1].isalpha() else f"x{name}"
 
 
 class KerasSource:

@@ -4,15 +4,32 @@ The table of families is `FAMILIES` in `_build.py`; each is one class in a file 
 family, write such a class (a subclass of `Family`) and add a line to the table.
 """
 
-from keras_distill.models._build import KerasFile, build, check_fits, families, parse, seeded
+from keras_distill.models._build import build, check_fits, families, parse, seeded
+from keras_distill.models._file_kinds import (
+    ENSEMBLE,
+    KERAS,
+    SAVED_MODEL,
+    TEACHERS,
+    TFLITE,
+    ModelFile,
+    model_file,
+)
 from keras_distill.models._graph import follow, has_graph, random_inputs
 from keras_distill.models._inspection import fingerprint, walk_layers
 from keras_distill.models._load import load
 from keras_distill.models._precision import with_precision
+from keras_distill.models._pretrained import load_pretrained
 from keras_distill.models._save import save, save_uncompiled
+from keras_distill.models._saved_model import SavedModel
 
 __all__ = [
-    "KerasFile",
+    "ENSEMBLE",
+    "KERAS",
+    "SAVED_MODEL",
+    "TEACHERS",
+    "TFLITE",
+    "ModelFile",
+    "SavedModel",
     "build",
     "check_fits",
     "families",
@@ -20,6 +37,8 @@ __all__ = [
     "follow",
     "has_graph",
     "load",
+    "load_pretrained",
+    "model_file",
     "parse",
     "random_inputs",
     "save",

@@ -6,20 +6,20 @@ To add a family: write a subclass of `Family` in `models/_name.py`, and add a li
 import contextlib
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_distill._internal import InputError, bad, check_count, is_number
+from keras_distill._internal import InputError, _user_code, bad, check_count, is_number
 from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
 from keras_distill.models._applications import Application
 from keras_distill.models._dscnn import DSCNN
 from keras_distill.models._family import Channels, Family, Rescaling
+from keras_distill.models._file_kinds import KERAS, ModelFile, model_file, names_a_file
 from keras_distill.models._load import load
 from keras_distill.models._mlp import MLP
 from keras_distill.models._resnet import ResNet
@@ -46,25 +46,29 @@ def families() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class KerasFile:
-    """A model stored in a `.keras` file.
+class PythonModel:
+    """A model that a function of the user makes.
 
     Attributes:
-        path: The file.
+        spec: `py:package.module:function`; the function gets `input_shape` and `num_classes`.
     """
 
-    path: Path
+    spec: str
 
 
-def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile:
+def parse(
+    spec: PathLike, *, name: str = "model", takes: Collection[str] = (KERAS,)
+) -> Family | ModelFile | PythonModel:
     """Parses a spec without building anything, so that a mistake is reported early.
 
     Args:
-        spec: One of `families()`, with its own argument and options, or the path of a .keras file.
+        spec: One of `families()`, with its own argument and options, the path of a model, or
+            `py:package.module:function`.
         name: The name of the argument, for errors.
+        takes: The kinds of files that can be used; see `model_file`.
 
     Returns:
-        The settings, a frozen dataclass of the family, or a `KerasFile`.
+        The settings, a frozen dataclass of the family, a `ModelFile`, or a `PythonModel`.
 
     Raises:
         InputError: If there is no such family or file, or the spec does not fit the family.
@@ -73,16 +77,19 @@ def parse(spec: PathLike, *, name: str = "model") -> Family | KerasFile:
         >>> parse("mlp:30x30?dropout=0.5").units
         (30, 30)
     """
-    if isinstance(spec, os.PathLike) or str(spec).endswith(".keras"):
-        path = Path(spec).expanduser()
-        if not path.is_file():
-            raise InputError(f"{name}: no such file: {path}.")
-        return KerasFile(path)
+    if isinstance(spec, os.PathLike):
+        return model_file(spec, takes, name=name)
+    if str(spec).startswith("py:"):
+        _user_code.function_of(name, str(spec))
+        return PythonModel(str(spec))
     parsed = Spec.parse(name, spec)
     if parsed.kind not in FAMILIES:
+        if names_a_file(spec):
+            return model_file(spec, takes, name=name)
         raise InputError(
-            f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())}, or the path"
-            f" of a .keras file. Received: {name}={spec!r}"
+            f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())},"
+            " py:package.module:function, or the path of a .keras file."
+            f" Received: {name}={spec!r}"
         )
     return FAMILIES[parsed.kind][0].parse(parsed)
 
@@ -141,7 +148,9 @@ def build(
     Args:
         spec: One of `families()`, with its own argument and options, such as "mlp:1200x1200",
             "resnet:20?width=2" or "dscnn?width=0.5"; or the path of a .keras file, which keeps its
-            own layers and weights (`rescale` and `seed` are ignored).
+            own layers and weights (`rescale` and `seed` are ignored); or
+            `py:package.module:function`, whose function gets `input_shape` and `num_classes` and
+            returns a Keras model.
         input_shape: Shape of one example, without the batch.
         num_classes: The number of logits, >= 2.
         rescale: (scale, offset) of the first layer, x * scale + offset: each one number or one per
@@ -167,9 +176,20 @@ def build(
     check_count("num_classes", num_classes, at_least=2)
     if seed is not None:
         check_count("seed", seed, at_least=0, at_most=MAX_SEED)
-    if isinstance(family, KerasFile):
+    if isinstance(family, ModelFile):
         model = load(family.path, imports=imports)
         check_fits(model, family.path, shape, num_classes)
+        return model
+    if isinstance(family, PythonModel):
+        with seeded(seed):
+            model = _user_code.call(
+                "model", family.spec, input_shape=shape, num_classes=num_classes
+            )
+        if not isinstance(model, keras.Model):
+            raise InputError(
+                f"{family.spec}: must return a Keras model. It returned: {model!r:.80}"
+            )
+        check_fits(model, family.spec, shape, num_classes)
         return model
     own = family.own_rescale(shape)
     offset: Any  # one per channel too, which the annotation of Rescaling does not say
@@ -182,13 +202,13 @@ def build(
 
 
 def check_fits(
-    model: keras.Model, path: Path, input_shape: Sequence[int], num_classes: int
+    model: keras.Model, path: PathLike, input_shape: Sequence[int], num_classes: int
 ) -> None:
     """Raises an error if a model does not fit the data.
 
     Args:
         model: A model with known input and output shapes.
-        path: Its file, for the error.
+        path: Its file or spec, for the error.
         input_shape: Shape of one example, without the batch.
         num_classes: The number of logits it must have.
 

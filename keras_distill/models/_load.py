@@ -11,6 +11,7 @@ import keras
 
 from keras_distill._internal import InputError, _files, _keras_private, _user_code, bad
 from keras_distill._internal._types import PathLike
+from keras_distill.models._file_kinds import KERAS, model_file
 from keras_distill.models._inspection import walk_layers
 from keras_distill.models._weights_file import FREE_BYTES, MAX_RATIO, check_weights
 
@@ -18,15 +19,6 @@ _CONFIG = "config.json"
 _MAX_CONFIG = 16 << 20
 _MAX_DEPTH = 200
 _MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
-
-# Suffix -> why it is refused, and what to do.
-_REFUSED = {
-    ".h5": "HDF5 models are not read, because they may contain code. Load it in Keras and save it"
-    " again as a .keras file.",
-    ".tflite": "a .tflite file has no weights to train. Use it as a teacher, or benchmark it.",
-    ".pb": "SavedModels are not read. Load it in Keras and save it as a .keras file.",
-}
-_REFUSED[".hdf5"] = _REFUSED[".h5"]
 
 
 def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False) -> keras.Model:
@@ -55,9 +47,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
         >>> load(file).output_shape
         (None, 2)
     """
-    path = Path(path).expanduser()
-    if path.suffix.lower() in _REFUSED:
-        raise InputError(f"{path}: {_REFUSED[path.suffix.lower()]}")
+    path = model_file(path, (KERAS,)).path
     if isinstance(imports, str):
         raise bad("imports", "be a list of module names", imports)
     _files.check_archive(path)

@@ -55,7 +55,7 @@ from keras_distill.records._recipe_distillation import (
     SchedulePart,
     setting_text,
 )
-from keras_distill.records._recipe_models import StudentPart, TeacherPart
+from keras_distill.records._recipe_models import AssistantPart, StudentPart, TeacherPart
 from keras_distill.records._recipe_results import BenchmarkPart, CompressPart, ExportPart
 from keras_distill.records._run import (
     CompressResult,
@@ -80,17 +80,6 @@ from keras_distill.records._specialists import (
     SpecialistsReport,
     SpecialistTraining,
     SystemResult,
-)
-from keras_distill.records._sweep import (
-    RandomPoints,
-    SweepPart,
-    SweepRange,
-)
-from keras_distill.records._sweep_result import (
-    Comparison,
-    SweepPoint,
-    SweepRecord,
-    SweepTeacher,
 )
 from keras_distill.records._targets import (
     KEY_BYTES,
@@ -123,6 +112,7 @@ __all__ = [
     "TARGETS_FORMAT",
     "TARGETS_VERSION",
     "VARIANTS",
+    "AssistantPart",
     "AugmentPart",
     "BenchmarkPart",
     "BenchmarkRecord",
@@ -130,7 +120,6 @@ __all__ = [
     "ClassRow",
     "ClassifierChanges",
     "ClassifierSettings",
-    "Comparison",
     "CompressPart",
     "CompressRecord",
     "CompressResult",
@@ -163,7 +152,6 @@ __all__ = [
     "OutputVerification",
     "Precision",
     "QualityRecord",
-    "RandomPoints",
     "RatioRecord",
     "Recipe",
     "Record",
@@ -182,11 +170,6 @@ __all__ = [
     "SpecialistsReport",
     "StepRecord",
     "StudentPart",
-    "SweepPart",
-    "SweepPoint",
-    "SweepRange",
-    "SweepRecord",
-    "SweepTeacher",
     "SystemResult",
     "TargetsInfo",
     "TargetsManifest",

@@ -7,14 +7,13 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from keras_distill._internal import check_identifier
+from keras_distill._internal import InputError, check_identifier
 from keras_distill.records._base import TomlRecord
 from keras_distill.records._changes import changed
 from keras_distill.records._recipe_data import DataPart
 from keras_distill.records._recipe_distillation import DistillationPart
-from keras_distill.records._recipe_models import StudentPart, TeacherPart
+from keras_distill.records._recipe_models import AssistantPart, StudentPart, TeacherPart
 from keras_distill.records._recipe_results import BenchmarkPart, CompressPart, ExportPart
-from keras_distill.records._sweep import SweepPart
 from keras_distill.records._training_settings import ClassifierSettings, Seed, TrainingSettings
 
 _MAX_SEEDS = 1000
@@ -45,6 +44,8 @@ class Recipe(TomlRecord):
         summary: What it shows, in a sentence.
         data: Where the examples come from, and what the student sees of them.
         teacher: The teacher.
+        assistant: Teacher assistants, each distilled from the one before it, the first from the
+            teacher. The student learns from the last.
         student: The student.
         distillation: What the student learns from the teacher.
         training: How the student is trained.
@@ -60,7 +61,6 @@ class Recipe(TomlRecord):
         export: The `.tflite` files.
         compress: How the best distilled student is compressed.
         benchmark: How the files are measured.
-        sweep: The points of `keras-distill sweep`; a run ignores it.
 
     Example:
         >>> recipe = Recipe.parse(
@@ -74,6 +74,7 @@ class Recipe(TomlRecord):
     summary: str = ""
     data: DataPart
     teacher: TeacherPart
+    assistant: tuple[AssistantPart, ...] = Field(default=(), max_length=100)
     student: StudentPart
     distillation: DistillationPart = DistillationPart()
     training: ClassifierSettings = ClassifierSettings()
@@ -83,7 +84,6 @@ class Recipe(TomlRecord):
     export: ExportPart = ExportPart()
     compress: CompressPart | None = None
     benchmark: BenchmarkPart = BenchmarkPart()
-    sweep: SweepPart | None = None
 
     @field_validator("name")
     @classmethod
@@ -106,10 +106,10 @@ class Recipe(TomlRecord):
     def _one_teacher_for_layers(self) -> Self:
         if not any(part.reads_layers for part in self.distillation.losses):
             return self
-        if self.generations > 1 or "self" in (self.variants or ()):
-            raise ValueError(
-                "must have one teacher, no `generations` and no variant `self`, with a loss that"
-                " reads inner layers: it names layers of that teacher"
+        if self.generations > 1 or self.assistant or "self" in (self.variants or ()):
+            raise InputError(
+                "`assistant`, `generations`, and the variant `self` must be left out with a loss"
+                " that reads inner layers: it names layers of one teacher."
             )
         return self
 

@@ -1,24 +1,126 @@
-"""The parts of a recipe on the models: teacher and student."""
+"""The parts of a recipe on the models: teacher, assistants, and student."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from keras_distill.records._base import Record
 from keras_distill.records._recipe_data import AugmentPart
-from keras_distill.records._training_settings import ClassifierChanges
+from keras_distill.records._training_settings import ClassifierChanges, Count
+
+_MAX_MEMBERS = 1000
+_MAX_CLASSES = 1 << 20
+_CLASSES = (
+    "must be a list of the teacher's classes (ids, names, or lists of these to sum), one for each"
+    " of the student's; a table by the student's class names; a file; or \"names\""
+)
 
 
 class TeacherPart(ClassifierChanges):
     """The teacher, and how its training differs from the student's.
 
     Attributes:
-        model: A model spec (trained by the run), or a `.keras` or `.tflite` file (used as it is).
+        model: What the teacher is; a list is an ensemble. A model spec is trained by the run. Used
+            as they are: a `.keras` or `.tflite` file, a folder of an ensemble or of specialists,
+            and `py:package.module:function`, whose function returns a Keras model, or a function
+            from a NumPy batch to logits. A store of soft targets (`keras-distill targets build`)
+            takes the place of a teacher.
+        members: With one spec: networks to train from different initial weights; their ensemble
+            teaches.
+        mean: Mean of an ensemble: `geometric`, or `arithmetic` at `distillation.temperature`.
         augment: Random changes of its training images; None: those of `data.augment`. Each epoch
             has new ones.
+        source: The data spec that the teacher is trained on; None: that of the student.
+        classes: Which of the teacher's classes make up each class of the student: a list of ids or
+            names in the order of the student's classes (a list in it is summed), a table by the
+            student's class names, a file of these, or `names`: the classes of the same names. None:
+            the same classes.
+        class_names: Names of the teacher's classes, a list or a file with a line each; None: those
+            of `source`.
+        preprocess: `py:package.module:function` from a batch of the student's x to the teacher's,
+            in TensorFlow operations.
+        probabilities: Whether a `.tflite` file or a function gives probabilities, not logits.
+        threads: Threads of a `.tflite` file.
+    """
+
+    model: str | tuple[str, ...]
+    members: int = Field(default=1, ge=1, le=_MAX_MEMBERS)
+    mean: Literal["geometric", "arithmetic"] = "geometric"
+    augment: AugmentPart | None = None
+    source: str | None = None
+    classes: Any = None
+    class_names: str | tuple[str, ...] | None = None
+    preprocess: str | None = None
+    probabilities: bool = False
+    threads: Count | None = None
+
+    @field_validator("model", "class_names", mode="before")
+    @classmethod
+    def _text_or_list(cls, value: Any) -> Any:
+        good = isinstance(value, str) or (
+            isinstance(value, list | tuple)
+            and 0 < len(value) <= _MAX_CLASSES
+            and all(isinstance(part, str) for part in value)
+        )
+        if value is not None and not good:
+            raise ValueError("must be a string, or a list of one or more strings")
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("classes")
+    @classmethod
+    def _map(cls, value: Any) -> Any:
+        entries = value.values() if isinstance(value, dict) else value
+        if value is None or isinstance(value, str):
+            return value
+        if not isinstance(entries, list | tuple | type({}.values())) or not entries:
+            raise ValueError(_CLASSES)
+        for entry in entries:
+            for part in entry if isinstance(entry, list | tuple) else [entry]:
+                if isinstance(part, bool) or not isinstance(part, int | str):
+                    raise ValueError(_CLASSES)
+        return value
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.members > 1 and len(self.models) > 1:
+            raise ValueError("must have one `model` with `members`. Give a list, or a number")
+        if self.mean == "arithmetic" and len(self.models) * self.members == 1:
+            raise ValueError("must have several `model`s, or `members`, with `mean`")
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What it is made of: one, or several of an ensemble."""
+        return (self.model,) if isinstance(self.model, str) else self.model
+
+    def __str__(self) -> str:
+        text = ", ".join(self.models)
+        return text if self.members == 1 else f"{self.members} x {text}"
+
+
+class AssistantPart(ClassifierChanges):
+    """A teacher assistant: it is distilled from the teacher, and teaches in its place.
+
+    Assistants follow each other: the second learns from the first. Source: Mirzadeh, Farajtabar,
+    Li, Levine, Matsukawa, Ghasemzadeh 2020 (arXiv:1902.03393).
+
+    Attributes:
+        model: A model spec or a `.keras` file, of a size between those of teacher and student.
     """
 
     model: str
-    augment: AugmentPart | None = None
 
 
 class StudentPart(Record):
-    """The student: a model spec or a `.keras` file."""
+    """The student.
+
+    Attributes:
+        model: A model spec, a `.keras` file, or `py:package.module:function`, whose function gets
+            `input_shape` and `num_classes` and returns a Keras model.
+        pretrained: A `.keras` or `.weights.h5` file, whose weights are the student's initial
+            weights where layers have the same name and shapes; the others are drawn by seed.
+    """
 
     model: str
+    pretrained: str | None = None

@@ -152,6 +152,7 @@ class RunRecord(Record):
         seconds: Wall time of all sessions of the run.
         data: The data set.
         teacher: The teacher.
+        assistants: Teacher assistants between teacher and student, in order.
         variants: How the student was trained, each variant over all seeds.
         gain: Paired difference in test accuracy, distilled minus alone, over the seeds; None if it
             was not trained alone.
@@ -170,6 +171,7 @@ class RunRecord(Record):
     seconds: float
     data: DataFacts
     teacher: TeacherFacts
+    assistants: tuple[TeacherFacts, ...] = Field(default=(), max_length=_MAX_VARIANTS)
     variants: tuple[VariantResult, ...] = Field(max_length=_MAX_VARIANTS)
     gain: IntervalRecord | None
     chosen_seed: int

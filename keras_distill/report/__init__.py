@@ -9,22 +9,14 @@ from keras_distill.report._specialists import (
 from keras_distill.report._summary import note as run_note
 from keras_distill.report._summary import sentences as run_sentences
 from keras_distill.report._summary import table as run_table
-from keras_distill.report._sweep import render_sweep
-from keras_distill.report._sweep_summary import note as sweep_note
-from keras_distill.report._sweep_summary import sentences as sweep_sentences
-from keras_distill.report._sweep_summary import table as sweep_table
 
 __all__ = [
     "render",
     "render_specialists",
-    "render_sweep",
     "run_note",
     "run_sentences",
     "run_table",
     "specialists_table",
-    "sweep_note",
-    "sweep_sentences",
-    "sweep_table",
     "write",
     "write_specialists",
 ]

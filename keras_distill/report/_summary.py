@@ -113,6 +113,10 @@ def rows(record: RunRecord) -> list[Row]:
         entry=own,
         is_teacher=True,
     )
+    assistants = [
+        Row(f"assistant {facts.model}", facts.test_accuracy, facts.parameters)
+        for facts in record.assistants
+    ]
     student = record.recipe.student.model
     variants = [
         Row(
@@ -128,7 +132,7 @@ def rows(record: RunRecord) -> list[Row]:
         for e in entries
         if e.quality is not None and not is_teacher(e.name)
     ]
-    return [teacher, *variants, *exported]
+    return [teacher, *assistants, *variants, *exported]
 
 
 def is_teacher(entry: str) -> bool:
@@ -185,9 +189,8 @@ def note(record: RunRecord) -> str:
 def sentences(record: RunRecord) -> list[str]:
     """Returns sentences on what the run shows, no more than its intervals support."""
     lines = [_gain(record)]
-    smallest = min(
-        rows(record)[1 + len(record.variants) :], key=lambda r: r.bytes or 0, default=None
-    )
+    made = [row for row in rows(record) if row.entry is not None and not row.is_teacher]
+    smallest = min(made, key=lambda r: r.bytes or 0, default=None)
     if smallest is not None and rows(record)[0].entry is not None:
         lines.append(_smallest(record, smallest))
     lines += _compression_gain(record)

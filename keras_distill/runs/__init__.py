@@ -12,22 +12,11 @@ from keras_distill.runs._load_recipe import (
 
 if TYPE_CHECKING:
     from keras_distill.runs._run import run
-    from keras_distill.runs._sweep import sweep
 
-__all__ = [
-    "DEFAULT_RECIPE",
-    "builtin_recipes",
-    "load_recipe",
-    "recipe_from_options",
-    "run",
-    "sweep",
-]
-
-# A list of recipes needs neither TensorFlow, which a run imports, nor SciPy.
-_LATER = {"run": "_run", "sweep": "_sweep"}
+__all__ = ["DEFAULT_RECIPE", "builtin_recipes", "load_recipe", "recipe_from_options", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name != "run":  # imports TensorFlow, which a list of recipes does not need
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"keras_distill.runs.{_LATER[name]}"), name)
+    return importlib.import_module("keras_distill.runs._run").run

@@ -17,16 +17,15 @@ from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill.records import CompressRecord, CompressResult, Recipe
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._losses import distillation_losses, logits_only
-from keras_distill.runs._targets import SoftTargets, store_targets
+from keras_distill.runs._targets import SoftTargets, stored_batches
 from keras_distill.targets import SoftTargetStore
-from keras_distill.teachers import Teacher
 
 COMPRESSED = "compressed"
 """Name of the folder in the run's folder that compression makes."""
 
 
 def compress_student(
-    context: RunContext, student: keras.Model, seed: int, targets: SoftTargets, teacher: Teacher
+    context: RunContext, student: keras.Model, seed: int, targets: SoftTargets
 ) -> CompressResult | None:
     """Compresses the chosen student, or takes what an earlier session of the run finished.
 
@@ -35,7 +34,6 @@ def compress_student(
         student: The chosen distilled student. It is not changed.
         seed: Its seed: of the order of the data, and of the labels kept.
         targets: The run's soft targets.
-        teacher: The teacher, for the case that its logits are not stored yet.
 
     Returns:
         The record, or the reason why there is no file; None without `[compress]` in the recipe.
@@ -47,8 +45,7 @@ def compress_student(
         try:
             if not out.exists():
                 # Compression trains on logits only, so they are stored now if they were not before.
-                store = targets.store or store_targets(context, teacher)
-                _compress(context, student, seed, store, out)
+                _compress(context, student, seed, targets.stored(), out)
         except (VerificationError, InputError) as error:
             # A file that cannot be made must not cost the training before it.
             failed = str(error)
@@ -82,7 +79,7 @@ def _compress(
     steps = math.ceil(context.student_data.examples / training.batch_size)
 
     def batches(epoch: int) -> tf.data.Dataset:
-        return store.batches(few, training.batch_size, seed=seed, first_epoch=epoch).repeat()
+        return stored_batches(store, few, training.batch_size, seed, epoch)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the record has those of the conversion

@@ -3,21 +3,23 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_distill import models
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.data import Splits
-from keras_distill.records import Recipe
-from keras_distill.runs._loaded_data import LoadedData, load_data
+from keras_distill.records import ClassifierChanges, Recipe, TeacherPart
+from keras_distill.runs._loaded_data import LoadedData, in_order, load_data
 from keras_distill.runs._losses import distillation_losses, reads_layers
 from keras_distill.runs._shrink import checked_student, student_spec
 from keras_distill.runs._student_data import StudentData
-from keras_distill.teachers import Teacher, as_teacher
+from keras_distill.runs._teacher_sources import compose, is_spec, open_teacher, stored_teacher
+from keras_distill.targets import SoftTargetStore
+from keras_distill.teachers import Teacher, TFLiteTeacher, as_teacher
 from keras_distill.training import Distiller
 from keras_distill.work import WorkFolder
 
@@ -30,7 +32,9 @@ class RunContext:
         recipe: The recipe.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers of `.keras` files.
+        loaded: The data as they were loaded.
         splits: The data set.
+        store: The store of soft targets that is the teacher; None if the teacher is a model.
         student_data: What the student sees of it.
         build: `build(spec, seed=0)` builds a new model with the initial weights of that seed, or
             loads the one in a file.
@@ -43,7 +47,9 @@ class RunContext:
     recipe: Recipe
     scale: str
     imports: tuple[str, ...]
+    loaded: LoadedData
     splits: Splits
+    store: SoftTargetStore | None
     student_data: StudentData
     build: Callable[..., keras.Model]
     validation: tf.data.Dataset
@@ -75,9 +81,9 @@ class RunContext:
         context = cls.of(recipe, folder, loaded, scale=scale, imports=imports, reporter=reporter)
         steps = None if recipe.training.seconds else 1
         losses = distillation_losses(recipe.distillation, steps)
-        student, teacher = _checked_student(context), check_teacher(context)
-        if reads_layers(recipe.distillation):
-            Distiller(teacher, student, **losses)  # checks the names of the layers
+        student, teacher = _checked_student(context), _checked_teacher(context)
+        if teacher is not None and reads_layers(recipe.distillation):
+            Distiller(teacher, student, **losses)  # checks that there are such layers
         return context
 
     @classmethod
@@ -92,12 +98,15 @@ class RunContext:
         reporter: Reporter,
     ) -> "RunContext":
         """Returns the context of a recipe whose data are loaded; only the labels are checked."""
+        store = stored_teacher(recipe)
         return cls(
             recipe=recipe,
             scale=scale,
             imports=imports,
+            loaded=loaded,
             splits=loaded.splits,
-            student_data=StudentData.of(recipe, loaded.splits, loaded.unlabeled),
+            store=store,
+            student_data=StudentData.of(recipe, loaded.splits, loaded.unlabeled, store),
             build=loaded.builder(imports),
             validation=loaded.validation,
             test=loaded.test,
@@ -107,11 +116,44 @@ class RunContext:
 
     def build_student(self, seed: int) -> keras.Model:
         """Returns the student with the initial weights of a seed."""
-        return self.build(student_spec(self), seed=seed)
+        part = self.recipe.student
+        model = self.build(student_spec(self), seed=seed)
+        if part.pretrained is not None:
+            models.load_pretrained(model, part.pretrained, imports=self.imports)
+        return model
+
+    def build_teacher(self, spec: str, seed: int = 0) -> keras.Model:
+        """Returns a teacher that the run trains, with the initial weights of a seed."""
+        return self.loaded.teacher_builder(self.imports)(spec, seed=seed)
+
+    @property
+    def teacher_splits(self) -> Splits:
+        """The data set that the teacher is trained on."""
+        return self.splits if self.loaded.teacher is None else self.loaded.teacher
+
+    @property
+    def teacher_validation(self) -> tf.data.Dataset:
+        """Its validation split, in order and batched."""
+        return in_order(self.teacher_splits.validation)
+
+    def composed(self, members: list[Teacher]) -> Teacher:
+        """Returns the teacher that the recipe makes of its members."""
+        trained = all(map(is_spec, self.recipe.teacher.models)) or self.loaded.teacher is not None
+        x, _ = next(iter(self.validation.take(1)))
+        return compose(
+            members,
+            self.recipe,
+            student_names=self.splits.class_names,
+            teacher_names=self.teacher_splits.class_names if trained else None,
+            x=x[:2],
+        )
 
 
 def _checked_student(context: RunContext) -> keras.Model:
     student, part = checked_student(context), context.recipe.compress
+    pretrained = context.recipe.student.pretrained
+    if pretrained is not None:
+        models.load_pretrained(student, pretrained, imports=context.imports)
     if part is None:
         return student
     from keras_distill.compress import check_student
@@ -122,23 +164,66 @@ def _checked_student(context: RunContext) -> keras.Model:
     return student
 
 
-def check_teacher(context: RunContext) -> Teacher:
-    """Returns the teacher, untrained if the run trains it.
-
-    Raises:
-        InputError: If it cannot be built or loaded, or does not fit the data.
-    """
-    spec = context.recipe.teacher.model
-    path = Path(spec)
-    if path.suffix not in (".keras", ".tflite"):
-        models.parse(spec, name="teacher")
-        return as_teacher(context.build(spec))
-    if not path.is_file():
-        raise InputError(f"teacher: no file {path}.")
-    keras_file = path.suffix == ".keras"
-    teacher = as_teacher(models.load(path, imports=context.imports) if keras_file else path)
-    _check_classes(teacher, context)
+def _checked_teacher(context: RunContext) -> Teacher | None:
+    if context.store is not None:
+        _check_store(context.store, context)
+        return None
+    part, members = context.recipe.teacher, []
+    for source in part.models:
+        if is_spec(source):
+            models.parse(source, name="teacher")
+            members.append(as_teacher(context.build_teacher(source)))
+        else:
+            members.append(open_teacher(source, part, context.imports))
+    _check_settings(part, members)
+    teacher = context.composed(members * part.members)
+    if not (len(members) == 1 and teacher is members[0] and is_spec(part.models[0])):
+        _check_classes(teacher, context)
     return teacher
+
+
+def _check_settings(part: TeacherPart, members: list[Teacher]) -> None:
+    """Refuses settings that no member uses."""
+    files = [member for member in members if isinstance(member, TFLiteTeacher)]
+    trained = [source for source in part.models if is_spec(source)]
+    rules: list[tuple[str, Any, str]] = []
+    if not files:
+        rules += [("threads", part.threads, "for a .tflite file")]
+    if not trained:
+        rules += [("augment", part.augment, "for a teacher that the run trains")]
+    if part.members > 1 and not trained:
+        rules += [("members", part.members, "for the spec of a model that the run trains")]
+    for name, value, use in rules:
+        if value is not None:
+            raise InputError(f"`teacher.{name}` must be left out: it is {use}. Received: {value}")
+
+
+def _check_store(store: SoftTargetStore, context: RunContext) -> None:
+    """Refuses a store of other classes or other examples than those of the data."""
+    (output, *others), classes = store.manifest.outputs, context.splits.num_classes
+    if others or output.shape != (classes,):
+        raise InputError(
+            f"{store.path} must hold one row of {classes} logits for each example, one for each"
+            f" class of {context.recipe.data.source}. It holds logits of shape {output.shape}."
+        )
+    temperature = context.recipe.distillation.temperature
+    if store.manifest.teacher.temperature not in (None, temperature):
+        raise InputError(
+            f"`distillation.temperature` must be {store.manifest.teacher.temperature:g}, that of"
+            f" the arithmetic mean in {store.path}. Received: {temperature}"
+        )
+    part = context.recipe.teacher
+    of_training = {"model", *ClassifierChanges.model_fields}
+    given = part.model_dump(exclude_defaults=True, exclude=of_training)
+    if given or reads_layers(context.recipe.distillation):
+        key = f"teacher.{next(iter(given))}" if given else "distillation.losses"
+        what = f"be left out: {part} is a store of soft targets, and no teacher runs"
+        rule = what if given else f"read logits only: {part} is a store of soft targets"
+        raise InputError(f"`{key}` must {rule}.")
+    try:
+        store.verify(context.student_data.train)
+    except VerificationError as error:
+        raise InputError(f"{store.path} was not built from these data. {error}") from error
 
 
 def _check_classes(teacher: Teacher, context: RunContext) -> None:

@@ -25,6 +25,7 @@ from keras_distill.records import (
     TeacherFacts,
     VariantResult,
 )
+from keras_distill.runs._assistants import Assistant
 from keras_distill.runs._compress import COMPRESSED
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._students import Students
@@ -34,7 +35,8 @@ from keras_distill.runs._variants import Variant
 
 def evaluate(
     context: RunContext,
-    teacher: RunTeacher,
+    teacher: RunTeacher | None,
+    assistants: list[Assistant],
     students: Students,
     exports: ExportSet,
     compressed: CompressResult | None,
@@ -55,6 +57,7 @@ def evaluate(
         started=context.folder.started,
         data=_data(context),
         teacher=_teacher(context, teacher, labels),
+        assistants=tuple(_assistant(context, part, labels) for part in assistants),
         variants=tuple(variants),
         chosen_seed=students.chosen_seed,
         exports=exports,
@@ -112,11 +115,34 @@ def _data(context: RunContext) -> DataFacts:
     )
 
 
-def _teacher(context: RunContext, teacher: RunTeacher, test_labels: np.ndarray) -> TeacherFacts:
+def _assistant(context: RunContext, part: Assistant, labels: np.ndarray) -> TeacherFacts:
+    return TeacherFacts(
+        model=part.spec,
+        parameters=part.model.count_params(),
+        validation_accuracy=part.validation_accuracy,
+        test_accuracy=accuracy_of(part.model.predict_on_batch, context.test, labels),
+        curve=part.curve,
+        fingerprint=part.teacher.fingerprint(),
+    )
+
+
+def _teacher(
+    context: RunContext, teacher: RunTeacher | None, test_labels: np.ndarray
+) -> TeacherFacts:
+    if teacher is None:
+        assert context.store is not None  # then no teacher runs
+        return TeacherFacts(
+            model=str(context.recipe.teacher),
+            parameters=None,
+            validation_accuracy=None,
+            test_accuracy=None,
+            curve=None,
+            fingerprint=context.store.manifest.teacher.fingerprint,
+        )
     predict, labels = teacher.teacher.predict, data.labels_of(context.splits.validation)
     return TeacherFacts(
-        model=context.recipe.teacher.model,
-        parameters=None if teacher.model is None else teacher.model.count_params(),
+        model=str(context.recipe.teacher),
+        parameters=teacher.parameters,
         validation_accuracy=accuracy_of(predict, context.validation, labels),
         test_accuracy=accuracy_of(predict, context.test, test_labels),
         curve=teacher.curve,
@@ -124,16 +150,18 @@ def _teacher(context: RunContext, teacher: RunTeacher, test_labels: np.ndarray) 
     )
 
 
-def _benchmark(context: RunContext, teacher: RunTeacher, files: list[str]) -> BenchmarkRecord:
-    """Measures the teacher (converted to `.tflite` too) and the files.
+def _benchmark(
+    context: RunContext, teacher: RunTeacher | None, files: list[str]
+) -> BenchmarkRecord:
+    """Measures the teacher (converted to `.tflite` too), if it is one model, and the files.
 
     Files are recorded relative to the run's folder, which has not been moved into place yet.
     """
     context.reporter.stage("benchmark", "teacher against student, on the test split")
-    folder = context.folder.path
-    measured = benchmark(
+    folder, measured = context.folder.path, None if teacher is None else teacher.measured
+    found = benchmark(
         {
-            "teacher": teacher.path if teacher.model is None else teacher.model,
+            **({} if measured is None else {"teacher": measured}),
             **{file: folder / file for file in files},
         },
         context.splits,
@@ -144,5 +172,5 @@ def _benchmark(context: RunContext, teacher: RunTeacher, files: list[str]) -> Be
     def relative(file: str | None) -> str | None:
         return None if file is None else Path(os.path.relpath(file, folder)).as_posix()
 
-    entries = (e.model_copy(update={"file": relative(e.file)}) for e in measured.entries)
-    return measured.model_copy(update={"entries": tuple(entries)})
+    entries = (e.model_copy(update={"file": relative(e.file)}) for e in found.entries)
+    return found.model_copy(update={"entries": tuple(entries)})

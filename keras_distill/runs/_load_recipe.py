@@ -59,7 +59,7 @@ def recipe_from_options(overrides: dict[str, Any]) -> Recipe:
         option
         for option, key in [
             ("--data", "data.source"),
-            ("--teacher", "teacher.model"),
+            ("--teacher", "teacher.model"),  # or --targets
             ("--student", "student.model"),
         ]
         if key not in overrides

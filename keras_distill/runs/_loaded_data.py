@@ -23,31 +23,50 @@ class LoadedData(NamedTuple):
         splits: The data set.
         unlabeled: The second source, `(x, y)` whose y is not used, or x; None without one.
         rescale: (scale, offset) of the first layer of models.
+        teacher: The data set that the teacher is trained on, if it is another; else None.
     """
 
     splits: Splits
     unlabeled: tf.data.Dataset | None
     rescale: data.Rescale
+    teacher: Splits | None = None
 
     def builder(self, imports: tuple[str, ...]) -> Callable[..., keras.Model]:
         """Returns `build(spec, seed=0)`, which builds or loads a model for these data."""
-        return functools.partial(
-            models.build,
-            input_shape=self.splits.input_shape,
-            num_classes=self.splits.num_classes,
-            rescale=self.rescale,
-            imports=imports,
-        )
+        return _builder(self.splits, self.rescale, imports)
+
+    def teacher_builder(self, imports: tuple[str, ...]) -> Callable[..., keras.Model]:
+        """Returns the same for the data that the teacher is trained on."""
+        if self.teacher is None:
+            return self.builder(imports)
+        return _builder(self.teacher, data.statistics(self.teacher.train), imports)
 
     @property
     def validation(self) -> tf.data.Dataset:
         """The validation split, in order and batched."""
-        return data.batches(self.splits.validation, _EVALUATION_BATCH)
+        return in_order(self.splits.validation)
 
     @property
     def test(self) -> tf.data.Dataset:
         """The test split, in order and batched."""
-        return data.batches(self.splits.test, _EVALUATION_BATCH)
+        return in_order(self.splits.test)
+
+
+def in_order(split: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a split in batches for evaluation."""
+    return data.batches(split, _EVALUATION_BATCH)
+
+
+def _builder(
+    splits: Splits, rescale: data.Rescale, imports: tuple[str, ...]
+) -> Callable[..., keras.Model]:
+    return functools.partial(
+        models.build,
+        input_shape=splits.input_shape,
+        num_classes=splits.num_classes,
+        rescale=rescale,
+        imports=imports,
+    )
 
 
 def load_data(recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedData:
@@ -67,10 +86,20 @@ def load_data(recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedDat
             " numbers. Save token ids (int32) instead of the text."
         )
     if part.unlabeled is not None:
-        unlabeled = data.load(part.unlabeled, data_dir=part.data_dir).train
+        unlabeled = data.load(part.unlabeled, data_dir=part.data_dir, reads=("train",)).train
+    teacher = None
+    if recipe.teacher.source is not None:
+        teacher = data.load(recipe.teacher.source, data_dir=part.data_dir)
+        teacher.need_labels("The training of a teacher")
     if scale == "smoke":
         few = 2 * recipe.training.batch_size
-        cut = {split: getattr(splits, split).take(few) for split in splits.sizes}
-        splits = dataclasses.replace(splits, **cut)
+        splits = _first(splits, few)
         unlabeled = unlabeled and unlabeled.take(few)
-    return LoadedData(splits, unlabeled, data.statistics(splits.train))
+        teacher = teacher and _first(teacher, few)
+    return LoadedData(splits, unlabeled, data.statistics(splits.train), teacher)
+
+
+def _first(splits: Splits, count: int) -> Splits:
+    """Returns the first examples of each split."""
+    cut = {split: getattr(splits, split).take(count) for split in splits.sizes}
+    return dataclasses.replace(splits, **cut)

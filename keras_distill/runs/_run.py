@@ -10,6 +10,7 @@ from keras_distill import report
 from keras_distill._internal import _files, check_choice
 from keras_distill._internal._progress import Reporter
 from keras_distill.records import Recipe, RunRecord
+from keras_distill.runs._assistants import train_assistants
 from keras_distill.runs._compress import compress_student
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import evaluate
@@ -23,7 +24,8 @@ from keras_distill.work import WorkFolder
 
 # These parts of a recipe decide the trained weights. Changing another part keeps the training.
 _TRAINING_PARTS = {
-    "data", "teacher", "student", "distillation", "training", "variants", "generations", "seeds",
+    "data", "teacher", "assistant", "student", "distillation", "training", "variants",
+    "generations", "seeds",
 }  # fmt: skip
 
 
@@ -38,11 +40,11 @@ def run(
 ) -> RunRecord:
     """Runs a recipe, or resumes an interrupted run of it.
 
-    The teacher is trained (or loaded), and its logits are stored once. The student is trained alone
-    and distilled from the same initial weights for the same number of steps, once per seed. The
-    distilled student with the best validation accuracy is exported and, with `[compress]` in the
-    recipe, compressed; the files are benchmarked against the teacher. The test split is used once,
-    when nothing is left to choose.
+    The teacher is trained (or loaded), and its logits are stored once; assistants are distilled
+    from it. The student is trained in every variant from the same initial weights for the same
+    number of steps, once per seed. The distilled student with the best validation accuracy is
+    exported and, with `[compress]` in the recipe, compressed; the files are benchmarked against the
+    teacher. The test split is used once, when nothing is left to choose.
 
     Args:
         recipe: The recipe.
@@ -73,15 +75,15 @@ def run(
         recipe.save(folder.path / "recipe.toml", overwrite=True)
 
         teacher = obtain_teacher(context)
-        shrink = shrink_teacher(context, teacher.model)
-        targets = soft_targets(context, teacher.teacher)
+        model = None if teacher is None else teacher.model
+        shrink = shrink_teacher(context, model)
+        targets = soft_targets(context, None if teacher is None else teacher.teacher)
+        assistants, targets = train_assistants(context, targets)
         students = train_students(context, targets)
         exports = export_student(context, students.chosen)
-        compressed = compress_student(
-            context, students.chosen, students.chosen_seed, targets, teacher.teacher
-        )
+        compressed = compress_student(context, students.chosen, students.chosen_seed, targets)
         # Nothing is chosen from here on: now the test split may be used.
-        record = evaluate(context, teacher, students, exports, compressed, shrink)
+        record = evaluate(context, teacher, assistants, students, exports, compressed, shrink)
 
         record.save(folder.path / "record.json", overwrite=True)
         _files.write_text(folder.path / "report.html", report.render(record), overwrite=True)
@@ -91,7 +93,12 @@ def run(
 
 def _settings(recipe: Recipe, scale: str) -> dict[str, Any]:
     """Returns what decides the trained weights, with a checksum of each model that is a file."""
-    files = (recipe.teacher.model, recipe.student.model)
+    files = (
+        *recipe.teacher.models,
+        *(part.model for part in recipe.assistant),
+        recipe.student.model,
+        recipe.student.pretrained or "",
+    )
     return {
         "scale": scale,
         "model_files": {name: _files.sha256(name) for name in files if Path(name).is_file()},

@@ -1,6 +1,5 @@
 """A student made from the teacher: specs such as "shrink:0.5"."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
@@ -8,6 +7,7 @@ import keras
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill.records import ShrinkRecord
+from keras_distill.runs._teacher_sources import is_spec
 from keras_distill.shrink import Settings, is_shrink_spec, shrunk
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> Shrink
         return None
     path = context.folder.scratch / _RECORD
     if not path.exists():
-        context.reporter.stage("shrink", f"{spec} of {context.recipe.teacher.model}")
+        context.reporter.stage("shrink", f"{spec} of {context.recipe.teacher}")
         result = shrunk(_checked(teacher), Settings.parse(spec), context.splits)
         models.save_uncompiled(result.model, context.folder.scratch / _MODEL)
         result.record.save(path)
@@ -56,8 +56,11 @@ def checked_student(context: "RunContext") -> keras.Model:
     if not is_shrink_spec(spec):
         models.parse(spec, name="student")
         return context.build(spec, seed=context.recipe.seeds[0])
-    settings, given = Settings.parse(spec), context.recipe.teacher.model
-    teacher = None if Path(given).suffix == ".tflite" else context.build(given)
+    settings, part = Settings.parse(spec), context.recipe.teacher
+    given = part.models[0]
+    is_model = (is_spec(given) or given.endswith(".keras")) and part.classes is None
+    one = is_model and len(part.models) * part.members == 1
+    teacher = context.build(given) if one else None
     return shrunk(_checked(teacher), settings, context.splits, measure=False).model
 
 

@@ -10,6 +10,7 @@ from keras_distill import data
 from keras_distill._internal import InputError, bad
 from keras_distill.data import Augmentation, Splits
 from keras_distill.records import AugmentPart, Recipe
+from keras_distill.targets import SoftTargetStore
 
 _CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs
 
@@ -37,13 +38,20 @@ class StudentData:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, recipe: Recipe, splits: Splits, unlabeled: tf.data.Dataset | None) -> "StudentData":
+    def of(
+        cls,
+        recipe: Recipe,
+        splits: Splits,
+        unlabeled: tf.data.Dataset | None,
+        store: SoftTargetStore | None,
+    ) -> "StudentData":
         """Makes what a recipe says of a data set.
 
         Args:
             recipe: The recipe.
             splits: The data set.
             unlabeled: The second source, `(x, y)` whose y is not used, or x.
+            store: The store that is the teacher, whose views the student sees; or None.
 
         Raises:
             InputError: If the labels are too few or too many, a class is unknown, or the second
@@ -60,13 +68,14 @@ class StudentData:
         if unlabeled is not None:
             train, added = _with_unlabeled(train, unlabeled)
             notes += (f"the student also saw {added} examples of {part.unlabeled} without labels",)
+        augment, views = _views(recipe, splits, store)
         found = cls(
             train=train,
             examples=int(train.cardinality()),
             labeled=labeled,
             labels_kept=_labels_kept(part.labels, labeled),
-            augment=augmentation(part.augment, splits.input_shape),
-            views=recipe.distillation.views,
+            augment=augment,
+            views=views,
             notes=notes,
         )
         found.with_few_labels(recipe.seeds[0])
@@ -170,6 +179,23 @@ def augmentation(part: AugmentPart | None, shape: tuple[int, ...]) -> Augmentati
             f" examples of shape {shape}."
         )
     return Augmentation.from_settings(part.model_dump())
+
+
+def _views(
+    recipe: Recipe, splits: Splits, store: SoftTargetStore | None
+) -> tuple[Augmentation | None, int]:
+    """Returns the augmentation and the number of views: the recipe's, or those of a store."""
+    augment = augmentation(recipe.data.augment, splits.input_shape)
+    if store is None:
+        return augment, recipe.distillation.views
+    stored = store.manifest.augment
+    theirs = None if stored is None else Augmentation.from_settings(stored)
+    if augment not in (None, theirs):
+        raise InputError(
+            "`data.augment` must be left out, or be that of the views in the store"
+            f" {store.path}. Received: {augment}; the store has {theirs}."
+        )
+    return theirs, store.manifest.views
 
 
 def _labels_kept(labels: int | float | None, examples: int) -> int:

@@ -31,18 +31,51 @@ class SoftTargets:
         seen = self.context.student_data
         if self.store is None:
             return seen.soft_batches(seed, batch_size, first_epoch)
-        few = seen.with_few_labels(seed)
-        return self.store.batches(few, batch_size, seed=seed, first_epoch=first_epoch).repeat()
+        return stored_batches(self.store, seen.with_few_labels(seed), batch_size, seed, first_epoch)
+
+    def stored(self) -> SoftTargetStore:
+        """Returns the store; builds it now if the teacher runs in every step."""
+        if self.store is not None:
+            return self.store
+        assert self.teacher is not None  # it has one of the two
+        return store_targets(self.context, self.teacher)
 
 
-def soft_targets(context: RunContext, teacher: Teacher, name: str = "targets") -> SoftTargets:
+def stored_batches(
+    store: SoftTargetStore,
+    examples: tf.data.Dataset,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+) -> tf.data.Dataset:
+    """Yields batches of examples and stored logits without end.
+
+    The temperature of an arithmetic mean was compared with that of the losses before.
+    """
+    batches = store.batches(
+        examples,
+        batch_size,
+        seed=seed,
+        first_epoch=first_epoch,
+        temperature=store.manifest.teacher.temperature,
+    )
+    return batches.repeat()
+
+
+def soft_targets(
+    context: RunContext, teacher: Teacher | None, name: str = "targets"
+) -> SoftTargets:
     """Stores a teacher's logits, unless a loss reads its layers: then it runs in every step.
 
     Args:
         context: The run.
-        teacher: The teacher.
+        teacher: The teacher; None: the recipe names a store.
         name: Name of the store in the run's scratch folder.
     """
+    if teacher is None:
+        count = context.student_data.examples
+        context.reporter.stage("targets", f"those of {count} examples in {context.recipe.teacher}")
+        return SoftTargets(context, context.store)
     if reads_layers(context.recipe.distillation):
         context.reporter.stage("targets", "none stored: the teacher runs in every step")
         return SoftTargets(context, None, teacher)

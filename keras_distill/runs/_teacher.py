@@ -1,9 +1,9 @@
-"""First stage of a run: the teacher, trained by the run or taken from a file."""
+"""First stage of a run: the teacher, trained by the run, opened, or a store of its logits."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,8 +13,9 @@ from keras_distill._internal import _files
 from keras_distill.records import Curve
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._student_data import augmentation
+from keras_distill.runs._teacher_sources import is_spec, open_teacher
 from keras_distill.runs._variants import Pupil
-from keras_distill.teachers import Teacher, as_teacher
+from keras_distill.teachers import KerasTeacher, Teacher, TFLiteTeacher, as_teacher
 from keras_distill.training import compile_classifier, ending_of, rounds_of
 from keras_distill.work import fit_resumable
 
@@ -27,53 +28,89 @@ class RunTeacher:
     """The teacher of a run.
 
     Attributes:
-        path: `teacher.keras` or `teacher.tflite` in the run's folder.
         teacher: Gives its logits.
-        model: The Keras model; None for a `.tflite` file.
-        curve: Its training; None if it was given as a file.
+        measured: The Keras model, or the path of a `.tflite` file, whose size and latency are
+            measured; None for a teacher that is neither.
+        parameters: Number of parameters; None if unknown.
+        curve: Its training; None if it was not trained by the run, or is an ensemble.
     """
 
-    path: Path
     teacher: Teacher
-    model: keras.Model | None
-    curve: Curve | None
+    measured: Any = None
+    parameters: int | None = None
+    curve: Curve | None = None
+
+    @property
+    def model(self) -> keras.Model | None:
+        """The Keras model, if it is one and nothing is between it and the student."""
+        return self.measured if isinstance(self.measured, keras.Model) else None
 
 
-def obtain_teacher(context: RunContext) -> RunTeacher:
-    """Trains the teacher that the recipe names, or copies its file into the run's folder."""
-    given = Path(context.recipe.teacher.model)
-    if given.suffix not in (".keras", ".tflite"):
-        path, curve = _train(context)
-    else:
-        context.reporter.stage("teacher", str(given))
-        path, curve = context.folder.path / f"teacher{given.suffix}", None
-        if not path.exists():
-            with _files.atomic_path(path) as temporary:
-                shutil.copyfile(given, temporary)
-    return load_teacher(path, context.imports, curve)
+def obtain_teacher(context: RunContext) -> RunTeacher | None:
+    """Trains or opens the teacher that the recipe names; None where it names a store.
 
-
-def load_teacher(path: Path, imports: Sequence[str], curve: Curve | None = None) -> RunTeacher:
-    """Loads the teacher that `obtain_teacher` left in a folder.
-
-    Args:
-        path: Its file.
-        imports: Modules that register custom layers.
-        curve: Its training; None if it was given as a file.
+    Trained teachers are saved in the run's folder, and files are copied there.
     """
-    if path.suffix == ".tflite":
-        return RunTeacher(path, as_teacher(path), None, curve)
-    model = models.load(path, imports=imports)
-    return RunTeacher(path, as_teacher(model), model, curve)
+    if context.store is not None:
+        context.reporter.stage("teacher", f"none runs: {context.recipe.teacher}")
+        return None
+    part = context.recipe.teacher
+    sources = part.models * part.members
+    members: list[Teacher] = []
+    curves = []
+    for number, source in enumerate(sources):
+        stem = "teacher" if len(sources) == 1 else f"teacher-{number + 1}"
+        if is_spec(source):
+            path, curve = _train(context, source, stem, _SEED + number)
+            curves.append(curve)
+            members.append(as_teacher(models.load(path, imports=context.imports)))
+        else:
+            context.reporter.stage("teacher", source)
+            members.append(open_teacher(_copied(context, source, stem), part, context.imports))
+    teacher = context.composed(members)
+    plain = len(members) == 1 and teacher is members[0]
+    return RunTeacher(
+        teacher,
+        _measured(members[0]) if plain else None,
+        _parameters(members),
+        curves[0] if len(members) == len(curves) == 1 else None,
+    )
 
 
-def _train(context: RunContext) -> tuple[Path, Curve]:
-    recipe, splits = context.recipe, context.splits
-    spec, settings = recipe.teacher.model, recipe.teacher_training
+def _copied(context: RunContext, source: str, stem: str) -> str:
+    """Copies a file into the run's folder, and returns where it is; a folder stays in its place."""
+    given = Path(source).expanduser()
+    if not given.is_file():
+        return source
+    path = context.folder.path / f"{stem}{given.suffix}"
+    if not path.exists():
+        with _files.atomic_path(path) as temporary:
+            shutil.copyfile(given, temporary)
+    return str(path)
+
+
+def _measured(teacher: Teacher) -> Any:
+    if isinstance(teacher, KerasTeacher):
+        return teacher.model
+    return teacher.path if isinstance(teacher, TFLiteTeacher) else None
+
+
+def _parameters(members: list[Teacher]) -> int | None:
+    if not all(isinstance(member, KerasTeacher) for member in members):
+        return None
+    return sum(m.model.count_params() for m in members if isinstance(m, KerasTeacher))
+
+
+def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, Curve]:
+    recipe, splits = context.recipe, context.teacher_splits
+    settings = recipe.teacher_training
     length = settings.budget or f"{settings.epochs} epochs"
     context.reporter.stage("teacher", f"{spec}, {length}")
-    pupil = Pupil.of(lambda seed: context.build(spec, seed=seed), spec, settings, [_SEED])
-    model = pupil.model()
+
+    def build(seed: int) -> keras.Model:
+        return context.build_teacher(spec, seed)
+
+    model = Pupil.of(build, spec, settings, [seed]).model()
     rounds = rounds_of(settings, splits.sizes["train"])
     compile_classifier(model, settings, rounds, label_smoothing=settings.label_smoothing)
     augment = augmentation(recipe.teacher.augment or recipe.data.augment, splits.input_shape)
@@ -81,13 +118,13 @@ def _train(context: RunContext) -> tuple[Path, Curve]:
     def batches(epoch: int) -> tf.data.Dataset:
         if augment is None:
             return data.batches(
-                splits.train, settings.batch_size, shuffle_seed=_SEED, epoch=epoch, epochs=None
+                splits.train, settings.batch_size, shuffle_seed=seed, epoch=epoch, epochs=None
             )
         return data.augmented_batches(
             splits.train.enumerate(),
             settings.batch_size,
             augment,
-            shuffle_seed=_SEED,
+            shuffle_seed=seed,
             first_step=epoch * rounds.steps,
         )
 
@@ -95,12 +132,12 @@ def _train(context: RunContext) -> tuple[Path, Curve]:
         model,
         batches,
         rounds,
-        context.folder.scratch / "teacher.npz",
-        validation_data=context.validation,
-        report=context.reporter.track("teacher", rounds.count),
+        context.folder.scratch / f"{stem}.npz",
+        validation_data=context.teacher_validation,
+        report=context.reporter.track(stem, rounds.count),
         ending=ending_of(settings, rounds),
     )
-    path = context.folder.path / "teacher.keras"
+    path = context.folder.path / f"{stem}.keras"
     if not path.exists():
         models.save_uncompiled(models.with_precision(model, "float32"), path)
     return path, Curve.of(progress.logs, rounds.epochs_per_round)

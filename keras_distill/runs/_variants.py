@@ -1,6 +1,5 @@
 """A training of the student, over all seeds: what it learns from, and how it is resumed."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +50,7 @@ class Pupil:
         build: `build(seed)` makes it with the initial weights of that seed.
         spec: Its spec, for people.
         settings: How it is trained.
-        initial: The first values of the model's variables, those of its random generators
-            included, by seed, a training each.
+        initial: The initial weights by seed, a training each.
     """
 
     build: Callable[[int], keras.Model]
@@ -68,8 +66,8 @@ class Pupil:
         settings: ClassifierSettings,
         seeds: Sequence[int],
     ) -> "Pupil":
-        """Makes a model for each seed, and keeps its values."""
-        return cls(build, spec, settings, {seed: values_of(build(seed)) for seed in seeds})
+        """Makes a model for each seed, and keeps its weights."""
+        return cls(build, spec, settings, {seed: build(seed).get_weights() for seed in seeds})
 
     def model(self) -> keras.Model:
         """Makes the model that is trained; its weights are set for each seed."""
@@ -79,46 +77,6 @@ class Pupil:
             return model
         with models.seeded(seed):
             return models.with_precision(model, self.settings.precision)
-
-    def variant(self, context: RunContext, lesson: Lesson, rounds: Rounds) -> "Variant":
-        """Builds and compiles the trainer of a lesson.
-
-        Args:
-            context: The run.
-            lesson: What it is trained on.
-            rounds: How long.
-        """
-        steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
-        losses = distillation_losses(context.recipe.distillation, steps)
-        return self.compiled(context, lesson, rounds, losses)
-
-    def compiled(
-        self, context: RunContext, lesson: Lesson, rounds: Rounds, losses: Mapping[str, Any]
-    ) -> "Variant":
-        """Compiles the trainer of a lesson with losses; see `variant`."""
-        student, settings = self.model(), self.settings
-        trainer: Any = student
-        if lesson.targets is not None:
-            with models.seeded(0):  # of projectors, in a resumed run too
-                trainer = Distiller(lesson.targets.teacher, student, **losses)
-        smoothing = lesson.label_smoothing
-        compile_classifier(
-            trainer,
-            settings,
-            rounds,
-            label_smoothing=settings.label_smoothing if smoothing is None else smoothing,
-        )
-        return Variant(lesson, trainer, student, rounds, self.states(context, lesson))
-
-    def states(self, context: RunContext, lesson: Lesson) -> dict[int, Path]:
-        """Returns where the state of each seed's training is stored."""
-        folder = context.folder.scratch
-        return {seed: folder / f"{lesson.name}-{seed}.npz" for seed in self.initial}
-
-    def callbacks(self, lesson: Lesson, seed: int) -> Sequence[keras.callbacks.Callback]:
-        """Returns further callbacks of a training, such as those of TensorBoard."""
-        del lesson, seed
-        return ()
 
 
 @dataclass
@@ -147,18 +105,11 @@ class Variant:
         self.trainer.optimizer.build(self.trainer.trainable_variables)
         self._fresh = [v.numpy() for v in training_variables(self.trainer)]
 
-    def reset(self, values: list[np.ndarray]) -> None:
-        """Sets the student's variables, and everything else to what it was at first."""
+    def reset(self, weights: list[np.ndarray]) -> None:
+        """Sets the student to initial weights, and everything else to what it was at first."""
         for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
             variable.assign(value)
-        for variable, value in zip(self.student.variables, values, strict=True):
-            variable.assign(value)
-
-    def again(self, lesson: Lesson, states: dict[int, Path]) -> "Variant":
-        """Returns this variant with the same compiled trainer, for other trainings."""
-        other = copy.copy(self)
-        other.lesson, other.states, other.done = lesson, states, {}
-        return other
+        self.student.set_weights(weights)
 
     def restore(self, seed: int) -> keras.Model:
         """Returns the student with the weights that the training of a seed gave it, in float32."""
@@ -183,10 +134,10 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     seeds = f"{len(pupil.initial)} seed{'s' if len(pupil.initial) > 1 else ''}"
     context.reporter.stage("student", f"{pupil.spec} {lesson.title}; {seeds}")
     rounds = rounds_of(pupil.settings, context.student_data.examples)
-    variant = pupil.variant(context, lesson, rounds)
+    variant = _compiled(context, lesson, pupil, rounds)
     ending = ending_of(pupil.settings, rounds)
-    for seed, values in pupil.initial.items():
-        variant.reset(values)
+    for seed, weights in pupil.initial.items():
+        variant.reset(weights)
         variant.done[seed] = fit_resumable(
             variant.trainer,
             lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
@@ -195,11 +146,24 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
             validation_data=context.validation,
             report=context.reporter.track(f"seed {seed}", rounds.count),
             ending=ending,
-            callbacks=pupil.callbacks(lesson, seed),
         )
     return variant
 
 
-def values_of(model: keras.Model) -> list[np.ndarray]:
-    """Returns the values of a model's variables, those of its random generators included."""
-    return [variable.numpy() for variable in model.variables]
+def _compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) -> Variant:
+    settings = pupil.settings
+    student = pupil.model()
+    trainer: Any = student
+    if lesson.targets is not None:
+        steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
+        losses = distillation_losses(context.recipe.distillation, steps)
+        trainer = Distiller(lesson.targets.teacher, student, **losses)
+    smoothing = lesson.label_smoothing
+    compile_classifier(
+        trainer,
+        settings,
+        rounds,
+        label_smoothing=settings.label_smoothing if smoothing is None else smoothing,
+    )
+    states = {seed: context.folder.scratch / f"{lesson.name}-{seed}.npz" for seed in pupil.initial}
+    return Variant(lesson, trainer, student, rounds, states)

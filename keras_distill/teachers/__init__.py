@@ -5,8 +5,10 @@ from keras_distill._internal._probabilities import (
     look_like_probabilities,
     probabilities_to_logits,
 )
+from keras_distill.teachers._adapted import AdaptedTeacher
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._callable_teacher import CallableTeacher
+from keras_distill.teachers._class_map import ClassMap, read_classes
 from keras_distill.teachers._ensemble import TeacherEnsemble, as_teacher
 from keras_distill.teachers._heads import Head, find_heads
 from keras_distill.teachers._keras_teacher import KerasTeacher
@@ -22,7 +24,9 @@ from keras_distill.teachers._tflite import TFLiteTeacher
 
 __all__ = [
     "ONLY",
+    "AdaptedTeacher",
     "CallableTeacher",
+    "ClassMap",
     "Head",
     "KerasTeacher",
     "ModelReader",
@@ -38,4 +42,5 @@ __all__ = [
     "outputs_by_name",
     "plain_outputs",
     "probabilities_to_logits",
+    "read_classes",
 ]

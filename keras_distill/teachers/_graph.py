@@ -1,7 +1,7 @@
 """Reads the outputs of a Keras model and of any layer in it, also nested ones, in one pass.
 
 Keras can return the output of a top-level layer through a second `keras.Model` on the same graph,
-but not that of a layer inside a nested model, which has its own graph. So this module runs the
+but not that of a layer inside a nested model, which has its own graph. So this module follows the
 graph as `Functional.call` does and records the outputs of the layers to read. No layer is copied,
 called twice, or changed.
 """
@@ -13,8 +13,9 @@ from typing import Any
 import keras
 
 from keras_distill._internal import InputError, _keras_private
+from keras_distill._internal._keras_private import GraphCall
 from keras_distill._internal._types import Shape
-from keras_distill.models import walk_layers
+from keras_distill.models import follow, walk_layers
 from keras_distill.teachers._heads import symbolic_outputs
 
 
@@ -80,30 +81,44 @@ def run(
     Returns:
         The model's outputs, and one output per layer of `layers`.
     """
-    seen: dict[int, Any] = {}
-    outputs = _walk(model, x, {id(layer) for layer in layers}, seen, training)
-    return outputs, [seen[id(layer)] for layer in layers]
+    reading = _Reading({id(layer) for layer in layers})
+    outputs = reading.enter(model, x, training)
+    return outputs, [reading.seen[id(layer)] for layer in layers]
 
 
-def _walk(model: Any, x: Any, wanted: set[int], seen: dict[int, Any], training: Any) -> Any:
-    def watched(operation: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
+class _Reading:
+    """One pass through a model and the nested models in which there are layers to read.
+
+    Args:
+        wanted: The ids of the layers to read.
+
+    Attributes:
+        seen: The outputs of these layers, by id.
+    """
+
+    def __init__(self, wanted: set[int]) -> None:
+        self._wanted = wanted
+        self.seen: dict[int, Any] = {}
+
+    def enter(self, model: Any, x: Any, training: bool | None) -> Any:
+        """Runs the graph of a model as its `call` does."""
+
+        def visit(call: GraphCall, values: dict[int, Any]) -> list[Any]:
+            operation, (args, kwargs) = call.operation, call.arguments(values)
             # As in Keras, a mode given by the caller overrides the one the graph was built with.
             if training is not None and _takes_training(operation):
                 kwargs["training"] = training
-            if _holds(operation, wanted):
-                result = _walk(operation, args[0], wanted, seen, kwargs.get("training"))
+            if _holds(operation, self._wanted):
+                result = self.enter(operation, args[0], kwargs.get("training"))
             else:
                 result = operation(*args, **kwargs)
-            if id(operation) in wanted:
-                seen.setdefault(id(operation), result)
-            return result
+            if id(operation) in self._wanted:
+                self.seen.setdefault(id(operation), result)
+            return keras.tree.flatten(result)
 
-        return call
-
-    outputs = _keras_private.run_graph(model, x, watched)
-    single = isinstance(outputs, list | tuple) and len(outputs) == 1
-    return outputs[0] if single else outputs
+        flat = follow(model, _keras_private.standardized_inputs(model, x), visit)
+        structure = _keras_private.graph_structure(model)[1]
+        return flat[0] if len(flat) == 1 else keras.tree.pack_sequence_as(structure, flat)
 
 
 def _holds(operation: Any, wanted: set[int]) -> bool:

@@ -5,14 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_distill.work._folder import FolderLock, WorkFolder, remove_lock, settle
 from keras_distill.work._state import TrainingState
-from keras_distill.work.jobs import (
-    BACKENDS,
-    Job,
-    JobPool,
-    finished_job,
-    job_failures,
-    run_jobs,
-)
+from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
 
 if TYPE_CHECKING:
     from keras_distill.work._resumable_fit import (
@@ -31,7 +24,6 @@ __all__ = [
     "Ending",
     "FolderLock",
     "Job",
-    "JobPool",
     "Progress",
     "Rounds",
     "TrainingState",

@@ -4,8 +4,9 @@ import pytest
 
 from keras_distill import Distiller
 from keras_distill._internal import InputError
+from keras_distill._internal._signatures import signature_name
 from keras_distill.export import InputInfo, KerasSource, resolve
-from keras_distill.export._sources import as_float32, signature_name
+from keras_distill.export._sources import as_float32
 
 layers = keras.layers
 
@@ -138,8 +139,8 @@ def test_resolve_what(tmp_path):
     ("given", "words"),
     [
         (3, "must be a Keras model, a .keras file, a SavedModel folder, or a Distiller"),
-        ("missing.keras", "missing.keras: no such file"),
-        ("net.h5", "HDF5"),
+        ("missing.keras", "model: no such file: missing.keras"),
+        (lambda x: x, "Received: a function. A function can only be a teacher"),
     ],
 )
 def test_resolve_refuses(given, words):
@@ -148,7 +149,7 @@ def test_resolve_refuses(given, words):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(InputError, match=r"is not a SavedModel: it has no saved_model.pb"):
+    with pytest.raises(InputError, match=r"is a folder without a model: it has no saved_model.pb"):
         resolve(tmp_path)
     (tmp_path / "saved_model.pb").write_text("not a protocol buffer")
     with pytest.raises(InputError, match="damaged SavedModel"):

@@ -107,20 +107,16 @@ def test_mask_of():
 
 
 @pytest.mark.parametrize("build", [functional, sequential])
-def test_run_graph(build):
+def test_standardized_inputs(build):
     model = build()
-    seen = {}
-
-    def watched(operation):
-        def call(*args, **kwargs):
-            seen[operation.name] = operation(*args, **kwargs)
-            return seen[operation.name]
-
-        return call
-
-    outputs = keras.tree.flatten(private.run_graph(model, X, watched))
-    np.testing.assert_allclose(outputs[0], model(X), atol=1e-6)
-    np.testing.assert_allclose(seen["mid"], model.get_layer("mid")(X), atol=1e-6)
+    (flat,) = private.standardized_inputs(model, X.astype("float64"))
+    assert flat.dtype == "float32"
+    np.testing.assert_allclose(flat, X)
+    a, b = keras.Input((4,), name="a"), keras.Input((), name="b")
+    named = keras.Model({"b": b, "a": a}, [a, b])
+    found = private.standardized_inputs(named, {"a": X, "b": X[:, :1]})
+    shapes = [tuple(tensor.shape) for tensor in found]
+    assert shapes == [(6, 4), (6,)] and [t.name for t in named.inputs] == ["a", "b"]
 
 
 def _compiled(**settings):

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill import InputError, data, models
-from keras_distill.records import Recipe
+from keras_distill import InputError, KerasDistillWarning, data, export_tflite, models
+from keras_distill.cli import main
+from keras_distill.records import Recipe, RunRecord
 from keras_distill.runs._run import run
 from keras_distill.targets import SoftTargetStore
 
@@ -166,6 +167,181 @@ def test_data_and_losses_are_checked_before_any_training(
     monkeypatch.chdir(tmp_path_factory.mktemp("data"))
     x = np.ones((200, 5), np.float32)
     np.savez("flat.npz", x_train=x, y_train=np.arange(200) % 10)
+    with pytest.raises(InputError, match=message):
+        smoke(tmp_path, changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+MODULE = """
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_distill import data
+
+def pairs():
+    splits = data.load("digits")
+    as_pair = lambda x, y: (x, y // 2)
+    parts = {s: getattr(splits, s).map(as_pair) for s in ("train", "validation", "test")}
+    return {**parts, "class_names": ["01", "23", "45", "67", "89"]}
+
+def twice(x):
+    return tf.concat([x, x], axis=2)
+
+def teacher():
+    def logits(x):
+        assert x.shape[1:] == (8, 16, 1)
+        return np.asarray(x).reshape(len(x), -1)[:, :10] * 0.1
+    return logits
+
+def student(input_shape, num_classes):
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 16)(inputs))
+    x = keras.layers.Dense(6, "relu", name="hidden1")(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x))
+
+def wide():
+    splits = data.load("digits")
+    parts = {s: getattr(splits, s).map(lambda x, y: (twice(x[None])[0], y))
+             for s in ("train", "validation", "test")}
+    return {**parts, "class_names": list("0123456789")}
+"""
+
+
+@pytest.fixture
+def module(tmp_path_factory, monkeypatch):
+    """The name of a module of the user in the current folder."""
+    folder = tmp_path_factory.mktemp("module")
+    name = f"keys_{folder.name.replace('-', '_')}"
+    (folder / f"{name}.py").write_text(MODULE)
+    monkeypatch.chdir(folder)
+    return name
+
+
+def test_an_ensemble_of_other_classes_and_inputs_an_assistant_and_pretrained_weights(
+    tmp_path, module, monkeypatch
+):
+    donor = models.build("mlp:6", input_shape=(8, 8, 1), num_classes=3, seed=7)
+    donor.save(tmp_path / "donor.keras")
+    record, stores = smoke(
+        tmp_path,
+        {
+            "data.source": f"py:{module}:pairs",
+            "teacher.model": ["mlp:16", f"py:{module}:teacher"],
+            "teacher.mean": "arithmetic",
+            "teacher.source": f"py:{module}:wide",
+            "teacher.classes": [["0", "1"], [2, 3], ["4", 5], [6, 7], [8, 9]],
+            "teacher.class_names": list("0123456789"),
+            "teacher.preprocess": f"py:{module}:twice",
+            "teacher.epochs": 1,
+            "assistant": [{"model": "mlp:12", "learning_rate": 0.01}],
+            "student.model": f"py:{module}:student",
+            "student.pretrained": str(tmp_path / "donor.keras"),
+            "variants": ["distilled"],
+        },
+        monkeypatch,
+    )
+    assert record.teacher.model == f"mlp:16, py:{module}:teacher"
+    assert [part.model for part in record.assistants] == ["mlp:12"]
+    first, second = stores
+    assert first.manifest.teacher.temperature == 4.0  # the arithmetic mean is valid there only
+    assert second.manifest.teacher.temperature is None
+    assert {store.manifest.outputs[0].shape for store in stores} == {(5,)}
+    made = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"teacher-1.keras", "assistant-1.keras", "student.keras"} < made
+    assert "teacher" not in {entry.name for entry in record.benchmark.entries}
+    assert "assistant mlp:12" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_members_from_several_initializations(tmp_path):
+    record, _ = smoke(tmp_path, {"teacher.members": 2, "variants": ["alone", "distilled"]})
+    assert record.teacher.model == "2 x mlp:16"
+    single = models.load(tmp_path / "run" / "teacher-1.keras")
+    assert record.teacher.parameters == 2 * single.count_params()
+
+
+def test_pretrained_weights_are_the_initial_ones_where_names_and_shapes_fit(tmp_path):
+    donor = models.build("mlp:6", input_shape=(8, 8, 1), num_classes=3, seed=7)
+    for name in ("donor.keras", "donor.weights.h5"):
+        save = donor.save if name.endswith(".keras") else donor.save_weights
+        save(tmp_path / name)
+        model = models.build("mlp:6", input_shape=(8, 8, 1), num_classes=10, seed=1)
+        head = model.get_layer("logits").get_weights()
+        assert models.load_pretrained(model, tmp_path / name) >= 1
+        hidden, given = (m.get_layer("hidden1").get_weights() for m in (model, donor))
+        np.testing.assert_array_equal(hidden[0], given[0])
+        np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], head[0])
+    other = models.build("mlp:5", input_shape=(8, 8, 1), num_classes=10, seed=1)
+    with pytest.raises(InputError, match=r"no layer has the name and the shapes"):
+        models.load_pretrained(other, tmp_path / "donor.keras")
+
+
+def test_a_store_takes_the_place_of_the_teacher(tmp_path, capsys):
+    splits = data.load("digits")
+    augment = data.Augmentation(crop=1, seed=2)
+    teacher = models.build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
+    few = splits.train.take(128)
+    SoftTargetStore.build(teacher, few, tmp_path / "store", views=2, augment=augment)
+    recipe = Recipe.parse(BASE, source="test").save(tmp_path / "keys.toml")
+    argv = ["run", str(recipe), "--targets", str(tmp_path / "store"), "--scale", "smoke"]
+    argv += ["-o", str(tmp_path / "run"), "--set", 'variants=["alone", "distilled"]']
+    assert main([*argv, "--json"]) == 0
+    record = RunRecord.parse(capsys.readouterr().out, source="stdout")
+    assert record.teacher.test_accuracy is None
+    assert record.teacher.model == str(tmp_path / "store")
+    assert "teacher" not in {entry.name for entry in record.benchmark.entries}
+    for change, message in (
+        ("data.augment.flip=true", "must be left out, or be that of the views in the store"),
+        ("data.omit_classes=[1]", "was not built from these data"),
+        ("teacher.threads=2", "`teacher.threads` must be left out"),
+        ("distillation.losses=[{loss='HintLoss'}]", "must have all of its settings"),
+    ):
+        assert main([*argv, "--overwrite", "--set", change]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_tflite_file_of_probabilities_on_several_threads(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(inputs))
+    rows = data.load("digits").validation
+    with pytest.warns(KerasDistillWarning, match="check that it is trained"):
+        export_tflite(keras.Model(inputs, x), tmp_path / "softmax.tflite", data=rows)
+    changes = {
+        "teacher.model": str(tmp_path / "softmax.tflite"),
+        "teacher.probabilities": True,
+        "teacher.threads": 2,
+        "variants": ["distilled"],
+    }
+    record, _ = smoke(tmp_path, changes)
+    assert record.teacher.parameters is None
+    assert record.benchmark.entries[0].name == "teacher"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher.mean": "arithmetic"}, "must have several `model`s"),
+        ({"teacher.model": ["mlp:4", "mlp:8"], "teacher.members": 2}, "must have one `model`"),
+        ({"teacher.model": []}, "a string, or a list of one or more strings"),
+        ({"teacher.classes": [0.5]}, "must be a list of the teacher's classes"),
+        ({"teacher.classes": [0, 1]}, "an entry for each of the student's 10 classes"),
+        ({"teacher.classes": "/nowhere.txt"}, "Cannot read /nowhere.txt"),
+        ({"teacher.threads": 2}, r"`teacher.threads` must be left out: it is for a .tflite"),
+        ({"teacher.preprocess": "twice"}, "`preprocess` must be py:package.module:function"),
+        ({"teacher.model": "py:nowhere:f"}, "must be a module that Python finds"),
+        ({"student.model": "py:json:loads"}, r"loads\(\) failed: TypeError"),
+        ({"student.pretrained": "/nowhere.keras"}, "pretrained: no such file"),
+        ({"teacher.model": "/nowhere.h5"}, "teacher: no file /nowhere.h5"),
+        (
+            {
+                "teacher.members": 2,
+                "teacher.mean": "arithmetic",
+                "distillation.losses": [{"loss": "ReverseKLLoss"}],
+            },
+            "`mean` must be geometric with these losses",
+        ),
+    ],
+)
+def test_teachers_and_students_are_checked_before_any_training(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         smoke(tmp_path, changes)
     assert list(tmp_path.iterdir()) == []

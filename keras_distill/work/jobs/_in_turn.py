@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -37,20 +36,11 @@ class Killed(Exception):
 
 
 class Service:
-    """Runs jobs in a child process (`_internal._child`)."""
+    """Runs a job in the child process (`_internal._child`)."""
 
-    def run(self, task: Task, log: str) -> dict[str, Any]:
-        """Runs the task; what it prints goes to the file `log`."""
-        return execute_logged(task, log)
-
-
-def execute_logged(task: Task, log: str) -> dict[str, Any]:
-    """Runs a task in a process of jobs; what it prints goes to the job's own log."""
-    sys.stdout.flush()
-    with open(log, "ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    return execute(task)
+    def run(self, task: Task) -> dict[str, Any]:
+        """Runs the task."""
+        return execute(task)
 
 
 def execute(task: Task) -> dict[str, Any]:

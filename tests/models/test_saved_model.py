@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill.export import InputInfo, export_all
-from keras_distill.export._saved_model import SavedModelSource
+from keras_distill.models import SavedModel
 
 _ROWS = tf.TensorSpec((None, 3), tf.float32, name="x")
 
@@ -35,16 +35,16 @@ def _save(path, **signatures):
 
 
 def test_facts_are_read_without_loading_it(tmp_path):
-    source = SavedModelSource(_save(tmp_path / "m", serving_default="double"))
+    source = SavedModel(_save(tmp_path / "m", serving_default="double"))
     assert source.inputs == (InputInfo("x", (None, 3), "float32"),)
     assert source.outputs == ("y",) and source.name == "m"
 
 
 def test_a_lone_signature_of_another_name_will_do(tmp_path):
-    assert SavedModelSource(_save(tmp_path / "m", double="double")).outputs == ("y",)
+    assert SavedModel(_save(tmp_path / "m", double="double")).outputs == ("y",)
     path = _save(tmp_path / "n", one="double", other="double")
     with pytest.raises(InputError, match=r"a signature named 'serving_default'. It has: one, oth"):
-        SavedModelSource(path)
+        SavedModel(path)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_lone_signature_of_another_name_will_do(tmp_path):
 def test_what_is_refused(tmp_path, signature, words):
     path = _save(tmp_path / "m", serving_default=signature)
     with pytest.raises(InputError, match=words):
-        SavedModelSource(path)
+        SavedModel(path)
 
 
 def test_damage_is_told(tmp_path):
@@ -68,7 +68,7 @@ def test_damage_is_told(tmp_path):
     (path / "variables/variables.data-00000-of-00001").unlink()
     (path / "saved_model.pb").write_bytes((path / "saved_model.pb").read_bytes()[:-50])
     with pytest.raises(InputError):
-        SavedModelSource(path).predict({"x": np.ones((2, 3), np.float32)})
+        SavedModel(path).predict({"x": np.ones((2, 3), np.float32)})
 
 
 @pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")

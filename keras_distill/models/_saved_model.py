@@ -1,6 +1,9 @@
-"""Presents a SavedModel folder as a source. TensorFlow loads it in a child process only."""
+"""SavedModel folders. TensorFlow loads them in a child process only."""
 
+import hashlib
 import os
+import threading
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_distill._internal import InputError, _files
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._signatures import SIGNATURE, InputInfo, signature_name
 from keras_distill._internal._temporary import temporary_folder
-from keras_distill._internal._types import Array
-from keras_distill.export._convert import SIGNATURE
-from keras_distill.export._sources import InputInfo, signature_name
+from keras_distill._internal._types import Array, PathLike, Shape
 
 # Operations that access files or run Python code.
 _UNSAFE = frozenset(
@@ -25,18 +27,27 @@ _SECONDS = 900.0
 _MAX_GRAPH = 512 << 20  # bytes; the weights are in files of their own
 
 
-class SavedModelSource:
+class SavedModel:
     """A SavedModel folder with one serving signature.
+
+    The child process that runs it starts with the first call and serves further ones.
 
     Args:
         path: The folder.
+
+    Attributes:
+        path: As given.
+        name: The name of the folder.
+        inputs: Its inputs, in the order of their keys.
+        outputs: The names of its outputs, in the order of their keys.
+        output_shapes: The shapes of its outputs by name; None where the rank is not known.
 
     Raises:
         InputError: If it is not a SavedModel, has no usable signature, or contains operations that
             access files or run Python code.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         self.name = self.path.name
         graph = self._parse()
@@ -48,6 +59,19 @@ class SavedModelSource:
         )
         self._output_keys = sorted(signature.outputs)
         self.outputs = tuple(map(signature_name, self._output_keys))
+        self.output_shapes = {
+            signature_name(key): _shape(signature.outputs[key]) for key in self._output_keys
+        }
+        self._child: Child | None = None
+        self._lock = threading.Lock()
+
+    def fingerprint(self) -> str:
+        """Returns the SHA-256 of the graph and of the files of the variables."""
+        digest = hashlib.sha256()
+        variables = sorted((self.path / "variables").glob("variables.*"))
+        for file in [self.path / "saved_model.pb", *variables]:
+            digest.update(f"{file.name} {_files.sha256(file)}\n".encode())
+        return digest.hexdigest()
 
     def _parse(self) -> Any:
         message = saved_model_pb2.SavedModel()
@@ -110,12 +134,17 @@ class SavedModelSource:
             "inputs": dict(zip(self._input_keys, self.inputs, strict=True)),
             "outputs": dict(zip(self._output_keys, self.outputs, strict=True)),
         }
-        with Child("keras_distill.export._saved_model:Service") as child:
+        with self._lock:
+            if self._child is None:
+                self._child = Child("keras_distill.models._saved_model:Service")
+                weakref.finalize(self, self._child.close)
             try:
-                child.ask(method, timeout=_SECONDS, **arguments)
+                self._child.ask(method, timeout=_SECONDS, **arguments)
             except ChildError as error:
                 if error.raised:
                     raise InputError(f"{self.path}: {' '.join(str(error).split())[:300]}") from None
+                self._child.close()
+                self._child = None
                 raise InputError(
                     f"{self.path}: TensorFlow {error.reason} while loading or running it."
                     f" End of its log: {error.last_line[-300:]}"
@@ -132,20 +161,34 @@ def _input(path: Path, key: str, info: Any) -> InputInfo:
     return InputInfo(signature_name(key), shape, dtype.name)
 
 
+def _shape(info: Any) -> Shape | None:
+    if info.tensor_shape.unknown_rank:
+        return None
+    return tuple(None if d.size < 0 else int(d.size) for d in info.tensor_shape.dim)
+
+
 class Service:
     """Loads a SavedModel and saves or runs its signature; runs in a child process."""
 
     def save(self, *, out: str, batch_size: int | None, **signature: Any) -> None:
         """Writes a SavedModel of the same signature for `batch_size` rows."""
         module: Any = tf.Module()
-        module.loaded, serve, infos = _load(**signature)
+        module.loaded, serve, infos = self._loaded(**signature)
         specs = [tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in infos]
         module.serve = tf.function(serve, input_signature=specs)
         tf.saved_model.save(module, out, signatures={SIGNATURE: module.serve})
 
+    _found: Any = None
+
+    def _loaded(self, **signature: Any) -> tuple[Any, Callable[..., Any], list[InputInfo]]:
+        """Loads the SavedModel at the first request; all requests are for the same one."""
+        if self._found is None:
+            self._found = _load(**signature)
+        return self._found
+
     def predict(self, *, folder: str, **signature: Any) -> None:
         """Runs the signature on `x.npz` of a folder, in batches, and writes `y.npz` into it."""
-        _, serve, infos = _load(**signature)
+        _, serve, infos = self._loaded(**signature)
         with np.load(Path(folder, "x.npz")) as arrays:
             x = [arrays[i.name] for i in infos]
         size = infos[0].shape[0] or 64

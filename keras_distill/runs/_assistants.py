@@ -1,0 +1,73 @@
+"""Teacher assistants: each is distilled from the teacher before it, and teaches in its place."""
+
+from dataclasses import dataclass
+
+import keras
+
+from keras_distill import models
+from keras_distill.records import Curve
+from keras_distill.runs._context import RunContext
+from keras_distill.runs._targets import SoftTargets, soft_targets
+from keras_distill.runs._variants import Lesson, Pupil, train
+from keras_distill.teachers import Teacher, as_teacher
+
+_SEED = 2_000_003  # other than those of the teacher and the students
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """A trained assistant, also saved as `assistant-1.keras`, … in the run's folder.
+
+    Attributes:
+        spec: Its spec, as in the recipe.
+        model: The model.
+        validation_accuracy: At the end.
+        curve: Its training.
+    """
+
+    spec: str
+    model: keras.Model
+    validation_accuracy: float
+    curve: Curve
+
+    @property
+    def teacher(self) -> Teacher:
+        """The model as a teacher."""
+        return as_teacher(self.model)
+
+
+def train_assistants(
+    context: RunContext, targets: SoftTargets
+) -> tuple[list[Assistant], SoftTargets]:
+    """Trains the assistants of the recipe, one after the other.
+
+    Source: Mirzadeh et al. 2020 (arXiv:1902.03393), section 3.
+
+    Args:
+        context: The run.
+        targets: The teacher's soft targets.
+
+    Returns:
+        The assistants, and the soft targets of the last: those of the teacher without assistants.
+    """
+    assistants: list[Assistant] = []
+    for number, part in enumerate(context.recipe.assistant, start=1):
+        spec, settings = part.model, part.applied_to(context.recipe.training)
+        seen, size = context.student_data, settings.batch_size
+        lesson = Lesson(
+            f"assistant_{number}",
+            f"as assistant {number}",
+            seen.labels_kept,
+            lambda seed, epoch, t=targets, s=size: t.batches(seed, s, epoch),
+            targets,
+        )
+        pupil = Pupil.of(lambda seed, s=spec: context.build(s, seed=seed), spec, settings, [_SEED])
+        variant = train(context, lesson, pupil)
+        progress = variant.done[_SEED]
+        model = models.save_uncompiled(
+            variant.restore(_SEED), context.folder.path / f"assistant-{number}.keras"
+        )
+        curve = Curve.of(progress.logs, variant.rounds.epochs_per_round)
+        assistants.append(Assistant(spec, model, progress.kept("val_accuracy"), curve))
+        targets = soft_targets(context, assistants[-1].teacher, f"targets-assistant-{number}")
+    return assistants, targets

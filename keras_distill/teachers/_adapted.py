@@ -1,0 +1,128 @@
+"""A teacher that takes other inputs, or has other classes, than its student."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill._internal import InputError
+from keras_distill._internal._types import Outputs, Shape
+from keras_distill.teachers._base import Teacher
+from keras_distill.teachers._class_map import ClassMap
+from keras_distill.teachers._ensemble import as_teacher
+from keras_distill.teachers._outputs import ONLY, plain_outputs, to_numpy
+
+
+class AdaptedTeacher(Teacher):
+    """A teacher with its input converted, and its classes selected or summed.
+
+    Args:
+        teacher: Anything `as_teacher` takes.
+        classes: Which of its classes make up each class of the student; None: the same.
+        preprocess: Converts a batch of the student's x to the teacher's, in TensorFlow operations;
+            None: the same x.
+        name: A name of `preprocess` for the fingerprint; None: without one it has none.
+
+    Raises:
+        InputError: If the map is for another number of classes.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, use_bias=False)])
+        >>> teacher = AdaptedTeacher(model, ClassMap(((3,), (0,)), classes=4))
+        >>> teacher.predict(np.ones((1, 2), "float32")).shape
+        (1, 2)
+    """
+
+    def __init__(
+        self,
+        teacher: Any,
+        classes: ClassMap | None = None,
+        *,
+        preprocess: Callable[[Any], Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.teacher = as_teacher(teacher)
+        self.classes = classes
+        self._preprocess, self._preprocess_name = preprocess, name
+        self.name = self.teacher.name
+        self.temperature = self.teacher.temperature
+        self.on_host = self.teacher.on_host
+        self.heads = self.teacher.heads
+        self.input_shapes = self.teacher.input_shapes if preprocess is None else None
+        self.output_shapes = self._shapes()
+        self._function = tf.function(lambda x: self.outputs(x)[0], reduce_retracing=True)
+
+    def _shapes(self) -> dict[str, Shape] | None:
+        shapes = self.teacher.output_shapes
+        if shapes is None or self.classes is None:
+            return shapes
+        if len(shapes) > 1:
+            raise InputError(
+                f"`classes` must be left out for a teacher with several outputs."
+                f" Received: outputs {', '.join(shapes)}."
+            )
+        (name, shape), *_ = shapes.items()
+        if shape[-1] != self.classes.classes:
+            raise InputError(
+                f"`classes` must be made for the teacher's {shape[-1]} classes. Received: a map for"
+                f" {self.classes.classes}."
+            )
+        return {name: (*shape[:-1], len(self.classes.groups))}
+
+    def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
+        """Computes logits of the student's classes, and inner layers; see `Teacher.outputs`."""
+        logits, features = self.teacher.read(self._converted(x), layers)
+        return self._mapped(logits), features
+
+    def predict(self, x: Any) -> np.ndarray | dict[str, np.ndarray]:
+        """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs."""
+        if self.on_host:
+            return super().predict(x)
+        logits = self._function(keras.tree.map_structure(tf.convert_to_tensor, x))
+        return plain_outputs(to_numpy(logits))
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether the teacher needs it; see `Teacher.needs_check`."""
+        return self.teacher.needs_check
+
+    def checked_logits(self, x: Any) -> Outputs:
+        """Returns the logits after checking those of the teacher; see `Teacher.checked_logits`."""
+        return self._mapped(self.teacher.checked_logits(self._converted(x)))
+
+    def feature_shape(self, layer: str) -> Shape:
+        """Returns the shape `(None, ...)` of an inner layer's output."""
+        return self.teacher.feature_shape(layer)
+
+    def layer_weights(self, layer: str) -> list[tf.Tensor]:
+        """Returns the weights of an inner layer."""
+        return self.teacher.layer_weights(layer)
+
+    def fingerprint(self) -> str | None:
+        """Returns the SHA-256 of the teacher's, of the map, and of the name of `preprocess`.
+
+        None if the teacher has none, or `preprocess` no name.
+        """
+        inner = self.teacher.fingerprint()
+        if inner is None or (self._preprocess is not None and self._preprocess_name is None):
+            return None
+        groups = None if self.classes is None else self.classes.groups
+        text = f"{inner} {groups} {self._preprocess_name}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _converted(self, x: Any) -> Any:
+        return x if self._preprocess is None else self._preprocess(x)
+
+    def _mapped(self, logits: Outputs) -> Outputs:
+        if self.classes is None:
+            return logits
+        (name, values), *others = logits.items()
+        if others or values.shape[-1] != self.classes.classes:
+            raise InputError(
+                f"`classes` is made for a teacher with one output of {self.classes.classes}"
+                f" classes. Received: {', '.join(str(tuple(v.shape)) for v in logits.values())}."
+            )
+        return {name or ONLY: self.classes.logits(values, self.temperature or 1.0)}
