@@ -83,6 +83,11 @@ def parse(
         _user_code.function_of(name, str(spec))
         return PythonModel(str(spec))
     parsed = Spec.parse(name, spec)
+    if parsed.kind == "shrink":
+        raise InputError(
+            f"{name}: shrink:… is the student of a run, made from its teacher. Elsewhere, make it"
+            f" with kd.shrink and give the .keras file. Received: {name}={spec!r}"
+        )
     if parsed.kind not in FAMILIES:
         if names_a_file(spec):
             return model_file(spec, takes, name=name)

@@ -244,3 +244,8 @@ class TestKerasFile:
     def test_other_shapes_are_refused(self, path, shape, classes):
         with pytest.raises(InputError, match="to fit the data"):
             build(path, shape, classes)
+
+
+def test_a_shrunk_teacher_is_only_the_student_of_a_run():
+    with pytest.raises(InputError, match=r"kd\.shrink and give the \.keras file"):
+        models.parse("shrink:0.5")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import keras_distill as kd
+from keras_distill._internal._keras_private import convnext_layers
 
 L = keras.layers
 ops = keras.ops
@@ -192,6 +193,16 @@ def time_distributed():
     return keras.Model(inputs, L.Dense(3)(L.LSTM(8)(x)))
 
 
+def conv_next():
+    scale, drop = convnext_layers()
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(16, 2, strides=2)(inputs)
+    y = L.LayerNormalization()(L.Conv2D(16, 3, padding="same", groups=16)(x))
+    y = L.Dense(16)(L.Dense(32, "gelu")(y))
+    x = L.Add()([x, drop(0.1)(scale(1.0, 16)(y))])
+    return keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(x)))
+
+
 # Network -> the largest share of its parameters that half the width may have.
 NETWORKS = {
     flatten: 0.55,
@@ -212,6 +223,7 @@ NETWORKS = {
     einsum: 0.50,
     channels_first: 0.60,
     time_distributed: 0.40,
+    conv_next: 0.40,
 }
 
 
@@ -230,3 +242,28 @@ def test_half_the_width(network):
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
     shapes = [[tensor.shape for tensor in m.outputs] for m in (model, student)]
     assert shapes[0] == shapes[1]
+
+
+# Model spec -> shape of an example, and the largest share of parameters.
+FAMILIES = {
+    "mlp:32x32": ((8, 8, 1), 0.50),
+    "resnet:8": ((12, 12, 3), 0.30),
+    "wrn:10-1": ((12, 12, 3), 0.30),
+    "dscnn?blocks=2": ((12, 12, 1), 0.40),
+    "applications:MobileNetV3Small": ((32, 32, 3), 0.30),
+}
+
+
+@pytest.mark.parametrize("spec", FAMILIES)
+def test_half_the_width_of_each_family(spec):
+    shape, share = FAMILIES[spec]
+    model = kd.models.build(spec, input_shape=shape, num_classes=10, seed=0)
+    records = []
+    student = kd.shrink(_randomized(model), width=0.5, report=records.append)
+    assert records[0].fixed == () and records[0].inexact == ()
+    assert student.count_params() / model.count_params() <= share
+
+
+def test_there_is_an_example_of_each_family():
+    names = {spec.partition(":")[0].partition("?")[0] for spec in FAMILIES}
+    assert names == {form.partition(":")[0] for form in kd.models.families()}
