@@ -9,6 +9,7 @@ from keras_distill.data._batching import batches, epoch_seed, read_ahead, shuffl
 from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
 from keras_distill.data._load import load, load_or_call, sources
 from keras_distill.data._normalization import Rescale, statistics
+from keras_distill.data._pictures import are_images, pictures
 from keras_distill.data._splits import Splits
 from keras_distill.data._views import augmented_batches
 
@@ -17,6 +18,7 @@ __all__ = [
     "Augmentation",
     "Rescale",
     "Splits",
+    "are_images",
     "augmented_batches",
     "batches",
     "epoch_seed",
@@ -24,6 +26,7 @@ __all__ = [
     "labels_of",
     "load",
     "load_or_call",
+    "pictures",
     "read_ahead",
     "select",
     "shuffled",

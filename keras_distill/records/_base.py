@@ -8,7 +8,7 @@ import numbers
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -54,6 +54,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    indent: ClassVar[int | None] = 2
+    """Indentation of the file; None for records of many numbers."""
+
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:
         """Validates `value` (a dict, or JSON text); errors name source, key, and rule.
@@ -94,7 +97,7 @@ class Record(BaseModel):
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
         """Writes the record as JSON, atomically; returns the path."""
-        text = self.model_dump_json(indent=2)
+        text = self.model_dump_json(indent=self.indent)
         return _files.write_text(path, text + "\n", overwrite=overwrite)
 
 

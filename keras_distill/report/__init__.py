@@ -7,10 +7,12 @@ from keras_distill.report._specialists import (
     write_specialists,
 )
 from keras_distill.report._summary import note as run_note
-from keras_distill.report._summary import sentences as run_sentences
 from keras_distill.report._summary import table as run_table
+from keras_distill.report._verdict import headline_file
+from keras_distill.report._verdict import sentences as run_sentences
 
 __all__ = [
+    "headline_file",
     "render",
     "render_specialists",
     "run_note",

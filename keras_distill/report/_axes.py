@@ -37,6 +37,8 @@ class Axis:
         found = list(values)
         if tight and min(found) < max(found):
             return cls(title, min(found), max(found), log)
+        if tight and not log:
+            return cls(title, min(found) - 1, max(found) + 1)
         return cls(title, *(log_domain(found) if log else domain(found)), log)
 
     def share(self, value: float) -> float:
@@ -45,12 +47,18 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def horizontal(self, pixels: int) -> dict[str, Any]:
-        """Returns the channel `x` of a plot of that width, for the field "x"."""
+    def horizontal(self, pixels: int, *, whole: bool = False) -> dict[str, Any]:
+        """Returns the channel `x` of a plot of that width, for the field "x".
+
+        Args:
+            pixels: Width of the plot.
+            whole: Whether only whole numbers are ticks.
+        """
         ticks = self.ticks
         if ticks is None and self.log:
             ticks = tuple(log_ticks(self.low, self.high, pixels // _PER_TICK))
-        return self._channel("x", {"grid": False, "tickCount": max(3, pixels // 80)}, ticks)
+        axis = {"grid": False, "tickCount": max(3, pixels // 80), "tickMinStep": int(whole)}
+        return self._channel("x", axis, ticks)
 
     def vertical(self, padding: int) -> dict[str, Any]:
         """Returns the channel `y` for the field "y"; the title begins at the left edge."""
@@ -61,7 +69,9 @@ class Axis:
     ) -> dict[str, Any]:
         axis = {"title": self.title, **axis}
         if ticks is not None:
-            axis |= {"values": list(ticks), "format": "~r"}
+            # A logarithmic scale would label a few of its ticks only.
+            number = "format(datum.value, '~r')"
+            axis |= {"values": list(ticks), "labelExpr": number, "labelOverlap": False}
         if self.labels is not None and ticks is not None:
             named = zip(map("{:g}".format, ticks), self.labels, strict=True)
             axis["labelExpr"] = f"({json.dumps(dict(named))})[format(datum.value, '~g')]"
@@ -95,13 +105,15 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
     Example:
         >>> log_ticks(3, 400, 9)
+        [3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, 200.0, 300.0]
+        >>> log_ticks(3, 400, 6)
         [5.0, 10.0, 20.0, 50.0, 100.0, 200.0]
         >>> log_ticks(3, 400, 3)
         [10.0, 100.0]
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
         ticks = [float(f"{step}e{power}") for power in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) <= most:

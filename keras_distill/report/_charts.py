@@ -84,7 +84,8 @@ class Chart:
 def to_html(chart: Chart) -> Markup:
     """Draws a chart as a `<div>` with one `<svg>` for wide and one for narrow screens."""
     drawings = Markup("")
-    for name, width in (("wide", chart.width), ("narrow", NARROW)):
+    widths = {"wide": chart.width, "narrow": NARROW}
+    for name, width in ({"only": chart.width} if chart.width <= 340 else widths).items():
         root = _tree(chart, width)
         root.set("class", name)
         root.set("style", f"max-width: {width}px")

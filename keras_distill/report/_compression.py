@@ -3,32 +3,32 @@
 from collections.abc import Sequence
 
 from keras_distill.records import ExportRecord, KernelCount, KernelState, RunRecord
+from keras_distill.report._cells import Cell, Table
 from keras_distill.report._summary import compressed_of, precision_of
 
-HEADER = (
-    "step",
-    "epochs",
-    "accuracy before, %",
-    "after, %",
-    "zeros",
-    "values per kernel",
-    "bytes",
-    "gzipped",
-)
+_TERMS = {
+    "step": "",
+    "epochs": "Epochs trained in this step.",
+    "accuracy before, %": "Validation accuracy before the step.",
+    "after, %": "Validation accuracy after the step.",
+    "zeros": "Share of the weights of all kernels that are 0.",
+    "values per kernel": "Largest number of distinct values in one kernel.",
+    "bytes": "Size of the .tflite file.",
+    "gzipped": "Size of the file after gzip -9.",
+}
 
 
-def table(record: RunRecord) -> list[tuple[str, ...]]:
-    """Makes a row for the student, each step, and the file, with the columns of `HEADER`.
-
-    Empty if nothing was compressed.
-    """
+def table(record: RunRecord) -> Table | None:
+    """Makes a row for the student, each step, and the file; None if nothing was compressed."""
     compressed = compressed_of(record)
     if compressed is None:
-        return []
+        return None
     chosen = next(s for s in record.variant("distilled").seeds if s.seed == record.chosen_seed)
     accuracy = _share(chosen.validation_accuracy)
     plain = record.exports.exports.get("float32")
-    lines: list[tuple[str, ...]] = [("distilled student", "", "", accuracy, "", "", *_sizes(plain))]
+    lines: list[tuple[Cell | str, ...]] = [
+        ("distilled student", "", "", accuracy, "", "", *_sizes(plain))
+    ]
     for step in compressed.steps:
         after = _share(step.logs["val_accuracy"][-1])
         title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
@@ -44,7 +44,8 @@ def table(record: RunRecord) -> list[tuple[str, ...]]:
     title = f"file {precision_of(compressed.export.file)}"
     weights = _in_file(compressed.kernels)
     lines.append((title, "", before, after, *weights, *_sizes(compressed.export)))
-    return lines
+    terms = {name: text for name, text in _TERMS.items() if text}
+    return Table("Compression, step by step", tuple(_TERMS), lines, terms, (len(lines) - 1,))
 
 
 def note(record: RunRecord) -> str:

@@ -7,9 +7,10 @@ from keras_distill.records import EntryRecord, RunRecord, VariantResult
 from keras_distill.report import _words
 from keras_distill.report._charts import Chart
 from keras_distill.report._colors import ALL_LABELS, ALONE, DISTILLED, FILE, SERIES, TEACHER
+from keras_distill.report._intervals import wilson
 from keras_distill.report._plots import Point, Reference, Row, Series, curves, intervals, scatter
 from keras_distill.report._summary import Row as Line
-from keras_distill.report._summary import percent, wilson
+from keras_distill.report._summary import percent
 
 COLORS = {
     "alone": ALONE,
@@ -18,7 +19,12 @@ COLORS = {
     "label_smoothing": SERIES[7],
     "self": SERIES[2],
 }
-_SHORT = {"alone_all_labels": "alone,\nall labels", "label_smoothing": "label\nsmoothing"}
+_ACCURACY = "test accuracy, %"
+_SHORT = {"alone_all_labels": "alone,\nall labels"}
+
+
+def _color(variant: VariantResult) -> str:
+    return COLORS.get(variant.name, SERIES[4])  # the last is that of an earlier generation
 
 
 def training(record: RunRecord) -> Chart:
@@ -28,17 +34,12 @@ def training(record: RunRecord) -> Chart:
         x="epochs",
         y="validation accuracy, %",
         summary="Validation accuracy during training of each variant of the student.",
-        references=_references(record.teacher.validation_accuracy),
+        references=_teacher(record.teacher.validation_accuracy),
     )
 
 
-def _references(accuracy: float | None) -> list[Reference]:
-    """Returns the line of the teacher's accuracy, if it is known."""
+def _teacher(accuracy: float | None) -> list[Reference]:
     return [] if accuracy is None else [Reference("teacher", TEACHER, 100 * accuracy)]
-
-
-def _color(variant: VariantResult) -> str:
-    return COLORS.get(variant.name, SERIES[4])  # the last is that of an earlier generation
 
 
 def _series(variant: VariantResult) -> Series:
@@ -47,7 +48,7 @@ def _series(variant: VariantResult) -> Series:
     found = [mean_interval([100 * value for value in values]) for values in rounds]
     banded = len(variant.seeds) > 1
     return Series(
-        _SHORT.get(variant.name, variant.name.replace("_", " ")),
+        _SHORT.get(variant.name, variant.name.replace("_", "\n")),
         _color(variant),
         variant.seeds[0].curve.epochs[: len(found)],
         [one.value for one in found],
@@ -67,47 +68,53 @@ def variants(record: RunRecord) -> Chart:
         rows.append(Row(variant.title, color, 100 * mean.value, low, high, seeds, percent(mean)))
     return intervals(
         rows,
-        x="test accuracy, %",
+        x=_ACCURACY,
         summary="Test accuracy of each variant of the student, with 95 % intervals over seeds.",
-        reference=next(iter(_references(record.teacher.test_accuracy)), None),
+        reference=next(iter(_teacher(record.teacher.test_accuracy)), None),
     )
 
 
-def trade_offs(record: RunRecord, lines: Sequence[Line]) -> list[tuple[str, Chart]]:
+def trade_offs(record: RunRecord, lines: Sequence[Line]) -> list[Chart]:
     """Plots size, latency, and memory of each file against its test accuracy."""
-    wanted: list[tuple[str, str, Callable[[EntryRecord], float | None]]] = [
-        ("Size", "size of the file, KiB", lambda e: (e.size.bytes or 0) / 1024),
-        ("Latency", "median latency, ms", lambda e: e.latency[0].median_ms),
-        ("Memory", "peak memory, MiB", lambda e: (e.size.peak_memory_bytes or 0) / 2**20),
+    wanted: list[tuple[str, Callable[[EntryRecord], float | None], float]] = [
+        ("size of the file, KiB", lambda e: e.size.bytes, 1024),
+        ("median latency, ms", lambda e: e.latency[0].median_ms, 1),
+        ("peak memory, MiB", lambda e: e.size.peak_memory_bytes, 2**20),
     ]
-    found = []
-    for title, axis, measure in wanted:
+    found: list[Chart] = []
+    for axis, measure, unit in wanted:
         points = [
-            _point(line, measure, record.data.test) for line in lines if line.entry is not None
+            _point(line, line.entry, measure, unit, record.data.test)
+            for line in lines
+            if line.entry is not None and line.accuracy is not None and measure(line.entry)
         ]
-        if all(point.x > 0 for point in points):
-            summary = f"{title} of each file against its test accuracy."
-            found.append((title, scatter(points, x=axis, y="test accuracy, %", summary=summary)))
+        if points:
+            summary = f"Test accuracy against {axis.partition(',')[0]} of each file."
+            found.append(scatter(points, x=axis, y=_ACCURACY, summary=summary, width=340))
     return found
 
 
-def _point(line: Line, measure: Callable[[EntryRecord], float | None], examples: int) -> Point:
-    entry = line.entry
-    assert entry is not None and line.accuracy is not None  # it is a file
-    low, high = wilson(line.accuracy, examples)
+def _point(
+    line: Line,
+    entry: EntryRecord,
+    measure: Callable[[EntryRecord], float | None],
+    unit: float,
+    examples: int,
+) -> Point:
+    accuracy = line.accuracy or 0.0
+    low, high = wilson(accuracy, examples)
     name = "teacher" if line.is_teacher else line.title.removeprefix("file ")
-    latency = entry.latency[0]
     details = [
-        f"{name}: {_words.percent(line.accuracy)} ({100 * low:.1f} to {100 * high:.1f})",
+        f"{name}: {_words.percent(accuracy)} ({100 * low:.1f} to {100 * high:.1f})",
         _words.size(line.bytes or 0),
-        _words.duration(latency.median_ms),
+        _words.duration(entry.latency[0].median_ms),
     ]
     return Point(
         name,
         TEACHER if line.is_teacher else FILE,
-        measure(entry) or 0,
-        100 * line.accuracy,
+        (measure(entry) or 0) / unit,
+        100 * accuracy,
         ", ".join(details),
         y_range=(100 * low, 100 * high),
-        shape="square" if line.is_teacher else "circle",
+        shape="square" if line.is_teacher else "diamond",
     )

@@ -68,7 +68,11 @@ def spread(positions: Sequence[float], distance: float = LINE_HEIGHT) -> list[fl
 
 
 def place(
-    points: Sequence[tuple[float, float]], texts: Sequence[str], width: float, height: float
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[str],
+    width: float,
+    height: float,
+    bars: Sequence[Box] = (),
 ) -> list[Place]:
     """Places a label of one line beside each point of a plot.
 
@@ -80,8 +84,9 @@ def place(
         texts: The label of each.
         width: Of the plot.
         height: Of the plot.
+        bars: What else labels should not cover.
     """
-    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+    taken = [*(Box(x - 6, y - 6, x + 6, y + 6) for x, y in points), *bars]
     found: list[Place] = []
     for (x, y), text in zip(points, texts, strict=True):
         options = [(_box(spot, text), spot) for spot in _around(x, y)]

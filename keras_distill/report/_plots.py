@@ -1,13 +1,14 @@
 """The charts that pages have in common: curves, intervals by row, and points with labels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keras_distill.report._axes import Axis
 from keras_distill.report._charts import HALF, Chart, Padding, layer
-from keras_distill.report._colors import INK, PAPER
-from keras_distill.report._labels import LINE_HEIGHT, place, spread, text_width
+from keras_distill.report._colors import INK
+from keras_distill.report._labels import LINE_HEIGHT, Box, place, spread, text_width
+from keras_distill.report._marks import TIP, constant, dashed, label, mark
 
 _HEIGHT = 250
 _ROW = 46  # pixels of a row of `intervals`
@@ -117,11 +118,12 @@ def curves(
     xs = Axis.around(x, (v for s in series for v in s.x), log=log_x, tight=True)
     values = [v for s in series for part in (s.y, s.low, s.high) for v in part if v is not None]
     ys = Axis.around(y, [*values, *(reference.value for reference in references)])
+    whole = not log_x and all(float(v).is_integer() for s in series for v in s.x)
     names = [item.name for item in (*series, *references)]
     padding = Padding(right=round(14 + max(map(text_width, names))))
 
     def draw(plot: int) -> dict[str, Any]:
-        at_x, at_y = xs.horizontal(plot), ys.vertical(padding.left)
+        at_x, at_y = xs.horizontal(plot, whole=whole), ys.vertical(padding.left)
         layers = [_level(reference, at_y) for reference in references]
         for one in series:
             layers += _curve(one, x, at_x, at_y)
@@ -132,7 +134,7 @@ def curves(
             LINE_HEIGHT * max(name.count("\n") + 1 for name in names),
         )
         for (name, color, _), height in zip(ends, heights, strict=True):
-            layers.append(_text(name, color, plot + 8, height))
+            layers.append(label(name, color, plot + 8, height))
         return {"height": _HEIGHT, "layer": layers}
 
     return Chart(summary, draw, padding, width)
@@ -166,8 +168,8 @@ def intervals(
             half = text_width(reference.name) / 2
             middle = min(max(plot * xs.share(reference.value), half), plot - half)
             layers = [
-                _dashed([{"x": reference.value}], reference.color, x=at_x),
-                _text(reference.name, reference.color, middle, -12, "center"),
+                dashed([{"x": reference.value}], reference.color, x=at_x),
+                label(reference.name, reference.color, middle, -12, "center"),
             ]
         for number, row in enumerate(rows):
             layers += _interval(row, at_x, _ROW * number)
@@ -210,22 +212,27 @@ def scatter(
             height = _HEIGHT * (1 - ys.share(reference.value)) - 9
             layers += [
                 _level(reference, at_y),
-                _text(reference.name, reference.color, plot, height, "right"),
+                label(reference.name, reference.color, plot, height, "right"),
             ]
         for point in points:
             layers += _point(point, at_x, at_y)
         at = [(plot * xs.share(p.x), _HEIGHT * (1 - ys.share(p.y))) for p in named]
-        for point, spot in zip(
-            named, place(at, [p.name for p in named], plot, _HEIGHT), strict=True
-        ):
-            layers.append(_text(point.name, point.color, spot.x, spot.y, spot.align))
+        bars = [
+            Box(x - 2, _HEIGHT * (1 - ys.share(high)), x + 2, _HEIGHT * (1 - ys.share(low)))
+            for (x, _), (low, high) in zip(
+                at, (p.y_range or (p.y, p.y) for p in named), strict=True
+            )
+        ]
+        spots = place(at, [p.name for p in named], plot, _HEIGHT, bars)
+        for point, spot in zip(named, spots, strict=True):
+            layers.append(label(point.name, point.color, spot.x, spot.y, spot.align))
         return {"height": _HEIGHT, "layer": layers}
 
     return Chart(summary, draw, padding, width)
 
 
 def _curve(one: Series, x: str, at_x: dict[str, Any], at_y: dict[str, Any]) -> _Layers:
-    color = _constant(one.color)
+    color = constant(one.color)
     name, nothing = one.name.replace("\n", " "), [None] * len(one.y)
     rows: list[dict[str, Any]] = []
     for at, value, low, high in zip(
@@ -242,29 +249,29 @@ def _curve(one: Series, x: str, at_x: dict[str, Any], at_y: dict[str, Any]) -> _
     return [
         layer("area", band, x=at_x, y=top, y2={"field": "low"}, color=color, opacity=0.16),
         layer("line", rows, x=at_x, y=at_y, color=color, strokeWidth=2.2),
-        layer("circle", rows, x=at_x, y=at_y, color=color, description=_TIP, **marks),
+        layer("circle", rows, x=at_x, y=at_y, color=color, description=TIP, **marks),
     ]
 
 
 def _interval(row: Row, at_x: dict[str, Any], top: float) -> _Layers:
     text = f"{row.name}: {row.detail or format(row.value, 'g')}"
-    look = {"x": at_x, "y": _constant(top + 31), "description": _TIP}
-    color = _constant(row.color)
-    layers = [_text(text, INK, 0, top + 12)]
+    look = {"x": at_x, "y": constant(top + 31), "description": TIP}
+    color = constant(row.color)
+    layers = [label(text, INK, 0, top + 12)]
     if row.low is not None and row.high is not None:
         ends = [{"x": row.low, "x2": row.high, "text": text}]
         look_2 = {**look, "x2": {"field": "x2"}}
         layers.append(layer("rule", ends, color=color, strokeWidth=3, **look_2))
     dots = [{"x": dot, "text": f"{row.name}: {dot:.1f}"} for dot in row.dots]
     layers.append(layer("circle", dots, color=color, size=36, opacity=0.45, **look))
-    layers.append(_mark([{"x": row.value, "text": text}], row.color, "diamond", **look))
+    layers.append(mark([{"x": row.value, "text": text}], row.color, "diamond", look))
     return layers
 
 
 def _point(point: Point, at_x: dict[str, Any], at_y: dict[str, Any]) -> _Layers:
     spot = {"x": point.x, "y": point.y, "text": point.detail or point.name}
     look = {"x": at_x, "y": at_y}
-    bar = {"color": _constant(point.color), "strokeWidth": 1.5, "opacity": 0.6}
+    bar = {"color": constant(point.color), "strokeWidth": 1.5, "opacity": 0.6}
     layers: _Layers = []
     if point.y_range is not None:
         ends = [{**spot, "y": point.y_range[0], "y2": point.y_range[1]}]
@@ -272,42 +279,9 @@ def _point(point: Point, at_x: dict[str, Any], at_y: dict[str, Any]) -> _Layers:
     if point.x_range is not None:
         ends = [{**spot, "x": point.x_range[0], "x2": point.x_range[1]}]
         layers.append(layer("rule", ends, x2={"field": "x2"}, **look, **bar))
-    layers.append(_mark([spot], point.color, point.shape, description=_TIP, **look))
+    layers.append(mark([spot], point.color, point.shape, {**look, "description": TIP}))
     return layers
 
 
-_TIP = {"field": "text"}
-
-
-def _mark(rows: Iterable[dict[str, Any]], color: str, shape: str, **look: Any) -> dict[str, Any]:
-    edge = {"stroke": _constant(PAPER), "strokeWidth": 1.5, "opacity": 1}
-    return layer("point", rows, fill=_constant(color), shape=shape, size=110, **edge, **look)
-
-
 def _level(reference: Reference, at_y: dict[str, Any]) -> dict[str, Any]:
-    return _dashed([{"y": reference.value}], reference.color, y=at_y)
-
-
-def _dashed(rows: Iterable[dict[str, Any]], color: str, **look: Any) -> dict[str, Any]:
-    return layer("rule", rows, color=_constant(color), strokeDash=[5, 4], strokeWidth=1.5, **look)
-
-
-def _text(text: str, color: str, x: float, y: float, align: str = "left") -> dict[str, Any]:
-    """Writes a text at pixels of the plot."""
-    lines = text.split("\n")
-    return layer(
-        "text",
-        [{}],
-        x=_constant(x),
-        y=_constant(y - LINE_HEIGHT * (len(lines) - 1) / 2),
-        text=_constant(lines if len(lines) > 1 else text),
-        color=_constant(color),
-        align=align,
-        baseline="middle",
-        lineHeight=LINE_HEIGHT,
-        fontWeight=600,
-    )
-
-
-def _constant(value: Any) -> dict[str, Any]:
-    return {"value": value}
+    return dashed([{"y": reference.value}], reference.color, y=at_y)

@@ -1,4 +1,4 @@
-"""Summarizes the record of a run: tables and sentences for the page and for the terminal."""
+"""Summarizes the record of a run: its models and files, as rows of a table."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,7 @@ from keras_distill.records import (
     RunRecord,
 )
 
-HEADER = (
-    "",
-    "test accuracy, %",
-    "parameters",
-    "bytes",
-    "latency, ms",
-    "p90",
-    "gzipped",
-    "agreement",
-)
-# Number of columns that fit into a terminal of 80 characters.
-_TERMINAL_COLUMNS = 5
+HEADER = ("", "test accuracy, %", "parameters", "bytes", "latency, ms")
 
 
 @dataclass(frozen=True)
@@ -53,22 +42,13 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The cells of the columns of `HEADER`."""
         accuracy = "" if self.accuracy is None else f"{100 * self.accuracy:.1f}"
-        accuracy = accuracy if self.interval is None else percent(self.interval)
-        parameters = "" if self.parameters is None else f"{self.parameters:,}"
         entry = self.entry
-        if entry is None:
-            return (self.title, accuracy, parameters, *[""] * (len(HEADER) - 3))
-        latency = entry.latency[0]
-        agreement = None if entry.quality is None else entry.quality.agreement
         return (
             self.title,
-            accuracy,
-            parameters,
-            f"{entry.size.bytes:,}",
-            f"{latency.median_ms:.2g}",
-            f"{latency.p90_ms:.2g}",
-            f"{entry.size.gzip_bytes:,}",
-            "" if agreement is None else f"{100 * agreement:.1f} %",
+            accuracy if self.interval is None else percent(self.interval),
+            "" if self.parameters is None else f"{self.parameters:,}",
+            "" if entry is None else f"{entry.size.bytes:,}",
+            "" if entry is None else f"{entry.latency[0].median_ms:.2g}",
         )
 
 
@@ -79,26 +59,6 @@ def percent(interval: IntervalRecord | None) -> str:
     if interval.low is None or interval.high is None:
         return f"{100 * interval.value:.1f}"
     return f"{100 * interval.value:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
-def wilson(share: float, examples: int) -> tuple[float, float]:
-    """Computes the 95 % interval of a share of examples.
-
-    Source: Wilson 1927, Journal of the American Statistical Association 22. It stays in 0..1.
-
-    Args:
-        share: Share of the examples, 0..1.
-        examples: Number of examples, n >= 1.
-
-    Example:
-        >>> low, high = wilson(0.97, 360)
-        >>> round(low, 3), round(high, 3)
-        (0.947, 0.983)
-    """
-    z2 = 1.959964**2 / examples
-    middle = (share + z2 / 2) / (1 + z2)
-    half = (z2 * share * (1 - share) + z2**2 / 4) ** 0.5 / (1 + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def rows(record: RunRecord) -> list[Row]:
@@ -170,8 +130,7 @@ def compressed_of(record: RunRecord) -> CompressRecord | None:
 
 def table(record: RunRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Returns the columns and the rows of the table for a terminal."""
-    cells = [row.cells[:_TERMINAL_COLUMNS] for row in rows(record)]
-    return HEADER[:_TERMINAL_COLUMNS], cells
+    return HEADER, [row.cells for row in rows(record)]
 
 
 def note(record: RunRecord) -> str:
@@ -184,77 +143,6 @@ def note(record: RunRecord) -> str:
         f" of {record.benchmark.entries[0].latency[0].runs} calls at batch size 1, the files taking"
         f" turns. Test split: {record.data.test} examples, used once."
     )
-
-
-def sentences(record: RunRecord) -> list[str]:
-    """Returns sentences on what the run shows, no more than its intervals support."""
-    lines = [_gain(record)]
-    made = [row for row in rows(record) if row.entry is not None and not row.is_teacher]
-    smallest = min(made, key=lambda r: r.bytes or 0, default=None)
-    if smallest is not None and rows(record)[0].entry is not None:
-        lines.append(_smallest(record, smallest))
-    lines += _compression_gain(record)
-    lines += [f"{what} is missing: {why}" for what, why in missing(record).items()]
-    return lines
-
-
-def _gain(record: RunRecord) -> str:
-    gain = record.gain
-    if gain is None:
-        accuracy = record.variant("distilled").test_accuracy
-        return f"Distilled: {percent(accuracy)} % test accuracy; not trained alone to compare with."
-    text = f"Distilled minus alone: {100 * gain.value:+.1f} points"
-    if gain.low is None or gain.high is None:
-        return f"{text} on one seed, without an interval."
-    text += f" ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}, paired over {gain.n} seeds)"
-    if gain.low > 0:
-        return f"{text}: distilling helps."
-    if gain.high < 0:
-        return f"{text}: distilling hurts here."
-    return f"{text}: the interval includes zero, so no effect is shown."
-
-
-def _smallest(record: RunRecord, row: Row) -> str:
-    teacher = rows(record)[0]
-    assert row.entry is not None and teacher.entry is not None
-    assert row.accuracy is not None and teacher.accuracy is not None  # both are files
-    assert row.bytes is not None and teacher.bytes is not None
-    points = 100 * (row.accuracy - teacher.accuracy)
-    precision = row.title.removeprefix("file ")
-    text = (
-        f"The {precision} file has 1/{teacher.bytes / row.bytes:.0f} of the teacher's bytes at"
-        f" {points:+.1f} points of its accuracy"
-    )
-    ratio = row.entry.latency[0].ratio
-    if ratio is None:
-        return f"{text}."
-    return (
-        f"{text}; latency {ratio.value:.2f} times the teacher's"
-        f" ({ratio.low:.2f} to {ratio.high:.2f})."
-    )
-
-
-def _compression_gain(record: RunRecord) -> list[str]:
-    """Compares the compressed file with the plain one of its precision, else with float32."""
-    compressed = compressed_of(record)
-    if compressed is None:
-        return []
-    precision = precision_of(compressed.export.file)
-    by_title = {row.title: row for row in rows(record)}
-    mine = by_title[f"file compressed {precision}"]
-    plain = by_title.get(f"file {precision}") or by_title.get("file float32")
-    text = f"Compressed by {', '.join(step.step for step in compressed.steps)}:"
-    if plain is None or mine.entry is None or plain.entry is None:
-        return [f"{text} {compressed.export.gzip_bytes:,} bytes after gzip."]
-    own, other = mine.entry.size.gzip_bytes, plain.entry.size.gzip_bytes
-    assert own is not None and other is not None  # both are files
-    ratio = own / other
-    assert mine.accuracy is not None and plain.accuracy is not None
-    points = 100 * (mine.accuracy - plain.accuracy)
-    return [
-        f"{text} after gzip, its {precision} file has {ratio:.2f} times the bytes of the plain"
-        f" {plain.title.removeprefix('file ')} file, at {points:+.1f} points of its accuracy."
-    ]
 
 
 def method(record: RunRecord) -> str:

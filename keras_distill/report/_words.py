@@ -23,9 +23,11 @@ def duration(milliseconds: float) -> str:
     Example:
         >>> duration(0.0062), duration(0.5), duration(27.31), duration(4200)
         ('6.2 µs', '0.50 ms', '27 ms', '4.2 s')
+        >>> duration(0.009), duration(0.0996)
+        ('9.0 µs', '100 µs')
     """
     if milliseconds < 0.1:
-        return f"{1000 * milliseconds:.2g} µs"
+        return f"{1000 * milliseconds:.{1 if milliseconds < 0.00995 else 0}f} µs"
     if milliseconds < 10:
         return f"{milliseconds:.2f} ms"
     if milliseconds < 1000:

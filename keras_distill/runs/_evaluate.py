@@ -1,22 +1,24 @@
 """Last stage of a run: everything evaluated on the test split, once, and recorded."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_distill import data, metrics
+from keras_distill import data, metrics, report
 from keras_distill._internal import _machine
 from keras_distill._internal._stats import mean_interval, paired_difference
 from keras_distill.benchmarks import benchmark
+from keras_distill.litert import predict_isolated
 from keras_distill.records import (
     BenchmarkRecord,
     CompressResult,
     Curve,
     DataFacts,
+    ExploreRecord,
     ExportSet,
     IntervalRecord,
     RunRecord,
@@ -28,6 +30,7 @@ from keras_distill.records import (
 from keras_distill.runs._assistants import Assistant
 from keras_distill.runs._compress import COMPRESSED
 from keras_distill.runs._context import RunContext
+from keras_distill.runs._explore import explore
 from keras_distill.runs._students import Students
 from keras_distill.runs._teacher import RunTeacher
 from keras_distill.runs._variants import Variant
@@ -41,22 +44,33 @@ def evaluate(
     exports: ExportSet,
     compressed: CompressResult | None,
     shrink: ShrinkRecord | None = None,
-) -> RunRecord:
-    """Evaluates teacher, students, and files on the test split; returns the record of the run."""
+) -> tuple[RunRecord, ExploreRecord | None]:
+    """Evaluates teacher, students, and files on the test split.
+
+    Returns:
+        The record of the run, and what the models say about the test split; None if the run has no
+        classifier with one output.
+    """
     labels = data.labels_of(context.splits.test)
-    variants = [_variant(v, context.test, labels) for v in students.variants]
+    outputs: dict[str, np.ndarray] = {}
+    if teacher is not None:
+        outputs["teacher"] = _logits(teacher.teacher.predict, context.test)
+    variants = []
+    for variant in students.variants:
+        result, outputs[variant.lesson.name] = _variant(variant, students, context.test, labels)
+        variants.append(result)
     tests = {v.name: [seed.test_accuracy for seed in v.seeds] for v in variants}
     files = [export.file for export in exports.exports.values()]
     if compressed is not None and compressed.record is not None:
         files.append(f"{COMPRESSED}/{compressed.record.export.file}")
-    return RunRecord(
+    record = RunRecord(
         recipe=context.recipe,
         scale=context.scale,
         versions=_machine.versions(),
         machine=_machine.describe(),
         started=context.folder.started,
         data=_data(context),
-        teacher=_teacher(context, teacher, labels),
+        teacher=_teacher(context, teacher, outputs.get("teacher"), labels),
         assistants=tuple(_assistant(context, part, labels) for part in assistants),
         variants=tuple(variants),
         chosen_seed=students.chosen_seed,
@@ -69,30 +83,50 @@ def evaluate(
         else IntervalRecord.of(paired_difference(tests["distilled"], tests["alone"])),
         seconds=context.folder.seconds,
     )
+    return record, explore(context.splits, _explored(context, record, outputs), labels)
 
 
-def accuracy_of(
-    predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset, labels: np.ndarray
-) -> float:
-    """Returns the accuracy of a function from x to logits on batches `(x, y)`."""
-    logits = [predict(x) for x, _ in batches.as_numpy_iterator()]
-    return metrics.accuracy(np.concatenate(logits), labels)
+def _explored(
+    context: RunContext, record: RunRecord, outputs: Mapping[str, np.ndarray]
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Returns title and logits of the models that the page compares."""
+    found: dict[str, tuple[str, np.ndarray]] = {}
+    if "teacher" in outputs:
+        found["teacher"] = (f"teacher {record.teacher.model}", outputs["teacher"])
+    for variant in record.variants:
+        if variant.name in ("alone", "distilled"):
+            found[variant.name] = (variant.title, outputs[variant.name])
+    file = report.headline_file(record)
+    if file is not None:
+        x = np.concatenate([x for x, _ in context.test.as_numpy_iterator()])
+        logits = predict_isolated(context.folder.path / file, x, threads=os.cpu_count() or 1)
+        if not isinstance(logits, dict):
+            found["file"] = (file, logits)
+    return found
 
 
-def _variant(variant: Variant, test: tf.data.Dataset, labels: np.ndarray) -> VariantResult:
-    seeds = []
+def _logits(predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset) -> np.ndarray:
+    return np.concatenate([predict(x) for x, _ in batches.as_numpy_iterator()])
+
+
+def _variant(
+    variant: Variant, students: Students, test: tf.data.Dataset, labels: np.ndarray
+) -> tuple[VariantResult, np.ndarray]:
+    """Returns the results of all seeds, and the logits of the chosen one."""
+    seeds, chosen = [], np.empty(0)
     for seed, progress in variant.done.items():
-        student = variant.restore(seed)
+        logits = _logits(variant.restore(seed).predict_on_batch, test)
+        chosen = logits if seed == students.chosen_seed else chosen
         seeds.append(
             SeedResult(
                 seed=seed,
                 validation_accuracy=progress.kept("val_accuracy"),
-                test_accuracy=accuracy_of(student.predict_on_batch, test, labels),
+                test_accuracy=metrics.accuracy(logits, labels),
                 seconds=progress.seconds,
                 curve=Curve.of(progress.logs, variant.rounds.epochs_per_round),
             )
         )
-    return VariantResult(
+    result = VariantResult(
         name=variant.lesson.name,
         title=variant.lesson.title,
         labels=variant.lesson.labels,
@@ -101,6 +135,7 @@ def _variant(variant: Variant, test: tf.data.Dataset, labels: np.ndarray) -> Var
         seeds=tuple(seeds),
         test_accuracy=IntervalRecord.of(mean_interval([s.test_accuracy for s in seeds])),
     )
+    return result, chosen
 
 
 def _data(context: RunContext) -> DataFacts:
@@ -120,16 +155,19 @@ def _assistant(context: RunContext, part: Assistant, labels: np.ndarray) -> Teac
         model=part.spec,
         parameters=part.model.count_params(),
         validation_accuracy=part.validation_accuracy,
-        test_accuracy=accuracy_of(part.model.predict_on_batch, context.test, labels),
+        test_accuracy=metrics.accuracy(_logits(part.model.predict_on_batch, context.test), labels),
         curve=part.curve,
         fingerprint=part.teacher.fingerprint(),
     )
 
 
 def _teacher(
-    context: RunContext, teacher: RunTeacher | None, test_labels: np.ndarray
+    context: RunContext,
+    teacher: RunTeacher | None,
+    outputs: np.ndarray | None,
+    test_labels: np.ndarray,
 ) -> TeacherFacts:
-    if teacher is None:
+    if teacher is None or outputs is None:
         assert context.store is not None  # then no teacher runs
         return TeacherFacts(
             model=str(context.recipe.teacher),
@@ -139,12 +177,13 @@ def _teacher(
             curve=None,
             fingerprint=context.store.manifest.teacher.fingerprint,
         )
-    predict, labels = teacher.teacher.predict, data.labels_of(context.splits.validation)
+    labels = data.labels_of(context.splits.validation)
+    validation = _logits(teacher.teacher.predict, context.validation)
     return TeacherFacts(
         model=str(context.recipe.teacher),
         parameters=teacher.parameters,
-        validation_accuracy=accuracy_of(predict, context.validation, labels),
-        test_accuracy=accuracy_of(predict, context.test, test_labels),
+        validation_accuracy=metrics.accuracy(validation, labels),
+        test_accuracy=metrics.accuracy(outputs, test_labels),
         curve=teacher.curve,
         fingerprint=teacher.teacher.fingerprint(),
     )

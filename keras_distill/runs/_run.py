@@ -56,7 +56,8 @@ def run(
         reporter: Receives the progress.
 
     Returns:
-        The record, also saved as `out/record.json`. Files that failed verification are in its
+        The record, also saved as `out/record.json`; `out/explore.json` has what the models say
+        about the test split. Files that failed verification are in its
         `exports.rejected`, a compression that failed it in `compress.failed`.
 
     Raises:
@@ -83,10 +84,15 @@ def run(
         exports = export_student(context, students.chosen)
         compressed = compress_student(context, students.chosen, students.chosen_seed, targets)
         # Nothing is chosen from here on: now the test split may be used.
-        record = evaluate(context, teacher, assistants, students, exports, compressed, shrink)
+        record, explored = evaluate(
+            context, teacher, assistants, students, exports, compressed, shrink
+        )
 
         record.save(folder.path / "record.json", overwrite=True)
-        _files.write_text(folder.path / "report.html", report.render(record), overwrite=True)
+        if explored is not None:
+            explored.save(folder.path / "explore.json", overwrite=True)
+        page = report.render(record, explored)
+        _files.write_text(folder.path / "report.html", page, overwrite=True)
         folder.finish()
     return record
 

@@ -1,6 +1,5 @@
 """Evaluates folders of trained specialists and returns the record that the page shows."""
 
-import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, bad, check_choice
-from keras_distill.data import Splits, labels_of, select
+from keras_distill.data import Splits, are_images, labels_of, pictures, select
 from keras_distill.records import SpecialistsReport
 from keras_distill.specialists._distill import recipe_of
 from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
@@ -23,8 +22,6 @@ from keras_distill.specialists._evaluation import (
 )
 from keras_distill.specialists._training import logits_on
 from keras_distill.teachers import as_teacher
-
-_LARGEST_IMAGE = 256
 
 
 def evaluate(
@@ -108,21 +105,12 @@ def _labeled(examples: tf.data.Dataset) -> tuple[tf.data.Dataset, np.ndarray]:
 
 def class_images(splits: Splits) -> tuple[str, ...]:
     """Returns the first training image of each class as base64 PNG; empty without images."""
-    shape = splits.input_shape
-    if len(shape) != 3 or shape[-1] not in (1, 3) or max(shape[:2]) > _LARGEST_IMAGE:
+    if not are_images(splits.input_shape):
         return ()
-    found: dict[int, str] = {}
+    found: dict[int, np.ndarray] = {}
     for x, y in splits.train.as_numpy_iterator():
-        if int(y) not in found:
-            found[int(y)] = base64.b64encode(tf.io.encode_png(_pixels(x)).numpy()).decode()
+        found.setdefault(int(y), x)
         if len(found) == splits.num_classes:
             break
-    return tuple(found.get(number, "") for number in range(splits.num_classes))
-
-
-def _pixels(x: np.ndarray) -> np.ndarray:
-    """Returns uint8; other values are scaled to 0..255."""
-    if x.dtype == np.uint8:
-        return x
-    spread = max(float(np.ptp(x)), 1e-9)
-    return ((x - x.min()) / spread * 255).astype(np.uint8)
+    shown = dict(zip(found, pictures(np.stack(list(found.values()))), strict=True))
+    return tuple(shown.get(number, "") for number in range(splits.num_classes))
