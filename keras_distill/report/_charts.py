@@ -156,6 +156,7 @@ def layer(mark: str, rows: Iterable[Mapping[str, Any]], /, **settings: Any) -> d
     properties = {name: value for name, value in settings.items() if name not in encoding}
     return {
         "data": {"values": [dict(row) for row in rows]},
-        "mark": {"type": mark, "clip": False, **properties},
+        # Without `aria`, Vega-Lite makes no description of its own: "x: 12; x2: 26.538".
+        "mark": {"type": mark, "aria": "description" in encoding, **properties},
         "encoding": encoding,
     }

@@ -110,6 +110,7 @@ def test_a_point_of_a_chart_shows_its_values(browser, page):
 
     browser.open(page)
     mark = browser.driver.find_elements("css selector", "svg.only [data-tip^=int8]")[0]
+    browser.run("arguments[0].scrollIntoView({ block: 'center' })", mark)
     ActionChains(browser.driver).move_to_element(mark).perform()
     assert browser.driver.find_element("id", "tip").text.startswith("int8: ")
 
