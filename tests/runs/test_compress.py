@@ -21,7 +21,7 @@ from keras_distill.compress import FakeQuantModel
 from keras_distill.litert import LiteRTModel
 from keras_distill.records._recipe import Recipe
 from keras_distill.records._run import RunRecord
-from keras_distill.report import _compression, _summary
+from keras_distill.report import _compression, _summary, _verdict
 from keras_distill.runs import _run
 from keras_distill.runs._compress import compress_student
 from keras_distill.runs._context import RunContext
@@ -111,21 +111,23 @@ def test_its_file_is_judged_beside_the_others(finished):
 def test_the_page_shows_every_step(finished):
     out, record = finished
     page = unescape((out / "report.html").read_text())
-    rows = _compression.table(record)
+    table = _compression.table(record)
+    rows = table.rows
     assert [row[0] for row in rows] == [
         *("distilled student", "prune:0.8", "cluster:16", "quantize (PCQAT)", "file int8"),
     ]
     assert all(before[3] == after[2] for before, after in itertools.pairwise(rows[:-1]))
     # Quantizing is seen in the file: fewer values than the float kernels, still the zeros.
     assert rows[-2][4:6] == ("", "") and int(rows[-1][5]) <= 16 and float(rows[-1][4][:-2]) >= 79
-    assert len({len(row) for row in rows} | {len(_compression.HEADER)}) == 1
+    assert len({len(row) for row in rows} | {len(table.columns)}) == 1
     for row in rows:
-        for cell in row:
+        assert f'<th scope="row">{row[0]}</th>' in page
+        for cell in row[1:]:
             assert f"<td>{cell}</td>" in page
     assert _compression.note(record) in page
     assert "file compressed int8" in page
     assert "compressed/student-int8.tflite" in page
-    assert [s for s in _summary.sentences(record) if s.startswith("Compressed by prune:0.8, ")]
+    assert [s for s in _verdict.sentences(record) if s.startswith("Compressed by prune:0.8, ")]
 
 
 def _start(recipe, out):
@@ -204,7 +206,7 @@ def test_another_compression_keeps_the_training_done(tmp_path):
     assert reporter.time == trained
     assert record.compress is None
     assert not (out / "compressed").exists()
-    assert _compression.table(record) == [] and _compression.note(record) == ""
+    assert _compression.table(record) is None and _compression.note(record) == ""
     assert "Compression" not in (out / "report.html").read_text()
 
 
@@ -220,7 +222,7 @@ def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
     record = RunRecord.load(tmp_path / "small" / "record.json")
     assert record.compress.record is None
     assert _summary.missing(record) == {"compressed": "the file is too far from the model"}
-    assert "compressed is missing: the file is too far" in " ".join(_summary.sentences(record))
+    assert "compressed is missing: the file is too far" in " ".join(_verdict.sentences(record))
     assert "the file is too far from the model" in report.render(record)
     assert (tmp_path / "small" / "student-float32.tflite").is_file()
     assert not (tmp_path / "small" / "compressed").exists()
