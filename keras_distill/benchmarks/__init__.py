@@ -13,7 +13,6 @@ from keras_distill.benchmarks._benchmark import benchmark
 from keras_distill.benchmarks._cost import cost
 from keras_distill.benchmarks._cost_worker import SETTINGS
 from keras_distill.benchmarks._latency import measure_latency
-from keras_distill.benchmarks._plot import figure
 from keras_distill.benchmarks._quality import measure_quality, measure_size
 from keras_distill.benchmarks._tables import (
     TEXT_COLUMNS,
@@ -34,7 +33,6 @@ __all__ = [
     "cost_sections",
     "describe_machine",
     "describe_versions",
-    "figure",
     "mean_interval",
     "measure_latency",
     "measure_quality",

@@ -1,6 +1,5 @@
 """`keras-distill benchmark TEACHER STUDENT …`: measures size, latency, and quality."""
 
-import io
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +57,9 @@ def command(
     plot: Annotated[
         Path | None, typer.Option(help="Plot size and latency against accuracy: .png or .svg.")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the results to this file, as an HTML page.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -66,13 +68,13 @@ def command(
     The models take turns call by call, so that load on the machine affects all alike. A Keras model
     is measured in Keras and as the float32 .tflite file it converts to.
     """
-    from keras_distill import benchmarks
+    from keras_distill import benchmarks, report
 
     if plot is not None and data is None:
         raise InputError("`--plot` shows accuracy, so it needs `--data`.")
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"`--plot` must end in .png, .svg, or .pdf. Received: {plot}")
-    for path in filter(None, (markdown, plot)):
+    for path in filter(None, (markdown, plot, page)):
         _files.check_output(path, overwrite=overwrite)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the record carries them
@@ -91,9 +93,10 @@ def command(
     if markdown is not None:
         _files.write_text(markdown, benchmarks.benchmark_markdown(record), overwrite=overwrite)
     if plot is not None:
-        drawn = io.BytesIO()
-        benchmarks.figure(record).savefig(drawn, format=plot.suffix[1:], dpi=150)
-        _files.write_bytes(plot, drawn.getvalue(), overwrite=overwrite)
+        drawn = report.benchmark_picture(record, plot.suffix[1:])
+        _files.write_bytes(plot, drawn, overwrite=overwrite)
+    if page is not None:
+        _files.write_text(page, report.render_benchmark(record), overwrite=overwrite)
     if as_json:
         print_json(record)
         return

@@ -1,25 +1,42 @@
-"""`keras-distill report RUN`: writes the page of a run from its record."""
+"""`keras-distill report PATH`: writes the page of a record."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_distill.cli._console import print_line
+from keras_distill.cli._console import print_line, print_next
 from keras_distill.cli._options import Overwrite, output
 from keras_distill.cli._verb import verb_main
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, or its record.json.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of a run or of specialists, or a record: record.json,"
+            " evaluation.json, or what `benchmark --json` printed."
+        ),
+    ],
     *,
-    out: Annotated[Path | None, output("The page. [RUN/report.html]")] = None,
+    out: Annotated[Path | None, output("The page. Default: beside the record.")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the HTML page of a run from its record. Needs no TensorFlow."""
+    """Write the HTML page of a record. Needs no TensorFlow.
+
+    The page beside the record is made again in place; any other existing file is replaced only with
+    --overwrite.
+    """
     from keras_distill import report
 
-    print_line(str(report.write(run, out, overwrite=overwrite)))
+    page = report.write(path, out, overwrite=overwrite)
+    print_line(str(page))
+    if open_page:
+        import webbrowser
+
+        if not webbrowser.open(page.resolve().as_uri()):
+            print_next(f"open {page}")
 
 
 main = verb_main(command, "keras-distill report")

@@ -1,6 +1,7 @@
 """Makes self-contained HTML pages from records. Needs no TensorFlow."""
 
-from keras_distill.report._page import render, write
+from keras_distill.report._benchmark import benchmark_picture, render_benchmark
+from keras_distill.report._page import render
 from keras_distill.report._specialists import (
     render_specialists,
     specialists_table,
@@ -10,10 +11,13 @@ from keras_distill.report._summary import note as run_note
 from keras_distill.report._summary import table as run_table
 from keras_distill.report._verdict import headline_file
 from keras_distill.report._verdict import sentences as run_sentences
+from keras_distill.report._write import write
 
 __all__ = [
+    "benchmark_picture",
     "headline_file",
     "render",
+    "render_benchmark",
     "render_specialists",
     "run_note",
     "run_sentences",

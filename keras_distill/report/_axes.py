@@ -69,7 +69,8 @@ class Axis:
     ) -> dict[str, Any]:
         axis = {"title": self.title, **axis}
         if ticks is not None:
-            # A logarithmic scale would label a few of its ticks only.
+            # A logarithmic scale would label a few of its ticks only; with a count, some are lost.
+            axis = {k: v for k, v in axis.items() if k not in ("tickCount", "tickMinStep")}
             number = "format(datum.value, '~r')"
             axis |= {"values": list(ticks), "labelExpr": number, "labelOverlap": False}
         if self.labels is not None and ticks is not None:

@@ -8,8 +8,9 @@ at two widths; CSS shows the one that fits its container, with text of the same 
 that returns a `Chart`.
 """
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -95,15 +96,24 @@ def to_html(chart: Chart) -> Markup:
     return Markup('<div class="chart">{}</div>').format(drawings)
 
 
-def to_svg(chart: Chart, colors: Mapping[str, str] = LIGHT) -> str:
-    """Draws a chart as an SVG file of its own, with fixed colors.
+def picture(charts: Sequence[Chart], kind: str) -> bytes:
+    """Draws charts side by side as an image file, with the colors of a light page.
 
     Args:
-        chart: The chart.
-        colors: Color of each CSS variable.
+        charts: The charts.
+        kind: "png", "svg", or "pdf".
     """
-    text = ElementTree.tostring(_tree(chart, chart.width), encoding="unicode")
-    return _VARIABLE.sub(lambda found: colors[found[1]], text)
+    import vl_convert
+
+    plots = [chart.width - chart.padding.left - chart.padding.right for chart in charts]
+    drawn = [{"width": p, **chart.draw(p)} for chart, p in zip(charts, plots, strict=True)]
+    spec = {"config": {**_CONFIG, "background": LIGHT["--paper"]}, "padding": 16, "hconcat": drawn}
+    text = _VARIABLE.sub(lambda found: LIGHT[found[1]], json.dumps(spec))
+    if kind == "png":
+        return vl_convert.vegalite_to_png(text, scale=2)
+    if kind == "pdf":
+        return vl_convert.vegalite_to_pdf(text)
+    return vl_convert.vegalite_to_svg(text).encode()
 
 
 def _tree(chart: Chart, width: int) -> ElementTree.Element:

@@ -7,7 +7,8 @@ from keras_distill.report._charts import FONT_SIZE
 
 LINE_HEIGHT = FONT_SIZE + 3
 _LETTER = 0.56 * FONT_SIZE  # mean width of a letter in a sans-serif font
-_NEAR, _FAR = 9, 22  # distances of a label from its point
+_DISTANCES = (9, 22, 38)  # of a label from its point
+_OF_BAR = 6  # what covering a thin bar costs, compared with a label
 
 
 class Box(NamedTuple):
@@ -76,8 +77,8 @@ def place(
 ) -> list[Place]:
     """Places a label of one line beside each point of a plot.
 
-    Each label in turn takes the first of eight positions around its point, near and then far, where
-    it covers the least of other points, other labels, and what is outside.
+    Each label in turn takes the position around its point, near ones first, where it covers the
+    least of other points, other labels, bars, and what is outside.
 
     Args:
         points: x and y of each.
@@ -86,11 +87,11 @@ def place(
         height: Of the plot.
         bars: What else labels should not cover.
     """
-    taken = [*(Box(x - 6, y - 6, x + 6, y + 6) for x, y in points), *bars]
+    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points]
     found: list[Place] = []
     for (x, y), text in zip(points, texts, strict=True):
         options = [(_box(spot, text), spot) for spot in _around(x, y)]
-        box, spot = min(options, key=lambda o: _cost(o[0], taken, width, height))
+        box, spot = min(options, key=lambda o: _cost(o[0], taken, bars, width, height))
         taken.append(box)
         found.append(spot)
     return found
@@ -98,7 +99,7 @@ def place(
 
 def _around(x: float, y: float) -> list[Place]:
     spots = []
-    for d in (_NEAR, _FAR):
+    for d in _DISTANCES:
         spots += [
             Place(x + d, y, "left"),
             Place(x - d, y, "right"),
@@ -118,7 +119,10 @@ def _box(spot: Place, text: str) -> Box:
     return Box(left, spot.y - LINE_HEIGHT / 2, left + width, spot.y + LINE_HEIGHT / 2)
 
 
-def _cost(box: Box, taken: Sequence[Box], width: float, height: float) -> float:
+def _cost(
+    box: Box, taken: Sequence[Box], bars: Sequence[Box], width: float, height: float
+) -> float:
     area = (box.right - box.left) * (box.bottom - box.top)
     inside = box.overlap(Box(0, -10, width + 10, height))
-    return sum(box.overlap(other) for other in taken) + 4 * (area - inside)
+    covered = sum(map(box.overlap, taken)) + _OF_BAR * sum(map(box.overlap, bars))
+    return covered + 4 * (area - inside)

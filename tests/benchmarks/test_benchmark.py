@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_distill._internal import InputError, KerasDistillWarning
-from keras_distill.benchmarks import benchmark, benchmark_markdown, figure
+from keras_distill.benchmarks import benchmark, benchmark_markdown
 from keras_distill.records import BenchmarkRecord
 
 layers = keras.layers
@@ -77,25 +77,11 @@ def test_markdown(record):
     assert len(widths) <= 2  # rows, and blank lines
 
 
-def test_figure(record, tmp_path):
-    page = figure(record)
-    left, right = page.axes
-    assert [line.get_label() for line in right.lines][2] == "int8.tflite (litert, int8)"
-    assert len(left.lines) == 4 and len(right.lines) == 4
-    point = right.lines[1]
-    latency = record.entries[1].latency[0].median_ms
-    assert (point.get_xdata()[0], point.get_ydata()[0]) == (pytest.approx(latency), 100.0)
-    page.savefig(tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 5000
-
-
 def test_without_data(tmp_path):
     record = benchmark({"a": FILES / "float.tflite", "b": FILES / "float.tflite"}, runs=2)
     assert [e.name for e in record.entries] == ["a", "b"] and record.data is None
     assert all(e.quality is None for e in record.entries)
     assert "Quality" not in benchmark_markdown(record)
-    with pytest.raises(InputError, match="Benchmark with `data`"):
-        figure(record)
 
 
 def test_third_party_uint8_takes_raw_pixels():

@@ -32,14 +32,16 @@ def test_json(rows, capsys):
     assert record.entries[0].quality.samples == 10 and record.split == "validation"
 
 
-def test_tables_markdown_and_plot(rows, tmp_path, capsys):
-    text, plot = tmp_path / "b.md", tmp_path / "b.svg"
+def test_tables_markdown_plot_and_page(rows, tmp_path, capsys):
+    text, plot, page = (tmp_path / name for name in ("b.md", "b.svg", "b.html"))
     argv = ["benchmark", FLOAT, INT8, "--data", rows, "--runs", "3"]
-    assert main([*argv, "--markdown", str(text), "--plot", str(plot)]) == 0
+    outputs = ["--markdown", str(text), "--plot", str(plot), "--page", str(page)]
+    assert main([*argv, *outputs]) == 0
     shown = capsys.readouterr().out
     assert "int8.tflite" in shown and "Latency" in shown and "Agreement is with" in shown
     assert "**Quality**" in text.read_text()
-    assert plot.read_text().startswith("<?xml")
+    assert plot.read_text().startswith("<svg") and ">int8.tflite</text>" in plot.read_text()
+    assert "int8.tflite is " in page.read_text()
     assert main([*argv, "--markdown", str(text)]) == 2
     assert "b.md exists" in capsys.readouterr().err
 

@@ -1,0 +1,134 @@
+"""Writes the page of any record that has one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_distill._internal import InputError, _files
+from keras_distill._internal._types import PathLike
+from keras_distill.records import (
+    BenchmarkRecord,
+    ExploreRecord,
+    Record,
+    RunRecord,
+    SpecialistsReport,
+)
+from keras_distill.report._benchmark import render_benchmark
+from keras_distill.report._page import render
+from keras_distill.report._specialists import render_specialists
+
+# What drawing raises on values that each fit, and do not fit together.
+_CONTRADICTIONS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+
+class _Kind(NamedTuple):
+    """A kind of record.
+
+    Attributes:
+        record: Its class.
+        file: The name that its file has in a folder.
+        page: The name of the page beside it.
+        render: Makes the page of a record in a folder.
+    """
+
+    record: type[Record]
+    file: str
+    page: str
+    render: Callable[[Any, Path], str]
+
+
+def _run(record: RunRecord, folder: Path) -> str:
+    explored = folder / "explore.json"
+    return render(record, ExploreRecord.load(explored) if explored.exists() else None)
+
+
+_KINDS = (
+    _Kind(RunRecord, "record.json", "report.html", _run),
+    _Kind(
+        SpecialistsReport,
+        "evaluation.json",
+        "evaluation.html",
+        lambda record, _: render_specialists(record),
+    ),
+    _Kind(
+        BenchmarkRecord,
+        "benchmark.json",
+        "benchmark.html",
+        lambda record, _: render_benchmark(record),
+    ),
+)
+
+
+def write(path: PathLike, output: PathLike | None = None, *, overwrite: bool = False) -> Path:
+    """Writes the page of a record: of a run, of specialists, or of a benchmark.
+
+    Args:
+        path: The file of the record, or the folder that has it.
+        output: The HTML file; None: the page beside the record, which is replaced: it is made from
+            the record, so that making it again loses nothing.
+        overwrite: Whether to replace an existing `output`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: If there is no valid record, or `output` exists and may not be replaced.
+    """
+    file = _record_in(Path(path))
+    values = _read(file)
+    kind = _kind_of(values)
+    name = kind.page if file.name == kind.file else f"{file.stem}.html"
+    overwrite = overwrite or output is None
+    output = Path(output or file.with_name(name))
+    _files.check_output(output, overwrite=overwrite, folder=False)
+    record = kind.record.parse(values, source=str(file))
+    try:
+        page = kind.render(record, file.parent)
+    except _CONTRADICTIONS as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{file}: the values contradict each other: {type(error).__name__}: {error!s:.200}"
+        ) from error
+    return _files.write_text(output, page, overwrite=overwrite)
+
+
+def _record_in(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    names = [kind.file for kind in _KINDS]
+    for name in names:
+        if (path / name).exists():
+            return path / name
+    raise InputError(f"{path} has none of the records that have a page: {', '.join(names)}.")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(_files.read_text(file))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: not a record in JSON ({error!s:.200}).") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: not a record: a JSON object is needed.")
+    return values
+
+
+def _kind_of(values: dict[str, Any]) -> _Kind:
+    """Returns the kind that shares most of its keys with the values."""
+
+    def likeness(kind: _Kind) -> float:
+        keys = set(kind.record.model_fields)
+        return len(keys & set(values)) / len(keys | set(values))
+
+    return max(_KINDS, key=likeness)
