@@ -1,4 +1,4 @@
-"""The page about specialists: no verdict without its control, and none stronger than its numbers."""
+"""The page about specialists: the control first, and nothing stronger than its interval."""
 
 import pytest
 
