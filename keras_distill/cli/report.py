@@ -36,7 +36,7 @@ def command(
         import webbrowser
 
         if not webbrowser.open(page.resolve().as_uri()):
-            print_next(f"open {page}")
+            print_next("open", page)
 
 
 main = verb_main(command, "keras-distill report")

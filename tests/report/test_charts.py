@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from keras_distill.report import _colors
-from keras_distill.report._charts import to_html, to_svg
+from keras_distill.report._charts import picture, to_html
 from keras_distill.report._plots import Point, Reference, Row, Series, curves, intervals, scatter
 
 CHARTS = {
@@ -41,8 +41,13 @@ CHARTS = {
 }
 
 
-def _texts(svg):
-    return [part.text for part in ElementTree.fromstring(svg).iter() if part.tag.endswith("text")]
+def _svg(kind):
+    return picture([CHARTS[kind]()], "svg").decode()
+
+
+def _texts(kind):
+    parts = ElementTree.fromstring(_svg(kind)).iter()
+    return [part.text for part in parts if part.tag.endswith("text")]
 
 
 @pytest.mark.parametrize("kind", CHARTS)
@@ -60,22 +65,22 @@ def test_a_chart_has_a_drawing_for_wide_and_for_narrow_screens(kind):
 
 
 def test_labels_and_values_of_a_chart_are_in_it():
-    texts = _texts(to_svg(CHARTS["curves"]()))
+    texts = _texts("curves")
     assert {"alone", "distilled", "teacher", "epochs", "accuracy, %"} <= set(texts)
     assert "alone, epochs 2: 85.0 (84.0 to 87.0)" in to_html(CHARTS["curves"]())
-    assert "alone: 88.0 %" in _texts(to_svg(CHARTS["intervals"]()))
+    assert "alone: 88.0 %" in _texts("intervals")
     assert "int8: 97.0 %" in to_html(CHARTS["scatter"]())
 
 
 def test_points_lie_where_their_values_are():
-    svg = to_svg(CHARTS["scatter"]())
-    marks = re.findall(r'<path [^>]*transform="translate\(([\d.]+),([\d.]+)\)"', svg)
+    html = to_html(CHARTS["scatter"]())
+    marks = re.findall(r'<path [^>]*transform="translate\(([\d.]+),([\d.]+)\)"', html)
     (teacher_x, teacher_y), (file_x, file_y) = [tuple(map(float, mark)) for mark in marks][-2:]
     assert teacher_x > file_x and teacher_y < file_y  # larger, and more accurate
 
 
 def test_a_file_of_its_own_has_fixed_colors():
-    svg = to_svg(CHARTS["scatter"]())
+    svg = _svg("scatter")
     assert "var(" not in svg and _colors.LIGHT["--teacher"] in svg
 
 
