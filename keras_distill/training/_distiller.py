@@ -183,7 +183,7 @@ class Distiller(private.TrainerModel):
         variables = self.trainable_variables
         if variables:
             gradients = tape.gradient(loss, variables)
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            _step.apply_gradients(self.optimizer, zip(gradients, variables, strict=True))
         else:
             warnings.warn("The student has no trainable weights.", KerasDistillWarning, 2)
         return self._logs(element, found)

@@ -99,6 +99,22 @@ def on_all_replicas(value: Tensor | None) -> Tensor | None:
     return value if replicas == 1 or value is None else value * replicas
 
 
+def apply_gradients(optimizer: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Applies gradients to variables, so that the graph of the step does not outlive the model.
+
+    Keras's optimizer sums the gradients of all replicas, also of one. TensorFlow keeps the gradient
+    of that sum, and with it the graph of the step, as long as the process lives. In a cross-replica
+    context Keras does not sum; with one replica it need not. A `LossScaleOptimizer` refuses that
+    context.
+    """
+    one = not tf.distribute.has_strategy() and tf.distribute.get_replica_context() is not None
+    if one and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        context: Any = tf.distribute.get_replica_context()
+        context.merge_call(lambda strategy: optimizer.apply_gradients(pairs))
+    else:
+        optimizer.apply_gradients(pairs)
+
+
 def ignores_minus_one(losses: Any) -> bool:
     """Returns whether the hard losses skip the class id -1 themselves, and its share of the mean.
 
