@@ -1,4 +1,4 @@
-"""Puts the package under load in one process, and prints what it costs and what it leaves.
+"""Puts the package under load in one process; prints what it costs and what it leaves.
 
     python examples/load.py --quick        a hundredth of everything, in about a minute
     python examples/load.py                300 exports, 1,000,000 records, 250,000 classes, …
@@ -181,7 +181,9 @@ def main() -> None:
     given = parser.parse_args()
     share = 100 if given.quick else 1
     with tempfile.TemporaryDirectory(prefix="load-") as name:
-        folder = Path(name)
+        folder, temporary = Path(name), Path(name, "tmp")
+        temporary.mkdir()
+        tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)  # other programs use the usual one
         parts = [
             *records(given.records // share, folder),
             classes(given.classes // share, 64, folder),

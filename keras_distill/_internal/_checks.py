@@ -22,6 +22,7 @@ MAX_COUNT = 1_000_000  # of anything that takes time or memory each
 MAX_BATCH = 1 << 16
 MAX_BATCH_BYTES = 1 << 30
 MAX_THREADS = 1024
+_MAX_DEPTH = 100
 MAX_SEED = 2**32 - 1  # what NumPy and Keras can take
 MAX_INT = 2**63 - 1  # what NumPy and TensorFlow can take
 
@@ -201,6 +202,31 @@ def check_identifier(name: str, value: str) -> str:
             name, "be letters, digits, '.', '_' or '-', and start with a letter or digit", value
         )
     return value
+
+
+def shallow(value: T) -> T:
+    """Returns nested lists and dicts that were read from a file, if they are not nested too deep.
+
+    Code that follows may recurse into them.
+
+    Raises:
+        ValueError: If they are nested more than 100 levels deep.
+
+    Example:
+        >>> shallow({"a": [1, {"b": 2}]})
+        {'a': [1, {'b': 2}]}
+    """
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            part
+            for parent in level
+            if isinstance(parent, dict | list)
+            for part in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return value
+    raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
 
 
 def require_extra(module: str, extra: str) -> ModuleType:

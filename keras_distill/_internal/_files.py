@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from keras_distill._internal import InputError
+from keras_distill._internal._checks import shallow
 from keras_distill._internal._types import Json, PathLike
 
 MARKER = ".keras-distill"  # in every folder that the package writes
@@ -89,7 +90,7 @@ def read_json(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> Json:
         InputError: As `read_text`, or if it is not JSON.
     """
     try:
-        return json.loads(read_text(path, max_bytes=max_bytes))
+        return shallow(json.loads(read_text(path, max_bytes=max_bytes)))
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from keras_distill._internal import InputError, _files
-from keras_distill._internal._checks import shown
+from keras_distill._internal._checks import shallow, shown
 from keras_distill._internal._types import PathLike
 
 if sys.version_info >= (3, 11):
@@ -67,6 +67,7 @@ class Record(BaseModel):
         try:
             if isinstance(value, str | bytes):
                 value = json.loads(value)
+            value = shallow(value)
             # As JSON, so that `true` is no number and "1" no count, but a list may be a tuple.
             record = cls.model_validate_json(json.dumps(value), strict=True)
             _check_finite(value)
@@ -183,7 +184,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         ValueError: If it is not TOML.
     """
     try:
-        return tomllib.loads(text)
+        return shallow(tomllib.loads(text))
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

@@ -123,7 +123,9 @@ def run_record() -> dict[str, Any]:
     entry = record["benchmark"]["entries"][0]
     entry["runtime"] = "litert"
     entry["size"] |= {"bytes": 1000, "gzip_bytes": 900}
-    record["exports"]["exports"] = {"float32": record["exports"]["exports"].pop("one")}
+    export = record["exports"]["exports"].pop("one")
+    export["verification"] |= {"verdict": "passed", "failures": []}
+    record["exports"]["exports"] = {"float32": export}
     return json.loads(RunRecord.model_validate(record).model_dump_json())
 
 

@@ -28,7 +28,8 @@ MODULES = (of_data, of_models, of_outputs, of_recipes, of_records)  # importing 
 
 ADDRESS_SPACE = 4 << 30  # beyond what TensorFlow maps at its start
 TENSORFLOW = 8 << 30  # what it maps at its start, at most
-STARTING = 40.0  # seconds that the start of a process may take on a busy machine
+IMPORT = 10.0  # seconds of processor time for importing it
+STARTING = 600.0  # seconds that the start of a process may take on a busy machine
 
 
 class Trial(NamedTuple):
@@ -96,21 +97,22 @@ def _ask_process(argv: list[str], scratch: Path) -> oracle.Answer:
     temporary.mkdir()
     limit = (ADDRESS_SPACE + TENSORFLOW) >> 10
     command = f'ulimit -v {limit}; exec "$@"'
-    start = time.monotonic()
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         done = subprocess.run(
             ["bash", "-c", command, "-", sys.executable, "-m", "keras_distill", *_printable(argv)],
             capture_output=True,
             stdin=subprocess.DEVNULL,
-            timeout=oracle.SECONDS + STARTING,
+            timeout=oracle.HANGS + STARTING,
             env={**os.environ, "TMPDIR": str(temporary)},
             check=False,
         )
     except subprocess.TimeoutExpired:
         return oracle.Answer(None, "", "", time.monotonic() - start, 0, "took too long")
     out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
-    seconds = max(0.0, time.monotonic() - start - STARTING)
-    return oracle.Answer(done.returncode, out, err, seconds, 0)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime - IMPORT
+    return oracle.Answer(done.returncode, out, err, max(0.0, seconds), 0)
 
 
 def _printable(argv: list[str]) -> list[str]:
@@ -136,7 +138,7 @@ def _serve(seed: int, folder: Path, numbers: list[int]) -> None:
         lines.flush()
 
 
-def run_trials(seed: int, numbers: list[int], *, seconds: float = 60.0) -> list[Trial]:
+def run_trials(seed: int, numbers: list[int], *, seconds: float = 300.0) -> list[Trial]:
     """Tries inputs in a child process, and in another one when that has died.
 
     Args:
@@ -154,7 +156,8 @@ def run_trials(seed: int, numbers: list[int], *, seconds: float = 60.0) -> list[
             ) as child:  # fmt: skip
                 under_way = None
                 while True:
-                    timer = threading.Timer(seconds, child.kill)
+                    wait = STARTING if under_way is None else seconds
+                    timer = threading.Timer(wait, child.kill)
                     timer.start()
                     line = child.stdout.readline()
                     timer.cancel()

@@ -53,6 +53,19 @@ def test_batches_are_bounded_in_rows_and_bytes():
         _checks.check_batch_size(4097, row_bytes=1 << 18)
 
 
+def test_what_is_nested_too_deep_is_refused():
+    def nested(depth, wrap):
+        value = 1
+        for _ in range(depth):
+            value = wrap(value)
+        return value
+
+    for wrap in (lambda value: [value], lambda value: {"a": value}, lambda value: [1, {"": value}]):
+        assert _checks.shallow(nested(20, wrap)) == nested(20, wrap)
+        with pytest.raises(ValueError, match="nested more than 100 levels deep"):
+            _checks.shallow(nested(5000, wrap))
+
+
 def test_check_choice_lists_the_choices():
     with pytest.raises(InputError, match=r"one of a, b\. Received: x='c'"):
         _checks.check_choice("x", "c", ["a", "b"])
