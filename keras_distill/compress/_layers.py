@@ -166,16 +166,21 @@ _WHY_NOT = {
 }
 
 
+_INSTEAD = (
+    "Quantization after training needs no such layer: keras-distill export STUDENT.keras"
+    " -q int8 --calibration SPEC."
+)
+
+
 def refusal(layer: str, why: str, remedy: str = "") -> InputError:
     """Returns (does not raise) the error for a layer that cannot be rebuilt in tf_keras.
 
     Args:
         layer: Its name, with those of the models around it: `encoder/conv_1`.
         why: The reason, a clause.
-        remedy: What to do, a sentence.
+        remedy: What to do, a sentence; by default quantization without training.
     """
-    text = f"Layer {layer!r} cannot be compressed: {why}."
-    return InputError(f"{text} {remedy}" if remedy else text)
+    return InputError(f"Layer {layer!r} cannot be compressed: {why}. {remedy or _INSTEAD}")
 
 
 def _is_operation(entry: Mapping[str, Any]) -> bool:

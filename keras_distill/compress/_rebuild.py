@@ -30,7 +30,8 @@ def check_kind(model: Any) -> None:
         raise InputError(
             f"Model {model.name!r} is a subclassed model ({type(model).__name__}), whose layers"
             " and connections no config describes. Rebuild it as a functional model:"
-            " keras.Model(inputs, outputs)."
+            " keras.Model(inputs, outputs). Or quantize it after training: keras-distill export"
+            " STUDENT.keras -q int8 --calibration SPEC."
         )
 
 

@@ -1,6 +1,7 @@
 """`tfds:NAME`: data sets that TensorFlow Datasets prepared on this machine; no network."""
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,18 +87,19 @@ def _builder(spec: Spec, data_dir: PathLike | None) -> Any:
 
     given = data_dir or os.environ.get("TFDS_DATA_DIR") or constants.DATA_DIR
     folder = Path(given).expanduser()
+    code = f'import tensorflow_datasets as t; t.load("{spec.argument}", data_dir="{folder}")'
+    prepare = f"To prepare it (with a network): python -c {shlex.quote(code)}"
     if not folder.is_dir():
         raise InputError(
-            f"{spec.text}: no folder {folder}. Set the folder of prepared data sets with"
-            " --data-dir or TFDS_DATA_DIR."
+            f"{spec.text}: no folder {folder}. Give the folder of prepared data sets: --data-dir or"
+            f" TFDS_DATA_DIR. {prepare}"
         )
     there = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name != "downloads")
     here = f"Prepared there: {', '.join(there) or 'none'}."
     name = spec.argument.partition("/")[0].partition(":")[0]
     if name not in there:
         raise InputError(
-            f"{spec.text}: {folder} has no prepared data set {name!r}. {here} To prepare it, run:"
-            f' python -c \'import tensorflow_datasets as t; t.load("{name}", data_dir="{folder}")\''
+            f"{spec.text}: {folder} has no prepared data set {name!r}. {here} {prepare}"
         )
     try:
         builder = tfds.builder(spec.argument, data_dir=str(folder))
@@ -108,7 +110,9 @@ def _builder(spec: Spec, data_dir: PathLike | None) -> Any:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{spec.text}: TFDS cannot read it in {folder}: {reason}") from error
     if not splits:
-        raise InputError(f"{spec.text}: not prepared in {folder} (its files are not there). {here}")
+        raise InputError(
+            f"{spec.text}: not prepared in {folder} (its files are not there). {here} {prepare}"
+        )
     return builder
 
 

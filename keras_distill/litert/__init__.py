@@ -3,6 +3,7 @@
 from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
 from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolated, probe
 from keras_distill.litert._metadata import add_metadata
+from keras_distill.litert._parallel import ParallelModel, usable_threads
 from keras_distill.litert._parser import Graph, read_graph
 from keras_distill.litert._weights import count_weights
 
@@ -10,6 +11,7 @@ __all__ = [
     "Graph",
     "IsolatedModel",
     "LiteRTModel",
+    "ParallelModel",
     "Probe",
     "TensorSpec",
     "add_metadata",
@@ -17,4 +19,5 @@ __all__ = [
     "predict_isolated",
     "probe",
     "read_graph",
+    "usable_threads",
 ]

@@ -19,6 +19,7 @@ from keras_distill.models._inspection import fingerprint, walk_layers
 from keras_distill.models._load import load
 from keras_distill.models._precision import with_precision
 from keras_distill.models._pretrained import load_pretrained
+from keras_distill.models._registration import check_registered
 from keras_distill.models._save import save, save_uncompiled
 from keras_distill.models._saved_model import SavedModel
 
@@ -32,6 +33,7 @@ __all__ = [
     "SavedModel",
     "build",
     "check_fits",
+    "check_registered",
     "families",
     "fingerprint",
     "follow",

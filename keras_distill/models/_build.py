@@ -22,6 +22,7 @@ from keras_distill.models._family import Channels, Family, Rescaling
 from keras_distill.models._file_kinds import KERAS, ModelFile, model_file, names_a_file
 from keras_distill.models._load import load
 from keras_distill.models._mlp import MLP
+from keras_distill.models._registration import check_registered
 from keras_distill.models._resnet import ResNet
 from keras_distill.models._wrn import WRN
 
@@ -195,6 +196,7 @@ def build(
                 f"{family.spec}: must return a Keras model. It returned: {model!r:.80}"
             )
         check_fits(model, family.spec, shape, num_classes)
+        check_registered(model, f"{family.spec}: the model")
         return model
     own = family.own_rescale(shape)
     offset: Any  # one per channel too, which the annotation of Rescaling does not say

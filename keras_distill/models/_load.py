@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from keras_distill._internal import InputError, _files, _keras_private, _user_co
 from keras_distill._internal._types import PathLike
 from keras_distill.models._file_kinds import KERAS, model_file
 from keras_distill.models._inspection import walk_layers
+from keras_distill.models._registration import missing_class, registered_later, serialized_objects
 from keras_distill.models._weights_file import FREE_BYTES, MAX_RATIO, check_weights
 
 _CONFIG = "config.json"
 _MAX_CONFIG = 16 << 20
-_MAX_DEPTH = 200
 _MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
 
 
@@ -54,12 +54,15 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
     config = _config(path)
     for module in imports:
         _user_code.import_module("import", module)
-    for part in _objects(path, config):
+    late: dict[str, Any] = {}
+    for part in serialized_objects(config, f"{path}: {_CONFIG}"):
         _check_object(path, part)
+        if (found := registered_later(part)) is not None:
+            late[str(part.get("registered_name") or part["class_name"])] = found
     _check_variables(path, config)
     check_weights(path)
     try:
-        model = keras.models.load_model(path, compile=compiled, safe_mode=True)
+        model = keras.models.load_model(path, late, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras, h5py, and TensorFlow each raise their own
         reason = " ".join(str(error).split())
         raise InputError(
@@ -113,21 +116,6 @@ def _check_outputs(path: Path, model: keras.Model) -> None:
                 )
 
 
-def _objects(path: Path, config: Any) -> Iterator[dict[str, Any]]:
-    """Yields every serialized object in a config, at any depth."""
-    stack = [(config, 0)]
-    while stack:
-        value, depth = stack.pop()
-        if depth > _MAX_DEPTH:
-            raise InputError(f"{path}: {_CONFIG} is nested more than {_MAX_DEPTH} levels deep.")
-        if isinstance(value, dict):
-            if "class_name" in value:
-                yield value
-            stack.extend((part, depth + 1) for part in value.values())
-        elif isinstance(value, list):
-            stack.extend((part, depth + 1) for part in value)
-
-
 def _check_object(path: Path, part: dict[str, Any]) -> None:
     """Refuses code, and classes that neither Keras nor an imported module defines."""
     name, module = part["class_name"], part.get("module")
@@ -137,13 +125,10 @@ def _check_object(path: Path, part: dict[str, Any]) -> None:
             " by a layer class decorated with @keras.saving.register_keras_serializable(), save"
             " the model again, and name its module: --import MODULE (imports=[…])."
         )
-    ours = module == "keras" or str(module).startswith("keras.")
-    named_function = module == "builtins" and name == "function"  # such as "relu"
-    if "module" not in part or ours or named_function:
-        return
-    registered = part.get("registered_name") or name
-    if keras.saving.get_registered_object(registered) is None:
+    if (missing := missing_class(part)) is not None:
+        module = "MODULE" if module in (None, "builtins", "__main__") else module
         raise InputError(
-            f"{path}: needs {registered!r}, which is not registered. Name the module that registers"
-            f" it: --import {'MODULE' if module in (None, 'builtins') else module} (imports=[…])."
+            f"{path}: needs {missing!r}, which is not registered. Decorate the class with"
+            " @keras.saving.register_keras_serializable(), and name its module:"
+            f" --import {module} (imports=[…])."
         )

@@ -245,12 +245,12 @@ def half():
 
 REFUSED = {
     "custom layer": (lambda: vector(Doubled(name="mine")), "'mine'.*Doubled.*keras.layers"),
-    "subclassed": (Subclassed, "subclassed model .Subclassed."),
+    "subclassed": (Subclassed, "subclassed model .Subclassed..*export STUDENT.keras -q int8"),
     "lambda": (lambda: vector(L.Lambda(lambda x: x, name="code")), "'code'.*Lambda"),
     "ops": (with_ops, "keras.ops.Relu"),
     "division by a tensor": (with_division, "keras.ops.TrueDivide"),
     "sum with an array": (with_a_constant, "keras.ops.Add"),
-    "attention": (with_attention, "'mha'.*attention"),
+    "attention": (with_attention, "'mha'.*attention.*Quantization after training.*-q int8"),
     "unknown class": (lambda: image(L.Resizing(4, 4, name="resize")), "'resize'.*Resizing"),
     "not built": (lambda: keras.Sequential([L.Dense(2)]), "no known input shape"),
     "half precision": (half, "'half'.*dtype.*mixed_float16"),

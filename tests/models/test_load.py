@@ -1,6 +1,7 @@
 import io
 import json
 import random
+import sys
 import zipfile
 
 import h5py
@@ -97,10 +98,27 @@ class TestImports:
     def test_names_the_way_out(self, custom):
         message = refused(custom)
         assert "'house>Twice'" in message and "--import house_layers" in message
+        assert "Decorate the class with @keras.saving.register_keras_serializable()" in message
 
     def test_loads(self, custom):
         model = models.load(custom, imports=["house_layers"])
         np.testing.assert_allclose(model(np.ones((1, 4))), 2 * np.ones((1, 4)))
+
+    def test_a_class_that_was_registered_later(self, custom, monkeypatch):
+        """A training is not lost because its model's class was not registered."""
+        monkeypatch.delitem(sys.modules, "house_layers", raising=False)
+        code = CUSTOM.replace("@keras.saving.register_keras_serializable", "# @")
+        namespace = {"__name__": "house_layers"}
+        exec(code, namespace)
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, namespace["Twice"]()(inputs))
+        with pytest.raises(InputError, match=r"The student '.*' has the class Twice, which is not"):
+            models.check_registered(model, "The student")
+        model.save(custom)
+        assert "needs 'Twice', which is not registered" in refused(custom)
+        loaded = models.load(custom, imports=["house_layers"])
+        np.testing.assert_allclose(loaded(np.ones((1, 4))), 2 * np.ones((1, 4)))
+        models.check_registered(loaded, "The student")
 
     def test_missing_module(self, custom):
         assert "nosuch_layers" in refused(custom, imports=["nosuch_layers"])
