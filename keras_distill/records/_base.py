@@ -18,6 +18,7 @@ from typing_extensions import Self
 from keras_distill._internal import InputError, _files
 from keras_distill._internal._checks import shallow, shown
 from keras_distill._internal._types import PathLike
+from keras_distill.records._html import as_html
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -95,6 +96,13 @@ class Record(BaseModel):
             InputError: If the file cannot be read, is not JSON, or does not fit.
         """
         return cls.parse(_files.read_text(path), source=str(path))
+
+    def summary_rows(self) -> list[tuple[str, str]]:
+        """Returns names and values that a notebook shows before all values; by default none."""
+        return []
+
+    def _repr_html_(self) -> str:
+        return as_html(self, self.summary_rows())
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> Path:
         """Writes the record as JSON, atomically; returns the path."""

@@ -209,6 +209,24 @@ class RunRecord(Record):
         if not files or not all(entry.latency and entry.size.bytes for entry in files):
             raise InputError("`benchmark.entries` must have .tflite files with size and latency.")
 
+    def summary_rows(self) -> list[tuple[str, str]]:
+        """Returns the test accuracy of teacher and variants, and each file with its verdict."""
+        teacher = self.teacher.test_accuracy
+        found = [] if teacher is None else [(f"teacher {self.teacher.model}", f"{teacher:.1%}")]
+        for variant in self.variants:
+            mean = variant.test_accuracy
+            text = f"{mean.value:.1%}"
+            if mean.low is not None and mean.high is not None:
+                text += f" ({mean.low:.1%} to {mean.high:.1%}, {mean.n} seeds)"
+            found.append((variant.title, text))
+        measured = {entry.name: entry.quality for entry in self.benchmark.entries}
+        for export in self.exports.exports.values():
+            quality = measured.get(export.file)
+            accuracy = "" if quality is None else f"{quality.accuracy:.1%}, "
+            text = f"{accuracy}{export.bytes / 1024:,.1f} KiB, {export.verification.verdict}"
+            found.append((export.file, text))
+        return found
+
     def variant(self, name: str) -> VariantResult:
         """Returns the variant of that name.
 
