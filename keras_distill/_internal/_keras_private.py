@@ -172,6 +172,16 @@ def restored_epoch(model: keras.Model) -> int | None:
     return model._initial_epoch
 
 
+def compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """Returns the arguments of the last `compile` by name."""
+    return dict(model._compile_config.config)
+
+
+def forget_compiled(model: keras.Model) -> None:
+    """Removes loss and metrics of an earlier `compile`, which a later one without them keeps."""
+    model.loss = model._compile_loss = model._compile_metrics = None
+
+
 def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """Returns the running mean that Keras reports as `loss`."""
     return model._loss_tracker

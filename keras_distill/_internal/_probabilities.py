@@ -14,6 +14,8 @@ KINDS: tuple[Kind, ...] = ("softmax", "sigmoid")
 Declared: TypeAlias = bool | Kind | None
 DECLARATIONS = (None, False, True, *KINDS)
 
+# By chance, so many logits are all in 0..1 in less than one of a million batches.
+_ENOUGH = 16
 _SMALLEST = float(np.finfo(np.float32).tiny)  # 2^-126
 
 
@@ -56,6 +58,23 @@ def lie_in_unit_interval(values: Any) -> bool:
         return False
     low, high = values.min(), values.max()
     return bool(0 <= low < high <= 1 + 1e-3)
+
+
+def cannot_be_logits(values: Any) -> bool:
+    """Returns whether outputs are probabilities with certainty, of one kind or another.
+
+    All of at least 16 values in 0..1, or fewer in rows that sum to 1.
+
+    Example:
+        >>> cannot_be_logits([[0.25, 0.75]]), cannot_be_logits([[0.25, 0.7]])
+        (True, False)
+        >>> cannot_be_logits(np.linspace(0, 1, 16))
+        True
+    """
+    values = np.asarray(values, np.float32)
+    if values.size < _ENOUGH:
+        return look_like_probabilities(values)
+    return lie_in_unit_interval(values)
 
 
 def probabilities_to_logits(p: Any, kind: Kind = "softmax", *, step: float | None = None) -> Array:

@@ -31,7 +31,7 @@ from keras_distill.export import (
     resolve,
     take,
 )
-from keras_distill.litert import predict_isolated, probe, read_graph
+from keras_distill.litert import TensorSpec, predict_isolated, probe, read_graph, takes_pixels
 from keras_distill.losses import known_differ
 from keras_distill.records import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
@@ -39,8 +39,7 @@ AS_TFLITE = " as .tflite"
 _KINDS = (models.KERAS, models.TFLITE, models.SAVED_MODEL)
 _SPLITS = ("train", "validation", "test")
 _RANDOM_ROWS = 32
-_NARROW = 8.0  # an input with a smaller range of real values is not made for 0..255
-_SHIFTED = "raw pixels were passed as q = x - 128, because its input range is narrow"
+_PIXELS = "raw pixels were passed as q = {}, because its input range is narrow"
 
 
 class _Subject(NamedTuple):
@@ -51,8 +50,8 @@ class _Subject(NamedTuple):
     file: Path | None
     inputs: tuple[InputInfo, ...]
     notes: tuple[str, ...] = ()
-    shift_pixels: bool = False  # see `_of_file`
-    probabilities: bool | None = None  # None: recognized from the outputs
+    spec: TensorSpec | None = None  # of the only input of a file
+    step: float | None = None  # of a file that gives quantized probabilities
 
     @property
     def in_keras(self) -> bool:
@@ -171,25 +170,20 @@ def _subjects(
 
 
 def _of_file(name: str, path: Path) -> _Subject:
-    """Inspects a `.tflite` file of any origin in a child process.
-
-    An int8 input with a narrow range of real values (-1..1, 0..1) is made for scaled images: raw
-    uint8 pixels are then passed as q = x - 128, as its authors do, and not as the values 0..255.
-    """
+    """Inspects a `.tflite` file of any origin in a child process."""
     found = probe(path)
     inputs, outputs = found.inputs, found.outputs
     # A quantized input takes real values.
     infos = tuple(InputInfo(i.name, i.shape, "float32" if i.scale else i.dtype) for i in inputs)
-    first = inputs[0]
-    narrow = first.dtype == "int8" and first.scale is not None and 255 * first.scale < _NARROW
+    # In TFLite every quantized softmax and sigmoid has this scale, and hardly any other output.
+    step = outputs[0].scale if outputs[0].scale == 1 / 256 else None
     return _Subject(
         name,
         path,
         path,
         infos,
-        shift_pixels=narrow and len(inputs) == 1,
-        # In TFLite every quantized softmax has this scale, and hardly any other output.
-        probabilities=True if outputs[0].scale == 1 / 256 else None,
+        spec=inputs[0] if len(inputs) == 1 else None,
+        step=step,
     )
 
 
@@ -267,9 +261,7 @@ def _entries(
                 size=size,
                 latency=timings[s.name].records,
                 quality=qualities.get(s.name),
-                notes=s.notes
-                + ((_SHIFTED,) if _shifts(s, x) else ())
-                + (rows.warnings if s is subjects[0] else ()),
+                notes=s.notes + _pixel_notes(s, x) + (rows.warnings if s is subjects[0] else ()),
             )
         )
     return tuple(entries)
@@ -300,9 +292,12 @@ def _qualities(subjects: Sequence[_Subject], x: Any, rows: Samples) -> dict[str,
     found, reference = {}, None
     for s in subjects:
         y = _predict(s, x)
-        if isinstance(y, dict) or y.ndim < 2 or y.shape[-1] < 2:
+        if isinstance(y, dict) or y.ndim < 2:
             raise InputError(f"{s.name}: quality is measured on one output of (n, classes).")
-        found[s.name] = measure_quality(y, rows.y, reference, probabilities=s.probabilities)
+        declared = None if s.step is None else True
+        found[s.name] = measure_quality(
+            y, rows.y, reference, from_probabilities=declared, step=s.step
+        )
         reference = y if reference is None else reference
     return found
 
@@ -312,10 +307,10 @@ def _predict(s: _Subject, x: Any) -> np.ndarray | dict[str, np.ndarray]:
         # The name of a single input may differ between models.
         y = s.model.predict(x if isinstance(x, dict) else {s.inputs[0].name: x})
         return y if len(y) > 1 else next(iter(y.values()))
-    if _shifts(s, x):
-        x = (x.astype(np.int16) - 128).astype(np.int8)
     return predict_isolated(s.model, x, threads=os.cpu_count() or 1)
 
 
-def _shifts(s: _Subject, x: Any) -> bool:
-    return s.shift_pixels and not isinstance(x, dict) and x.dtype == np.uint8
+def _pixel_notes(s: _Subject, x: Any) -> tuple[str, ...]:
+    if s.spec is None or isinstance(x, dict) or not takes_pixels(x, s.spec):
+        return ()
+    return (_PIXELS.format("x - 128" if s.spec.dtype == "int8" else "x"),)

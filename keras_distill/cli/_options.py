@@ -57,6 +57,15 @@ OptionalWeightDecay = Annotated[
     typer.Option("--weight-decay", help="Decoupled weight decay. Default: the optimizer's."),
 ]
 
+FromProbabilities = Annotated[
+    bool | None,
+    typer.Option(
+        "--from-probabilities/--from-logits",
+        show_default=False,
+        help="What the teacher gives, where its file does not show it.",
+    ),
+]
+
 # The list of modules is empty by default, so it takes no default in the signature.
 Imports = Annotated[
     list[str],

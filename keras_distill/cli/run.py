@@ -50,6 +50,7 @@ def command(
         Path | None,
         typer.Option(help="Store that `targets build` made, in the place of a teacher."),
     ] = None,
+    from_probabilities: _options.FromProbabilities = None,
     student: Annotated[
         str | None,
         typer.Option(help="Model spec, .keras file, or shrink:0.5: a narrower teacher."),
@@ -109,6 +110,7 @@ def command(
         data__data_dir=None if data_dir is None else str(data_dir),
         data__labels=_number("--labels", labels),
         teacher__model=teacher if targets is None else str(targets),
+        teacher__from_probabilities=from_probabilities,
         student__model=student,
         distillation__alpha=alpha,
         distillation__temperature=temperature,

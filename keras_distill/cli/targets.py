@@ -11,6 +11,7 @@ from keras_distill.cli._console import print_facts, print_json, print_table
 from keras_distill.cli._options import (
     Data,
     DataDir,
+    FromProbabilities,
     Imports,
     Json,
     OptionalData,
@@ -112,9 +113,7 @@ def build(
     ] = "float16",
     mean: _Mean = "geometric",
     temperature: _Temperature = None,
-    from_probabilities: Annotated[
-        bool, typer.Option("--from-probabilities", help="The teacher returns probabilities.")
-    ] = False,
+    from_probabilities: FromProbabilities = None,
     imports: Imports,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -223,7 +222,7 @@ def _facts(found: "TargetsInfo") -> list[tuple[str, str]]:
     ]
     only = "" if teacher.temperature is None else f", valid at T={teacher.temperature:g} only"
     augment = {k: v for k, v in (manifest.augment or {}).items() if v or k == "seed"}
-    return [
+    facts = [
         ("store", found.path),
         ("teacher", f"{teacher.name}, {(teacher.fingerprint or 'no fingerprint')[:16]}{only}"),
         ("examples", f"{manifest.examples}, x {', '.join(manifest.inputs)}"),
@@ -235,6 +234,13 @@ def _facts(found: "TargetsInfo") -> list[tuple[str, str]]:
             f" dense float16 would be {found.dense_bytes}",
         ),
     ]
+    if found.build is None:
+        return facts
+    accuracy = "not measured: the data have no labels of its classes"
+    if found.build.accuracy is not None:
+        accuracy = f"{found.build.accuracy:.2%} on {found.build.labeled} labels"
+    speed = f"{found.build.rows_per_second:,.0f} rows per second"
+    return [*facts, ("teacher accuracy", accuracy), ("speed", speed)]
 
 
 app = typer.Typer(no_args_is_help=True, help="Store soft targets once: build, info, verify.")

@@ -10,24 +10,29 @@ from keras_distill._internal import InputError
 from keras_distill._internal._keras_private import mask_of
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
-from keras_distill.losses import SoftTargetLoss, value_at
+from keras_distill.losses import value_at
+from keras_distill.metrics import Task
 from keras_distill.teachers import ModelReader, outputs_by_name
 from keras_distill.training import (
     DEFAULT_TEMPERATURE,
+    Known,
     Labeled,
-    SoftTerms,
     TeacherSource,
     View,
     align,
+    certain,
     check_alpha,
     check_from_logits,
     check_shapes,
     default_losses,
-    flatten_losses,
+    defaults,
     is_sparse,
     labeled_batch,
+    match_units,
     mixed,
+    read_tasks,
     soft_batches,
+    soft_terms,
     split,
 )
 
@@ -59,8 +64,8 @@ class Objective:
         teacher: A live teacher (anything `teachers.as_teacher` takes), or None where the data
             carry `Targets` or alpha is 0.
         alpha: Weight of the soft terms, as in `Distiller`.
-        temperature: Temperature of the default `SoftTargetLoss`.
-        distillation_losses: Losses on logits, see `Distiller`; None: `SoftTargetLoss`.
+        temperature: Temperature of the default losses.
+        distillation_losses: Losses on logits, see `Distiller`; None: chosen by the task.
         distillation_loss_weights: Their weights, see `Distiller`.
         loss: The hard loss, or a dict by output name; None: chosen by the labels.
 
@@ -79,11 +84,9 @@ class Objective:
         distillation_loss_weights: Any = None,
         loss: Any = None,
     ) -> None:
-        if distillation_losses is None:
-            distillation_losses = SoftTargetLoss(temperature)
-        losses = flatten_losses(distillation_losses, distillation_loss_weights)
+        own = temperature if distillation_losses is None else None
         self.alpha = check_alpha(alpha)
-        self._soft = SoftTerms(*losses)
+        self._soft = soft_terms(distillation_losses, distillation_loss_weights, own)
         if self._soft.layer_names("teacher") or self._soft.layer_names("student"):
             raise InputError(
                 "Compression trains on logits only: a loss that reads inner layers needs the"
@@ -95,6 +98,7 @@ class Objective:
         self.names = self._output_names(student)
         self._given_loss = loss
         self._hard: dict[str, Any] = {}
+        self._tasks: dict[str, Task] = {}
 
     @property
     def _hard_only(self) -> bool:
@@ -136,17 +140,39 @@ class Objective:
         if targets.labels is None and self.alpha != 1:
             raise InputError(f"`alpha` must be 1 without labels. Received: alpha={self.alpha}")
         outputs = self._by_name(logits)
+        self._read_tasks(targets, outputs)
         if not self._hard_only and targets.teacher is not None:
             check_shapes(self._soft, outputs_by_name(targets.teacher), outputs)
         if targets.labels is None:
             return
         chosen = self._given_loss
         if chosen is None:
-            chosen = default_losses(targets, outputs, self._reader, self._soft)
+            chosen = defaults(targets, outputs, self._reader, self._tasks).loss
         else:
             check_from_logits(chosen, self._reader)
         by_name = chosen if isinstance(chosen, Mapping) else {self.names[0]: chosen}
         self._hard = {name: keras.losses.get(loss) for name, loss in by_name.items()}
+
+    def _read_tasks(self, targets: Targets, outputs: Outputs) -> None:
+        """Reads what each output predicts, and chooses the soft losses where none were given."""
+        known = Known(
+            self._reader,
+            self._source.teacher,
+            self._soft,
+            self._given_loss,
+            targets,
+            soft_only=not callable(self.alpha) and self.alpha == 1,
+        )
+        tasks = read_tasks(known, outputs)
+        chosen = self._given_loss is None or (
+            self._soft.default is not None and not self._hard_only
+        )
+        if chosen:
+            self._tasks = certain(tasks, outputs)
+        else:
+            self._tasks = {name: task for name, task in tasks.items() if task is not None}
+        if chosen and self._soft.default is not None:
+            self._soft = default_losses(self._tasks, self._soft.default)
 
     def __call__(self, x: Any, y: Any, sample_weight: Any, logits: Any, step: Step) -> Parts:
         """The loss of a batch.
@@ -165,8 +191,11 @@ class Objective:
         soft_term = None
         if not self._hard_only and (step is not None or targets.teacher is not None):
             masks = {name: mask_of(tensor) for name, tensor in by_name.items()}
+            view = self._source.view(x, targets, ())
+            if view is not None:
+                view = view._replace(logits=match_units(view.logits, by_name))
             soft_term = self._soft(
-                self._source.view(x, targets, ()),
+                view,
                 View(by_name, mask=masks),
                 soft_batches(labeled, sample_weight, by_name),
                 0 if step is None else step,
@@ -184,7 +213,7 @@ class Objective:
         if targets.labels is None or not self._hard:
             return None, None
         outputs = {name: self._with_head(name, value) for name, value in logits.items()}
-        labeled = labeled_batch(targets, outputs, sample_weight)
+        labeled = labeled_batch(targets, outputs, sample_weight, tasks=self._tasks)
         values = [
             loss(labeled.labels[name], outputs[name], labeled.weights[name])
             for name, loss in self._hard.items()
@@ -202,17 +231,25 @@ class Objective:
             return {}
         found = {}
         for name in self._hard:
-            classes = _classes(labeled.labels[name], logits[name])
-            if classes is not None:
-                same = tf.equal(tf.cast(classes, tf.int64), tf.argmax(logits[name], -1))
-                found[name] = tf.cast(same, tf.float32), labeled.present[name]
+            right = _right(labeled.labels[name], logits[name], self._tasks.get(name))
+            if right is not None:
+                found[name] = tf.cast(right, tf.float32), labeled.present[name]
         return found
 
 
-def _classes(labels: Tensor, logits: Tensor) -> Tensor | None:
-    """Returns the class ids in labels, of one-hot rows the largest; None if there are none."""
-    if is_sparse(labels, logits):
-        return align(labels, len(logits.shape) - 1)
-    if len(labels.shape) == len(logits.shape) and logits.shape[-1] > 1:
-        return tf.argmax(labels, -1)
-    return None
+def _right(labels: Tensor, logits: Tensor, task: Task | None) -> Tensor | None:
+    """Returns where the prediction is the label's, `(...)`; None for values.
+
+    Of several labels it is the share of them, as there is one value for each position.
+    """
+    rank = len(logits.shape) - 1
+    if task in (Task.REGRESSION, None):
+        return None
+    if task is Task.BINARY:
+        ids = tf.cast(tf.cast(align(labels, rank), tf.float32) > 0.5, tf.int64)
+        return tf.equal(ids, tf.cast(tf.squeeze(logits, -1) > 0, tf.int64))
+    if task is Task.MULTI_LABEL:
+        same = tf.equal(tf.cast(labels, tf.float32) > 0.5, logits > 0)
+        return tf.reduce_mean(tf.cast(same, tf.float32), axis=-1)
+    ids = align(labels, rank) if is_sparse(labels, logits) else tf.argmax(labels, -1)
+    return tf.equal(tf.cast(ids, tf.int64), tf.argmax(logits, -1))

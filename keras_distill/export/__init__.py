@@ -3,7 +3,6 @@
 from keras_distill._internal._signatures import SIGNATURE, InputInfo
 from keras_distill.export._calibration import random_samples
 from keras_distill.export._export import export_all, export_tflite, record_path
-from keras_distill.export._metric import class_ids
 from keras_distill.export._options import QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import resolve
 from keras_distill.export._samples import Samples, take
@@ -19,7 +18,6 @@ __all__ = [
     "InputInfo",
     "KerasSource",
     "Samples",
-    "class_ids",
     "export_all",
     "export_tflite",
     "random_samples",

@@ -1,7 +1,7 @@
 """The metric of a verification: the one place where it is chosen.
 
-An output `(n, …, classes)` with class labels is judged by its accuracy. Another output has no
-metric, and is judged by differences alone.
+An output with labels of classes is judged by its accuracy: of N classes, of two classes in one
+unit, or of several labels. Another output has no metric, and is judged by differences alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,56 +12,38 @@ import numpy as np
 from keras_distill import metrics
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Array
-from keras_distill.teachers import look_like_probabilities
-
-score = metrics.accuracy
-"""`score(outputs, labels)`, 0..1, of labels that `labels_by_output` returned."""
+from keras_distill.metrics import Task
 
 
-def agreement(reference: Array, produced: Array) -> float | None:
-    """Returns the share of samples with the same largest entry; None for outputs without classes.
+def score(outputs: Array, labels: Array) -> float:
+    """Returns the accuracy, 0..1, of labels that `labels_by_output` returned.
 
     Example:
-        >>> agreement(np.array([[2.0, 1.0]]), np.array([[9.0, 1.0]]))
+        >>> score(np.array([[0.9], [0.2]]), np.array([1, 1]))
+        0.5
+    """
+    return metrics.accuracy(outputs, labels, task=_task_of(outputs, labels))
+
+
+def agreement(reference: Array, produced: Array, labels: Array | None) -> float | None:
+    """Returns the share of samples with the same prediction; None for outputs without classes.
+
+    Without labels, one unit may be a value.
+
+    Example:
+        >>> agreement(np.array([[2.0, 1.0]]), np.array([[9.0, 1.0]]), None)
         1.0
     """
-    return metrics.agreement(reference, produced) if _has_classes(reference) else None
+    if reference.ndim < 2 or (reference.shape[-1] < 2 and labels is None):
+        return None
+    task = None if labels is None else _task_of(reference, labels)
+    return metrics.agreement(reference, produced, task=task)
 
 
-def _has_classes(outputs: Array) -> bool:
-    return outputs.ndim >= 2 and outputs.shape[-1] >= 2
-
-
-def class_ids(labels: Any, outputs: Array) -> Array:
-    """Returns labels as class ids `(n, …)`, for outputs `(n, …, classes)`.
-
-    Args:
-        labels: Class ids, with or without a last axis of 1, or rows of probabilities (one-hot).
-        outputs: The outputs that they label.
-
-    Raises:
-        InputError: If the labels have another form.
-
-    Example:
-        >>> class_ids([[0, 1], [1, 0]], np.zeros((2, 2))).tolist()
-        [1, 0]
-    """
-    labels = np.asarray(labels)
-    if labels.ndim == outputs.ndim and labels.shape[-1] == 1:
-        labels = labels[..., 0]
-    elif _are_probabilities(labels, outputs):
-        labels = labels.argmax(-1)
-    if labels.shape != outputs.shape[:-1] or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"`data` must have class ids {outputs.shape[:-1]} or one-hot rows for outputs of shape"
-            f" {outputs.shape}. Received: labels {labels.dtype} {labels.shape}"
-        )
-    return labels
-
-
-def _are_probabilities(labels: Array, outputs: Array) -> bool:
-    numeric = labels.shape == outputs.shape and labels.dtype.kind in "iufb"
-    return numeric and look_like_probabilities(labels, tolerance=1e-3)
+def _task_of(outputs: Array, labels: Array) -> Task:
+    if outputs.shape[-1] == 1:
+        return Task.BINARY
+    return Task.MULTI_LABEL if labels.shape == outputs.shape else Task.CLASSES
 
 
 def labels_by_output(labels: Any, reference: Mapping[str, Array]) -> dict[str, Array]:
@@ -78,16 +60,27 @@ def labels_by_output(labels: Any, reference: Mapping[str, Array]) -> dict[str, A
     found: dict[str, Array] = {}
     for name, outputs in reference.items():
         own = _labels_of(labels, name, list(reference))
-        if own is None or not _has_classes(outputs):
+        if own is None or outputs.ndim < 2:
             continue
-        regression = np.asarray(own).dtype.kind == "f" and not _are_probabilities(
-            np.asarray(own), outputs
-        )
-        if not regression:
-            found[name] = class_ids(own, outputs)
+        task = _task_shown(np.asarray(own), outputs)
+        if task is not None:
+            found[name] = metrics.label_ids(own, outputs, task)
             if (found[name] < 0).all():
                 raise InputError(f"`data` has no labeled row for output {name!r}.")
     return found
+
+
+def _task_shown(labels: Array, outputs: Array) -> Task | None:
+    """Returns the task that labels show; None for the values of a regression."""
+    same = labels.shape == outputs.shape and labels.dtype.kind in "biuf" and bool(labels.size)
+    if outputs.shape[-1] == 1:
+        bits = (-1, 0, 1) if labels.dtype.kind == "i" else (0, 1)
+        return Task.BINARY if np.isin(labels, bits).all() else None
+    if same:
+        shown = metrics.of_labels(labels, outputs.shape).likely
+        if shown in (Task.CLASSES, Task.MULTI_LABEL):
+            return shown
+    return None if labels.dtype.kind == "f" else Task.CLASSES
 
 
 def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:

@@ -175,7 +175,7 @@ def _compare(
         relative_difference=relative,
         noise=noise,
         limit=rule.limit,
-        agreement=_metric.agreement(reference, got),
+        agreement=_metric.agreement(reference, got, labels),
         **scores,
     )
     return output, ""

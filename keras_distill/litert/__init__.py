@@ -1,10 +1,11 @@
 """`.tflite` files: run in this process or isolated in a child, parsed, and described."""
 
-from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
+from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolated, probe
 from keras_distill.litert._metadata import add_metadata
 from keras_distill.litert._parallel import ParallelModel, usable_threads
 from keras_distill.litert._parser import Graph, read_graph
+from keras_distill.litert._tensors import TensorSpec, takes_pixels
 from keras_distill.litert._weights import count_weights
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "predict_isolated",
     "probe",
     "read_graph",
+    "takes_pixels",
     "usable_threads",
 ]

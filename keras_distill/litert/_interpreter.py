@@ -10,35 +10,19 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from keras_distill._internal import InputError, _child, bad, check_batch_size, check_count
+from keras_distill._internal import InputError, _child, check_batch_size, check_count
 from keras_distill._internal._checks import MAX_THREADS
 from keras_distill._internal._stderr import held_stderr
-from keras_distill._internal._types import Array
+from keras_distill._internal._types import Array, Shape
 from keras_distill.litert._parser import check_mark, read_graph
+from keras_distill.litert._tail import Tail, with_logits
+from keras_distill.litert._tensors import TensorSpec, dequantize, quantize, spec_of
 
 DYNAMIC_BATCH = 64  # rows per invocation of a file with a dynamic batch
-
-
-class TensorSpec(NamedTuple):
-    """One input or output of a file.
-
-    Attributes:
-        name: Its name in the signature; in a file without one, the tensor's own name.
-        shape: Sizes; None for a size that is not fixed.
-        dtype: NumPy name: "float32", "int8", …
-        scale: Real value per step: real = scale · (q - zero_point); None if not quantized.
-        zero_point: The integer that means 0.0; None if `scale` is None.
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    scale: float | None
-    zero_point: int | None
 
 
 def _is_no_note(line: bytes) -> bool:
@@ -57,11 +41,13 @@ class LiteRTModel:
     Args:
         path: The file.
         threads: Threads of the interpreter.
+        logits: Whether outputs that end in a softmax or sigmoid give its input instead.
 
     Attributes:
         path: The file.
         inputs: Its inputs.
         outputs: Its outputs, in the order of the file.
+        heads: "softmax" or "sigmoid" by the name of each output whose logits are given.
 
     Raises:
         InputError: If it is not a `.tflite` file, is damaged, or has custom or Flex operators.
@@ -75,27 +61,35 @@ class LiteRTModel:
         keras_distill.InputError: ...notes.tflite: not a .tflite file (it has no TFL3 mark).
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int = 1, logits: bool = False
+    ) -> None:
         self.path = Path(path)
+        self._content: bytes | None = None
+        self._tails: dict[str, Tail] = {}
+        self.heads: dict[str, str] = {}
         self._inputs: dict[Any, Any] = {}
         self._outputs: dict[Any, Any] = {}
         self._threads = check_count("threads", threads, at_most=MAX_THREADS)
         check_mark(self.path)
         self._lock = threading.Lock()
         self._load()
-        self.inputs = tuple(_spec(name, d) for name, d in self._inputs.items())
-        self.outputs = tuple(_spec(name, d) for name, d in self._outputs.items())
+        if logits:
+            self._read_logits()
+        self.inputs = tuple(spec_of(name, d) for name, d in self._inputs.items())
+        self.outputs = tuple(self._output_spec(name, d) for name, d in self._outputs.items())
         self._batch = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
 
     def _load(self) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
+            source: dict[str, Any] = {"model_path": str(self.path)}
+            if self._content is not None:
+                source = {"model_content": self._content}
             # A child's standard error is its log, of which a crash must not lose a line.
             with contextlib.nullcontext() if _child.serving() else held_stderr(_is_no_note):
-                self._interpreter: Any = Interpreter(
-                    model_path=str(self.path), num_threads=self._threads
-                )
+                self._interpreter: Any = Interpreter(**source, num_threads=self._threads)
                 self._interpreter.allocate_tensors()
             signatures = self._interpreter.get_signature_list()
             if len(signatures) == 1:
@@ -116,6 +110,30 @@ class LiteRTModel:
 
         if not self._inputs or not self._outputs:
             raise InputError(f"{self.path}: has no input or no output.")
+
+    def _read_logits(self) -> None:
+        """Loads the file again with the logits as outputs, where probabilities are."""
+        changed = with_logits(read_graph(self.path))
+        if changed.content is None:
+            return
+        by_tensor = {tail.output: tail for tail in changed.tails}
+        before, self._content = self._outputs, changed.content
+        self._load()
+        if len(self._outputs) < len(before):  # two outputs of one name, that of their tensor
+            self._content = None
+            self._load()
+            return
+        # Without a signature, an output has the name of its tensor.
+        self._outputs = dict(zip(before, self._outputs.values(), strict=True))
+        for name, detail in before.items():
+            if tail := by_tensor.get(detail["index"]):
+                self._tails[name], self.heads[name] = tail, tail.kind
+        self._probabilities = {name: spec_of(name, d) for name, d in before.items()}
+
+    def _output_spec(self, name: str, detail: dict[str, Any]) -> TensorSpec:
+        """Returns the spec of an output; logits have the shape that the probabilities have."""
+        spec = spec_of(name, detail)
+        return spec._replace(shape=self._probabilities[name].shape) if name in self._tails else spec
 
     @functools.cached_property
     def ops(self) -> dict[str, int]:
@@ -145,8 +163,8 @@ class LiteRTModel:
     def predict(self, x: Any, batch_size: int | None = None) -> Array | dict[str, Array]:
         """Runs the file on all of `x`.
 
-        An integer input with a scale takes real values, which are quantized here. An array of the
-        input's own integer dtype is used as it is (raw uint8 pixels for a uint8 file). Quantized
+        An integer input with a scale takes real values, which are quantized here, or raw pixels
+        (`takes_pixels`). An array of the input's own integer dtype is used as it is. Quantized
         outputs are returned as real float32 values.
 
         Args:
@@ -195,7 +213,9 @@ class LiteRTModel:
             )
         if set(given) != set(names):
             raise InputError(f"{self.path} takes the inputs {names}. Received: {sorted(given)}")
-        arrays = {spec.name: _quantize(np.asarray(given[spec.name]), spec) for spec in self.inputs}
+        arrays = {spec.name: np.asarray(given[spec.name]) for spec in self.inputs}
+        alone = len(names) == 1
+        arrays = {s.name: quantize(arrays[s.name], s, alone=alone) for s in self.inputs}
         rows = {len(a) for a in arrays.values()}
         if len(rows) != 1 or rows == {0}:
             raise InputError(f"Inputs need one length >= 1. Received lengths: {sorted(rows)}")
@@ -243,43 +263,14 @@ class LiteRTModel:
         outputs = {}
         for spec in self.outputs:
             values = self._interpreter.get_tensor(self._outputs[spec.name]["index"])
-            outputs[spec.name] = _dequantize(values, spec)[:rows]
+            values = dequantize(values, spec)
+            if tail := self._tails.get(spec.name):
+                values = _shaped(values, spec.shape) * np.float32(tail.scale)
+            outputs[spec.name] = values[:rows]
         return outputs
 
 
-def _spec(name: str, detail: dict[str, Any]) -> TensorSpec:
-    scale, zero_point = detail["quantization"]
-    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
-    quantized = bool(scale)
-    return TensorSpec(
-        name=name,
-        shape=tuple(int(n) if n >= 0 else None for n in shape),
-        dtype=np.dtype(detail["dtype"]).name,
-        scale=float(scale) if quantized else None,
-        zero_point=int(zero_point) if quantized else None,
-    )
-
-
-def _quantize(x: Array, spec: TensorSpec) -> Array:
-    wanted = spec.shape
-    fits = x.ndim == len(wanted) >= 1 and all(
-        b is None or a == b for a, b in zip(x.shape[1:], wanted[1:], strict=True)
-    )
-    if not fits or x.dtype.kind not in "fiub":
-        raise bad(
-            spec.name,
-            f"be an array of numbers of shape (n, {', '.join(map(str, wanted[1:]))})",
-            f"{x.dtype} {x.shape}",
-        )
-    dtype = np.dtype(spec.dtype)
-    if spec.scale is None or x.dtype == dtype:
-        return np.ascontiguousarray(x, dtype)
-    limits = np.iinfo(dtype)
-    q = np.round(x.astype(np.float64) / spec.scale) + (spec.zero_point or 0)
-    return np.clip(np.nan_to_num(q), limits.min, limits.max).astype(dtype)
-
-
-def _dequantize(y: Array, spec: TensorSpec) -> Array:
-    if spec.scale is not None:
-        return np.float32(spec.scale) * (y.astype(np.float32) - np.float32(spec.zero_point))
-    return y.astype(np.float32) if y.dtype.kind == "f" else np.array(y)
+def _shaped(values: Array, shape: Shape) -> Array:
+    """Returns logits in the shape of the probabilities, where an operator behind changed it."""
+    sizes = [n for n in shape[1:] if n is not None]
+    return values.reshape(-1, *sizes) if len(sizes) == len(shape) - 1 else values

@@ -18,8 +18,9 @@ from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
-from keras_distill.litert._interpreter import LiteRTModel, TensorSpec
+from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._parser import read_graph
+from keras_distill.litert._tensors import TensorSpec
 from keras_distill.litert._warm_up import warm_up
 
 PROBE_SECONDS = 120.0

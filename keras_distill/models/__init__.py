@@ -4,7 +4,7 @@ The table of families is `FAMILIES` in `_build.py`; each is one class in a file 
 family, write such a class (a subclass of `Family`) and add a line to the table.
 """
 
-from keras_distill.models._build import build, check_fits, families, parse, seeded
+from keras_distill.models._build import build, check_fits, families, logit_shapes, parse, seeded
 from keras_distill.models._file_kinds import (
     ENSEMBLE,
     KERAS,
@@ -40,6 +40,7 @@ __all__ = [
     "has_graph",
     "load",
     "load_pretrained",
+    "logit_shapes",
     "model_file",
     "parse",
     "random_inputs",

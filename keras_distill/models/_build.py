@@ -208,6 +208,16 @@ def build(
         return keras.Model(inputs, outputs, name=_model_name(str(spec)))
 
 
+def logit_shapes(rows: int | None, num_classes: int) -> list[tuple[int | None, int]]:
+    """Returns the shapes that the logits of so many rows may have.
+
+    Example:
+        >>> logit_shapes(None, 10), logit_shapes(None, 2)
+        ([(None, 10)], [(None, 2), (None, 1)])
+    """
+    return [(rows, num_classes), *([(rows, 1)] if num_classes == 2 else [])]
+
+
 def check_fits(
     model: keras.Model, path: PathLike, input_shape: Sequence[int], num_classes: int
 ) -> None:
@@ -217,7 +227,7 @@ def check_fits(
         model: A model with known input and output shapes.
         path: Its file or spec, for the error.
         input_shape: Shape of one example, without the batch.
-        num_classes: The number of logits it must have.
+        num_classes: The number of logits it must have; two classes may have one.
 
     Raises:
         InputError: If it does not have one input of that shape and one output of that size.
@@ -225,7 +235,7 @@ def check_fits(
     shape = tuple(input_shape)
     got, given = model.input_shape, model.output_shape
     one = isinstance(got, tuple) and isinstance(given, tuple) and len(given) == 2
-    if not one or len(got) != len(shape) + 1 or given[1] != num_classes:
+    if not one or len(got) != len(shape) + 1 or given not in logit_shapes(None, num_classes):
         fits = False
     else:
         fits = all(g in (None, s) for g, s in zip(got[1:], shape, strict=True))

@@ -40,7 +40,8 @@ class TeacherPart(ClassifierChanges):
             of `source`.
         preprocess: `py:package.module:function` from a batch of the student's x to the teacher's,
             in TensorFlow operations.
-        probabilities: Whether a `.tflite` file or a function gives probabilities, not logits.
+        from_probabilities: Whether a file or a function gives probabilities in a way that it does
+            not show: a truth value, `softmax`, or `sigmoid`; None: refused if they look like it.
         threads: Threads of a `.tflite` file.
     """
 
@@ -52,7 +53,7 @@ class TeacherPart(ClassifierChanges):
     classes: Any = None
     class_names: str | tuple[str, ...] | None = None
     preprocess: str | None = None
-    probabilities: bool = False
+    from_probabilities: bool | Literal["softmax", "sigmoid"] | None = None
     threads: Count | None = None
 
     @field_validator("model", "class_names", mode="before")

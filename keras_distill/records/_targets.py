@@ -112,13 +112,13 @@ class TargetsTeacher(Record):
         name: For people.
         fingerprint: SHA-256 of what determines its logits; None where that cannot be known.
         temperature: T₀, the only temperature at which the logits are valid; None: any.
-        from_probabilities: Whether it gave probabilities, stored as their logarithms.
+        from_probabilities: Whether it gave probabilities, as it was declared.
     """
 
     name: str
     fingerprint: str | None = None
     temperature: float | None = Field(default=None, gt=0)
-    from_probabilities: bool = False
+    from_probabilities: bool | Literal["softmax", "sigmoid"] = False
 
 
 class TargetsManifest(SealedRecord):
@@ -217,6 +217,22 @@ class TargetsManifest(SealedRecord):
         return self.outputs[0].name is None
 
 
+class TargetsBuild(Record):
+    """What a build of a store measured, in the process that finished it.
+
+    Attributes:
+        rows: Examples times views that this process computed.
+        rows_per_second: Of the whole build: reading, the teacher, and writing.
+        labeled: Labels that the teacher was compared with: of the examples, or of their positions.
+        accuracy: Share of them that it predicts, 0..1; None without labels of classes.
+    """
+
+    rows: int
+    rows_per_second: float
+    labeled: int
+    accuracy: float | None
+
+
 class TargetsInfo(Record):
     """What `keras-distill targets info` prints.
 
@@ -230,6 +246,7 @@ class TargetsInfo(Record):
         dense_bytes: Bytes the same records would take dense in float16.
         topk_error: KL error against k and T, in nats.
         topk_error_of: Description of the data that the errors were measured on.
+        build: What the build measured; None for a store that was opened.
     """
 
     path: str
@@ -241,3 +258,4 @@ class TargetsInfo(Record):
     dense_bytes: int
     topk_error: tuple[TopKError, ...]
     topk_error_of: str
+    build: TargetsBuild | None = None

@@ -23,6 +23,8 @@ from keras_distill.teachers import Teacher, TFLiteTeacher, as_teacher
 from keras_distill.training import Distiller
 from keras_distill.work import WorkFolder
 
+_ROWS = 64  # that the teacher is looked at with
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -189,6 +191,9 @@ def _check_settings(part: TeacherPart, members: list[Teacher]) -> None:
     rules: list[tuple[str, Any, str]] = []
     if not files:
         rules += [("threads", part.threads, "for a .tflite file")]
+    if len(trained) == len(part.models):
+        use = "for a file or a function"
+        rules += [("from_probabilities", part.from_probabilities, use)]
     if not trained:
         rules += [("augment", part.augment, "for a teacher that the run trains")]
     if part.members > 1 and not trained:
@@ -230,9 +235,11 @@ def _check_classes(teacher: Teacher, context: RunContext) -> None:
     """Refuses a teacher that does not give one row of logits for each example of the data."""
     shape, classes = context.splits.input_shape, context.splits.num_classes
     x, _ = next(iter(context.validation.take(1)))
-    x = x.numpy()[:2]
+    x = x.numpy()[:_ROWS]
     try:
         logits = teacher.predict(x)
+    except InputError:
+        raise
     except (ValueError, TypeError) as error:
         # Keras's own message comes after the lines of the traced code.
         lines = [line.strip() for line in str(error).splitlines()]
@@ -240,7 +247,8 @@ def _check_classes(teacher: Teacher, context: RunContext) -> None:
         raise InputError(
             f"The teacher cannot take the data: inputs of shape {shape} ({reason})."
         ) from error
-    if isinstance(logits, dict) or logits.shape != (len(x), classes):
+    fits = not isinstance(logits, dict) and logits.shape in models.logit_shapes(len(x), classes)
+    if isinstance(logits, dict) or not fits:
         given = "several outputs" if isinstance(logits, dict) else f"shape {logits.shape}"
         raise InputError(
             f"The teacher must give one row of {classes} logits for each example, one for each"

@@ -55,13 +55,17 @@ def open_teacher(source: str, part: TeacherPart, imports: tuple[str, ...]) -> Te
     Raises:
         InputError: If it is not there, or cannot be used as a teacher.
     """
+    return _opened(source, part, imports).declared(part.from_probabilities)
+
+
+def _opened(source: str, part: TeacherPart, imports: tuple[str, ...]) -> Teacher:
     path = Path(source).expanduser()
     if source.startswith("py:"):
         return as_teacher(_user_code.call("teacher", source))
     if not path.exists():
         raise InputError(f"teacher: no file {path}.")
     if path.suffix == ".tflite":
-        return TFLiteTeacher(path, probabilities=part.probabilities, threads=part.threads or 1)
+        return TFLiteTeacher(path, threads=part.threads or 1)
     if path.suffix in _FILES:
         return as_teacher(models.load(path, imports=imports))
     if _holds_specialists(path):

@@ -11,7 +11,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._soft_targets import Targets
 from keras_distill.export import KerasSource, take
 from keras_distill.teachers import ModelReader
-from keras_distill.training import SoftTerms, default_losses
+from keras_distill.training import Known, SoftTerms, certain, defaults, read_tasks
 
 ROWS, _BATCH = 512, 64
 
@@ -62,10 +62,11 @@ def loss_of(model: keras.Model, batch: Batch) -> Callable[[Any, Any], Any]:
             "`data` must have labels, (x, y), for importance='taylor'. Received: x only."
         )
     reader = ModelReader(model, "model")
-    found = default_losses(
-        Targets(batch.y, {}), reader.structured_outputs(batch.x), reader, SoftTerms([], [], [])
-    )
-    losses = keras.tree.flatten(found)
+    targets, outputs = Targets(batch.y, None), reader.structured_outputs(batch.x)
+    by_name = reader.by_name(outputs)
+    known = Known(reader, None, SoftTerms([], [], []), targets=targets)
+    tasks = certain(read_tasks(known, by_name), by_name)
+    losses = keras.tree.flatten(defaults(targets, outputs, reader, tasks).loss)
 
     def total(y: Any, outputs: Any) -> Any:
         pairs = zip(losses, keras.tree.flatten(y), keras.tree.flatten(outputs), strict=True)

@@ -12,9 +12,10 @@ import tensorflow as tf
 from keras_distill._internal import InputError, _files, check_batch_size
 from keras_distill._internal._progress import Report
 from keras_distill.data import Augmentation, read_ahead
-from keras_distill.records import KEY_BYTES, TargetsManifest, TargetsShard, shard_name
+from keras_distill.records import KEY_BYTES, TargetsBuild, TargetsManifest, TargetsShard, shard_name
 from keras_distill.targets import _info, _keys, _layout, _read
 from keras_distill.targets._logits import LogitsSource, outputs_of
+from keras_distill.targets._score import TeacherScore, judged_labels
 from keras_distill.work import FolderLock, remove_lock
 
 MANIFEST = "manifest.json"
@@ -43,11 +44,12 @@ def partial_path(path: Path) -> Path:
 
 
 class PaddedBatch(NamedTuple):
-    """`count` examples, padded to the batch size with copies of the last one."""
+    """`count` examples, padded to the batch size with copies of the last one; their labels."""
 
     x: Any
     keys: np.ndarray
     count: int
+    labels: Any = None
 
 
 def keyed_batches(
@@ -58,7 +60,9 @@ def keyed_batches(
     view: int = 0,
     augment: Augmentation | None = None,
 ) -> tf.data.Dataset:
-    """Returns `(x, keys)` of one view, a batch at a time.
+    """Returns `(x, keys)` of one view, a batch at a time, or `(x, keys, labels)`.
+
+    Labels are included where they are numbers of one shape.
 
     Args:
         dataset: Unbatched.
@@ -67,15 +71,21 @@ def keyed_batches(
         view: The index of the view.
         augment: Its augmentation.
     """
-    keyed = _keys.as_written(lambda x, *_: (x, _keys.key(x)))
+    spec: Any = dataset.element_spec
+    labeled = len(spec) > 1 and judged_labels(spec[1]) is not None
+
+    @_keys.as_written
+    def keyed(x: Any, *rest: Any) -> tuple:
+        return (x, _keys.key(x), *rest[: int(labeled)])
+
     data = dataset.skip(skip).map(keyed, num_parallel_calls=4)
     if augment is None:
         return read_ahead(data.batch(batch_size))
 
     @_keys.as_written
     def viewed(index: tf.Tensor, pair: tuple) -> tuple:
-        x, key = pair
-        return augment.apply(x, index, view), key
+        x, *others = pair
+        return augment.apply(x, index, view), *others
 
     return read_ahead(data.enumerate(skip).batch(batch_size).map(viewed))
 
@@ -87,17 +97,17 @@ def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[PaddedBatch]:
     start at the same examples and have the same shape, a resumed build is byte-identical.
 
     Args:
-        batches: `(x, keys)`.
+        batches: `(x, keys)` or `(x, keys, labels)`.
         batch_size: Examples in a batch.
     """
-    for x, key in batches.as_numpy_iterator():
+    for x, key, *labels in batches.as_numpy_iterator():
         count = len(key)
         missing = batch_size - count
         if missing:
             x = tf.nest.map_structure(
                 lambda a, m=missing: np.concatenate([a, np.repeat(a[-1:], m, axis=0)]), x
             )
-        yield PaddedBatch(x, key, count)
+        yield PaddedBatch(x, key, count, *labels)
 
 
 @contextlib.contextmanager
@@ -143,12 +153,15 @@ class StoreBuilder:
     ):
         self._source, self._dataset, self._path = source, dataset, path
         self._settings, self._report = settings, report
+        self._score = TeacherScore()
         self._folder = partial_path(path)
         known = int(dataset.cardinality())
         self._examples = known if known >= 0 else source.length()
 
-    def run(self, *, overwrite: bool, reuse: bool) -> None:
+    def run(self, *, overwrite: bool, reuse: bool) -> TargetsBuild | None:
         """Builds the store, or resumes its build, and moves it into place.
+
+        Returns what was measured; None if a finished store is kept.
 
         Args:
             overwrite: Whether to replace another store, finished or not.
@@ -158,7 +171,7 @@ class StoreBuilder:
         self._shard_examples = plan.shard_examples
         finished = reuse and (self._path / MANIFEST).exists()
         if finished and self._is_this(plan, self._path, overwrite):
-            return
+            return None
         with FolderLock(self._folder) as lock:
             if not self._is_this(plan, self._folder, overwrite):
                 lock.clear()
@@ -171,6 +184,7 @@ class StoreBuilder:
                     _files.remove(self._folder)
                 raise
             self._finish(plan, examples)
+        return self._score.result()
 
     def _finish(self, plan: TargetsManifest, examples: int) -> None:
         """Writes the complete manifest, and moves the store into place."""
@@ -279,6 +293,7 @@ class StoreBuilder:
         self, plan: TargetsManifest, view: int, first: int, batch: PaddedBatch, files: list
     ) -> None:
         values = self._logits(view, first, batch)
+        self._score.add(values, batch.labels, view=view)
         if set(values) != {output.name for output in plan.outputs}:
             raise InputError(
                 f"The teacher gave other outputs at example {first}: {sorted(map(str, values))}."

@@ -1,27 +1,29 @@
 """Float32 logits of a batch by output, from a teacher of any kind or from arrays."""
 
 import hashlib
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError, KerasDistillWarning, bad
-from keras_distill.records import MAX_RANK, TargetsOutput, TargetsTeacher
-from keras_distill.teachers import (
+from keras_distill._internal import InputError, bad, check_choice
+from keras_distill._internal._probabilities import (
+    DECLARATIONS,
+    Declared,
     are_probabilities,
-    as_teacher,
-    look_like_probabilities,
     probabilities_to_logits,
 )
+from keras_distill._internal._types import Array
+from keras_distill.records import MAX_RANK, TargetsOutput, TargetsTeacher
+from keras_distill.teachers import Declaration, as_teacher
 
 _CHUNK = 1 << 22
+_LOOK = 4096  # rows of arrays that show whether they are probabilities
 
 
 def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
-    """Returns log p in float32, after checking p; see `teachers.probabilities_to_logits`.
+    """Returns log p in float32, after checking p; see `probabilities_to_logits`.
 
     Args:
         p: `(B, ..., N)`, rows that sum to 1.
@@ -34,7 +36,7 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
         >>> log_probabilities(np.array([[1.0, 0.0]])).round(1).tolist()
         [[0.0, -87.30000305175781]]
     """
-    p = np.asarray(p, np.float32)
+    stored, p = np.asarray(p), np.asarray(p, np.float32)
     off = ~are_probabilities(p)
     if off.any():
         i = int(np.argwhere(off)[0][0])
@@ -44,7 +46,7 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
             f" {row.min():.3g} to {row.max():.3g} of sum {row.sum():.3g} at example {first + i}."
             " Logits need no from_probabilities."
         )
-    return probabilities_to_logits(p)
+    return probabilities_to_logits(stored if stored.dtype == np.float16 else p)
 
 
 class LogitsSource:
@@ -53,14 +55,22 @@ class LogitsSource:
     Args:
         teacher: What `teachers.as_teacher` takes, an array `(n, ..., N)`, or a dict of arrays by
             output name.
-        from_probabilities: Whether the values are probabilities.
+        from_probabilities: Whether the values are probabilities; see `teachers.as_teacher`.
+
+    Raises:
+        InputError: If arrays look like probabilities that are not declared, or are declared and
+            are none.
     """
 
-    def __init__(self, teacher: Any, from_probabilities: bool = False):
-        self._from_probabilities = from_probabilities
-        self._warned = False
+    def __init__(self, teacher: Any, from_probabilities: Declared = None):
+        check_choice("from_probabilities", from_probabilities, DECLARATIONS)
+        self._declared = from_probabilities
         self.arrays = _arrays(teacher)
-        self._teacher = as_teacher(teacher) if self.arrays is None else None
+        if self.arrays is None:
+            self._teacher = as_teacher(teacher, from_probabilities=from_probabilities)
+            return
+        self._declaration = Declaration(from_probabilities, "The arrays of the teacher")
+        self._declaration.check({str(k): v[:_LOOK] for k, v in self.arrays.items() if len(v)})
 
     def describe(self) -> TargetsTeacher:
         """Returns name, fingerprint, and T₀, for the manifest."""
@@ -68,13 +78,13 @@ class LogitsSource:
             return TargetsTeacher(
                 name="array",
                 fingerprint=_array_fingerprint(self.arrays),
-                from_probabilities=self._from_probabilities,
+                from_probabilities=self._declared or False,
             )
         return TargetsTeacher(
             name=self._teacher.name,
             fingerprint=self._teacher.fingerprint(),
             temperature=self._teacher.temperature,
-            from_probabilities=self._from_probabilities,
+            from_probabilities=self._declared or self._teacher.from_probabilities or False,
         )
 
     def length(self) -> int | None:
@@ -99,13 +109,12 @@ class LogitsSource:
                 raise InputError(
                     f"The teacher's array holds {self.length()} rows; the data have more examples."
                 )
-        else:
-            given = self._predict(x, first)
-            given = given if isinstance(given, Mapping) else {None: given}
-            values = {k: np.asarray(v) for k, v in given.items()}
-            self._check_batch(values, x)
-            values = {k: v[:count] for k, v in values.items()}
-        return {k: self._as_logits(v, first) for k, v in values.items()}
+            return {k: self._as_logits(k, v, first) for k, v in values.items()}
+        given = self._predict(x, first)
+        given = given if isinstance(given, Mapping) else {None: given}
+        values = {k: np.asarray(v, np.float32) for k, v in given.items()}
+        self._check_batch(values, x)
+        return {k: v[:count] for k, v in values.items()}
 
     def _predict(self, x: Any, first: int) -> Any:
         try:
@@ -127,19 +136,12 @@ class LogitsSource:
                     f" Received: {value.shape}."
                 )
 
-    def _as_logits(self, values: np.ndarray, first: int) -> np.ndarray:
-        values = np.asarray(values, np.float32)
-        if self._from_probabilities:
-            return log_probabilities(values, first)
-        if not self._warned and len(values) > 1 and look_like_probabilities(values):
-            self._warned = True
-            warnings.warn(
-                "The teacher's outputs look like probabilities: every row is >= 0 and sums to 1."
-                " Pass from_probabilities=True; otherwise they are stored as logits.",
-                KerasDistillWarning,
-                stacklevel=2,
-            )
-        return values
+    def _as_logits(self, name: str | None, values: Array, first: int) -> Array:
+        if self._declared is True and values.shape[-1] > 1:
+            kind = self._declaration.kind(str(name), values)
+            if kind == "softmax":
+                return log_probabilities(values, first)
+        return np.asarray(self._declaration.logits({str(name): values})[str(name)], np.float32)
 
 
 def _arrays(teacher: Any) -> dict[str | None, np.ndarray] | None:

@@ -15,12 +15,14 @@ from keras_distill._internal import (
     check_count,
 )
 from keras_distill._internal._checks import MAX_INT
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._progress import Report, reporting
 from keras_distill.data import Augmentation
 from keras_distill.records import (
     MAX_VIEWS,
     TARGETS_FORMAT,
     TARGETS_VERSION,
+    TargetsBuild,
     TargetsInfo,
     TargetsManifest,
 )
@@ -46,6 +48,8 @@ class SoftTargetStore:
     Attributes:
         path: The folder.
         manifest: Its contents and origin.
+        built: What `build` measured: rows per second, and the accuracy of the teacher on the labels
+            that the data have; None for a store that was opened or reused.
 
     Example:
         >>> import tempfile
@@ -63,6 +67,7 @@ class SoftTargetStore:
         self.path = path
         self.manifest = manifest
         self._augment = _augmentation(path, manifest)
+        self.built: TargetsBuild | None = None
         self._verified = False
 
     @classmethod
@@ -76,7 +81,7 @@ class SoftTargetStore:
         views: int = 1,
         augment: Augmentation | None = None,
         batch_size: int = 128,
-        from_probabilities: bool = False,
+        from_probabilities: Declared = None,
         dtype: str = "float16",
         shard_batches: int | None = None,
         overwrite: bool = False,
@@ -101,8 +106,9 @@ class SoftTargetStore:
             views: Augmented views per example; the teacher sees each.
             augment: The augmentation that makes the views.
             batch_size: Examples the teacher sees at once.
-            from_probabilities: Whether the teacher gives probabilities. Their logarithms are
-                stored, with 2^-126 in place of 0.
+            from_probabilities: Whether the teacher gives probabilities that nothing shows to be
+                some: None (a first batch that is wholly in 0..1 is refused), False, True,
+                "softmax", or "sigmoid"; see `teachers.as_teacher`. Logits are stored.
             dtype: "float16", or "float32" for logits beyond 65504.
             shard_batches: Batches in a file; None: 4,096 examples or 64 MiB, whichever is less.
             overwrite: Whether a store at `path`, or an unfinished one, may be replaced.
@@ -126,8 +132,10 @@ class SoftTargetStore:
             raise bad("augment", "be left out for an array, which knows no views", augment)
         with reporting("soft targets", progress) as report:
             builder = StoreBuilder(source, dataset, path, settings, report)
-            builder.run(overwrite=overwrite, reuse=reuse)
-        return cls.open(path)
+            measured = builder.run(overwrite=overwrite, reuse=reuse)
+        store = cls.open(path)
+        store.built = measured
+        return store
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "SoftTargetStore":
@@ -251,7 +259,8 @@ class SoftTargetStore:
         Args:
             examples: Records to measure the error on, spread evenly over the store.
         """
-        return describe(self.path, self.manifest, check_count("examples", examples))
+        found = describe(self.path, self.manifest, check_count("examples", examples))
+        return found.model_copy(update={"build": self.built})
 
     def _reader(
         self,

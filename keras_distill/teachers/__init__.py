@@ -9,6 +9,7 @@ from keras_distill.teachers._adapted import AdaptedTeacher
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._callable_teacher import CallableTeacher
 from keras_distill.teachers._class_map import ClassMap, read_classes
+from keras_distill.teachers._declaration import Declaration
 from keras_distill.teachers._ensemble import TeacherEnsemble, as_teacher
 from keras_distill.teachers._heads import Head, find_heads
 from keras_distill.teachers._keras_teacher import KerasTeacher
@@ -27,6 +28,7 @@ __all__ = [
     "AdaptedTeacher",
     "CallableTeacher",
     "ClassMap",
+    "Declaration",
     "Head",
     "KerasTeacher",
     "ModelReader",

@@ -1,18 +1,22 @@
 """A teacher that takes other inputs, or has other classes, than its student."""
 
+import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from typing_extensions import Self
 
 from keras_distill._internal import InputError
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Outputs, Shape
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._class_map import ClassMap
 from keras_distill.teachers._ensemble import as_teacher
+from keras_distill.teachers._heads import Head
 from keras_distill.teachers._outputs import ONLY, plain_outputs, to_numpy
 
 
@@ -89,9 +93,23 @@ class AdaptedTeacher(Teacher):
         """Whether the teacher needs it; see `Teacher.needs_check`."""
         return self.teacher.needs_check
 
-    def checked_logits(self, x: Any) -> Outputs:
+    def checked_logits(self, x: Any, values: Collection[str] = ()) -> Outputs:
         """Returns the logits after checking those of the teacher; see `Teacher.checked_logits`."""
-        return self._mapped(self.teacher.checked_logits(self._converted(x)))
+        return self._mapped(self.teacher.checked_logits(self._converted(x), values))
+
+    def declared(self, from_probabilities: Declared) -> Self:
+        """Returns this with the declared teacher inside; see `Teacher.declared`."""
+        teacher = self.teacher.declared(from_probabilities)
+        if teacher is self.teacher:
+            return self
+        changed = copy.copy(self)
+        changed.teacher = teacher
+        changed._function = tf.function(lambda x: changed.outputs(x)[0], reduce_retracing=True)
+        return changed
+
+    def head(self, name: str) -> Head | None:
+        """Returns the head that was removed from an output; None if unknown."""
+        return self.teacher.head(name)
 
     def feature_shape(self, layer: str) -> Shape:
         """Returns the shape `(None, ...)` of an inner layer's output."""

@@ -1,19 +1,23 @@
 """The interface of a teacher: anything that gives logits for a batch of inputs."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from typing_extensions import Self
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, check_choice
 from keras_distill._internal._graph_errors import coded
-from keras_distill._internal._probabilities import look_like_probabilities
+from keras_distill._internal._probabilities import DECLARATIONS, Declared
 from keras_distill._internal._types import Outputs, Shape
+from keras_distill.teachers._declaration import Declaration
 from keras_distill.teachers._heads import Head
-from keras_distill.teachers._outputs import outputs_by_name, plain_outputs, to_numpy
+from keras_distill.teachers._outputs import ONLY, outputs_by_name, plain_outputs, to_numpy
 
 
 class Teacher(abc.ABC):
@@ -27,6 +31,11 @@ class Teacher(abc.ABC):
         input_shapes: Shapes `(None, ...)` of its inputs in order; None if unknown.
         on_host: Whether it runs in Python outside the graph, so that XLA cannot compile it.
         heads: The head that was removed from each output, by name; None if unknown.
+        from_probabilities: Whether `outputs` gives probabilities, of outputs whose head is not
+            known: None (not declared: refused where they look like it), False, True, "softmax", or
+            "sigmoid"; see `as_teacher`.
+        steps: The step of quantized outputs by name; empty for floats.
+        compiled_losses: The hard losses by output name that it was trained with; empty if unknown.
     """
 
     name: str = "teacher"
@@ -35,6 +44,10 @@ class Teacher(abc.ABC):
     input_shapes: list[Shape] | None = None
     on_host: bool = False
     heads: dict[str, Head] | None = None
+    from_probabilities: Declared = None
+    compiled_losses: Mapping[str, Any] = MappingProxyType({})
+    steps: Mapping[str, float] = MappingProxyType({})
+    _own_declaration: Declaration | None = None
 
     @abc.abstractmethod
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
@@ -57,11 +70,19 @@ class Teacher(abc.ABC):
         """Returns 64 hexadecimal digits that identify this teacher; None if nothing can."""
 
     def read(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
-        """Returns `outputs` by name, also those of a subclass that returns a single tensor.
+        """Returns the logits of `outputs` by name, and the layers' outputs.
+
+        A subclass may return a single tensor. Probabilities are converted where
+        `from_probabilities` declares them.
 
         Raises:
-            InputError: If `outputs` does not return a pair.
+            InputError: If `outputs` does not return a pair, or there are no probabilities where
+                they are declared.
         """
+        logits, features = self._read(x, layers)
+        return self._as_logits(logits), features
+
+    def _read(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
         found = self.outputs(x, layers)
         if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[1], Mapping):
             raise InputError(
@@ -96,35 +117,82 @@ class Teacher(abc.ABC):
         raise self.no_layers([layer])
 
     def predict(self, x: Any) -> np.ndarray | dict[str, np.ndarray]:
-        """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs."""
-        return plain_outputs(to_numpy(self.read(x)[0]))
+        """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs.
+
+        Raises:
+            InputError: As `checked_logits`.
+        """
+        return plain_outputs(to_numpy(self.checked_logits(x)))
 
     @property
     def needs_check(self) -> bool:
         """Whether only a batch can show that the outputs are logits of the right shape."""
-        return self.output_shapes is None
+        return self.output_shapes is None or any(
+            self.hides_head(name) for name in self.output_shapes
+        )
 
-    def checked_logits(self, x: Any) -> Outputs:
+    def checked_logits(self, x: Any, values: Collection[str] = ()) -> Outputs:
         """Returns the logits of a batch by output name, after checking that they are logits.
 
         Args:
             x: A batch of inputs.
+            values: Names of outputs that are values of a regression, which are not checked.
 
         Raises:
-            InputError: If every row of an output is >= 0 and sums to 1.
+            InputError: If they are probabilities and not declared, or declared and none.
         """
-        logits = self.read(x)[0]
-        for values in logits.values():
-            if look_like_probabilities(values):
-                raise self.probabilities_error()
-        return logits
+        return self._as_checked_logits(self._read(x)[0], values)
 
-    def probabilities_error(self) -> InputError:
-        """Returns the error for outputs that look like probabilities."""
-        return InputError(
-            f"The outputs of teacher {self.name!r} look like probabilities, not logits. Return"
-            " logits, or the logarithms of the probabilities."
-        )
+    def _as_checked_logits(self, outputs: Outputs, values: Collection[str] = ()) -> Outputs:
+        hidden = {name: output for name, output in outputs.items() if self.hides_head(name)}
+        self._declaration.check(hidden, values)
+        return self._as_logits(outputs)
+
+    def head(self, name: str) -> Head | None:
+        """Returns the head that was removed from an output; None if unknown."""
+        heads = self.heads or {}
+        return heads.get(name) or heads.get(ONLY)
+
+    def hides_head(self, name: str) -> bool:
+        """Returns whether it is not known how an output ends."""
+        head = self.head(name)
+        return head is None or head.kind == "unknown"
+
+    def declared(self, from_probabilities: Declared) -> Self:
+        """Returns this teacher, or a copy of which it is declared whether it gives probabilities.
+
+        Args:
+            from_probabilities: See the attribute; None: as it is.
+
+        Raises:
+            InputError: If an output is known to be logits, and declared to be probabilities.
+        """
+        check_choice("from_probabilities", from_probabilities, DECLARATIONS)
+        if from_probabilities is None or from_probabilities == self.from_probabilities:
+            return self
+        for head in (self.heads or {}).values():
+            if from_probabilities and head.kind == "linear":
+                raise InputError(
+                    f"`from_probabilities` must be left out for a teacher that ends in logits."
+                    f" Received: {from_probabilities!r}, and layer {head.layer!r} without softmax"
+                    " or sigmoid."
+                )
+        declared = copy.copy(self)
+        declared.from_probabilities, declared._own_declaration = from_probabilities, None
+        return declared
+
+    @property
+    def _declaration(self) -> Declaration:
+        if self._own_declaration is None:
+            what = f"The outputs of teacher {self.name!r}"
+            self._own_declaration = Declaration(self.from_probabilities, what, self.steps)
+        return self._own_declaration
+
+    def _as_logits(self, outputs: Outputs) -> Outputs:
+        if not self.from_probabilities:
+            return outputs
+        hidden = {name: output for name, output in outputs.items() if self.hides_head(name)}
+        return {**outputs, **self._declaration.logits(hidden)}
 
     def no_layers(self, layers: Sequence[str]) -> InputError:
         """Returns the error for reading layers of a teacher that has none."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import InputError, bad, check_choice
+from keras_distill._internal._probabilities import DECLARATIONS, Declared
 from keras_distill._internal._types import Outputs, Shape
 from keras_distill.teachers._base import Teacher, run_on_host
 from keras_distill.teachers._outputs import ONLY
@@ -24,6 +25,7 @@ class CallableTeacher(Teacher):
         name: Determines the fingerprint: the same name means the same teacher.
         output_shape: Shape without the batch axis, `(N,)` or `(L, N)`, or a dict of such by output
             name. Without it, shapes are known only after the function has run.
+        from_probabilities: Whether it returns probabilities; see `as_teacher`.
 
     Raises:
         InputError: If `function` is not callable.
@@ -42,9 +44,13 @@ class CallableTeacher(Teacher):
         *,
         name: str | None = None,
         output_shape: Any = None,
+        from_probabilities: Declared = None,
     ) -> None:
         if not callable(function):
             raise bad("function", "be callable", function)
+        self.from_probabilities = check_choice(
+            "from_probabilities", from_probabilities, DECLARATIONS
+        )
         self._function = function
         self._has_name = name is not None
         self.name = name or "callable"

@@ -2,21 +2,24 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Self
 
 from keras_distill import models
 from keras_distill._internal import InputError, bad, check_choice, check_number
 from keras_distill._internal._files import atomic_path, read_json, write_json
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Outputs, PathLike, Shape, Tensor
 from keras_distill.losses import known_differ
 from keras_distill.records import ENSEMBLE_FORMAT as SPECIALISTS
 from keras_distill.teachers._base import Teacher
 from keras_distill.teachers._callable_teacher import CallableTeacher
+from keras_distill.teachers._heads import Head
 from keras_distill.teachers._keras_teacher import KerasTeacher
 from keras_distill.teachers._outputs import plain_outputs
 from keras_distill.teachers._tflite import TFLiteTeacher
@@ -83,9 +86,23 @@ class TeacherEnsemble(Teacher):
         """Whether a member needs it; see `Teacher.needs_check`."""
         return any(member.needs_check for member in self.members)
 
-    def checked_logits(self, x: Any) -> Outputs:
+    def checked_logits(self, x: Any, values: Collection[str] = ()) -> Outputs:
         """Returns the mean logits after checking every member; see `Teacher.checked_logits`."""
-        return self._means([member.checked_logits(x) for member in self.members])
+        return self._means([member.checked_logits(x, values) for member in self.members])
+
+    def declared(self, from_probabilities: Declared) -> Self:
+        """Returns the ensemble of the declared members; see `Teacher.declared`."""
+        changed = super().declared(from_probabilities)
+        if changed is not self:
+            changed.from_probabilities = None  # the members convert theirs
+            changed.members = [member.declared(from_probabilities) for member in self.members]
+        return changed
+
+    def head(self, name: str) -> Head | None:
+        """Returns the head of an output if all members have the same; None if not."""
+        heads = [member.head(name) for member in self.members]
+        kinds = {"unknown" if head is None else head.kind for head in heads}
+        return heads[0] if len(kinds) == 1 else None
 
     def save(self, folder: PathLike, *, overwrite: bool = False) -> Path:
         """Writes the members as .keras files, and how they are averaged, to a folder.
@@ -241,13 +258,20 @@ def _agree(a: Mapping[Any, Shape], b: Mapping[Any, Shape]) -> bool:
     return ranks and not any(known_differ(a[key], b[key]) for key in a)
 
 
-def as_teacher(source: Any) -> Teacher:
+def as_teacher(source: Any, *, from_probabilities: Declared = None) -> Teacher:
     """Returns `source` as a `Teacher`.
+
+    A softmax or sigmoid that a Keras model or a `.tflite` file shows at its end is removed exactly.
+    Where nothing shows it, `from_probabilities` declares it.
 
     Args:
         source: A `Teacher`; a Keras 3 model; a list of sources (their geometric mean); the path of
             a .keras or .tflite file or of a saved ensemble; or a function from a NumPy batch to
             logits.
+        from_probabilities: Whether it gives probabilities. None: a first batch that is wholly in
+            0..1 is refused. False: it gives logits. True: their logarithms serve as logits if rows
+            sum to 1, else log(p / (1 - p)); "softmax" or "sigmoid" says which where the values do
+            not show it.
 
     Raises:
         InputError: If `source` is none of these.
@@ -257,6 +281,10 @@ def as_teacher(source: Any) -> Teacher:
         >>> type(as_teacher([model, model])).__name__
         'TeacherEnsemble'
     """
+    return _as_teacher(source).declared(from_probabilities)
+
+
+def _as_teacher(source: Any) -> Teacher:
     if isinstance(source, Teacher):
         if not isinstance(source.output_shapes, Mapping | None):
             raise bad(

@@ -84,7 +84,8 @@ class Head:
 
     Attributes:
         kind: "linear" (the output is logits), "softmax" or "sigmoid" (removed exactly), "stuck"
-            (probabilities, changed after their activation), "unknown" (a custom layer or model).
+            (probabilities, changed after their activation), "removed" (softmax or sigmoid, removed
+            exactly), "unknown" (a custom layer or model).
         layer: Name of the layer that decides it.
         certain: Whether the output comes directly from that layer.
     """

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from keras_distill import models
 from keras_distill._internal import InputError
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Outputs, Shape
 from keras_distill.teachers._base import Teacher
+from keras_distill.teachers._heads import Head
 from keras_distill.teachers._outputs import plain_outputs, to_numpy
 from keras_distill.teachers._reader import ModelReader
 
@@ -20,6 +22,7 @@ class KerasTeacher(Teacher):
 
     Args:
         model: Any built Keras 3 model. A softmax or sigmoid at its end is removed exactly.
+        from_probabilities: Whether a model without a graph gives probabilities; see `as_teacher`.
 
     Raises:
         InputError: If the model is not built, or ends in probabilities that cannot be undone.
@@ -30,7 +33,7 @@ class KerasTeacher(Teacher):
         [0.0, 0.0, 0.0]
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, *, from_probabilities: Declared = None) -> None:
         if not model.built:
             raise InputError(
                 f"Teacher {model.name!r} is not built, so it cannot have been trained. Train it,"
@@ -40,6 +43,8 @@ class KerasTeacher(Teacher):
         self.name = model.name
         self._reader = ModelReader(model, "teacher")
         self.heads = self._reader.heads
+        self.from_probabilities = self.declared(from_probabilities).from_probabilities
+        self.compiled_losses = self._reader.compiled_losses(list(self.heads))
         self._function = tf.function(lambda x: self.outputs(x)[0], reduce_retracing=True)
 
     @property
@@ -74,23 +79,12 @@ class KerasTeacher(Teacher):
         Raises:
             InputError: If a model without a graph returns what looks like probabilities.
         """
-        logits = self._function(keras.tree.map_structure(tf.convert_to_tensor, x))
-        self._reader.check(logits)
-        return plain_outputs(to_numpy(logits))
+        found = self._function(keras.tree.map_structure(tf.convert_to_tensor, x))
+        return plain_outputs(to_numpy(self._as_checked_logits(found)))
 
-    @property
-    def needs_check(self) -> bool:
-        """Whether the graph does not show the head of some output."""
-        return self._reader.needs_check
-
-    def checked_logits(self, x: Any) -> Outputs:
-        """Returns the logits by output name; see `Teacher.checked_logits`.
-
-        An output whose head the graph shows is not checked.
-        """
-        logits = self.outputs(x)[0]
-        self._reader.check(logits)
-        return logits
+    def head(self, name: str) -> Head | None:
+        """Returns the head of an output; of a model without a graph once a batch has shown it."""
+        return self._reader.head(name)
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of settings and weights; see `models.fingerprint`."""

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError
+from keras_distill._internal import _keras_private as private
 from keras_distill._internal._probabilities import look_like_probabilities
 from keras_distill._internal._types import Outputs, Shape
 from keras_distill.teachers import _graph
@@ -17,7 +19,7 @@ from keras_distill.teachers._heads import (
     logits_of,
     symbolic_outputs,
 )
-from keras_distill.teachers._outputs import ONLY, outputs_by_name
+from keras_distill.teachers._outputs import ONLY, match_outputs, outputs_by_name
 
 
 class ModelReader:
@@ -45,6 +47,7 @@ class ModelReader:
         heads = find_heads(model)
         check_heads(role, heads)
         self.heads: dict[str, Head] = outputs_by_name(heads, self.names)
+        self._seen: dict[str, Head] = {}
         self._layers = {name: _graph.find_layer(model, name, role) for name in layers}
 
     def call(
@@ -72,11 +75,29 @@ class ModelReader:
 
     def logits(self, outputs: Outputs) -> Outputs:
         """Returns the logits behind outputs by name."""
+        for name, output in outputs.items():
+            self._see(name, output)
         return {n: logits_of(y, self.head(n), self.role) for n, y in outputs.items()}
 
     def head(self, name: str) -> Head:
-        """Returns the head of an output."""
-        return self.heads.get(name) or self.heads[ONLY]
+        """Returns the head of an output: as the graph shows it, or else a batch has shown."""
+        return self._seen.get(name) or self.heads.get(name) or self.heads[ONLY]
+
+    def _see(self, name: str, output: Any) -> None:
+        """Keeps the head that an output shows, for a model whose graph does not."""
+        head = self.head(name)
+        if head.kind not in ("unknown", "removed") or private.activation_input(output) is None:
+            return
+        if tf.is_symbolic_tensor(output):
+            kind = "sigmoid" if output.shape[-1] == 1 else "removed"
+        else:
+            kind = "softmax" if look_like_probabilities(output) else "sigmoid"
+        self._seen[name] = Head(kind, head.layer)
+
+    def compiled_losses(self, names: Sequence[str]) -> dict[str, Any]:
+        """Returns the hard losses by output name that the model was compiled with itself."""
+        loss = self.model.loss if getattr(self.model, "compiled", False) else None
+        return match_outputs(loss, names)
 
     def symbolic(self) -> Outputs | None:
         """Returns the symbolic outputs by name; None for a model without a graph."""
@@ -119,22 +140,47 @@ class ModelReader:
         """Whether the graph does not show the head of some output."""
         return any(head.kind == "unknown" for head in self.heads.values())
 
-    def check(self, logits: Outputs) -> None:
-        """Refuses probabilities from a head that the graph does not show.
+    def check(self, x: Any, logits: Outputs) -> None:
+        """Refuses probabilities of a student from a head that the graph does not show.
+
+        An untrained student may give small logits > 0. It is called again with large inputs, which
+        probabilities survive.
 
         Args:
-            logits: A batch of what should be logits, by output name.
+            x: A batch of inputs.
+            logits: What should be logits of it, by output name.
 
         Raises:
-            InputError: If every row of such an output is >= 0 and sums to 1.
+            InputError: If every row of such an output sums to 1, or all values stay in 0..1.
         """
         for name, values in logits.items():
             head = self.head(name)
-            if head.kind == "unknown" and look_like_probabilities(values):
+            if head.kind != "unknown":
+                continue
+            if look_like_probabilities(values) or self._stays_in_unit_interval(x, name, values):
                 raise InputError(
                     f"The {self.role}'s outputs, of {head.layer!r}, look like probabilities, not"
-                    " logits. Use keras.activations.softmax for its softmax, or return logits."
+                    " logits. Use keras.activations.softmax or sigmoid at its end, or return"
+                    " logits."
                 )
+
+    def _stays_in_unit_interval(self, x: Any, name: str, values: Any) -> bool:
+        inputs = [tf.convert_to_tensor(part) for part in keras.tree.flatten(x) if part is not None]
+        if not all(part.dtype.is_floating for part in inputs) or not _in_unit_interval(values):
+            return False
+        for factor in (1e3, -1e3):
+            scaled = keras.tree.map_structure(
+                lambda part, f=factor: None if part is None else part * f, x, none_is_leaf=True
+            )
+            outputs, _ = self.call(scaled)
+            if not _in_unit_interval(self.by_name(outputs)[name]):
+                return False
+        return True
 
     def _layer(self, name: str) -> keras.Layer:
         return self._layers.get(name) or _graph.find_layer(self.model, name, self.role)
+
+
+def _in_unit_interval(values: Any) -> bool:
+    values = np.asarray(values)
+    return bool(values.size and values.min() >= 0 and values.max() <= 1)

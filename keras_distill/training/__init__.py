@@ -8,23 +8,25 @@ from keras_distill.training._checks import (
     DEFAULT_TEMPERATURE,
     check_alpha,
     check_shapes,
-    flatten_losses,
+    soft_terms,
 )
 from keras_distill.training._classifier import compile_classifier, ending_of, rounds_of
-from keras_distill.training._default_loss import check_from_logits, default_losses
+from keras_distill.training._default_loss import check_from_logits, defaults
 from keras_distill.training._distiller import Distiller
 from keras_distill.training._label_smoothing import SmoothedCrossentropy
 from keras_distill.training._optimizer import make_optimizer
 from keras_distill.training._sample_weights import align, is_sparse
 from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import CosineSchedule, LinearSchedule
+from keras_distill.training._task import Known, certain, default_losses, read_tasks
 from keras_distill.training._terms import SoftTerms, View, mixed, split
-from keras_distill.training._views import TeacherSource, student_view
+from keras_distill.training._views import TeacherSource, match_units, student_view
 
 __all__ = [
     "DEFAULT_TEMPERATURE",
     "CosineSchedule",
     "Distiller",
+    "Known",
     "Labeled",
     "LinearSchedule",
     "SmoothedCrossentropy",
@@ -33,20 +35,24 @@ __all__ = [
     "TeacherSource",
     "View",
     "align",
+    "certain",
     "check_alpha",
     "check_from_logits",
     "check_shapes",
     "compile_classifier",
     "default_losses",
+    "defaults",
     "ending_of",
-    "flatten_losses",
     "is_sparse",
     "labeled_batch",
     "load",
     "make_optimizer",
+    "match_units",
     "mixed",
+    "read_tasks",
     "rounds_of",
     "soft_batches",
+    "soft_terms",
     "split",
     "student_view",
 ]

@@ -1,6 +1,7 @@
 """Labels and weights of a batch: by output name for our losses, and structured for Keras's."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -8,11 +9,20 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_number
+from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Outputs, Tensor
+from keras_distill.metrics import Task
 from keras_distill.teachers import like_outputs, match_outputs
 from keras_distill.training import _sample_weights
 from keras_distill.training._terms import Batch, Batches, split
+
+NO_TASKS: Mapping[str, Task] = MappingProxyType({})
+UNDER_SIGMOID = (Task.BINARY, Task.MULTI_LABEL)
+_NOT_BITS = (
+    "The labels must be in 0..1 for two classes in one unit and for several labels. Received: other"
+    " values. For a regression, use RegressionLoss and compile(loss='mean_squared_error')."
+)
 
 
 class Labeled(NamedTuple):
@@ -73,7 +83,12 @@ def unpack(data: Any) -> Element:
 
 
 def labeled_batch(
-    targets: Targets, outputs: Outputs, sample_weight: Any = None, *, minus_one: bool = True
+    targets: Targets,
+    outputs: Outputs,
+    sample_weight: Any = None,
+    *,
+    minus_one: bool = True,
+    tasks: Mapping[str, Task] = NO_TASKS,
 ) -> Labeled | None:
     """Prepares labels and weights so that a position without a label has weight 0 and counts in B.
 
@@ -82,6 +97,7 @@ def labeled_batch(
         outputs: The student's outputs by name.
         sample_weight: A tensor for all outputs, or a structure of them.
         minus_one: Whether the class id -1 means that there is no label.
+        tasks: What the outputs predict, by name.
 
     Returns:
         The batch; None without labels.
@@ -92,12 +108,34 @@ def labeled_batch(
     batch = Labeled({}, {}, {})
     for name, labels in match_outputs(targets.labels, outputs).items():
         output = outputs[name]
-        mask = _sample_weights.has_label(labels, output, targets.labeled, minus_one=minus_one)
+        task = tasks.get(name)
+        mask = _sample_weights.has_label(
+            labels,
+            output,
+            targets.labeled,
+            minus_one=minus_one,
+            two_classes=task is Task.BINARY,
+        )
         rank = _sample_weights.positions(output)
-        batch.labels[name] = _sample_weights.without_missing(labels, mask)
-        batch.weights[name] = _sample_weights.weigh(mask, weights.get(name), rank)
+        labels = _sample_weights.without_missing(labels, mask)
+        weight = _sample_weights.weigh(mask, weights.get(name), rank)
+        batch.labels[name] = _checked(labels, weight) if task in UNDER_SIGMOID else labels
+        batch.weights[name] = weight
         batch.present[name] = _sample_weights.weigh(mask, None, rank)
     return batch
+
+
+def _checked(labels: Any, weights: Any) -> Tensor:
+    """Returns labels of outputs under a sigmoid, asserted to be in 0..1 where they count."""
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype == tf.bool:
+        return labels
+    good = tf.logical_and(labels >= 0, labels <= 1)
+    if weights is not None:
+        ignored = tf.equal(_sample_weights.align(weights, len(labels.shape)), 0)
+        good = tf.logical_or(good, ignored)
+    with tf.control_dependencies([insist(tf.reduce_all(good), _NOT_BITS)]):
+        return tf.identity(labels)
 
 
 def keras_batch(batch: Labeled, labels: Any, outputs: Any, names: list[str]) -> KerasBatch:
@@ -161,7 +199,11 @@ def class_weight_table(class_weight: Mapping[int, float], classes: int) -> Array
 
 
 def weigh_classes(
-    class_weight: Mapping[int, float], targets: Targets, outputs: Outputs, sample_weight: Any
+    class_weight: Mapping[int, float],
+    targets: Targets,
+    outputs: Outputs,
+    sample_weight: Any,
+    tasks: Mapping[str, Task] = NO_TASKS,
 ) -> Tensor:
     """Returns the class weight of each position times its sample weight.
 
@@ -172,6 +214,7 @@ def weigh_classes(
         targets: Labels: class ids or one-hot rows of a single output.
         outputs: The student's outputs by name.
         sample_weight: Weights of the leading axes, or None.
+        tasks: What the outputs predict, by name.
 
     Raises:
         InputError: If the student has several outputs, or a key is not a class.
@@ -182,7 +225,8 @@ def weigh_classes(
     labels = match_outputs(targets.labels, [name])[name]
     table = class_weight_table(class_weight, max(output.shape[-1] or 0, 2))
     rank = _sample_weights.positions(output)
-    mask = _sample_weights.has_label(labels, output, targets.labeled)
+    binary = tasks.get(name) is Task.BINARY
+    mask = _sample_weights.has_label(labels, output, targets.labeled, two_classes=binary)
     safe = _sample_weights.without_missing(labels, mask)
     if _sample_weights.is_sparse(labels, output) or output.shape[-1] == 1:
         ids = _sample_weights.align(tf.cast(tf.round(tf.cast(safe, tf.float32)), tf.int32), rank)

@@ -7,36 +7,42 @@ import keras
 import numpy as np
 
 from keras_distill._internal import InputError, bad
-from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Outputs, Schedule
 from keras_distill.losses import DistillationLoss, RegressionLoss, SoftTargetLoss, check_setting
+from keras_distill.metrics import Task
 from keras_distill.teachers import ONLY, Head, ModelReader, Teacher, outputs_by_name
 from keras_distill.training._data import Given
 from keras_distill.training._terms import (
     NOT_FINITE,
+    Default,
     SoftTerms,
     check_without_labels,
     layer_names,
+    split,
 )
-from keras_distill.training._views import Pair, no_teacher
+from keras_distill.training._views import Pair, match_unit_shapes, no_teacher
 
 DEFAULT_TEMPERATURE = 4.0
+_ROWS = 32  # that show whether a teacher gives probabilities
 
 
 def soft_terms(losses: Any, weights: Any, temperature: Schedule | None) -> SoftTerms:
     """Returns the soft terms of a Distiller.
 
     Args:
-        losses: As `distillation_losses` of the Distiller.
+        losses: As `distillation_losses` of the Distiller; None: chosen by the tasks.
         weights: As `distillation_loss_weights`.
-        temperature: Temperature of the default loss; None without one.
+        temperature: Temperature of the default losses; None without one.
 
     Raises:
         InputError: If they are not losses and weights, or there are losses and a temperature.
     """
     if losses is None:
-        losses = SoftTargetLoss(DEFAULT_TEMPERATURE if temperature is None else temperature)
-    elif temperature is not None:
+        given = temperature is not None
+        chosen: Schedule = DEFAULT_TEMPERATURE if temperature is None else temperature
+        terms = flatten_losses(SoftTargetLoss(chosen), weights)
+        return SoftTerms(*terms, Default(chosen, terms[1][0], given))
+    if temperature is not None:
         rule, remedy = "be left out if distillation_losses are given", "Give it to the losses."
         raise bad("temperature", rule, temperature, remedy)
     return SoftTerms(*flatten_losses(losses, weights))
@@ -64,6 +70,7 @@ def check_shapes(soft: SoftTerms, teacher: Outputs | None, student: Outputs | No
     """
     if teacher is None or student is None:
         return
+    teacher = match_unit_shapes(teacher, student)
     for loss, only in zip(soft.losses, soft.outputs, strict=True):
         if not isinstance(loss, DistillationLoss) or layer_names(loss) != (None, None):
             continue
@@ -174,14 +181,18 @@ def _check_first_batch(data: Given, pair: Pair, *, stored: bool) -> None:
         InputError: If they are not.
     """
     source, reader, soft = pair.source, pair.reader, pair.soft_terms
-    if not stored and source.teacher is not None and source.teacher.needs_check:
-        # Values of a regression may look like probabilities.
-        values_only = all(isinstance(loss, RegressionLoss) for loss in soft.losses)
-        logits = source.logits(data.first[0], check=not values_only)
+    # Values of a regression may look like probabilities.
+    values = [name for name, task in pair.tasks.items() if task is Task.REGRESSION]
+    if stored:
+        soft_targets = split(data.first[1]).teacher
+        if soft_targets is not None and not data.is_store:
+            source.check_stored(soft_targets, values)
+    elif source.teacher is not None and source.teacher.needs_check:
+        logits = source.checked_logits(data.some_inputs(_ROWS), values)
         check_shapes(soft, logits, reader.symbolic())
     if reader.needs_check:
         outputs, _ = reader.call(data.first[0])
-        reader.check(reader.logits(reader.by_name(outputs)))
+        reader.check(data.first[0], reader.logits(reader.by_name(outputs)))
 
 
 def check_data(data: Given, pair: Pair) -> None:
@@ -195,17 +206,27 @@ def check_data(data: Given, pair: Pair) -> None:
         InputError: If there are no soft targets and no teacher, or labels are missing, or stored
             logits do not fit.
     """
+    check_known(data, pair)
     known = data.known
-    if known is not None:
-        _check_known(known, pair)
     if not pair.source.checked:
         stored = known is not None and known.teacher is not None
         _check_first_batch(data, pair, stored=stored)
-        pair.source.checked = not stored
+        pair.source.checked = True
 
 
-def _check_known(known: Targets, pair: Pair) -> None:
-    """Checks what is known of the targets before a batch is read."""
+def check_known(data: Given, pair: Pair) -> None:
+    """Checks what is known of the targets before a batch is read.
+
+    Args:
+        data: The training data.
+        pair: Teacher, student, and losses.
+
+    Raises:
+        InputError: As `check_data`.
+    """
+    known = data.known
+    if known is None:
+        return
     if known.teacher is None and pair.source.teacher is None:
         raise no_teacher()
     if known.labels is None:
@@ -219,14 +240,13 @@ def _check_known(known: Targets, pair: Pair) -> None:
         raise InputError(NOT_FINITE)
 
 
-def check_validation(data: Given, pair: Pair, *, name: str, hard: bool) -> None:
+def check_validation(data: Given, pair: Pair, *, name: str) -> None:
     """Refuses validation data without a loss to compute, before an epoch is spent.
 
     Args:
         data: The validation data.
         pair: Teacher, student, and losses.
         name: The argument of `fit` that they come from.
-        hard: Whether there is a hard loss for labels.
 
     Raises:
         InputError: If there is neither a hard nor a soft term.
@@ -242,12 +262,11 @@ def check_validation(data: Given, pair: Pair, *, name: str, hard: bool) -> None:
             " evaluate_teacher=True. Received: neither. Use set_teacher, or leave evaluate_teacher"
             " out."
         )
-    if known.labels is not None and hard:
+    if known.labels is not None:
         return
     if not soft:
-        what = "labels" if known.labels is None else "a hard loss, compile(loss=...),"
         raise InputError(
-            f"`{name}` needs {what} or stored soft targets: without them there is no loss to"
+            f"`{name}` needs labels or stored soft targets: without them there is no loss to"
             " compute. Received: neither. Or give the Distiller evaluate_teacher=True."
         )
     check_without_labels(pair.alpha)

@@ -9,6 +9,7 @@ from keras_distill.teachers import find_heads
 from keras_distill.training._distiller import Distiller
 from keras_distill.training._label_smoothing import SmoothedCrossentropy
 from keras_distill.training._optimizer import make_optimizer
+from keras_distill.training._task import bit_accuracy
 from keras_distill.work import Ending, Rounds
 
 # Steps per execution of a training that ends at a time: it can end, and change its learning rate,
@@ -26,16 +27,22 @@ def compile_classifier(
     """Compiles a student, a teacher, or a `Distiller` for class ids and `work.fit_resumable`.
 
     Args:
-        trainer: A classifier that ends in logits or in softmax, or a `Distiller` around one.
+        trainer: A classifier, or a `Distiller` around one. It ends in logits or in softmax, or of
+            two classes in one unit with or without sigmoid.
         settings: The optimizer, and the most steps per execution (32 by default).
         rounds: What it will be trained for. Steps per execution divide the steps of a round.
         label_smoothing: Share of the label's probability that all classes divide.
     """
     model = trainer.student if isinstance(trainer, Distiller) else trainer
-    logits = find_heads(model).kind != "softmax"
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
-    if label_smoothing:
+    head = find_heads(model)
+    logits, metric = head.kind not in ("softmax", "sigmoid"), "accuracy"
+    if model.output_shape[-1] == 1:
+        loss = keras.losses.BinaryCrossentropy(logits, label_smoothing=label_smoothing)
+        metric = bit_accuracy(head)
+    elif label_smoothing:
         loss = SmoothedCrossentropy(label_smoothing, from_logits=logits)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
     most = settings.steps_per_execution
     if rounds.epochs is None:  # `ending_of` gives the learning rate
         optimizer = make_optimizer(settings.model_copy(update=_AT_ONCE), 1)
@@ -45,7 +52,7 @@ def compile_classifier(
     trainer.compile(
         optimizer=optimizer,
         loss=loss,
-        metrics=["accuracy"],
+        metrics=[metric],
         steps_per_execution=rounds.steps_per_execution(most),
     )
 

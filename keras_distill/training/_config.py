@@ -17,12 +17,19 @@ def to_config(student: keras.Model, pair: Pair) -> dict[str, Any]:
     Raises:
         InputError: If a schedule is a lambda.
     """
-    return {
+    soft, default = pair.soft_terms, pair.soft_terms.default
+    config = {
         "student": keras.saving.serialize_keras_object(student),
         "alpha": serialized("alpha", pair.alpha),
         "evaluate_teacher": pair.evaluate_teacher,
-        "terms": _terms_config(pair.soft_terms),
+        "terms": _terms_config(soft) if default is None else None,
     }
+    if default is not None:
+        config["default"] = {
+            "temperature": serialized("temperature", default.temperature),
+            "weight": serialized("distillation_loss_weights", default.weight),
+        }
+    return config
 
 
 def from_config(
@@ -36,7 +43,15 @@ def from_config(
     """
     settings = dict(config)
     with keras.saving.custom_object_scope(custom_objects or {}):
-        terms, projectors = _terms_arguments(settings.pop("terms"))
+        listed, default = settings.pop("terms"), settings.pop("default", None)
+        if listed is None:  # the tasks choose the losses
+            terms: dict[str, Any] = {
+                "temperature": deserialized(default["temperature"]),
+                "distillation_loss_weights": deserialized(default["weight"]),
+            }
+            projectors: list[Any] = []
+        else:
+            terms, projectors = _terms_arguments(listed)
         settings["student"] = deserialized(settings["student"])
         settings["alpha"] = deserialized(settings["alpha"])
     return {**settings, **terms}, {i: p for i, p in enumerate(projectors) if p is not None}

@@ -1,6 +1,7 @@
 """The data that `fit` and `evaluate` get, and their first batch."""
 
 import functools
+import itertools
 import types
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Shape
 from keras_distill.targets import PeekableDataset
 from keras_distill.training._terms import split
+
+_MANY = 10_000  # rows of arrays whose labels are looked at
 
 
 class Given:
@@ -51,6 +54,57 @@ class Given:
     def is_dataset(self) -> bool:
         """Whether x is a `tf.data.Dataset`."""
         return isinstance(self.x, tf.data.Dataset)
+
+    @property
+    def is_store(self) -> bool:
+        """Whether x are the batches of a store, which checked its logits when it was built."""
+        return isinstance(self.x, PeekableDataset)
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether the first batch costs little: no pipeline starts to fill a shuffle buffer."""
+        return "first" in vars(self) or self.is_store or not self.is_dataset
+
+    @property
+    def some_targets(self) -> Targets:
+        """Labels and soft targets of the first batch; of arrays, of more rows."""
+        if not _are_arrays(self.x) or self.y is None:
+            return split(self.first[1])
+        cut = lambda array: array[:_MANY]  # noqa: E731
+        return split(keras.tree.map_structure(cut, self.y, none_is_leaf=False))
+
+    def some_inputs(self, rows: int) -> Any:
+        """Returns the inputs of the first batch, or of several where it has fewer rows.
+
+        Args:
+            rows: The number wanted.
+        """
+        first, count = self.first[0], _length(self.first[0])
+        if count >= rows or isinstance(self.x, _Rewound):
+            return first
+        batches = -(-rows // max(count, 1))
+        if _are_arrays(self.x):
+            return keras.tree.map_structure(
+                lambda a: None if a is None else tf.convert_to_tensor(a[:rows]),
+                self.x,
+                none_is_leaf=True,
+            )
+        if self.is_store:
+            return first
+        if self.is_dataset:
+            more = [unpacked(element)[0] for element in self.x.take(batches)]
+        elif isinstance(self.x, keras.utils.PyDataset):
+            more = [unpacked(self.x[i])[0] for i in range(min(batches, self.x.num_batches or 1))]
+        else:
+            more = [unpacked(e)[0] for e in itertools.islice(iter(self.x), batches)]
+        try:
+            return keras.tree.map_structure(
+                lambda *parts: None if parts[0] is None else tf.concat(parts, 0),
+                *more,
+                none_is_leaf=True,
+            )
+        except (ValueError, tf.errors.InvalidArgumentError):  # batches of different lengths
+            return first
 
     @property
     def known(self) -> Targets | None:
@@ -165,6 +219,15 @@ class _Position(keras.callbacks.Callback):
             trained = trained * self._steps // self._batches.batches_per_epoch
         if trained > 0:
             self._batches.skip_epochs(trained)
+
+
+def unpacked(element: Any) -> tuple[Any, Any, Any]:
+    """Returns x, y, and weights of an element."""
+    return keras.utils.unpack_x_y_sample_weight(element)
+
+
+def _length(x: Any) -> int:
+    return int(next(part for part in keras.tree.flatten(x) if part is not None).shape[0] or 0)
 
 
 class _Rewound:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,18 +12,18 @@ from keras_distill._internal import KerasDistillWarning, bad
 from keras_distill._internal import _keras_private as private
 from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill._internal._graph_errors import readable_errors
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Schedule, Tensor
 from keras_distill.losses import PACKAGE
 from keras_distill.metrics import Agreement
-from keras_distill.teachers import Teacher
 from keras_distill.training import _batch, _checks, _config, _step, _terms
 from keras_distill.training._data import Given
-from keras_distill.training._default_loss import check_from_logits, losses_for
+from keras_distill.training._pair_model import PairModel
 from keras_distill.training._views import Pair, TeacherSource, read_student
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Distiller(private.TrainerModel):
+class Distiller(PairModel):
     """Trains a student on labels and on a teacher's soft targets.
 
     total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization, each term
@@ -33,14 +33,20 @@ class Distiller(private.TrainerModel):
     Args:
         teacher: A Keras model, a list (geometric mean), anything `teachers.as_teacher` takes, or
             None if the data carry `keras_distill.Targets`. It is never changed, trained, or saved.
+            Two classes may have one unit in one model and two in the other.
         student: The Keras model to train. One that ends in softmax or sigmoid keeps it; its logits
             are read for the soft terms.
-        distillation_losses: One loss, a list, or a dict of these by output name; None:
-            `SoftTargetLoss(temperature)` on every output.
+        distillation_losses: One loss, a list, or a dict of these by output name; None: on each
+            output the loss of its task, which heads, labels, and the compiled loss show:
+            `SoftTargetLoss(temperature)` for classes, `MultiLabelSoftLoss(temperature)` for two
+            classes in one unit and for several labels, `RegressionLoss()` for values.
         distillation_loss_weights: Numbers or schedules in the same structure; None: all 1.
         alpha: Weight of the soft terms in 0..1, a number or a schedule of the step.
         temperature: Of the default loss, a number or a schedule; None: 4.0. Must be left out with
             `distillation_losses`, which have temperatures of their own.
+        from_probabilities: Whether the teacher, or the data's `Targets`, give probabilities in a
+            way that no graph shows: None (a first batch that is wholly in 0..1 is refused), False,
+            True, "softmax", or "sigmoid"; see `teachers.as_teacher`.
         teacher_preprocess: Converts the student's x to the teacher's, in TensorFlow operations.
         agreement: Whether to log how often teacher and student have the same largest logit.
         evaluate_teacher: Whether `evaluate` runs the teacher and adds the soft terms.
@@ -58,7 +64,7 @@ class Distiller(private.TrainerModel):
         >>> distiller = Distiller(mlp(32), mlp(4))
         >>> history = distiller.fit(x, y, epochs=1, verbose=0)
         >>> sorted(history.history)
-        ['hard_loss', 'loss', 'soft_loss']
+        ['accuracy', 'hard_loss', 'loss', 'soft_loss']
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Distiller(private.TrainerModel):
         *,
         alpha: Schedule = 0.9,
         temperature: Schedule | None = None,
+        from_probabilities: Declared = None,
         teacher_preprocess: Callable[[Any], Any] | None = None,
         agreement: bool = False,
         evaluate_teacher: bool = False,
@@ -89,80 +96,7 @@ class Distiller(private.TrainerModel):
         self.agreement_metric = Agreement() if agreement else None
         self.projectors: list[keras.Layer] = []
         self.built = bool(student.built)
-        self.set_teacher(teacher, teacher_preprocess)
-
-    @property
-    def alpha(self) -> Schedule:
-        """Weight of the soft terms. Give a schedule to change it during training."""
-        return self._pair.alpha
-
-    @property
-    def evaluate_teacher(self) -> bool:
-        """Whether `evaluate` runs the teacher."""
-        return self._pair.evaluate_teacher
-
-    @property
-    def soft_terms(self) -> _terms.SoftTerms:
-        """The distillation losses with their weights and projectors."""
-        return self._pair.soft_terms
-
-    @property
-    def distillation_losses(self) -> Any:
-        """The distillation losses: a list, or a dict of lists if they were given by output name."""
-        return _config.by_output(self.soft_terms.outputs, self.soft_terms.losses)
-
-    @property
-    def distillation_loss_weights(self) -> Any:
-        """Their weights, numbers or schedules, in the structure of `distillation_losses`."""
-        return _config.by_output(self.soft_terms.outputs, self.soft_terms.weights)
-
-    @property
-    def teacher(self) -> Teacher | None:
-        """The teacher; None without one. A Keras model is `distiller.teacher.model`.
-
-        Keras saves every model that it finds on an attribute, so this is never the model itself.
-        """
-        return self._pair.source.teacher
-
-    @property
-    def output_names(self) -> list[str]:
-        """The student's, so that losses and metrics given by output name find their output."""
-        return self.student.output_names
-
-    @property
-    def xla_compilable(self) -> bool:
-        """Whether XLA can compile a training step: not with a teacher that runs on the host."""
-        return not self._pair.source.on_host
-
-    def set_teacher(
-        self, teacher: Any, teacher_preprocess: Callable[[Any], Any] | None = None
-    ) -> None:
-        """Replaces the teacher.
-
-        Args:
-            teacher: As for the constructor.
-            teacher_preprocess: As for the constructor.
-
-        Raises:
-            InputError: If teacher and student do not fit; the Distiller is then unchanged.
-        """
-        source = TeacherSource(teacher, teacher_preprocess)
-        self._set_pair(dataclasses.replace(self._pair, source=source))
-        self.train_function = self.test_function = None
-
-    def _set_pair(self, pair: Pair) -> None:
-        """Sets teacher and student after checking that they fit; makes missing projectors."""
-        if pair.source.teacher is not None:
-            _checks.check_pair(pair)
-            trained = self.compiled and self.optimizer.built
-            with self.distribute_strategy.scope():
-                self._add_projectors(_checks.new_projectors(pair, trained=trained))
-        self._pair = pair
-
-    def _add_projectors(self, projectors: Mapping[int, keras.Layer]) -> None:
-        for i, projector in projectors.items():
-            self.soft_terms.projectors[i] = projector
-            self.projectors.append(projector)
+        self.set_teacher(teacher, teacher_preprocess, from_probabilities=from_probabilities)
 
     # One step
 
@@ -222,7 +156,8 @@ class Distiller(private.TrainerModel):
         total, hard, soft = (_step.on_all_replicas(value) for value in found[:3])
         private.loss_tracker(self).update_state(total, sample_weight=size)
         self.terms_tracker.update_state(hard, soft, size)
-        _step.update_agreement(self.agreement_metric, found.teacher, found.student)
+        agreement, tasks = self.agreement_metric, self._pair.tasks
+        _step.update_agreement(agreement, found.teacher, found.student, tasks)
         _step.update_metrics(compiled, found.batch)
         return _step.results_of_step(self.metrics, compiled, found)
 
@@ -257,7 +192,8 @@ class Distiller(private.TrainerModel):
 
     def _keras_batch(self, y: Any, outputs: Any, sample_weight: Any) -> _batch.KerasBatch | None:
         targets, by_name = _terms.split(y), self._pair.reader.by_name(outputs)
-        labeled = _batch.labeled_batch(targets, by_name, sample_weight)
+        tasks = self._pair.tasks
+        labeled = _batch.labeled_batch(targets, by_name, sample_weight, tasks=tasks)
         return labeled and _batch.keras_batch(labeled, targets.labels, outputs, list(by_name))
 
     # Keras's entry points
@@ -279,8 +215,8 @@ class Distiller(private.TrainerModel):
     ) -> keras.callbacks.History:
         """Trains the student; arguments as for `keras.Model.fit`.
 
-        If `compile` was not called, it is called with Adam and a hard loss chosen from the labels
-        (`default_loss`).
+        If `compile` was not called, it is called with Adam. If it got no loss, the hard loss is
+        chosen by the labels (`default_loss`), with the accuracy as metric.
 
         Args:
             x: Inputs, or a data set of `(x, y)` or `(x, y, sample_weight)`.
@@ -299,9 +235,8 @@ class Distiller(private.TrainerModel):
         validation = None if validation_data is None else Given.validation(validation_data)
         if validation is not None or validation_split:
             name = "validation_split" if validation is None else "validation_data"
-            hard = not self.compiled or private.compiled_loss(self) is not None
-            _checks.check_validation(validation or data, self._pair, name=name, hard=hard)
-        self._prepare(data, training=True, validation=validation)
+            _checks.check_validation(validation or data, self._pair, name=name)
+        self._prepare(data, training=True, validation=validation, fresh=True)
         self._set_class_weight(class_weight)
         # Keras warns about its own default of `shuffle` for every data set.
         shuffle = shuffle and not data.is_dataset
@@ -360,8 +295,22 @@ class Distiller(private.TrainerModel):
             self.train_function = None
 
     @readable_errors()
-    def _prepare(self, data: Given, *, training: bool, validation: Given | None = None) -> None:
-        """Builds, checks, and compiles what it can before the first step."""
+    def _prepare(
+        self,
+        data: Given,
+        *,
+        training: bool,
+        validation: Given | None = None,
+        fresh: bool = False,
+    ) -> None:
+        """Builds, checks, and compiles what it can before the first step.
+
+        Args:
+            data: The data to train or evaluate on.
+            training: Whether the student is to be trained.
+            validation: The validation data.
+            fresh: Whether to read the task again, of data that may be others than before.
+        """
         data.check_examples(self._pair.reader.input_shapes())
         if not self.student.built:
             with self.distribute_strategy.scope():
@@ -369,13 +318,15 @@ class Distiller(private.TrainerModel):
             reader = read_student(self.student, self.soft_terms)
             self._set_pair(dataclasses.replace(self._pair, reader=reader))
         self.built = True
+        fresh = fresh or not self.compiled or self._read_for is not private.compiled_loss(self)
+        if training and self.soft_terms.default is None:
+            _checks.check_known(data, self._pair)
+        if fresh:
+            self._read_tasks(data, validation, training=training)
         if training:
             _checks.check_data(data, self._pair)
-        if not self.compiled:
-            loss = losses_for(self._pair, data, validation)
-            with self.distribute_strategy.scope():
-                self.compile("adam", loss)
-        check_from_logits(self.loss, self._pair.reader)
+        if fresh:
+            self._complete_compile(data, validation)
         self._pair.source.check_compiler(self.jit_compile)
 
     # Saving

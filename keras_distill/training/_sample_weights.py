@@ -30,7 +30,14 @@ def positions(outputs: Any) -> int:
     return max(len(outputs.shape) - 1, 1)
 
 
-def has_label(labels: Any, outputs: Any, labeled: Any = None, *, minus_one: bool = True) -> Any:
+def has_label(
+    labels: Any,
+    outputs: Any,
+    labeled: Any = None,
+    *,
+    minus_one: bool = True,
+    two_classes: bool = False,
+) -> Any:
     """Which positions have a label.
 
     Args:
@@ -39,6 +46,7 @@ def has_label(labels: Any, outputs: Any, labeled: Any = None, *, minus_one: bool
         outputs: The student's output.
         labeled: bool `(B,)`, or None.
         minus_one: Whether the class id -1 says so at all.
+        two_classes: Whether labels of one unit are the class ids 0 and 1.
 
     Returns:
         bool, of the rank of `positions`; None where every position has a label.
@@ -47,7 +55,7 @@ def has_label(labels: Any, outputs: Any, labeled: Any = None, *, minus_one: bool
     mask = None
     dtype = tf.as_dtype(labels.dtype)
     signed = dtype.is_integer and not dtype.is_unsigned
-    if minus_one and signed and is_sparse(labels, outputs):
+    if minus_one and signed and (two_classes or is_sparse(labels, outputs)):
         mask = align(tf.not_equal(labels, tf.cast(-1, labels.dtype)), rank)
     if labeled is None:
         return mask

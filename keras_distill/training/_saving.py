@@ -7,6 +7,7 @@ import keras
 
 from keras_distill import models
 from keras_distill._internal import InputError
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import PathLike
 from keras_distill.training._distiller import Distiller
 
@@ -32,6 +33,7 @@ def load(
     path: PathLike,
     teacher: Any = None,
     *,
+    from_probabilities: Declared = None,
     teacher_preprocess: Callable[[Any], Any] | None = None,
     imports: Sequence[str] = (),
 ) -> Distiller:
@@ -43,6 +45,7 @@ def load(
     Args:
         path: The `.keras` file.
         teacher: As for `Distiller`; None if the data carry `Targets`.
+        from_probabilities: As for `Distiller`.
         teacher_preprocess: As for `Distiller`.
         imports: Modules to import first, for your own classes that they register.
 
@@ -63,5 +66,5 @@ def load(
             f"{path}: holds a {type(distiller).__name__}, not a Distiller. Load a model with"
             " keras.saving.load_model, and give it to Distiller as student."
         )
-    distiller.set_teacher(teacher, teacher_preprocess)
+    distiller.set_teacher(teacher, teacher_preprocess, from_probabilities=from_probabilities)
     return distiller

@@ -9,10 +9,10 @@ import tensorflow as tf
 from keras_distill._internal import _keras_private as private
 from keras_distill._internal._types import Outputs, Step, Tensor, TensorLike
 from keras_distill.losses import value_at
-from keras_distill.metrics import Agreement
+from keras_distill.metrics import Agreement, Task
 from keras_distill.training import _batch
 from keras_distill.training._terms import View, mixed
-from keras_distill.training._views import Pair, student_view
+from keras_distill.training._views import Pair, match_units, student_view
 
 HARD, SOFT = "hard_loss", "soft_loss"
 
@@ -67,19 +67,24 @@ def losses(
     _, targets, sample_weight = element
     by_name = pair.reader.by_name(outputs)
     if class_weight is not None and targets.labels is not None:
-        sample_weight = _batch.weigh_classes(class_weight, targets, by_name, sample_weight)
-    labeled = _batch.labeled_batch(targets, by_name, sample_weight)
+        sample_weight = _batch.weigh_classes(
+            class_weight, targets, by_name, sample_weight, pair.tasks
+        )
+    labeled = _batch.labeled_batch(targets, by_name, sample_weight, tasks=pair.tasks)
     batch = labeled and _batch.keras_batch(labeled, targets.labels, outputs, list(by_name))
     hard = soft = None
     if batch is not None and hard_loss is not None:
         judged = batch
         if not minus_one:
-            kept = _batch.labeled_batch(targets, by_name, sample_weight, minus_one=False)
+            kept = _batch.labeled_batch(
+                targets, by_name, sample_weight, minus_one=False, tasks=pair.tasks
+            )
             assert kept is not None  # as `batch`
             judged = _batch.keras_batch(kept, targets.labels, outputs, list(by_name))
         hard = hard_loss(judged.labels, outputs, judged.weights)
     student = student_view(pair.reader, by_name, features)
     if teacher is not None:
+        teacher = teacher._replace(logits=match_units(teacher.logits, student.logits))
         batches = _batch.soft_batches(labeled, sample_weight, by_name)
         terms = pair.soft_terms(teacher, student, batches, step, training=training)
         soft = of_one_replica(terms)
@@ -189,22 +194,26 @@ def results_so_far(
     return as_numbers
 
 
-def update_agreement(metric: Agreement | None, teacher: View | None, student: View) -> None:
-    """Updates the agreement metric with every output; one logit z means two classes, 0 and z.
+def update_agreement(
+    metric: Agreement | None, teacher: View | None, student: View, tasks: Mapping[str, Task]
+) -> None:
+    """Updates the agreement metric with every output of classes; each of several labels counts.
 
     Args:
         metric: The metric; None without.
         teacher: The teacher's view; None without teacher.
         student: The student's view.
+        tasks: What the outputs predict, by name.
     """
     if metric is None or teacher is None:
         return
     for name, logits in student.logits.items():
-        if name not in teacher.logits:
+        task = tasks.get(name)
+        if name not in teacher.logits or task is Task.REGRESSION:
             continue
         sides = [teacher.logits[name], logits]
-        if logits.shape[-1] == 1:
-            sides = [tf.concat([tf.zeros_like(side), side], axis=-1) for side in sides]
+        if task is Task.MULTI_LABEL:
+            sides = [tf.expand_dims(side, -1) for side in sides]
         metric.update_state(*sides, mask=student.mask.get(name))
 
 

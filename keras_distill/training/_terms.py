@@ -155,6 +155,20 @@ def layer_names(loss: Any) -> tuple[LayerNames, LayerNames]:
     return None, None
 
 
+class Default(NamedTuple):
+    """Distillation losses that were not given: the task of each output chooses them.
+
+    Attributes:
+        temperature: Of the losses on classes, a number or a schedule.
+        weight: The weight of each.
+        given: Whether the user gave the temperature.
+    """
+
+    temperature: Schedule
+    weight: Schedule = 1.0
+    given: bool = False
+
+
 class _Given(NamedTuple):
     """What one term is computed from."""
 
@@ -175,6 +189,7 @@ class SoftTerms:
         losses: One per term: ours, or a subclass of Keras's class.
         weights: Numbers or schedules of the step, one per term.
         outputs: The output that each term is for; None: the sum over every output of the student.
+        default: How the losses were chosen by the tasks; None if they were given.
 
     Attributes:
         projectors: The layers that project the student's features, one per term; None without.
@@ -193,7 +208,9 @@ class SoftTerms:
         losses: Sequence[keras.distillation.DistillationLoss],
         weights: Sequence[Schedule],
         outputs: Sequence[str | None],
+        default: Default | None = None,
     ) -> None:
+        self.default = default
         self.losses = list(losses)
         self.weights = list(weights)
         self.outputs = list(outputs)

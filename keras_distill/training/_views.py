@@ -1,17 +1,26 @@
 """Teacher and student as a pair, and what the losses see of them in one batch."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from keras_distill._internal import InputError, bad
+from keras_distill._internal import InputError, bad, check_choice
 from keras_distill._internal._keras_private import mask_of
-from keras_distill._internal._soft_targets import Targets
+from keras_distill._internal._probabilities import DECLARATIONS, Declared
+from keras_distill._internal._soft_targets import Targets, TopK
 from keras_distill._internal._types import Outputs, Schedule, Shape
 from keras_distill.losses import SoftTargetLoss
-from keras_distill.teachers import ModelReader, Teacher, as_teacher, outputs_by_name
+from keras_distill.metrics import Task
+from keras_distill.teachers import (
+    Declaration,
+    ModelReader,
+    Teacher,
+    as_teacher,
+    outputs_by_name,
+)
 from keras_distill.training._batch import Element
 from keras_distill.training._terms import SoftTerms, View, check_finite
 
@@ -41,20 +50,33 @@ class TeacherSource:
     Args:
         given: What the user gave as teacher; None without one.
         preprocess: Converts the student's x to the teacher's, inside the graph; None: the same x.
+        from_probabilities: Whether the teacher, or the data's `Targets`, give probabilities; see
+            `Distiller`.
 
     Attributes:
         teacher: The teacher; None without one.
+        from_probabilities: As given.
         checked: Whether its logits were checked on the first batch of some data.
 
     Raises:
         InputError: If `given` is not a teacher, or `preprocess` comes without one.
     """
 
-    def __init__(self, given: Any = None, preprocess: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        given: Any = None,
+        preprocess: Callable[[Any], Any] | None = None,
+        from_probabilities: Declared = None,
+    ) -> None:
+        check_choice("from_probabilities", from_probabilities, DECLARATIONS)
         if preprocess is not None and (given is None or not callable(preprocess)):
             raise bad("teacher_preprocess", "be a function, and come with a teacher", preprocess)
         self.preprocess = preprocess
-        self.teacher: Teacher | None = None if given is None else as_teacher(given)
+        self.from_probabilities = from_probabilities
+        self.teacher: Teacher | None = (
+            None if given is None else as_teacher(given, from_probabilities=from_probabilities)
+        )
+        self._stored = Declaration(from_probabilities, "The stored soft targets")
         self.checked = False
 
     @property
@@ -111,16 +133,30 @@ class TeacherSource:
                 " compile. Store its logits (SoftTargetStore), or set jit_compile = False."
             )
 
-    def logits(self, x: Any, *, check: bool) -> Outputs:
-        """Returns the live teacher's logits for the student's inputs, by output name.
+    def checked_logits(self, x: Any, values: Collection[str]) -> Outputs:
+        """Returns the live teacher's logits by output name, checked to be no probabilities.
 
         Args:
-            x: The student's inputs.
-            check: Whether to refuse probabilities, as `Teacher.checked_logits` does.
+            x: Some of the student's inputs.
+            values: Names of outputs that are values of a regression, which are not checked.
+
+        Raises:
+            InputError: As `Teacher.checked_logits`.
         """
         assert self.teacher is not None  # the caller knows
-        x = self._preprocessed(x)
-        return self.teacher.checked_logits(x) if check else self.teacher.read(x)[0]
+        return self.teacher.checked_logits(self._preprocessed(x), values)
+
+    def check_stored(self, teacher: Any, values: Collection[str]) -> None:
+        """Checks that stored logits of a batch are no probabilities.
+
+        Args:
+            teacher: The field `teacher` of `Targets`.
+            values: Names of outputs that are values of a regression, which are not checked.
+
+        Raises:
+            InputError: If they are probabilities and not declared, or declared and none.
+        """
+        self._stored.check(outputs_by_name(teacher), values)
 
     def view(
         self, x: Any, targets: Targets, layers: Sequence[str], weights: Sequence[str] = ()
@@ -143,7 +179,9 @@ class TeacherSource:
                 f"A loss reads the teacher's layers {', '.join(layers)}, so `teacher` must be"
                 " given. Received: teacher=None. Stored targets hold logits only."
             )
-        stored = None if targets.teacher is None else outputs_by_name(targets.teacher)
+        stored = None
+        if targets.teacher is not None:
+            stored = self._stored.logits(outputs_by_name(targets.teacher))
         if stored is not None and not layers:
             return View(check_finite(stored))
         if self.teacher is None:
@@ -169,6 +207,7 @@ class Pair:
         soft_terms: The distillation losses.
         alpha: Weight of the soft terms.
         evaluate_teacher: Whether evaluation runs a live teacher.
+        tasks: What each output predicts, by name; empty before labels and losses are known.
     """
 
     reader: ModelReader
@@ -176,6 +215,7 @@ class Pair:
     soft_terms: SoftTerms
     alpha: Schedule
     evaluate_teacher: bool = False
+    tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
 
     def can_evaluate(self, targets: Targets) -> bool:
         """Returns whether evaluation on these data has soft terms from stored logits."""
@@ -194,6 +234,52 @@ class Pair:
         if view is None:
             raise no_teacher()
         return view
+
+
+def match_units(teacher: Outputs, student: Outputs) -> Outputs:
+    """Returns the teacher's logits with two classes in as many units as the student has.
+
+    Exactly, at every temperature: softmax([z0, z1] / T)[1] = σ((z1 - z0) / T).
+
+    Args:
+        teacher: Logits by output name.
+        student: Logits by output name.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> two, one = {"": tf.constant([[1.0, 3.0]])}, {"": tf.constant([[2.0]])}
+        >>> match_units(two, one)[""].numpy().tolist(), match_units(one, two)[""].numpy().tolist()
+        ([[2.0]], [[0.0, 2.0]])
+    """
+    found = dict(teacher)
+    for name, logits in teacher.items():
+        if name not in student or isinstance(logits, TopK):
+            continue
+        pair = _unit_counts(logits.shape, student[name].shape)
+        if pair == (2, 1):
+            first, second = tf.split(logits, 2, axis=-1)
+            found[name] = second - first
+        elif pair == (1, 2):
+            found[name] = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+    return found
+
+
+def match_unit_shapes(teacher: Outputs, student: Outputs) -> Outputs:
+    """Returns what `match_units` would, of things that have shapes only."""
+    found: dict[str, Any] = dict(teacher)
+    for name, part in teacher.items():
+        if name not in student or isinstance(part, TopK):
+            continue
+        if _unit_counts(part.shape, student[name].shape) in ((2, 1), (1, 2)):
+            found[name] = keras.KerasTensor((*part.shape[:-1], student[name].shape[-1]))
+    return found
+
+
+def _unit_counts(teacher: Any, student: Any) -> tuple[int, int] | None:
+    teacher, student = (tf.TensorShape(shape) for shape in (teacher, student))
+    if teacher.rank is None or teacher.rank != student.rank or teacher.rank < 2:
+        return None
+    return teacher[-1] or 0, student[-1] or 0
 
 
 def no_teacher() -> InputError:

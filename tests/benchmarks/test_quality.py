@@ -47,7 +47,7 @@ def test_quantized_probabilities_are_known_as_such():
 def test_probabilities_of_many_classes_may_all_be_rounded_to_0():
     outputs = np.zeros((2, 1000))
     assert (as_logits(outputs) == 0).all()
-    assert as_logits(outputs, probabilities=True)[0, 0] == pytest.approx(-126 * np.log(2))
+    assert as_logits(outputs, from_probabilities=True)[0, 0] == pytest.approx(-126 * np.log(2))
 
 
 def test_positive_logits_are_not_taken_for_probabilities():
@@ -59,3 +59,27 @@ def test_one_hot_labels_and_shapes_that_do_not_fit():
     assert measure_quality(LOGITS, np.eye(3)[LABELS]) == measure_quality(LOGITS, LABELS)
     with pytest.raises(InputError, match="class ids"):
         measure_quality(LOGITS, LABELS[:2])
+
+
+def test_two_classes_in_one_unit():
+    z = np.array([[2.0], [-1.0], [0.5], [-3.0]])
+    ids = np.array([1, 0, 0, 0])
+    two = measure_quality(np.concatenate([0 * z, z], axis=1), ids)
+    for outputs in (z, 1 / (1 + np.exp(-z))):
+        for labels in (ids, ids[:, None], ids.astype("float32")):
+            found = measure_quality(outputs, labels, reference=-z)
+            assert found.accuracy == two.accuracy == 0.75 and found.agreement == 0.0
+            assert found.top5 is None
+            for name in ("negative_log_likelihood", "expected_calibration_error"):
+                assert getattr(found, name) == pytest.approx(getattr(two, name))
+
+
+def test_several_labels_and_quantized_sigmoids():
+    z = np.random.default_rng(0).normal(size=(20, 6))
+    labels = (z > 0.3).astype(int)
+    p = np.round(256 / (1 + np.exp(-z))) / 256
+    found = measure_quality(p, labels, reference=z, from_probabilities=True, step=1 / 256)
+    assert found.accuracy == pytest.approx(((z > 0) == labels).mean(), abs=0.01)
+    assert found.agreement == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(InputError, match="`labels` must be class ids"):
+        measure_quality(z, z)

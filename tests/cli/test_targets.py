@@ -34,6 +34,7 @@ def test_build_info_and_verify_go_together(teacher, tmp_path, capsys):
     shown = json.loads(out)
     assert shown["manifest"]["examples"] == 1167
     assert shown["record_bytes"] == 4 * 3 + 8
+    assert shown["build"]["labeled"] == 1167 and 0 <= shown["build"]["accuracy"] <= 1
     code, out, _ = run(capsys, "info", store)
     assert code == 0
     assert "3 of 10 logits" in out and "T=20" in out and "during the build" in out
@@ -42,7 +43,9 @@ def test_build_info_and_verify_go_together(teacher, tmp_path, capsys):
     assert "1167 examples: the same" in out and "same fingerprint" in out
     code, out, err = run(capsys, *build)
     assert code == 2 and "overwrite" in err and len(err.splitlines()) == 1
-    assert run(capsys, *build, "--overwrite")[0] == 0
+    code, out, _ = run(capsys, *build, "--overwrite")
+    assert code == 0 and "on 1167 labels" in out and "rows per second" in out
+    assert "teacher accuracy" not in run(capsys, "info", store)[1]
 
 
 def test_a_damaged_store_is_exit_code_1(teacher, tmp_path, capsys):
@@ -65,8 +68,11 @@ def test_views_an_array_and_an_ensemble(teacher, tmp_path, capsys):
     assert json.loads(out)["manifest"]["augment"]["crop"] == 1
     array = tmp_path / "logits.npy"
     np.save(array, np.random.default_rng(0).dirichlet(np.ones(10), 1167))
-    arguments = ["build", array, "-o", tmp_path / "a", "--data", "digits", "--from-probabilities"]
-    assert run(capsys, *arguments)[0] == 0
+    arguments = ["build", array, "-o", tmp_path / "a", "--data", "digits"]
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and "--from-probabilities" in err and len(err.splitlines()) == 1
+    assert run(capsys, *arguments, "--from-probabilities")[0] == 0
+    assert run(capsys, *arguments, "--from-logits", "--overwrite")[0] == 0
     arguments = ["build", teacher, teacher, "-o", tmp_path / "e", "--data", "digits"]
     assert run(capsys, *arguments, "--mean", "arithmetic", "--temperature", 4)[0] == 0
     assert SoftTargetStore.open(tmp_path / "e").manifest.teacher.temperature == 4

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_distill._internal import InputError
-from keras_distill.export import LIMITS, class_ids
+from keras_distill.export import LIMITS
 from keras_distill.export._metric import labels_by_output
 from keras_distill.export._verification import Rule, difference, judge
 from keras_distill.records import VerificationRecord
@@ -95,9 +95,9 @@ def test_accuracy_may_fall_by_max_drop_and_no_more():
 def test_labels_of_several_outputs_go_by_name():
     outputs = {"a": REFERENCE, "b": REFERENCE[:, :1], "c": REFERENCE}
     ids = np.array([1, 0])
-    labels = labels_by_output({"a": ids, "b": np.ones(2)}, outputs)
+    labels = labels_by_output({"a": ids, "b": np.array([0.5, 2.0])}, outputs)
     assert list(labels) == ["a"]
-    in_order = labels_by_output([ids, np.ones(2), np.eye(2)[ids]], outputs)
+    in_order = labels_by_output([ids, np.array([0.5, 2.0]), np.eye(2)[ids]], outputs)
     assert list(in_order) == ["a", "c"]
     rule = Rule.of_precision("int8")
     verification = judge(outputs, outputs, rule, labels=labels, source="test")
@@ -116,14 +116,32 @@ def test_rows_without_a_label():
         labels_by_output(np.array([-1, -1]), {"y": REFERENCE})
 
 
-def test_class_ids_and_one_hot():
-    ids = np.array([1, 0])
-    for labels in (ids, ids[:, None], np.eye(2)[ids], ids.tolist(), [[0.1, 0.9], [0.8, 0.2]]):
-        np.testing.assert_array_equal(class_ids(labels, REFERENCE), ids)
-    with pytest.raises(InputError, match=r"class ids \(2,\) or one-hot rows"):
-        class_ids(np.array([1, 0, 1]), REFERENCE)
-    with pytest.raises(InputError, match="Received: labels float64"):
-        class_ids(np.array([0.5, 0.2]), REFERENCE)
+def test_two_classes_in_one_unit_are_judged():
+    p, ids = np.array([[0.9], [0.2], [0.6]]), np.array([1, 0, 0])
+    for labels in (ids, ids[:, None], ids.astype("float32"), ids > 0):
+        found = labels_by_output(labels, {"y": p})
+        rule = Rule.of_precision("float32", max_drop=1.0)
+        judged = judge({"y": p}, {"y": p}, rule, labels=found, source="test")
+        assert judged.outputs[0].accuracy == pytest.approx(2 / 3)
+        assert judged.outputs[0].agreement == 1.0
+        ruined = judge({"y": p}, {"y": 1 - p}, rule, labels=found, source="test")
+        assert ruined.outputs[0].agreement == 0.0
+        assert any("accuracy falls by 33.33 points" in text for text in ruined.failures)
+    assert labels_by_output(np.array([0.3, 7.0, 2.0]), {"y": p}) == {}
+    assert labels_by_output(np.array([3, 7, 2]), {"y": p}) == {}
+
+
+def test_masks_and_several_labels_are_judged():
+    rng = np.random.default_rng(0)
+    rule = Rule.of_precision("int8")
+    for shape in ((2, 4, 4, 1), (8, 5)):
+        z = rng.normal(size=shape)
+        labels = (z > 0).astype(int)
+        found = labels_by_output(labels, {"y": z})
+        judged = judge({"y": z}, {"y": np.where(z > 0.5, z, -1)}, rule, labels=found, source="test")
+        output = judged.outputs[0]
+        assert output.accuracy_reference == 1.0
+        assert output.accuracy == output.agreement == pytest.approx((labels == (z > 0.5)).mean())
 
 
 def test_without_max_drop_a_point_may_be_lost_or_one_row():

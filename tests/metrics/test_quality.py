@@ -245,3 +245,13 @@ def test_declared_probabilities_of_classes():
     expected = metrics.negative_log_likelihood(LOGITS, LABELS)
     found = metrics.negative_log_likelihood(p, LABELS, from_probabilities=True)
     assert found == pytest.approx(expected)
+
+
+def test_class_ids_and_one_hot_rows():
+    ids, outputs = np.array([1, 0]), np.zeros((2, 2))
+    for labels in (ids, ids[:, None], np.eye(2)[ids], ids.tolist(), [[0.1, 0.9], [0.8, 0.2]]):
+        found = metrics.label_ids(labels, outputs, metrics.Task.CLASSES)
+        np.testing.assert_array_equal(found, ids)
+    for wrong, received in ((np.array([1, 0, 1]), "int64"), (np.array([0.5, 0.2]), "float64")):
+        with pytest.raises(InputError, match=rf"or one-hot rows, .* Received: {received} of"):
+            metrics.label_ids(wrong, outputs, metrics.Task.CLASSES)

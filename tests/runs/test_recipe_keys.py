@@ -307,7 +307,7 @@ def test_a_tflite_file_of_probabilities_on_several_threads(tmp_path):
         export_tflite(keras.Model(inputs, x), tmp_path / "softmax.tflite", data=rows)
     changes = {
         "teacher.model": str(tmp_path / "softmax.tflite"),
-        "teacher.probabilities": True,
+        "teacher.from_probabilities": True,
         "teacher.threads": 2,
         "variants": ["distilled"],
     }

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill._internal import InputError, KerasDistillWarning
+from keras_distill._internal import InputError
 from keras_distill.targets import SoftTargetStore, _logits
 from keras_distill.teachers import CallableTeacher, TeacherEnsemble
 
@@ -95,11 +95,79 @@ def test_what_is_no_probability_is_refused_as_one(row):
         _logits.log_probabilities(values[:, None, :], first=10)
 
 
-def test_probabilities_taken_for_logits_are_warned_of_once(build, data):
-    p = tf.nn.softmax(data.logits()).numpy()
-    with pytest.warns(KerasDistillWarning, match="from_probabilities=True") as caught:
-        build(p)
-    assert len([w for w in caught if "from_probabilities" in str(w.message)]) == 1
+def _sigmoid(logits):
+    return 1 / (1 + np.exp(-logits))
+
+
+def _part(logits):
+    """Some of the classes of a softmax over many."""
+    return tf.nn.softmax(np.tile(logits, 5)).numpy()[:, :7]
+
+
+@pytest.mark.parametrize("to_p", [lambda z: tf.nn.softmax(z).numpy(), _sigmoid, _part])
+@pytest.mark.parametrize("kind", ["array", "dict", "function", "function of known shape"])
+def test_probabilities_taken_for_logits_are_refused(build, data, tmp_path, kind, to_p):
+    teacher = {
+        "array": to_p(data.logits()),
+        "dict": {"a": to_p(data.logits())},
+        "function": lambda x: to_p(data.logits(x)),
+        "function of known shape": CallableTeacher(
+            lambda x: to_p(data.logits(x)), output_shape=(7,)
+        ),
+    }[kind]
+    with pytest.raises(InputError, match=r"look like probabilities.*from_probabilities=True"):
+        build(teacher)
+    assert list(tmp_path.iterdir()) == []
+    store = build(teacher, from_probabilities=False)  # if they are logits after all
+    assert not store.manifest.teacher.from_probabilities
+
+
+@pytest.mark.parametrize("declared", [True, "sigmoid"])
+def test_sigmoids_become_logits(build, data, declared):
+    logits = data.logits() / 4  # within what float32 sigmoids near 1 can tell
+    store = build(_sigmoid(logits), from_probabilities=declared, dtype="float32")
+    np.testing.assert_allclose(stored(store, data.dataset), logits, atol=1e-2)
+    assert store.manifest.teacher.from_probabilities == declared
+    with pytest.raises(InputError, match=r"must be 'softmax' .* or 'sigmoid'"):
+        build(_part(data.logits()), path=store.path / "../part", from_probabilities=True)
+
+
+class TestTheScore:
+    def test_accuracy_and_speed(self, build, data):
+        store = build()
+        right = (data.logits().argmax(1) == data.y).mean()
+        assert store.built.accuracy == pytest.approx(right)
+        assert (store.built.labeled, store.built.rows) == (70, 70)
+        assert store.built.rows_per_second > 0 and store.info().build == store.built
+        assert SoftTargetStore.open(store.path).built is None
+
+    def test_views_and_top_k(self, build, data):
+        from keras_distill.data import Augmentation
+
+        store = build(views=2, augment=Augmentation(flip=True), top_k=3)
+        assert (store.built.labeled, store.built.rows) == (70, 140)
+        assert store.built.accuracy is not None
+
+    @pytest.mark.parametrize(
+        ("labels", "teacher", "expected"),
+        [
+            (lambda z: np.where(np.arange(70) < 30, z.argmax(1), -1), None, (1.0, 30)),
+            (lambda z: np.eye(7)[z.argmax(1)], None, (1.0, 70)),
+            (lambda z: (z > 0).astype(int), None, (1.0, 490)),
+            (lambda z: (z[:, 0] > 0).astype(int), lambda z: z[:, :1], (1.0, 70)),
+            (lambda z: z.astype("float32"), None, (None, 0)),
+            (lambda z: z[:, 0], None, (None, 0)),
+            (lambda z: z.argmax(1) + 10, None, (None, 0)),
+            (lambda z: np.array(["a"] * 70), None, (None, 0)),
+            (lambda z: {"a": z.argmax(1)}, None, (None, 0)),
+        ],
+    )
+    def test_labels_of_every_form(self, build, data, labels, teacher, expected):
+        y = labels(data.logits())
+        dataset = tf.data.Dataset.from_tensor_slices((data.x, y))
+        given = (lambda x: teacher(data.logits(x))) if teacher else data.teacher
+        built = build(given, dataset).built
+        assert (built.accuracy, built.labeled) == expected
 
 
 def test_several_outputs_are_stored_by_name(build, data):

@@ -126,7 +126,7 @@ def test_subclassed_model():
 def test_probabilities_that_only_the_values_show_are_refused():
     model = Own(tf.nn.softmax)
     model(X)
-    with pytest.raises(InputError, match="'own', look like probabilities, not logits"):
+    with pytest.raises(InputError, match="'own' look like probabilities, not logits"):
         KerasTeacher(model).predict(X)
 
 

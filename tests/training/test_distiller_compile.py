@@ -197,7 +197,8 @@ def test_logs(mlp, data):
     distiller = Distiller(teacher, mlp(4), agreement=True)
     history = distiller.fit(x, y, validation_data=(x, y), verbose=0).history
     assert sorted(history) == [
-        "agreement", "hard_loss", "loss", "soft_loss", "val_hard_loss", "val_loss"
+        "accuracy", "agreement", "hard_loss", "loss", "soft_loss",
+        "val_accuracy", "val_hard_loss", "val_loss",
     ]  # fmt: skip
     same = teacher(x).numpy().argmax(-1) == distiller(x).numpy().argmax(-1)
     distiller.compile(keras.optimizers.SGD(0.0), CE)
@@ -347,7 +348,7 @@ def test_arguments_by_position_as_in_keras(mlp, data):
     distiller = Distiller(mlp(16, seed=1), mlp(4))
     history = distiller.fit(x, y, 10, 2, 0, None, 0.5, None, False, {0: 2.0}, np.ones(40))
     assert len(history.history["val_loss"]) == 2 and distiller.optimizer.iterations == 4
-    assert len(distiller.evaluate(x, y, 10, 0, np.ones(40))) == 2
+    assert len(distiller.evaluate(x, y, 10, 0, np.ones(40))) == 3  # loss, accuracy, hard_loss
 
 
 def test_the_first_four_arguments_are_keras_s(mlp):

@@ -1,0 +1,107 @@
+"""The inputs and outputs of a `.tflite` file, and how real values become its integers and back."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_distill._internal import bad
+from keras_distill._internal._types import Array
+
+_NARROW = 8.0  # an input with a smaller range of real values is not made for 0..255
+_FAR = 2.0  # times the largest real value: such values cannot be meant
+_BRIGHT = 128  # the least that the brightest of raw pixels has
+
+
+class TensorSpec(NamedTuple):
+    """One input or output of a file.
+
+    Attributes:
+        name: Its name in the signature; in a file without one, the tensor's own name.
+        shape: Sizes; None for a size that is not fixed.
+        dtype: NumPy name: "float32", "int8", …
+        scale: Real value per step: real = scale · (q - zero_point); None if not quantized.
+        zero_point: The integer that means 0.0; None if `scale` is None.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+def spec_of(name: str, detail: dict[str, Any]) -> TensorSpec:
+    """Returns the spec of what the interpreter tells about a tensor."""
+    scale, zero_point = detail["quantization"]
+    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    quantized = bool(scale)
+    return TensorSpec(
+        name=name,
+        shape=tuple(int(n) if n >= 0 else None for n in shape),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=float(scale) if quantized else None,
+        zero_point=int(zero_point) if quantized else None,
+    )
+
+
+def takes_pixels(x: Array, spec: TensorSpec) -> bool:
+    """Returns whether `x` are raw pixels for an 8-bit input that is made for scaled images.
+
+    Such an input has a narrow range of real values (0..1, -1..1), so 0..255 cannot be meant as real
+    values: almost all of them would be cut off. Raw pixels are uint8, or whole numbers in 0..255
+    far beyond the range. They are passed as q = x for uint8 and as q = x - 128 for int8, as the
+    authors of such files do.
+
+    Example:
+        >>> spec = TensorSpec("x", (1, 2), "int8", 1 / 255, -128)
+        >>> takes_pixels(np.array([[0, 255]], np.uint8), spec), takes_pixels(np.ones((1, 2)), spec)
+        (True, False)
+    """
+    if spec.dtype not in ("int8", "uint8") or spec.scale is None or x.dtype == spec.dtype:
+        return False
+    if 255 * spec.scale >= _NARROW or x.dtype == np.int8:
+        return False
+    if x.dtype == np.uint8:
+        return True
+    largest = spec.scale * (np.iinfo(spec.dtype).max - (spec.zero_point or 0))
+    if x.dtype.kind not in "iuf" or not x.size or x.max() < max(_FAR * largest, _BRIGHT):
+        return False
+    return bool(x.min() >= 0 and x.max() <= 255 and (x == np.round(x)).all())
+
+
+def quantize(x: Array, spec: TensorSpec, *, alone: bool = False) -> Array:
+    """Returns an array in the dtype of an input.
+
+    Args:
+        x: Real values, raw pixels, or values of the input's own dtype.
+        spec: The input.
+        alone: Whether the file has no other input: only then raw pixels are looked for.
+
+    Raises:
+        InputError: If it does not have the shape of the input, or holds no numbers.
+    """
+    wanted = spec.shape
+    fits = x.ndim == len(wanted) >= 1 and all(
+        b is None or a == b for a, b in zip(x.shape[1:], wanted[1:], strict=True)
+    )
+    if not fits or x.dtype.kind not in "fiub":
+        raise bad(
+            spec.name,
+            f"be an array of numbers of shape (n, {', '.join(map(str, wanted[1:]))})",
+            f"{x.dtype} {x.shape}",
+        )
+    dtype = np.dtype(spec.dtype)
+    if spec.scale is None or x.dtype == dtype:
+        return np.ascontiguousarray(x, dtype)
+    if alone and takes_pixels(x, spec):
+        return (x.astype(np.int16) - (128 if spec.dtype == "int8" else 0)).astype(dtype)
+    limits = np.iinfo(dtype)
+    q = np.round(x.astype(np.float64) / spec.scale) + (spec.zero_point or 0)
+    return np.clip(np.nan_to_num(q), limits.min, limits.max).astype(dtype)
+
+
+def dequantize(y: Array, spec: TensorSpec) -> Array:
+    """Returns what the interpreter gave as real values."""
+    if spec.scale is not None:
+        return np.float32(spec.scale) * (y.astype(np.float32) - np.float32(spec.zero_point))
+    return y.astype(np.float32) if y.dtype.kind == "f" else np.array(y)
