@@ -9,7 +9,7 @@ import numpy as np
 from keras_distill._internal import _files, check_choice
 from keras_distill._internal._probabilities import DECLARATIONS, Declared
 from keras_distill._internal._types import Outputs, PathLike, Shape
-from keras_distill.litert import LiteRTModel
+from keras_distill.litert import LiteRTModel, probe
 from keras_distill.teachers._base import Teacher, run_on_host
 from keras_distill.teachers._heads import Head
 from keras_distill.teachers._outputs import ONLY, outputs_by_name
@@ -30,7 +30,7 @@ class TFLiteTeacher(Teacher):
         threads: Threads of the interpreter.
 
     Raises:
-        InputError: If the file is not a readable .tflite file.
+        InputError: If the file is not a readable .tflite file, or crashes the interpreter.
     """
 
     on_host = True
@@ -43,6 +43,7 @@ class TFLiteTeacher(Teacher):
         self.from_probabilities = check_choice(
             "from_probabilities", from_probabilities, DECLARATIONS
         )
+        probe(path)  # in a child: a damaged file can crash the interpreter, and this process
         self._model = LiteRTModel(path, threads=threads, logits=True)
         outputs = self._model.outputs
         keys = [spec.name if len(outputs) > 1 else ONLY for spec in outputs]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS, MEMORY, LENGTH = 20.0, 2 << 30, 500
+WARNINGS = 3  # lines that may come before the error
 HANGS = 120.0  # seconds of wall time after which an answer is not awaited, on a busy machine
 # What TensorFlow's C++ code logs where it was imported before the command line set its log level,
 # and the line that LiteRT prints once per process.
@@ -163,10 +164,11 @@ def faults(answer: Answer, *, refused: bool, expect: str, left: list[str]) -> li
     if re.search(r"\bunexpected\b [A-Z]", err):
         found.append(f"unexpected: {err[:300].strip()}")
     if answer.code in (1, 2):
-        lines = err.count("\n")
-        if lines != 1 and not answer.out:
-            found.append(f"lines: {lines} on stderr: {err[:300]!r}")
-        if len(err.rstrip("\n")) > LENGTH:
+        lines = err.splitlines()
+        warnings = [line for line in lines if line.startswith("keras-distill: warning: ")]
+        if (len(lines) - len(warnings) != 1 and not answer.out) or len(warnings) > WARNINGS:
+            found.append(f"lines: {len(lines)} on stderr: {err[:300]!r}")
+        if max(map(len, lines), default=0) > LENGTH:
             found.append(f"long: {len(err)} characters: {err[:100]!r}")
         if left:
             found.append(f"left: {', '.join(left)}")

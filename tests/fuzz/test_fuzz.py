@@ -78,6 +78,12 @@ def test_the_oracle_sees_what_is_wrong():
     assert judged(code=0) == ["accepted"]
     assert judged(code=130) == ["interrupt"]
     assert judged(err="keras-distill: no\nmore\n") == ["lines"]
+    warning = "keras-distill: warning: odd\n"
+    assert judged(err=f"{warning}keras-distill: no\n") == []
+    assert judged(err=f"{warning}{warning}") == [
+        "lines",
+        "reason",
+    ]
     assert judged(err=f"no {'x' * 500}\n") == ["long"]
     assert judged(err="keras-distill: unexpected KeyError: no\n") == ["unexpected"]
     assert judged(err="yes\n") == ["reason"]

@@ -1,5 +1,7 @@
 """as_teacher: one door for everything that can teach."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from keras_distill.teachers import (
     TFLiteTeacher,
     as_teacher,
 )
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "tflite"
 
 
 def _model():
@@ -112,3 +116,12 @@ def test_the_logits_of_a_tflite_file_that_ends_in_softmax(tmp_path):
     assert not teacher.needs_check and teacher.head("").kind == "softmax"
     exact = KerasTeacher(model).predict(x)  # far beyond what float32 probabilities hold
     np.testing.assert_allclose(teacher.predict(x), exact, rtol=1e-5, atol=1e-4)
+
+
+def test_a_tflite_file_that_crashes_the_interpreter_does_not_crash_this_process(tmp_path):
+    content = bytearray((GOLDEN / "flex.tflite").read_bytes())
+    content[16:20] = (1 << 20).to_bytes(4, "little")  # an offset beyond the end of the file
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged\.tflite: "):
+        as_teacher(path)
