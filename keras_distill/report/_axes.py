@@ -31,15 +31,21 @@ class Axis:
 
     @classmethod
     def around(
-        cls, title: str, values: Iterable[float], *, log: bool = False, tight: bool = False
+        cls,
+        title: str,
+        values: Iterable[float],
+        *,
+        log: bool = False,
+        tight: bool = False,
+        margin: float = 0.08,
     ) -> "Axis":
-        """Makes an axis for these values, with a margin unless it is `tight`."""
+        """Makes an axis for these values, with a margin (a share of it) unless it is `tight`."""
         found = list(values)
         if tight and min(found) < max(found):
             return cls(title, min(found), max(found), log)
         if tight and not log:
             return cls(title, min(found) - 1, max(found) + 1)
-        return cls(title, *(log_domain(found) if log else domain(found)), log)
+        return cls(title, *(log_domain(found, margin) if log else domain(found, margin)), log)
 
     def share(self, value: float) -> float:
         """Returns where a value lies: 0 at the beginning of the axis, 1 at its end."""
@@ -82,7 +88,7 @@ class Axis:
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
-def domain(values: Sequence[float]) -> tuple[float, float]:
+def domain(values: Sequence[float], margin: float = 0.08) -> tuple[float, float]:
     """Returns the ends of a linear axis: the values with a margin.
 
     Example:
@@ -90,15 +96,15 @@ def domain(values: Sequence[float]) -> tuple[float, float]:
         (89.2, 100.8)
     """
     low, high = min(values), max(values)
-    margin = 0.08 * (high - low) or 0.02 * abs(high) or 1.0
-    return low - margin, high + margin
+    room = margin * (high - low) or 0.02 * abs(high) or 1.0
+    return low - room, high + room
 
 
-def log_domain(values: Sequence[float]) -> tuple[float, float]:
+def log_domain(values: Sequence[float], margin: float = 0.08) -> tuple[float, float]:
     """Returns the ends of a logarithmic axis: the values with a margin."""
     low, high = (math.log10(value) for value in (min(values), max(values)))
-    margin = max(0.08 * (high - low), 0.1)
-    return 10 ** (low - margin), 10 ** (high + margin)
+    room = max(margin * (high - low), 0.1)
+    return 10 ** (low - room), 10 ** (high + room)
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:

@@ -8,7 +8,7 @@ from keras_distill.report._charts import FONT_SIZE
 LINE_HEIGHT = FONT_SIZE + 3
 _LETTER = 0.56 * FONT_SIZE  # mean width of a letter in a sans-serif font
 _DISTANCES = (9, 22, 38)  # of a label from its point
-_OF_BAR = 6  # what covering a thin bar costs, compared with a label
+_OF_BAR = 6  # what covering another's thin bar costs, compared with a label
 
 
 class Box(NamedTuple):
@@ -85,13 +85,14 @@ def place(
         texts: The label of each.
         width: Of the plot.
         height: Of the plot.
-        bars: What else labels should not cover.
+        bars: The interval of each point; a label may cross that of its own.
     """
     taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points]
     found: list[Place] = []
-    for (x, y), text in zip(points, texts, strict=True):
+    for number, ((x, y), text) in enumerate(zip(points, texts, strict=True)):
+        others = [bar for place, bar in enumerate(bars) if place != number]
         options = [(_box(spot, text), spot) for spot in _around(x, y)]
-        box, spot = min(options, key=lambda o: _cost(o[0], taken, bars, width, height))
+        box, spot = min(options, key=lambda o, b=others: _cost(o[0], taken, b, width, height))
         taken.append(box)
         found.append(spot)
     return found

@@ -199,7 +199,8 @@ def scatter(
         log_x: Whether the x axis is logarithmic.
         width: Width of the wide drawing.
     """
-    xs = Axis.around(x, (v for p in points for v in (p.x, *(p.x_range or ()))), log=log_x)
+    values = [v for p in points for v in (p.x, *(p.x_range or ()))]
+    xs = Axis.around(x, values, log=log_x, margin=0.18)  # room for labels
     values = [v for p in points for v in (p.y, *(p.y_range or ()))]
     ys = Axis.around(y, [*values, *(reference.value for reference in references)])
     padding = Padding(right=20)
