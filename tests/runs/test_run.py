@@ -64,7 +64,17 @@ def few_prepared(tfds_dir, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", runs.builtin_recipes())
+# Variations of hinton-mnist: `pytest -m slow tests/runs/test_run.py`.
+SLOW = ("hinton-mnist-best", "hinton-mnist-omitted", "hinton-mnist-sevens-eights")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else [])
+        for n in runs.builtin_recipes()
+    ],
+)
 def test_every_builtin_recipe_in_two_steps(name, tmp_path, request):
     recipe, overrides = runs.load_recipe(name), {}
     if recipe.data.source.startswith("tfds:"):

@@ -1,10 +1,11 @@
 """Each study's README shows the numbers of its records, to the last digit."""
 
 import json
+import re
 
 import pytest
 
-WITH_TABLES = ["compression", "specialists", "store"]
+WITH_TABLES = ["compression", "hinton-mnist", "specialists", "store"]
 
 
 @pytest.mark.parametrize("name", WITH_TABLES)
@@ -45,3 +46,15 @@ def test_every_study_has_a_question_an_answer_and_a_command(studies):
         assert lines[2].startswith("**"), name
         assert any(line.startswith("## Command") for line in lines), name
         assert "## Limits" in lines, name
+
+
+def test_every_figure_of_the_findings_is_in_its_study(studies):
+    findings = studies.parents[1] / "docs" / "findings.md"
+    rows = re.findall(r"^\| (.+) \| (.+) \| \[[^]]+\]\((.+)\) \|$", findings.read_text(), re.M)
+    assert len(rows) > 5
+    for _, found, link in rows:
+        page = (findings.parent / link).read_text(encoding="utf-8")
+        figures = re.findall(r"(?<![\d:x])-?\d+\.\d+|(?<![\d.:x])\d{2,}(?![\d.x])", found)
+        assert figures, found
+        for figure in figures:
+            assert figure in page, (figure, link)
