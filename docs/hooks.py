@@ -12,6 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from keras_distill.cli._app import build
+from keras_distill.records import Key, recipe_keys
 
 ROOT = Path(__file__).parents[1]
 STUDIES = "examples/studies"
@@ -39,7 +40,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Points links to the studies, which lie beside docs/ in the repository, into the site."""
+    """Points links to the studies, which lie beside docs/ in the repository, into the site.
+
+    The table of all keys of a recipe replaces its mark.
+    """
+    markdown = markdown.replace("<!-- recipe keys -->", _recipe_keys())
     return re.sub(rf"\]\(\.\./((?:\.\./)?{STUDIES}/)", r"](\1", markdown)
 
 
@@ -47,6 +52,27 @@ def _without_file_links(text: str) -> str:
     return _LINK.sub(
         lambda link: link[0] if link[2].split("#")[0].endswith("README.md") else link[1], text
     )
+
+
+def _recipe_keys() -> str:
+    """Renders the keys of a recipe, a table for each table of it."""
+    keys = list(recipe_keys())
+    lines: list[str] = []
+    for table in [None, *(key for key in keys if key.table)]:
+        name = "" if table is None else table.name
+        inner = [key for key in keys if key.name.rpartition(".")[0] == name and not key.table]
+        lines += ["", "At the top:" if table is None else f"`{table.table}`: {table.meaning}", ""]
+        lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+        lines += [_row(key) for key in inner if not key.of_training]
+        if any(key.of_training for key in inner):
+            lines.append("| keys of `[training]` | | those of `[training]` | |")
+    return "\n".join(lines)
+
+
+def _row(key: Key) -> str:
+    default = "required" if key.required else f"`{key.default}`" if key.default else "not set"
+    cells = (f"`{key.name.rpartition('.')[2]}`", key.kind, default, key.meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _studies(pages: list[Path]) -> str:

@@ -11,6 +11,8 @@ from keras_distill.cli import (
     cost,
     doctor,
     export,
+    init,
+    plan,
     recipes,
     report,
     run,
@@ -38,6 +40,8 @@ def build() -> typer.Typer:
     """Builds the app of all verbs."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_top)
+    app.command("init")(init.command)
+    app.command("plan")(plan.command)
     app.command("run")(run.command)
     app.command("compress")(compress.command)
     app.command("export")(export.command)

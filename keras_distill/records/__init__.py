@@ -54,6 +54,8 @@ from keras_distill.records._export import (
 from keras_distill.records._jobs import (
     JobRecord,
 )
+from keras_distill.records._keys import Key, recipe_keys
+from keras_distill.records._plan import PlanRecord, PlanStage
 from keras_distill.records._recipe import VARIANTS, Recipe
 from keras_distill.records._recipe_data import AugmentPart, DataPart
 from keras_distill.records._recipe_distillation import (
@@ -159,11 +161,14 @@ __all__ = [
     "JobRecord",
     "KernelCount",
     "KernelState",
+    "Key",
     "LatencyRecord",
     "LossPart",
     "ModelRecord",
     "OutputVerification",
     "Picked",
+    "PlanRecord",
+    "PlanStage",
     "Precision",
     "QualityRecord",
     "RatioRecord",
@@ -207,6 +212,7 @@ __all__ = [
     "parse_setting",
     "parse_value",
     "read_toml",
+    "recipe_keys",
     "setting_text",
     "shard_name",
 ]

@@ -78,7 +78,9 @@ class Recipe(TomlRecord):
     student: StudentPart
     distillation: DistillationPart = DistillationPart()
     training: ClassifierSettings = ClassifierSettings()
-    variants: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=10)
+    variants: tuple[str, ...] | None = Field(
+        default=None, min_length=1, max_length=10, examples=[["alone", "distilled"]]
+    )
     generations: int = Field(default=1, ge=1, le=100)
     seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), max_length=_MAX_SEEDS)
     export: ExportPart = ExportPart()

@@ -55,10 +55,10 @@ class DataPart(Record):
     """
 
     source: str
-    data_dir: str | None = None
-    labels: int | float | None = None
+    data_dir: str | None = Field(default=None, examples=["tensorflow_datasets"])
+    labels: int | float | None = Field(default=None, examples=[0.1])
     omit_classes: tuple[int | str, ...] = Field(default=(), max_length=100_000)
-    unlabeled: str | None = None
+    unlabeled: str | None = Field(default=None, examples=["images:more-photos"])
     augment: AugmentPart | None = None
 
     @field_validator("labels", mode="before")

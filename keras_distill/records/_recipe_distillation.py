@@ -60,7 +60,7 @@ class SchedulePart(Record):
     schedule: Literal["linear", "cosine"]
     start: float
     end: float
-    steps: Count | None = None
+    steps: Count | None = Field(default=None, examples=[1000])
     delay: int = Field(default=0, ge=0, le=10**9)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class LossPart(Record):
 
     model_config = ConfigDict(extra="allow")
 
-    loss: str
+    loss: str = Field(examples=["DecoupledLoss"])
     weight: WeightSetting = 1.0
 
     @field_validator("loss")
@@ -177,7 +177,7 @@ class DistillationPart(Record):
     alpha: ShareSetting = 0.9
     temperature: TemperatureSetting = 4.0
     views: int = Field(default=4, ge=1, le=100_000)
-    top_k: Count | None = None
+    top_k: Count | None = Field(default=None, examples=[20])
     losses: tuple[LossPart, ...] = Field(default=(), max_length=100)
 
     @field_validator("alpha")

@@ -45,16 +45,18 @@ class TeacherPart(ClassifierChanges):
         threads: Threads of a `.tflite` file.
     """
 
-    model: str | tuple[str, ...]
+    model: str | tuple[str, ...] = Field(examples=["resnet:20"])
     members: int = Field(default=1, ge=1, le=_MAX_MEMBERS)
     mean: Literal["geometric", "arithmetic"] = "geometric"
     augment: AugmentPart | None = None
-    source: str | None = None
-    classes: Any = None
-    class_names: str | tuple[str, ...] | None = None
-    preprocess: str | None = None
-    from_probabilities: bool | Literal["softmax", "sigmoid"] | None = None
-    threads: Count | None = None
+    source: str | None = Field(default=None, examples=["tfds:cifar100"])
+    classes: Any = Field(default=None, examples=[["cat", ["oak", "elm"], 7]])
+    class_names: str | tuple[str, ...] | None = Field(default=None, examples=["names.txt"])
+    preprocess: str | None = Field(default=None, examples=["py:my_code:resize"])
+    from_probabilities: bool | Literal["softmax", "sigmoid"] | None = Field(
+        default=None, examples=[True]
+    )
+    threads: Count | None = Field(default=None, examples=[2])
 
     @field_validator("model", "class_names", mode="before")
     @classmethod
@@ -110,7 +112,7 @@ class AssistantPart(ClassifierChanges):
         model: A model spec or a `.keras` file, of a size between those of teacher and student.
     """
 
-    model: str
+    model: str = Field(examples=["resnet:14"])
 
 
 class StudentPart(Record):
@@ -124,4 +126,4 @@ class StudentPart(Record):
     """
 
     model: str
-    pretrained: str | None = None
+    pretrained: str | None = Field(default=None, examples=["pretrained.keras"])

@@ -24,7 +24,7 @@ class ExportPart(Record):
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
     calibration_samples: Count = 200
-    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False, examples=[1.0])
 
     @field_validator("quantizations")
     @classmethod
@@ -56,7 +56,7 @@ cluster, quantize, each at most once. Received: steps=['quantize', 'prune:0.8'].
 another order, a later step would undo an earlier one.
     """
 
-    steps: tuple[str, ...]
+    steps: tuple[str, ...] = Field(examples=[["prune:0.5", "quantize"]])
     epochs: Count = 10  # pyright: ignore[reportIncompatibleVariableOverride]
     skip: tuple[str, ...] = ()
     sparse: bool = False
@@ -73,6 +73,10 @@ another order, a later step would undo an earlier one.
 
 
 class BenchmarkPart(Record):
-    """How latency is measured: interleaved timed calls per file, after warm-up."""
+    """How latency is measured: interleaved timed calls per file, after warm-up.
+
+    Attributes:
+        runs: Timed calls of each file.
+    """
 
     runs: int = Field(default=50, ge=2, le=MAX_COUNT)

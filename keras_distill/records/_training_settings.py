@@ -56,7 +56,7 @@ class TrainingSettings(Record):
         epochs: Passes over the training data.
         batch_size: Examples per step.
         optimizer: `adam`, `adamw`, or `sgd` with Nesterov momentum.
-        learning_rate: At the first step.
+        learning_rate: Learning rate at the first step.
         schedule: `cosine` lowers the learning rate to 0 at the last step; `constant` keeps it.
         weight_decay: Decoupled, as Keras applies it: each step subtracts
             learning rate · weight_decay · w from every trainable variable w (Loshchilov and
@@ -81,11 +81,11 @@ class TrainingSettings(Record):
     optimizer: OptimizerName = "adam"
     learning_rate: LearningRate = 1e-3
     schedule: ScheduleName = "cosine"
-    weight_decay: WeightDecay | None = None
+    weight_decay: WeightDecay | None = Field(default=None, examples=[0.0005])
     momentum: Momentum = 0.9
     warmup: Warmup = 0.0
-    clip_norm: ClipNorm | None = None
-    steps_per_execution: Count | None = None
+    clip_norm: ClipNorm | None = Field(default=None, examples=[1.0])
+    steps_per_execution: Count | None = Field(default=None, examples=[16])
 
 
 class ClassifierSettings(TrainingSettings):
@@ -107,9 +107,9 @@ class ClassifierSettings(TrainingSettings):
     """
 
     label_smoothing: Smoothing = 0.0
-    patience: Count | None = None
+    patience: Count | None = Field(default=None, examples=[10])
     precision: DtypePolicy = "float32"
-    budget: Duration | None = None
+    budget: Duration | None = Field(default=None, examples=["40m"])
 
     @property
     def seconds(self) -> float | None:
@@ -121,10 +121,10 @@ class TrainingChanges(Record):
     """Settings that differ from other training settings; None: they do not differ.
 
     Attributes:
-        epochs: See `TrainingSettings`, as for the rest.
+        epochs: Passes over the training data.
         batch_size: Examples per step.
         optimizer: `adam`, `adamw`, or `sgd`.
-        learning_rate: At the first step.
+        learning_rate: Learning rate at the first step.
         schedule: `cosine` or `constant`.
         weight_decay: Decoupled weight decay.
         momentum: Momentum of `sgd`.
@@ -133,16 +133,16 @@ class TrainingChanges(Record):
         steps_per_execution: The most steps per call of the compiled training function.
     """
 
-    epochs: Count | None = None
-    batch_size: BatchSize | None = None
-    optimizer: OptimizerName | None = None
-    learning_rate: LearningRate | None = None
-    schedule: ScheduleName | None = None
-    weight_decay: WeightDecay | None = None
-    momentum: Momentum | None = None
-    warmup: Warmup | None = None
-    clip_norm: ClipNorm | None = None
-    steps_per_execution: Count | None = None
+    epochs: Count | None = Field(default=None, examples=[30])
+    batch_size: BatchSize | None = Field(default=None, examples=[128])
+    optimizer: OptimizerName | None = Field(default=None, examples=["adam"])
+    learning_rate: LearningRate | None = Field(default=None, examples=[0.001])
+    schedule: ScheduleName | None = Field(default=None, examples=["cosine"])
+    weight_decay: WeightDecay | None = Field(default=None, examples=[0.0005])
+    momentum: Momentum | None = Field(default=None, examples=[0.9])
+    warmup: Warmup | None = Field(default=None, examples=[1.0])
+    clip_norm: ClipNorm | None = Field(default=None, examples=[1.0])
+    steps_per_execution: Count | None = Field(default=None, examples=[16])
 
     def applied_to(self, settings: _Settings) -> _Settings:
         """Returns `settings` with these changes.
@@ -165,7 +165,7 @@ class ClassifierChanges(TrainingChanges):
         budget: Wall time of the training.
     """
 
-    label_smoothing: Smoothing | None = None
-    patience: Count | None = None
-    precision: DtypePolicy | None = None
-    budget: Duration | None = None
+    label_smoothing: Smoothing | None = Field(default=None, examples=[0.1])
+    patience: Count | None = Field(default=None, examples=[10])
+    precision: DtypePolicy | None = Field(default=None, examples=["mixed_bfloat16"])
+    budget: Duration | None = Field(default=None, examples=["40m"])

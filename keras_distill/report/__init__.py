@@ -12,6 +12,7 @@ from keras_distill.report._summary import table as run_table
 from keras_distill.report._verdict import headline_file
 from keras_distill.report._verdict import sentences as run_sentences
 from keras_distill.report._write import write
+from keras_distill.report._words import size as size_in_words
 
 __all__ = [
     "benchmark_picture",
@@ -22,6 +23,7 @@ __all__ = [
     "run_note",
     "run_sentences",
     "run_table",
+    "size_in_words",
     "specialists_table",
     "write",
     "write_specialists",

@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from keras_distill.runs._init import init
 from keras_distill.runs._load_recipe import (
     DEFAULT_RECIPE,
     builtin_recipes,
@@ -11,12 +12,24 @@ from keras_distill.runs._load_recipe import (
 )
 
 if TYPE_CHECKING:
+    from keras_distill.runs._plan import plan
     from keras_distill.runs._run import run
 
-__all__ = ["DEFAULT_RECIPE", "builtin_recipes", "load_recipe", "recipe_from_options", "run"]
+__all__ = [
+    "DEFAULT_RECIPE",
+    "builtin_recipes",
+    "init",
+    "load_recipe",
+    "plan",
+    "recipe_from_options",
+    "run",
+]
+
+# These import TensorFlow, which a list of recipes does not need.
+_HEAVY = {"plan": "keras_distill.runs._plan", "run": "keras_distill.runs._run"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "run":  # imports TensorFlow, which a list of recipes does not need
+    if name not in _HEAVY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module("keras_distill.runs._run").run
+    return getattr(importlib.import_module(_HEAVY[name]), name)

@@ -134,7 +134,7 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     seeds = f"{len(pupil.initial)} seed{'s' if len(pupil.initial) > 1 else ''}"
     context.reporter.stage("student", f"{pupil.spec} {lesson.title}; {seeds}")
     rounds = rounds_of(pupil.settings, context.student_data.examples)
-    variant = _compiled(context, lesson, pupil, rounds)
+    variant = compiled(context, lesson, pupil, rounds)
     ending = ending_of(pupil.settings, rounds)
     for seed, weights in pupil.initial.items():
         variant.reset(weights)
@@ -150,7 +150,8 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     return variant
 
 
-def _compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) -> Variant:
+def compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) -> Variant:
+    """Builds and compiles the trainer of a lesson."""
     settings = pupil.settings
     student = pupil.model()
     trainer: Any = student
