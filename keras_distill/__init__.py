@@ -48,6 +48,7 @@ _PUBLIC = {
     "SoftmaxRegressionLoss": "losses",
     "MultiLabelSoftLoss": "losses",
     "MultiLevelLoss": "losses",
+    "MutualDistiller": "training",
     "JensenShannonLoss": "losses",
     "ReverseKLLoss": "losses",
     "RegressionLoss": "losses",

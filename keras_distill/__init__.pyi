@@ -46,6 +46,7 @@ from keras_distill.teachers import TFLiteTeacher as TFLiteTeacher
 from keras_distill.training import CosineSchedule as CosineSchedule
 from keras_distill.training import Distiller as Distiller
 from keras_distill.training import LinearSchedule as LinearSchedule
+from keras_distill.training import MutualDistiller as MutualDistiller
 from keras_distill.training import StudentCheckpoint as StudentCheckpoint
 from keras_distill.training import load as load
 

@@ -18,7 +18,7 @@ from keras_distill.records._training_settings import ClassifierSettings, Seed, T
 
 _MAX_SEEDS = 1000
 
-VARIANTS = ("alone", "alone_all_labels", "label_smoothing", "self", "distilled")
+VARIANTS = ("alone", "alone_all_labels", "label_smoothing", "mutual", "self", "distilled")
 """How a student is trained, in the order of training."""
 
 
@@ -51,8 +51,9 @@ class Recipe(TomlRecord):
         training: How the student is trained.
         variants: How the student is trained: `alone` on the labels that it sees,
             `alone_all_labels`, `label_smoothing` (alone; `label_smoothing:0.2` sets the share, by
-            default 0.1), `self` (distilled from the best student trained alone), and `distilled`,
-            which is always one of them. None: alone, alone on all labels where it sees fewer, and
+            default 0.1), `mutual` (with a peer of the same spec, without a teacher), `self`
+            (distilled from the best student trained alone), and `distilled`, which is always one of
+            them. None: alone, alone on all labels where it sees fewer, and
             distilled.
         generations: Distilled students one after another: the first learns from the teacher, each
             other from the best student of the generation before (born-again networks).
@@ -108,10 +109,11 @@ class Recipe(TomlRecord):
     def _one_teacher_for_layers(self) -> Self:
         if not any(part.reads_layers for part in self.distillation.losses):
             return self
-        if self.generations > 1 or self.assistant or "self" in (self.variants or ()):
+        others = {"self", "mutual"} & set(self.variants or ())
+        if self.generations > 1 or self.assistant or others:
             raise InputError(
-                "`assistant`, `generations`, and the variant `self` must be left out with a loss"
-                " that reads inner layers: it names layers of one teacher."
+                "`assistant`, `generations`, and the variants `self` and `mutual` must be left out"
+                " with a loss that reads inner layers: it names layers of one teacher."
             )
         return self
 

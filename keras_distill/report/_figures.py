@@ -18,6 +18,7 @@ COLORS = {
     "distilled": DISTILLED,
     "label_smoothing": SERIES[7],
     "self": SERIES[2],
+    "mutual": SERIES[6],
 }
 _ACCURACY = "test accuracy, %"
 _SHORT = {"alone_all_labels": "alone,\nall labels"}

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def _stages(context: RunContext) -> Iterator[PlanStage]:
     names = recipe.variants_trained(few_labels=seen.few)
     hard = soft if names == ("distilled",) else _student_cost(context, pupil, None)
     for name in names:
-        distilled = name in ("distilled", "self")
+        distilled = name in ("distilled", "self", "mutual")
         generations = recipe.generations if name == "distilled" else 1
         for number in range(generations):
             text = f"{recipe.student.model} {name.replace('_', ' ')}"
@@ -147,7 +147,10 @@ def _stages(context: RunContext) -> Iterator[PlanStage]:
                 model = pupil.model()
                 yield _targets(context, as_teacher(model), f"targets of {name.split(':')[0]}")
             seeds = len(recipe.seeds)
-            yield _training(context, text, pupil, soft if distilled else hard, seeds)
+            cost = soft if distilled else hard
+            if name == "mutual":  # two networks
+                cost = replace(cost, step=2 * cost.step)
+            yield _training(context, text, pupil, cost, seeds)
     yield from _files(context, soft)
 
 

@@ -37,6 +37,8 @@ def train_students(context: RunContext, targets: SoftTargets) -> Students:
         kind, _, setting = name.partition(":")
         if kind == "distilled":
             variants += _distilled(context, pupil, targets)
+        elif kind == "mutual":
+            variants.append(train(context, _mutual(context), pupil))
         elif kind == "self":
             alone = next(v for v in variants if v.lesson.name == "alone")
             variants.append(train(context, _self(context, alone), pupil))
@@ -77,6 +79,21 @@ def _soft(context: RunContext, name: str, title: str, targets: SoftTargets) -> L
         context.student_data.labels_kept,
         lambda seed, epoch: targets.batches(seed, size, epoch),
         targets,
+    )
+
+
+def _mutual(context: RunContext) -> Lesson:
+    """Returns the lesson of mutual learning: a peer takes the place of the teacher.
+
+    Source: Zhang, Xiang, Hospedales, Lu 2018 (arXiv:1706.00384).
+    """
+    seen, size = context.student_data, context.recipe.training.batch_size
+    return Lesson(
+        "mutual",
+        f"with a peer, {_labels(context)}",
+        seen.labels_kept,
+        lambda seed, epoch: seen.soft_batches(seed, size, epoch),
+        with_peer=True,
     )
 
 

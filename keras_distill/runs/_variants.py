@@ -14,9 +14,16 @@ from keras_distill.records import ClassifierSettings
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._losses import distillation_losses
 from keras_distill.runs._targets import SoftTargets
-from keras_distill.training import Distiller, compile_classifier, ending_of, rounds_of
+from keras_distill.training import (
+    Distiller,
+    MutualDistiller,
+    compile_classifier,
+    ending_of,
+    rounds_of,
+)
 from keras_distill.work import Progress, Rounds, TrainingState, fit_resumable, training_variables
 
+_PEER = 500_009  # added to the seed of a student: the seed of its peer
 Batches = Callable[[int, int], tf.data.Dataset]
 """`batches(seed, first_epoch)` yields batches without end."""
 
@@ -32,6 +39,7 @@ class Lesson:
         batches: Its training data.
         targets: Where the teacher's logits come from; None: it is trained on labels alone.
         label_smoothing: Label smoothing of the loss on labels; None: that of the settings.
+        with_peer: Whether a peer of the same spec and other initial weights learns with it.
     """
 
     name: str
@@ -40,6 +48,7 @@ class Lesson:
     batches: Batches
     targets: SoftTargets | None = None
     label_smoothing: float | None = None
+    with_peer: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,11 +114,18 @@ class Variant:
         self.trainer.optimizer.build(self.trainer.trainable_variables)
         self._fresh = [v.numpy() for v in training_variables(self.trainer)]
 
-    def reset(self, weights: list[np.ndarray]) -> None:
-        """Sets the student to initial weights, and everything else to what it was at first."""
+    def reset(self, weights: list[np.ndarray], peer: list[np.ndarray] | None = None) -> None:
+        """Sets the student to initial weights, and everything else to what it was at first.
+
+        Args:
+            weights: The student's.
+            peer: The peer's, if there is one.
+        """
         for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
             variable.assign(value)
         self.student.set_weights(weights)
+        if isinstance(self.trainer, MutualDistiller) and peer is not None:
+            self.trainer.peer.set_weights(peer)
 
     def restore(self, seed: int) -> keras.Model:
         """Returns the student with the weights that the training of a seed gave it, in float32."""
@@ -137,7 +153,8 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     variant = compiled(context, lesson, pupil, rounds)
     ending = ending_of(pupil.settings, rounds)
     for seed, weights in pupil.initial.items():
-        variant.reset(weights)
+        peer = pupil.build(seed + _PEER).get_weights() if lesson.with_peer else None
+        variant.reset(weights, peer)
         variant.done[seed] = fit_resumable(
             variant.trainer,
             lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
@@ -155,9 +172,11 @@ def compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) 
     settings = pupil.settings
     student = pupil.model()
     trainer: Any = student
-    if lesson.targets is not None:
-        steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
-        losses = distillation_losses(context.recipe.distillation, steps)
+    steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
+    losses = distillation_losses(context.recipe.distillation, steps)
+    if lesson.with_peer:
+        trainer = MutualDistiller(student, pupil.model(), **losses)
+    elif lesson.targets is not None:
         trainer = Distiller(lesson.targets.teacher, student, **losses)
     smoothing = lesson.label_smoothing
     compile_classifier(

@@ -14,6 +14,7 @@ from keras_distill.training._classifier import compile_classifier, ending_of, ro
 from keras_distill.training._default_loss import check_from_logits, defaults
 from keras_distill.training._distiller import Distiller
 from keras_distill.training._label_smoothing import SmoothedCrossentropy
+from keras_distill.training._mutual import MutualDistiller
 from keras_distill.training._optimizer import make_optimizer
 from keras_distill.training._sample_weights import align, is_sparse
 from keras_distill.training._saving import StudentCheckpoint, load
@@ -29,6 +30,7 @@ __all__ = [
     "Known",
     "Labeled",
     "LinearSchedule",
+    "MutualDistiller",
     "SmoothedCrossentropy",
     "SoftTerms",
     "StudentCheckpoint",

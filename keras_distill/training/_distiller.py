@@ -13,7 +13,7 @@ from keras_distill._internal import _keras_private as private
 from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill._internal._graph_errors import readable_errors
 from keras_distill._internal._probabilities import Declared
-from keras_distill._internal._types import Schedule, Tensor
+from keras_distill._internal._types import Outputs, Schedule, Tensor
 from keras_distill.losses import PACKAGE
 from keras_distill.metrics import Agreement
 from keras_distill.training import _batch, _checks, _config, _step, _terms
@@ -133,8 +133,23 @@ class Distiller(PairModel):
     ) -> _step.Losses:
         """Runs the student once and computes the loss to minimize on this replica."""
         outputs, features = self(element.x, training=training, with_features=True)
-        found = _step.losses(
-            self._pair,
+        pair = self._pair
+        found = self._losses_of(pair, outputs, features, element, teacher, training=training)
+        return found._replace(total=self._with_regularization(found.total))
+
+    def _losses_of(
+        self,
+        pair: Pair,
+        outputs: Any,
+        features: Outputs,
+        element: _batch.Element,
+        teacher: _terms.View | None,
+        *,
+        training: bool,
+    ) -> _step.Losses:
+        """Computes the losses of a batch from the outputs of one student."""
+        return _step.losses(
+            pair,
             outputs,
             features,
             element,
@@ -145,10 +160,11 @@ class Distiller(PairModel):
             step=tf.convert_to_tensor(self.optimizer.iterations),
             training=training,
         )
-        total = found.total
+
+    def _with_regularization(self, total: Tensor) -> Tensor:
         for extra in self.losses:
             total += _step.of_one_replica(tf.reduce_sum(tf.cast(extra, total.dtype)))
-        return found._replace(total=total)
+        return total
 
     def _logs(self, element: _batch.Element, found: _step.Losses) -> dict[str, Tensor]:
         """Updates the metrics with a step; returns those that it has."""

@@ -43,8 +43,9 @@ class SmoothedCrossentropy(keras.losses.Loss):
         """Computes the loss of each example: `(B,)` for ids `(B,)` or `(B, 1)`."""
         ids = tf.cast(tf.reshape(y_true, tf.shape(y_pred)[:-1]), tf.int32)
         rows = tf.one_hot(ids, y_pred.shape[-1], dtype=y_pred.dtype)
-        options = {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
-        value: Any = keras.losses.categorical_crossentropy(rows, y_pred, **options)
+        value: Any = keras.losses.categorical_crossentropy(
+            rows, y_pred, self.from_logits, self.label_smoothing
+        )
         return value
 
     def get_config(self) -> dict[str, Any]:

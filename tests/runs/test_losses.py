@@ -160,7 +160,7 @@ def test_wrong_losses_are_refused_with_their_place(term, message):
         ({"training.budget": "0m"}, r'must be a time > 0 such as "90s"'),
         (
             {"distillation.losses": [{"loss": "HintLoss", **MAPS}], "generations": 2},
-            "`assistant`, `generations`, and the variant `self` must be left out",
+            "`assistant`, `generations`, and the variants `self` and `mutual` must be left out",
         ),
     ],
 )

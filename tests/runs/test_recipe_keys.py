@@ -62,7 +62,14 @@ def test_data_views_losses_variants_and_generations(tmp_path, monkeypatch):
             "training.optimizer": "sgd",
             "training.momentum": 0.8,
             "training.patience": 1,
-            "variants": ["distilled", "self", "label_smoothing:0.2", "alone_all_labels", "alone"],
+            "variants": [
+                "distilled",
+                "self",
+                "mutual",
+                "label_smoothing:0.2",
+                "alone_all_labels",
+                "alone",
+            ],
             "generations": 2,
         },
         monkeypatch,
@@ -71,13 +78,14 @@ def test_data_views_losses_variants_and_generations(tmp_path, monkeypatch):
         "alone",
         "alone_all_labels",
         "label_smoothing",
+        "mutual",
         "self",
         "generation_1",
         "distilled",
     ]
     labels = data.labels_of(data.load("digits").train.take(128))
     seen = int((~np.isin(labels, (3, 5))).sum())
-    assert [variant.labels for variant in record.variants] == [40, seen, 40, 40, 40, 40]
+    assert [variant.labels for variant in record.variants] == [40, seen, 40, 40, 40, 40, 40]
     steps = -(-(seen + 128) // 64)  # 128 examples of the second source have no label
     assert {variant.steps for variant in record.variants} == {steps}
     assert "no example of 3, 5" in record.data.notes[-2]
