@@ -11,8 +11,8 @@ from keras_distill.report._summary import note as run_note
 from keras_distill.report._summary import table as run_table
 from keras_distill.report._verdict import headline_file
 from keras_distill.report._verdict import sentences as run_sentences
-from keras_distill.report._write import write
 from keras_distill.report._words import size as size_in_words
+from keras_distill.report._write import write
 
 __all__ = [
     "benchmark_picture",
