@@ -69,6 +69,59 @@ def paired_difference(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.
     return mean_interval(a - b, confidence)
 
 
+def paired_p_value(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Computes the two-sided p-value of Student's paired t test of a = b.
+
+    Args:
+        a: `(n,)` observations.
+        b: `(n,)` observations, paired with `a`.
+
+    Returns:
+        The p-value; nan for one pair, or where no pair differs.
+
+    Example:
+        >>> round(paired_p_value([2.0, 3.0, 4.0], [1.0, 2.0, 3.1]), 4)
+        0.0012
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise InputError(f"Pairs need equal lengths. Received: {a.shape} and {b.shape}")
+    difference = a - b
+    if difference.size < 2 or not difference.any():
+        return float("nan")
+    error = difference.std(ddof=1) / np.sqrt(difference.size)
+    if error <= 1e-12 * np.abs(difference).max():  # the same difference in every pair
+        return 0.0
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(difference.size - 1, -abs(difference.mean() / error)))
+
+
+def holm(p_values: npt.ArrayLike) -> list[float]:
+    """Adjusts p-values for the number of tests by Holm's step-down method.
+
+    Of the m p-values that are known, the i-th smallest (i = 1..m) becomes the largest of
+    (m - j + 1)·p_(j) over j <= i, at most 1. Rejecting where the adjusted value is < alpha keeps
+    the probability of one or more false rejections below alpha, whatever the dependence of the
+    tests. Source: Holm 1979, Scandinavian Journal of Statistics 6.
+
+    Args:
+        p_values: `(n,)`; nan where a test could not be made, which stays nan.
+
+    Example:
+        >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, float("nan")])]
+        [0.03, 0.06, 0.06, nan]
+    """
+    p = np.asarray(p_values, np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, (len(order) - rank) * p[i])
+        adjusted[i] = min(1.0, largest)
+    return adjusted.tolist()
+
+
 def ratio_of_medians(
     a: npt.ArrayLike,
     b: npt.ArrayLike,

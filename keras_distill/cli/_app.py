@@ -17,6 +17,7 @@ from keras_distill.cli import (
     report,
     run,
     specialists,
+    sweep,
     targets,
 )
 from keras_distill.cli._verb import execute
@@ -43,6 +44,7 @@ def build() -> typer.Typer:
     app.command("init")(init.command)
     app.command("plan")(plan.command)
     app.command("run")(run.command)
+    app.command("sweep")(sweep.command)
     app.command("compress")(compress.command)
     app.command("export")(export.command)
     app.command("benchmark")(benchmark.command)

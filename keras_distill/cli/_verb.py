@@ -46,19 +46,24 @@ def _show_warning(message: Warning | str, category: type, filename: str, *rest: 
         _say(f"warning: {message}")
 
 
-def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
-    """Makes a command import TensorFlow first, without TensorFlow's start-up messages on stderr.
+def import_tensorflow() -> None:
+    """Imports TensorFlow without its start-up messages on stderr.
 
     TensorFlow's C++ code ignores every log setting while it loads. If the import fails, the
     messages are shown.
     """
+    with held_stderr():
+        import tensorflow as tf
+
+        tf.get_logger().setLevel("ERROR")
+
+
+def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
+    """Makes a command import TensorFlow first, as `import_tensorflow` does."""
 
     @functools.wraps(command)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
-        with held_stderr():
-            import tensorflow as tf
-
-            tf.get_logger().setLevel("ERROR")
+        import_tensorflow()
         return command(*args, **kwargs)
 
     return quiet

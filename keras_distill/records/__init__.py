@@ -91,6 +91,17 @@ from keras_distill.records._specialists import (
     SpecialistTraining,
     SystemResult,
 )
+from keras_distill.records._sweep import (
+    RandomPoints,
+    SweepPart,
+    SweepRange,
+)
+from keras_distill.records._sweep_result import (
+    Comparison,
+    SweepPoint,
+    SweepRecord,
+    SweepTeacher,
+)
 from keras_distill.records._targets import (
     KEY_BYTES,
     MAX_RANK,
@@ -131,6 +142,7 @@ __all__ = [
     "ClassRow",
     "ClassifierChanges",
     "ClassifierSettings",
+    "Comparison",
     "CompressPart",
     "CompressRecord",
     "CompressResult",
@@ -171,6 +183,7 @@ __all__ = [
     "PlanStage",
     "Precision",
     "QualityRecord",
+    "RandomPoints",
     "RatioRecord",
     "Recipe",
     "Record",
@@ -190,6 +203,11 @@ __all__ = [
     "SpecialistsReport",
     "StepRecord",
     "StudentPart",
+    "SweepPart",
+    "SweepPoint",
+    "SweepRange",
+    "SweepRecord",
+    "SweepTeacher",
     "SystemResult",
     "TargetsBuild",
     "TargetsInfo",

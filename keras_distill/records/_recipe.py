@@ -14,6 +14,7 @@ from keras_distill.records._recipe_data import DataPart
 from keras_distill.records._recipe_distillation import DistillationPart
 from keras_distill.records._recipe_models import AssistantPart, StudentPart, TeacherPart
 from keras_distill.records._recipe_results import BenchmarkPart, CompressPart, ExportPart
+from keras_distill.records._sweep import SweepPart
 from keras_distill.records._training_settings import ClassifierSettings, Seed, TrainingSettings
 
 _MAX_SEEDS = 1000
@@ -62,6 +63,7 @@ class Recipe(TomlRecord):
         export: The `.tflite` files.
         compress: How the best distilled student is compressed.
         benchmark: How the files are measured.
+        sweep: The points of `keras-distill sweep`; a run ignores it.
 
     Example:
         >>> recipe = Recipe.parse(
@@ -87,6 +89,7 @@ class Recipe(TomlRecord):
     export: ExportPart = ExportPart()
     compress: CompressPart | None = None
     benchmark: BenchmarkPart = BenchmarkPart()
+    sweep: SweepPart | None = None
 
     @field_validator("name")
     @classmethod

@@ -9,6 +9,10 @@ from keras_distill.report._specialists import (
 )
 from keras_distill.report._summary import note as run_note
 from keras_distill.report._summary import table as run_table
+from keras_distill.report._sweep import render_sweep
+from keras_distill.report._sweep_summary import note as sweep_note
+from keras_distill.report._sweep_summary import sentences as sweep_sentences
+from keras_distill.report._sweep_summary import table as sweep_table
 from keras_distill.report._verdict import headline_file
 from keras_distill.report._verdict import sentences as run_sentences
 from keras_distill.report._words import size as size_in_words
@@ -20,11 +24,15 @@ __all__ = [
     "render",
     "render_benchmark",
     "render_specialists",
+    "render_sweep",
     "run_note",
     "run_sentences",
     "run_table",
     "size_in_words",
     "specialists_table",
+    "sweep_note",
+    "sweep_sentences",
+    "sweep_table",
     "write",
     "write_specialists",
 ]

@@ -14,6 +14,7 @@ from keras_distill.runs._load_recipe import (
 if TYPE_CHECKING:
     from keras_distill.runs._plan import plan
     from keras_distill.runs._run import run
+    from keras_distill.runs._sweep import sweep
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -23,10 +24,15 @@ __all__ = [
     "plan",
     "recipe_from_options",
     "run",
+    "sweep",
 ]
 
-# These import TensorFlow, which a list of recipes does not need.
-_HEAVY = {"plan": "keras_distill.runs._plan", "run": "keras_distill.runs._run"}
+# These import TensorFlow or SciPy, which a list of recipes does not need.
+_HEAVY = {
+    "plan": "keras_distill.runs._plan",
+    "run": "keras_distill.runs._run",
+    "sweep": "keras_distill.runs._sweep",
+}
 
 
 def __getattr__(name: str) -> Any:

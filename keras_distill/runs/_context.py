@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,6 +25,21 @@ from keras_distill.training import Distiller
 from keras_distill.work import WorkFolder
 
 _ROWS = 64  # that the teacher is looked at with
+
+
+class FinishedFolder(NamedTuple):
+    """A folder in which everything is made, in the place of the folder of a run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def scratch(self) -> Path:
+        """Where a run would keep the state of trainings; it is not there any more."""
+        return self.path / "work"
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class RunContext:
     build: Callable[..., keras.Model]
     validation: tf.data.Dataset
     test: tf.data.Dataset
-    folder: WorkFolder
+    folder: WorkFolder | FinishedFolder
     reporter: Reporter
 
     @classmethod
@@ -83,7 +99,7 @@ class RunContext:
         context = cls.of(recipe, folder, loaded, scale=scale, imports=imports, reporter=reporter)
         steps = None if recipe.training.seconds else 1
         losses = distillation_losses(recipe.distillation, steps)
-        student, teacher = _checked_student(context), _checked_teacher(context)
+        student, teacher = _checked_student(context), check_teacher(context)
         if teacher is not None and reads_layers(recipe.distillation):
             Distiller(teacher, student, **losses)  # checks that there are such layers
         return context
@@ -92,7 +108,7 @@ class RunContext:
     def of(
         cls,
         recipe: Recipe,
-        folder: WorkFolder,
+        folder: WorkFolder | FinishedFolder,
         loaded: LoadedData,
         *,
         scale: str,
@@ -166,7 +182,12 @@ def _checked_student(context: RunContext) -> keras.Model:
     return student
 
 
-def _checked_teacher(context: RunContext) -> Teacher | None:
+def check_teacher(context: RunContext) -> Teacher | None:
+    """Returns the teacher, with members that are not trained yet; None where it is a store.
+
+    Raises:
+        InputError: If it cannot be built or opened, or does not fit the data.
+    """
     if context.store is not None:
         _check_store(context.store, context)
         return None

@@ -37,20 +37,29 @@ def schedule(setting: float | SchedulePart, steps: int | None) -> Schedule:
     return _SCHEDULES[setting.schedule](setting.start, setting.end, last, delay=setting.delay)
 
 
-def distillation_losses(part: DistillationPart, steps: int | None) -> dict[str, Any]:
+def distillation_losses(
+    part: DistillationPart,
+    steps: int | None,
+    *,
+    alpha: Schedule | None = None,
+    temperature: Schedule | None = None,
+) -> dict[str, Any]:
     """Returns the arguments of a `Distiller` that a recipe decides: losses, weights, alpha.
 
     Args:
         part: The part of the recipe.
         steps: Training steps in total, for schedules; None if they are not known.
+        alpha: Takes the place of the recipe's; None: the recipe's.
+        temperature: Takes the place of the recipe's; None: the recipe's.
 
     Raises:
         InputError: If a setting of a loss breaks its rule.
     """
-    temperature = schedule(part.temperature, steps)
-    alpha = {"alpha": schedule(part.alpha, steps)}
+    if temperature is None:
+        temperature = schedule(part.temperature, steps)
+    share = {"alpha": schedule(part.alpha, steps) if alpha is None else alpha}
     if not part.losses:
-        return {**alpha, "temperature": temperature}
+        return {**share, "temperature": temperature}
     made, weights = [], []
     for i, term in enumerate(part.losses):
         kind = getattr(losses, term.loss)
@@ -66,7 +75,7 @@ def distillation_losses(part: DistillationPart, steps: int | None) -> dict[str, 
                 f"distillation.losses.{i}: {term.loss} must have all of its settings ({error})."
             ) from error
         weights.append(schedule(term.weight, steps))
-    return {**alpha, "distillation_losses": made, "distillation_loss_weights": weights}
+    return {**share, "distillation_losses": made, "distillation_loss_weights": weights}
 
 
 def reads_layers(part: DistillationPart) -> bool:

@@ -1,5 +1,6 @@
 """Third stage of a run: the student in every variant, over the same seeds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -32,10 +33,31 @@ def train_students(context: RunContext, targets: SoftTargets) -> Students:
     """Trains every variant from the same initial weights for the same number of steps."""
     recipe = context.recipe
     pupil = Pupil.of(context.build_student, recipe.student.model, recipe.training, recipe.seeds)
+    names = recipe.variants_trained(few_labels=context.student_data.few)
+    variants = train_variants(context, targets, pupil, names)
+    distilled = variants[-1]
+    student = models.save_uncompiled(
+        distilled.restore(distilled.chosen_seed), context.folder.path / "student.keras"
+    )
+    return Students(variants, distilled.chosen_seed, student)
+
+
+def train_variants(
+    context: RunContext, targets: SoftTargets | None, pupil: Pupil, names: Sequence[str]
+) -> list[Variant]:
+    """Trains some variants of the student.
+
+    Args:
+        context: The run.
+        targets: The teacher's lessons; None: no variant needs them.
+        pupil: The student.
+        names: The variants in order; `alone` before `self`.
+    """
     variants: list[Variant] = []
-    for name in recipe.variants_trained(few_labels=context.student_data.few):
+    for name in names:
         kind, _, setting = name.partition(":")
         if kind == "distilled":
+            assert targets is not None  # said by the caller
             variants += _distilled(context, pupil, targets)
         elif kind == "mutual":
             variants.append(train(context, _mutual(context), pupil))
@@ -45,11 +67,7 @@ def train_students(context: RunContext, targets: SoftTargets) -> Students:
         else:
             lesson = _hard(context, kind, float(setting or _SMOOTHING))
             variants.append(train(context, lesson, pupil))
-    distilled = variants[-1]
-    student = models.save_uncompiled(
-        distilled.restore(distilled.chosen_seed), context.folder.path / "student.keras"
-    )
-    return Students(variants, distilled.chosen_seed, student)
+    return variants
 
 
 def _hard(context: RunContext, kind: str, smoothing: float) -> Lesson:

@@ -101,9 +101,12 @@ def _parameters(members: list[Teacher]) -> int | None:
     return sum(m.model.count_params() for m in members if isinstance(m, KerasTeacher))
 
 
-def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, Curve]:
+def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, Curve | None]:
     recipe, splits = context.recipe, context.teacher_splits
     settings = recipe.teacher_training
+    path, state = context.folder.path / f"{stem}.keras", context.folder.scratch / f"{stem}.npz"
+    if path.exists() and not state.exists():  # trained in a folder that is finished
+        return path, None
     length = settings.budget or f"{settings.epochs} epochs"
     context.reporter.stage("teacher", f"{spec}, {length}")
 
@@ -132,12 +135,11 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
         model,
         batches,
         rounds,
-        context.folder.scratch / f"{stem}.npz",
+        state,
         validation_data=context.teacher_validation,
         report=context.reporter.track(stem, rounds.count),
         ending=ending_of(settings, rounds),
     )
-    path = context.folder.path / f"{stem}.keras"
     if not path.exists():
         models.save_uncompiled(models.with_precision(model, "float32"), path)
     return path, Curve.of(progress.logs, rounds.epochs_per_round)

@@ -1,5 +1,6 @@
 """A training of the student, over all seeds: what it learns from, and how it is resumed."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,8 @@ class Pupil:
         build: `build(seed)` makes it with the initial weights of that seed.
         spec: Its spec, for people.
         settings: How it is trained.
-        initial: The initial weights by seed, a training each.
+        initial: The first values of the model's variables, those of its random generators
+            included, by seed, a training each.
     """
 
     build: Callable[[int], keras.Model]
@@ -75,8 +77,8 @@ class Pupil:
         settings: ClassifierSettings,
         seeds: Sequence[int],
     ) -> "Pupil":
-        """Makes a model for each seed, and keeps its weights."""
-        return cls(build, spec, settings, {seed: build(seed).get_weights() for seed in seeds})
+        """Makes a model for each seed, and keeps its values."""
+        return cls(build, spec, settings, {seed: values_of(build(seed)) for seed in seeds})
 
     def model(self) -> keras.Model:
         """Makes the model that is trained; its weights are set for each seed."""
@@ -86,6 +88,26 @@ class Pupil:
             return model
         with models.seeded(seed):
             return models.with_precision(model, self.settings.precision)
+
+    def variant(self, context: RunContext, lesson: Lesson, rounds: Rounds) -> "Variant":
+        """Builds and compiles the trainer of a lesson.
+
+        Args:
+            context: The run.
+            lesson: What it is trained on.
+            rounds: How long.
+        """
+        return compiled(context, lesson, self, rounds)
+
+    def states(self, context: RunContext, lesson: Lesson) -> dict[int, Path]:
+        """Returns where the state of each seed's training is stored."""
+        folder = context.folder.scratch
+        return {seed: folder / f"{lesson.name}-{seed}.npz" for seed in self.initial}
+
+    def callbacks(self, lesson: Lesson, seed: int) -> Sequence[keras.callbacks.Callback]:
+        """Returns further callbacks of a training, such as those of TensorBoard."""
+        del lesson, seed
+        return ()
 
 
 @dataclass
@@ -114,18 +136,24 @@ class Variant:
         self.trainer.optimizer.build(self.trainer.trainable_variables)
         self._fresh = [v.numpy() for v in training_variables(self.trainer)]
 
-    def reset(self, weights: list[np.ndarray], peer: list[np.ndarray] | None = None) -> None:
-        """Sets the student to initial weights, and everything else to what it was at first.
+    def reset(self, values: list[np.ndarray], peer: list[np.ndarray] | None = None) -> None:
+        """Sets the variables of the student, and everything else to what it was at first.
 
         Args:
-            weights: The student's.
+            values: The student's.
             peer: The peer's, if there is one.
         """
         for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
             variable.assign(value)
-        self.student.set_weights(weights)
+        _assign(self.student, values)
         if isinstance(self.trainer, MutualDistiller) and peer is not None:
-            self.trainer.peer.set_weights(peer)
+            _assign(self.trainer.peer, peer)
+
+    def again(self, lesson: Lesson, states: dict[int, Path]) -> "Variant":
+        """Returns this variant with the same compiled trainer, for other trainings."""
+        other = copy.copy(self)
+        other.lesson, other.states, other.done = lesson, states, {}
+        return other
 
     def restore(self, seed: int) -> keras.Model:
         """Returns the student with the weights that the training of a seed gave it, in float32."""
@@ -150,11 +178,11 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     seeds = f"{len(pupil.initial)} seed{'s' if len(pupil.initial) > 1 else ''}"
     context.reporter.stage("student", f"{pupil.spec} {lesson.title}; {seeds}")
     rounds = rounds_of(pupil.settings, context.student_data.examples)
-    variant = compiled(context, lesson, pupil, rounds)
+    variant = pupil.variant(context, lesson, rounds)
     ending = ending_of(pupil.settings, rounds)
-    for seed, weights in pupil.initial.items():
-        peer = pupil.build(seed + _PEER).get_weights() if lesson.with_peer else None
-        variant.reset(weights, peer)
+    for seed, values in pupil.initial.items():
+        peer = values_of(pupil.build(seed + _PEER)) if lesson.with_peer else None
+        variant.reset(values, peer)
         variant.done[seed] = fit_resumable(
             variant.trainer,
             lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
@@ -163,21 +191,38 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
             validation_data=context.validation,
             report=context.reporter.track(f"seed {seed}", rounds.count),
             ending=ending,
+            callbacks=pupil.callbacks(lesson, seed),
         )
     return variant
 
 
-def compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) -> Variant:
-    """Builds and compiles the trainer of a lesson."""
+def compiled(
+    context: RunContext,
+    lesson: Lesson,
+    pupil: Pupil,
+    rounds: Rounds,
+    losses: Mapping[str, Any] | None = None,
+) -> Variant:
+    """Builds and compiles the trainer of a lesson.
+
+    Args:
+        context: The run.
+        lesson: What it is trained on.
+        pupil: What is trained.
+        rounds: How long.
+        losses: Arguments of the `Distiller`; None: those of the recipe.
+    """
     settings = pupil.settings
     student = pupil.model()
     trainer: Any = student
     steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
-    losses = distillation_losses(context.recipe.distillation, steps)
-    if lesson.with_peer:
-        trainer = MutualDistiller(student, pupil.model(), **losses)
-    elif lesson.targets is not None:
-        trainer = Distiller(lesson.targets.teacher, student, **losses)
+    if losses is None:
+        losses = distillation_losses(context.recipe.distillation, steps)
+    with models.seeded(0):  # of projectors, in a resumed run too
+        if lesson.with_peer:
+            trainer = MutualDistiller(student, pupil.model(), **losses)
+        elif lesson.targets is not None:
+            trainer = Distiller(lesson.targets.teacher, student, **losses)
     smoothing = lesson.label_smoothing
     compile_classifier(
         trainer,
@@ -185,5 +230,14 @@ def compiled(context: RunContext, lesson: Lesson, pupil: Pupil, rounds: Rounds) 
         rounds,
         label_smoothing=settings.label_smoothing if smoothing is None else smoothing,
     )
-    states = {seed: context.folder.scratch / f"{lesson.name}-{seed}.npz" for seed in pupil.initial}
-    return Variant(lesson, trainer, student, rounds, states)
+    return Variant(lesson, trainer, student, rounds, pupil.states(context, lesson))
+
+
+def values_of(model: keras.Model) -> list[np.ndarray]:
+    """Returns the values of a model's variables, those of its random generators included."""
+    return [variable.numpy() for variable in model.variables]
+
+
+def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
+    for variable, value in zip(model.variables, values, strict=True):
+        variable.assign(value)

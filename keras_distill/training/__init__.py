@@ -18,13 +18,14 @@ from keras_distill.training._mutual import MutualDistiller
 from keras_distill.training._optimizer import make_optimizer
 from keras_distill.training._sample_weights import align, is_sparse
 from keras_distill.training._saving import StudentCheckpoint, load
-from keras_distill.training._schedules import CosineSchedule, LinearSchedule
+from keras_distill.training._schedules import Adjustable, CosineSchedule, LinearSchedule
 from keras_distill.training._task import Known, certain, default_losses, read_tasks
 from keras_distill.training._terms import SoftTerms, View, mixed, split
 from keras_distill.training._views import TeacherSource, match_units, student_view
 
 __all__ = [
     "DEFAULT_TEMPERATURE",
+    "Adjustable",
     "CosineSchedule",
     "Distiller",
     "Known",

@@ -79,3 +79,29 @@ class CosineSchedule(_Between):
 
     def _share(self, passed: tf.Tensor) -> tf.Tensor:
         return (1.0 - tf.cos(math.pi * passed)) / 2.0
+
+
+class Adjustable:
+    """A number for alpha or a temperature that can be changed without another trace.
+
+    A trainer compiled with it reads the number in every step. It cannot be saved.
+
+    Args:
+        value: The first value.
+
+    Example:
+        >>> temperature = Adjustable(4.0)
+        >>> temperature.set(2.0)
+        >>> float(temperature(step=0))
+        2.0
+    """
+
+    def __init__(self, value: float) -> None:
+        self._variable = tf.Variable(tf.constant(value, tf.float32), trainable=False)
+
+    def set(self, value: float) -> None:
+        """Changes the number."""
+        self._variable.assign(value)
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        return tf.convert_to_tensor(self._variable)

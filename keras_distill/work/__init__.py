@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from keras_distill.work._folder import FolderLock, WorkFolder, remove_lock, settle
 from keras_distill.work._state import TrainingState
-from keras_distill.work.jobs import BACKENDS, Job, finished_job, job_failures, run_jobs
+from keras_distill.work.jobs import (
+    BACKENDS,
+    Job,
+    JobPool,
+    finished_job,
+    job_failures,
+    run_jobs,
+)
 
 if TYPE_CHECKING:
     from keras_distill.work._resumable_fit import (
@@ -24,6 +31,7 @@ __all__ = [
     "Ending",
     "FolderLock",
     "Job",
+    "JobPool",
     "Progress",
     "Rounds",
     "TrainingState",

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import keras
@@ -207,6 +207,7 @@ def fit_resumable(
     validation_data: Dataset,
     report: Callable[[int], None] = lambda done: None,
     ending: Ending = Ending(),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Progress:
     """Trains `trainer` with `fit`, or resumes from the state at `path`.
 
@@ -222,6 +223,7 @@ def fit_resumable(
         validation_data: Batches for validation after each round.
         report: Called after each round, with the number of rounds completed.
         ending: When the training ends before its last round.
+        callbacks: Further callbacks, such as those of TensorBoard. A round is an epoch to them.
 
     Returns:
         The logs of all rounds. The trainer, and the state at `path`, have the weights kept.
@@ -240,7 +242,7 @@ def fit_resumable(
                 epochs=rounds.count,
                 steps_per_epoch=rounds.steps_per_round,
                 validation_data=validation_data,
-                callbacks=[_SaveState(state, progress, report, ending)],
+                callbacks=[*callbacks, _SaveState(state, progress, report, ending)],
                 shuffle=False,
                 verbose=0,  # pyright: ignore[reportArgumentType]
             )

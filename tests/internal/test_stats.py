@@ -104,3 +104,25 @@ def test_a_ratio_to_what_may_be_nothing_can_be_anything():
     for a, b in [([1.0], [0.0]), ([], []), ([1.0], [1.0, 2.0])]:
         with pytest.raises(InputError, match="Ratios need pairs"):
             _stats.ratio_of_means(a, b)
+
+
+def test_the_paired_p_value_is_that_of_scipy():
+    from scipy.stats import ttest_rel
+
+    random = np.random.default_rng(0)
+    for n in (2, 3, 10):
+        a, b = random.normal(size=(2, n))
+        assert _stats.paired_p_value(a, b) == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-9)
+
+
+def test_the_paired_p_value_of_pairs_that_do_not_vary():
+    assert np.isnan(_stats.paired_p_value([0.5], [0.4]))
+    assert np.isnan(_stats.paired_p_value([0.5, 0.6], [0.5, 0.6]))
+    assert _stats.paired_p_value([0.5, 0.6, 0.7], [0.4, 0.5, 0.6]) == 0.0
+
+
+def test_holm_of_the_worked_example():
+    """Four p-values, worked out by hand: 4·0.005, 3·0.01, 2·0.03, then 0.04 raised to 0.06."""
+    assert _stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert _stats.holm([0.6, 0.9]) == [1.0, 1.0]
+    assert _stats.holm([]) == []

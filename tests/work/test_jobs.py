@@ -12,8 +12,8 @@ import pytest
 
 from keras_distill._internal import InputError, MissingExtraError
 from keras_distill.records import JobRecord
-from keras_distill.work import Job, finished_job, job_failures, run_jobs
-from keras_distill.work.jobs import _ray
+from keras_distill.work import Job, JobPool, finished_job, job_failures, run_jobs
+from keras_distill.work.jobs import _processes, _ray
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: keras-distill[ray]")
@@ -186,15 +186,31 @@ def test_leaving_without_an_answer_is_a_failure(work, tmp_path):
     assert record.status == "failed" and "exit code 3" in record.error
 
 
-def test_each_process_job_has_its_own_log_and_process(work, tmp_path):
+def test_each_job_has_its_own_log_and_shares_processes_with_others(work, tmp_path):
     trace = str(tmp_path / "trace")
-    jobs = [Job(f"n{i}", f"{work}:double", {"number": i, "trace": trace}) for i in range(3)]
-    run_jobs(jobs, tmp_path / "out", backend="processes", workers=2)
+    jobs = [Job(f"n{i}", f"{work}:double", {"number": i, "trace": trace}) for i in range(5)]
+    with JobPool("processes", 2) as pool:
+        pool.run(jobs[:3], tmp_path / "out")
+        pool.run(jobs[3:], tmp_path / "out")
     pids = {line.split()[1] for line in Path(trace).read_text().splitlines()}
-    assert len(pids) == 3 and str(os.getpid()) not in pids
-    for i in range(3):
+    assert 1 <= len(pids) <= 2 and str(os.getpid()) not in pids
+    for i in range(5):
         assert (tmp_path / "out" / f"n{i}" / "log.txt").read_text() == f"doubling {i}\n"
     assert sorted(p.name for p in (tmp_path / "out" / "n0").iterdir()) == ["job.json", "log.txt"]
+    deadline = time.monotonic() + 60
+    for pid in pids:  # the pool ends its processes
+        while Path(f"/proc/{pid}").exists() and _state(pid) != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_pool_starts_nothing_before_a_job_has_to_run(work, tmp_path, monkeypatch):
+    job = Job("a", f"{work}:double", {"number": 1})
+    run_jobs([job], tmp_path)
+    monkeypatch.setattr(_processes, "Child", None)
+    with JobPool("processes") as pool:
+        (record,) = pool.run([job], tmp_path)
+    assert record.result == {"double": 2}
 
 
 def test_threads_reach_the_job(work, tmp_path):

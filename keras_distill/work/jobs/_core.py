@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Self
+
 from keras_distill._internal import (
     bad,
     check_choice,
@@ -78,7 +80,99 @@ class Job:
     def task(self) -> Task:
         """Returns the job as a process runs it."""
         arguments = {**self.arguments, **self.places}
-        return {"function": self.function, "arguments": arguments, "path": list(sys.path)}
+        return {
+            "function": self.function,
+            "arguments": arguments,
+            "path": list(sys.path),
+            "folder": os.getcwd(),
+        }
+
+
+class JobPool:
+    """Runs jobs, several calls in the same processes.
+
+    Use it as a context manager. Nothing is started before a job has to run.
+
+    Args:
+        backend: `in-turn` in this process; `processes`, local Python processes; `ray`, workers of
+            a cluster that Ray is connected to or finds, else of a local one until the pool is left.
+            A process runs one job after another, so that it imports and reads what they share once.
+        workers: How many jobs run at a time; ignored by `in-turn`.
+        threads: Threads of TensorFlow in each process; ignored by `in-turn`. None: the machine's
+            cores divided by `workers`.
+        retries: How often a job is started again after its process was killed. A job that raises
+            an exception is not started again: it would raise it again.
+
+    Raises:
+        InputError: If an argument breaks its rule.
+
+    Example:
+        >>> import tempfile
+        >>> with JobPool() as pool:
+        ...     records = pool.run([Job("cores", "os:cpu_count")], tempfile.mkdtemp())
+        >>> records[0].status
+        'done'
+    """
+
+    def __init__(
+        self,
+        backend: str = "in-turn",
+        workers: int = 1,
+        *,
+        threads: int | None = None,
+        retries: int = 1,
+    ) -> None:
+        self._backend = check_choice("backend", backend, BACKENDS)
+        self._workers = check_count("workers", workers)
+        self._retries = check_count("retries", retries, at_least=0)
+        threads = max(1, (os.cpu_count() or 1) // workers) if threads is None else threads
+        self._threads = check_count("threads", threads)
+        self._open = contextlib.ExitStack()
+        self._start: Start | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._start = None
+        self._open.close()
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        folder: str | os.PathLike[str],
+        *,
+        report: Callable[[JobRecord, bool], None] = lambda record, kept: None,
+    ) -> list[JobRecord]:
+        """Runs the jobs that are not completed yet; see `run_jobs`.
+
+        Raises:
+            InputError: If names repeat.
+            MissingExtraError: If the backend is Ray and Ray is not installed.
+        """
+        names = [job.name for job in jobs]
+        if len(set(names)) < len(names):
+            raise bad("jobs", "have different names", names)
+        folder = Path(folder)
+        records = {job.name: finished_job(job, folder) for job in jobs}
+        for record in records.values():
+            if record is not None:
+                report(record, True)
+        waiting = [job for job in jobs if records[job.name] is None]
+        if waiting:
+            slots = 1 if self._backend == "in-turn" else self._workers
+            for record in _run_all(waiting, folder, self._started(), slots, self._retries):
+                records[record.name] = record
+                report(record, False)
+        return [record for name in names if (record := records[name]) is not None]
+
+    def _started(self) -> Start:
+        if self._start is None:
+            if self._backend == "ray":
+                require_extra("ray", "ray")
+            backend = _backend(self._backend, self._workers, self._threads)
+            self._start = self._open.enter_context(backend)
+        return self._start
 
 
 def run_jobs(
@@ -97,14 +191,10 @@ def run_jobs(
         jobs: The jobs, with different names.
         folder: Where each job leaves `<name>/job.json` and, outside this process,
             `<name>/log.txt`. With Ray on several machines, a folder that all of them see.
-        backend: `in-turn` in this process; `processes`, a fresh Python for each job; `ray`, a
-            fresh Ray worker for each (a cluster that Ray is connected to or finds, else a local
-            one during the call).
-        workers: How many run at a time; ignored by `in-turn`.
-        threads: Threads of TensorFlow in each job; ignored by `in-turn`. None: the machine's
-            cores divided by `workers`.
-        retries: How often a job is started again after its process was killed. A job that raises
-            an exception is not started again: it would raise it again.
+        backend: See `JobPool`, as for the next three.
+        workers: How many run at a time.
+        threads: Threads of TensorFlow in each process.
+        retries: How often a job whose process was killed is started again.
         report: Called when a job ends, or is found completed, with its record and whether the
             record is from an earlier call. Called in the order in which the jobs end.
 
@@ -122,29 +212,8 @@ def run_jobs(
         >>> [record.status for record in run_jobs(jobs, folder)]
         ['failed', 'done']
     """
-    check_choice("backend", backend, BACKENDS)
-    check_count("workers", workers)
-    check_count("retries", retries, at_least=0)
-    threads = max(1, (os.cpu_count() or 1) // workers) if threads is None else threads
-    check_count("threads", threads)
-    names = [job.name for job in jobs]
-    if len(set(names)) < len(names):
-        raise bad("jobs", "have different names", names)
-    folder = Path(folder)
-    records = {job.name: finished_job(job, folder) for job in jobs}
-    for record in records.values():
-        if record is not None:
-            report(record, True)
-    waiting = [job for job in jobs if records[job.name] is None]
-    if waiting:
-        if backend == "ray":
-            require_extra("ray", "ray")
-        slots = 1 if backend == "in-turn" else workers
-        with _backend(backend, workers, threads) as start:
-            for record in _run_all(waiting, folder, start, slots, retries):
-                records[record.name] = record
-                report(record, False)
-    return [record for name in names if (record := records[name]) is not None]
+    with JobPool(backend, workers, threads=threads, retries=retries) as pool:
+        return pool.run(jobs, folder, report=report)
 
 
 def finished_job(job: Job, folder: str | os.PathLike[str]) -> JobRecord | None:

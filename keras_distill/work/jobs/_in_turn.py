@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ class Task(TypedDict):
     function: str
     arguments: dict[str, Any]
     path: list[str]
+    folder: str
 
 
 # Starts a task, whose output goes to the file given, and returns the future of its response.
@@ -36,11 +38,22 @@ class Killed(Exception):
 
 
 class Service:
-    """Runs a job in the child process (`_internal._child`)."""
+    """Runs jobs in a child process (`_internal._child`)."""
 
-    def run(self, task: Task) -> dict[str, Any]:
-        """Runs the task."""
-        return execute(task)
+    def run(self, task: Task, log: str) -> dict[str, Any]:
+        """Runs the task; what it prints goes to the file `log`."""
+        return execute_logged(task, log)
+
+
+def execute_logged(task: Task, log: str) -> dict[str, Any]:
+    """Runs a task in a process of jobs; what it prints goes to the job's own log."""
+    sys.stdout.flush()
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if os.path.isdir(task["folder"]):  # a worker of Ray has another working folder
+        os.chdir(task["folder"])
+    return execute(task)
 
 
 def execute(task: Task) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs jobs in local processes, a fresh Python for each."""
+"""Runs jobs in local processes, each of which runs one job after another."""
 
 import contextlib
 import os
@@ -16,24 +16,31 @@ _SERVICE = "keras_distill.work.jobs._in_turn:Service"
 
 @contextlib.contextmanager
 def processes(workers: int, environment: dict[str, str]) -> Iterator[Start]:
-    """Yields a function that starts a task in a child. Leaving the block ends the children.
+    """Yields a function that runs a task in a child. Leaving the block ends the children.
+
+    A child is started when a task finds none idle, and serves until it dies: importing TensorFlow
+    and reading data takes longer than many a job.
 
     Args:
         workers: How many children run at a time.
         environment: Changes to the environment of this process.
     """
     children: set[Child] = set()
+    idle: list[Child] = []
     changes = {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def run(task: Task, log: Path) -> dict[str, Any]:
-        with Child(_SERVICE, log=log, environment=changes) as child:
-            children.add(child)
-            try:
-                return child.ask("run", task=task)
-            except ChildError as error:
-                raise Killed(f"its process {error.reason}", error.log) from error
-            finally:
-                children.discard(child)
+        child = idle.pop() if idle else Child(_SERVICE, environment=changes)
+        children.add(child)
+        before = log.stat().st_size if log.exists() else 0
+        try:
+            answer = child.ask("run", task=task, log=str(log.resolve()))
+        except ChildError as error:
+            children.discard(child)
+            child.close()
+            raise Killed(f"its process {error.reason}", error.log + _read(log, before)) from error
+        idle.append(child)
+        return answer
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -41,3 +48,12 @@ def processes(workers: int, environment: dict[str, str]) -> Iterator[Start]:
         finally:
             for child in list(children):
                 child.close()
+
+
+def _read(log: Path, start: int) -> str:
+    """Returns what was appended to a file of `start` bytes."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")

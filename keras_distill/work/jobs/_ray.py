@@ -1,4 +1,4 @@
-"""Runs jobs on Ray, a fresh worker for each."""
+"""Runs jobs on Ray, whose workers run one job after another."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from keras_distill.work.jobs._in_turn import Killed, Start, Task, execute
+from keras_distill.work.jobs._in_turn import Killed, Start, Task, execute_logged
 
 _STARTS = 3
 
@@ -39,9 +39,8 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
     remote = ray.remote(
         num_cpus=threads,
         max_retries=0,
-        max_calls=1,
         runtime_env={"env_vars": variables},
-    )(_execute_logged)
+    )(execute_logged)
 
     def start(task: Task, log: Path) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
@@ -84,11 +83,3 @@ def start_local_ray(cores: int) -> None:
             # Ray raises a bare Exception here, which only its text distinguishes from others.
             if attempt == _STARTS - 1 or "timed out during startup" not in str(error):
                 raise
-
-
-def _execute_logged(task: Task, log: str) -> dict[str, Any]:
-    """Runs a task in a Ray worker; what it prints goes to the job's own log."""
-    with open(log, "ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    return execute(task)

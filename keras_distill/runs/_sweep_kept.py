@@ -1,0 +1,118 @@
+"""What the jobs of a sweep in one process share, so that it is loaded and traced once."""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_distill.records import DistillationPart, Recipe, SchedulePart
+from keras_distill.runs._context import RunContext
+from keras_distill.runs._loaded_data import LoadedData, load_data
+from keras_distill.runs._losses import distillation_losses
+from keras_distill.runs._variants import Lesson, Pupil, Variant, compiled, values_of
+from keras_distill.training import Adjustable
+from keras_distill.work import Rounds
+
+_TRAINERS = 3  # students of different trainers whose compiled trainers are kept
+
+
+class _Compiled(NamedTuple):
+    """A compiled trainer, and the numbers that it reads in every step."""
+
+    variant: Variant
+    knobs: Mapping[str, Adjustable]
+
+
+@dataclass
+class _Trainers:
+    """Compiled trainers by the name of the variant, and initial values by seed.
+
+    All students of these trainers differ in seed, alpha, and temperature only.
+    """
+
+    compiled: dict[str, _Compiled] = field(default_factory=dict)
+    initial: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SweepPupil(Pupil):
+    """A student of a sweep, whose trainer may have trained others.
+
+    Attributes:
+        trainers: The trainers that it shares with others.
+    """
+
+    trainers: _Trainers = field(default_factory=_Trainers)
+
+    def variant(self, context: RunContext, lesson: Lesson, rounds: Rounds) -> Variant:
+        """Returns the compiled trainer of a lesson, set to the recipe's alpha and temperature."""
+        part, kept = context.recipe.distillation, self.trainers.compiled
+        if lesson.name not in kept:
+            steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
+            knobs = {name: Adjustable(value) for name, value in _numbers(part).items()}
+            losses = distillation_losses(part, steps, **knobs)
+            made = compiled(context, lesson, self, rounds, losses)
+            kept[lesson.name] = _Compiled(made, knobs)
+        variant, knobs = kept[lesson.name]
+        for name, value in _numbers(part).items():
+            knobs[name].set(value)
+        return variant.again(lesson, self.states(context, lesson))
+
+
+def _numbers(part: DistillationPart) -> dict[str, float]:
+    """Returns alpha and temperature, unless they are schedules."""
+    given = {"alpha": part.alpha, "temperature": part.temperature}
+    return {name: v for name, v in given.items() if not isinstance(v, SchedulePart)}
+
+
+class Kept:
+    """The last data set, and the trainers of the last few kinds of students."""
+
+    def __init__(self) -> None:
+        self._data: tuple[str, LoadedData] | None = None
+        self._trainers: OrderedDict[str, _Trainers] = OrderedDict()
+
+    def data(self, recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedData:
+        """Returns the data of a recipe."""
+        part = recipe.data
+        size = recipe.training.batch_size if scale == "smoke" else None
+        key = json.dumps([part.source, part.data_dir, part.unlabeled, size, scale, imports])
+        if self._data is None or self._data[0] != key:
+            self.clear()
+            self._data = key, load_data(recipe, scale, imports)
+        return self._data[1]
+
+    def pupil(self, trainer: str, context: RunContext, seed: int) -> SweepPupil:
+        """Returns the student of a recipe and a seed.
+
+        Args:
+            trainer: Identifies the trainer.
+            context: The student's recipe, with its data.
+            seed: Seed of its initial values.
+        """
+        found = self._trainers.pop(trainer, None) or _Trainers()
+        self._trainers[trainer] = found
+        if len(self._trainers) > _TRAINERS:
+            self._trainers.popitem(last=False)
+        if seed not in found.initial:
+            found.initial[seed] = values_of(context.build_student(seed))
+        recipe = context.recipe
+        return SweepPupil(
+            context.build_student,
+            recipe.student.model,
+            recipe.training,
+            {seed: found.initial[seed]},
+            found,
+        )
+
+    def clear(self) -> None:
+        """Forgets everything: data on disk may change between two sweeps."""
+        self._data = None
+        self._trainers.clear()
+
+
+KEPT = Kept()
+"""That of this process."""
