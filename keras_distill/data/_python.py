@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _user_code
+from keras_distill._internal._array_likes import is_array_like
 from keras_distill.data._splits import Source, Splits, from_arrays
 from keras_distill.data._streams import from_streams
 
@@ -73,7 +73,7 @@ def splits_from(source: Source, value: Any) -> Splits:
     if all(isinstance(part, tf.data.Dataset) for part in parts.values()):
         return from_streams(parts, source, name=name, class_names=names)
     for split, part in parts.items():
-        if isinstance(part, np.ndarray):
+        if not isinstance(part, tuple | list) and is_array_like(part):
             parts[split] = (part, None)
         elif not isinstance(part, tuple | list) or len(part) != 2:
             raise InputError(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_distill._internal import InputError, bad, check_number
+from keras_distill._internal._array_likes import to_array
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import Array, Dataset, PathLike
 
@@ -234,19 +235,21 @@ def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
 
 
 def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, *, where: str) -> Arrays:
-    """Returns x in the dtype of `kept_dtype` and y as int64 class ids.
+    """Returns x in the dtype of `kept_dtype` and y as int64 class ids, or names.
 
     Args:
         x: Numbers `(n, ...)`, or text `(n,)` or `(n, ...)`.
-        y: Whole numbers, `(n,)` or `(n, 1)`; None: unlabeled.
+        y: Whole numbers, or names of classes, `(n,)` or `(n, 1)`; None: unlabeled.
         where: The name of the arrays, for errors: "data.npz: train".
 
     Raises:
         InputError: If a dtype or shape is wrong, lengths differ, x is not finite, or a label is
             negative.
     """
-    x = _checked_x(np.asarray(x), where)
-    return Arrays(x, None if y is None else _checked_labels(np.asarray(y), len(x), where))
+    x = _checked_x(to_array(f"{where}: x", x), where)
+    if y is None:
+        return Arrays(x, None)
+    return Arrays(x, _checked_labels(to_array(f"{where}: y", y), len(x), where))
 
 
 def _checked_x(x: Array, where: str) -> Array:
@@ -269,7 +272,7 @@ def _checked_x(x: Array, where: str) -> Array:
 def _checked_labels(y: Array, examples: int, where: str) -> Array:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.ndim != 1 or y.dtype.kind not in "ui":
+    if y.ndim != 1 or y.dtype.kind not in "uiU":
         hint = " Take argmax of one-hot rows." if y.ndim == 2 else ""
         raise InputError(
             f"{where}: labels must be whole numbers of shape (examples,), the class ids."
@@ -277,6 +280,8 @@ def _checked_labels(y: Array, examples: int, where: str) -> Array:
         )
     if examples != len(y):
         raise InputError(f"{where}: {examples} examples, but {len(y)} labels.")
+    if y.dtype.kind == "U":
+        return y
     y = y.astype(np.int64)
     if y.min() < 0:
         raise InputError(f"{where}: labels must be >= 0. Received: {y.min()}.")
@@ -320,6 +325,7 @@ def check_labels(
         raise InputError(
             f"{source}: class {empty} ({class_names[empty]}) has no training examples;"
             " labels must number the classes from 0 without a gap."
+            + (" Subtract 1 from all labels." if empty == 0 and int(train.min()) == 1 else "")
         )
     return class_names
 
@@ -354,6 +360,34 @@ def class_names_of(
     return ()
 
 
+def _number_names(
+    parts: Mapping[str, Arrays], class_names: tuple[str, ...] | None, source: str
+) -> tuple[str, ...] | None:
+    """Replaces labels that are names of classes by class ids; returns the names by class id.
+
+    Without `class_names` the ids are in the order of the names.
+
+    Raises:
+        InputError: If a label of another split, or a label where names are given, is unknown.
+    """
+    named = [y for part in parts.values() if (y := part.y) is not None and y.dtype.kind == "U"]
+    if not named:
+        return class_names
+    names = class_names or tuple(np.unique(named[0]).tolist())
+    ids = {name: number for number, name in enumerate(names)}
+    for split, part in parts.items():
+        if part.y is None:
+            continue
+        unknown = sorted(set(map(str, part.y.tolist())) - set(ids))
+        if unknown:
+            raise InputError(
+                f"{source}: labels of {split} must be names of the classes"
+                f" ({', '.join(names):.150}). Received: {unknown[0]!r:.60}."
+            )
+        part.y = np.array([ids[str(label)] for label in part.y.tolist()], np.int64)
+    return names
+
+
 def from_arrays(
     arrays: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike | None]],
     source: Source,
@@ -380,6 +414,7 @@ def from_arrays(
     parts = {
         split: check_arrays(x, y, where=f"{text}: {split}") for split, (x, y) in arrays.items()
     }
+    class_names = _number_names(parts, class_names, text)
     labels = {s: part.y for s, part in parts.items() if part.y is not None}
     names = class_names_of(labels, parts, class_names, source=text)
     shape = parts["train"].x.shape[1:]

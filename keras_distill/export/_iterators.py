@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_distill._internal import InputError
+from keras_distill._internal._array_likes import to_array
 from keras_distill._internal._signatures import InputInfo
 from keras_distill._internal._types import Array
 
@@ -100,7 +101,7 @@ def _batch(name: str, item: Any, inputs: Sequence[InputInfo]) -> tuple[dict[str,
         raise InputError(
             f"`{name}` must yield {_FORMS}, for the inputs {names}. Received: {received}"
         )
-    arrays = {key: np.asarray(x[key]) for key in names}
+    arrays = {key: to_array(name, x[key]) for key in names}
     single = arrays[names[0]].ndim < len(inputs[0].shape)
     if single:
         arrays = {key: a[None] for key, a in arrays.items()}

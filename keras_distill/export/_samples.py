@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_distill import data as data_sources
 from keras_distill._internal import InputError
+from keras_distill._internal._array_likes import as_arrays, to_array
 from keras_distill._internal._signatures import InputInfo
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Dataset, PathLike
@@ -76,6 +77,7 @@ def take(
         x = _named(name, x, inputs)
         picks = _spaced(len(next(iter(x.values()))), count)
         x = {key: a[picks] for key, a in x.items()}
+        y = as_arrays(name, y)
         y = None if y is None else tf.nest.map_structure(lambda a: np.asarray(a)[picks], y)
     _check(name, x, inputs)
     return Samples(x, y, source, tuple(class_names), tuple(skipped))
@@ -99,10 +101,7 @@ def _named(name: str, x: Any, inputs: Sequence[InputInfo]) -> dict[str, Any]:
         raise InputError(
             f"`{name}` must hold the model's inputs {names}. Received: {sorted(map(str, named))}"
         )
-    try:
-        arrays = {key: np.asarray(named[key]) for key in names}
-    except (ValueError, TypeError) as error:
-        raise InputError(f"`{name}` must hold arrays of numbers ({error}).") from error
+    arrays = {key: to_array(name, named[key]) for key in names}
     for info in inputs:
         a = arrays[info.name]
         kinds = _TEXT if info.dtype == "string" else "fiub"

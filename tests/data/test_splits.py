@@ -170,6 +170,37 @@ def test_bad_arrays(x, y, says):
     assert says in str(caught.value) and "some.npz: train" in str(caught.value)
 
 
+def test_labels_that_are_names():
+    x, y = arrays((4, 4, 4))
+    names = np.array(["dog", "ant", "cat"])
+    for given in (names[y], names[y].tolist(), names[y].astype(object)[:, None]):
+        splits = from_arrays({"train": (x, given)}, source("s"), name="n")
+        assert splits.class_names == ("ant", "cat", "dog")
+        ids = {0: 2, 1: 0, 2: 1}
+        assert labels(splits.test) == [ids[int(y[i])] for i in positions(splits.test)]
+    own = ("dog", "ant", "cat")
+    splits = from_arrays({"train": (x, names[y])}, source("s"), name="n", class_names=own)
+    assert splits.class_names == own
+    assert labels(splits.test) == [int(y[i]) for i in positions(splits.test)]
+    with pytest.raises(InputError, match=r"labels of test must be names of the .*'cow'"):
+        parts = {"train": (x, names[y]), "test": (x[:1], ["cow"])}
+        from_arrays(parts, source("s"), name="n")
+
+
+def test_labels_from_one_are_named():
+    x, y = arrays((4, 4))
+    with pytest.raises(InputError, match=r"class 0 \(0\) has no .*Subtract 1 from all labels"):
+        from_arrays({"train": (x, y + 1)}, source("s"), name="n")
+
+
+def test_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    x, y = arrays((4, 4))
+    frame = pandas.DataFrame(x, columns=["a", "b"])
+    splits = from_arrays({"train": (frame, pandas.Series(y))}, source("s"), name="n")
+    assert splits.input_shape == (2,) and sum(splits.sizes.values()) == 8
+
+
 def test_column_of_labels():
     x, y = arrays()
     column = from_arrays({"train": (x, y[:, None])}, source("s"), name="n")

@@ -12,6 +12,13 @@ X = np.arange(30, dtype=np.float32).reshape(10, 3)
 Y = np.arange(10)
 
 
+class _Frame:
+    """An array of another library."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(X, dtype)
+
+
 def _take(given, inputs=ONE, count=100):
     return take("data", given, inputs, count, split="train")
 
@@ -21,6 +28,8 @@ def _take(given, inputs=ONE, count=100):
     [
         X,
         X.tolist(),
+        _Frame(),
+        (_Frame(), Y.tolist()),
         {"image": X},
         (X, Y),
         (X, Y, np.ones(10)),
@@ -31,7 +40,7 @@ def _take(given, inputs=ONE, count=100):
         tf.data.Dataset.from_tensor_slices((X, Y, np.ones(10))),
         tf.data.Dataset.from_tensor_slices((X, Targets(Y, np.ones((10, 2)), Y > 0))).batch(3),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_every_form_gives_the_same_rows(given):
     rows = _take(given)

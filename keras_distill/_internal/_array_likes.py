@@ -1,0 +1,127 @@
+"""Arrays of other libraries, recognized by protocol: pandas, PyTorch, JAX, CuPy, Polars, …
+
+NumPy's `__array__` and DLPack's `__dlpack__` are all that is asked of them, so that none of these
+libraries is imported.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from keras_distill._internal import InputError
+from keras_distill._internal._types import Array
+
+_SCALARS = (bool, int, float, str, bytes, np.generic)
+_DEPTH = 32
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What NumPy can convert."""
+
+    def __array__(self) -> Any:
+        """Returns a NumPy array."""
+
+
+@runtime_checkable
+class SupportsDLPack(Protocol):
+    """What the DLPack protocol can pass on."""
+
+    def __dlpack__(self) -> Any:
+        """Returns a capsule with the memory."""
+
+    def __dlpack_device__(self) -> Any:
+        """Returns the device that the memory is on."""
+
+
+def is_array_like(value: object) -> bool:
+    """Returns whether a value is one array: of any library, or nested lists of numbers or text.
+
+    Example:
+        >>> is_array_like([1, 2]), is_array_like([np.ones(2), np.ones(2)]), is_array_like(3)
+        (True, False, False)
+    """
+    if isinstance(value, np.generic):
+        return False
+    return isinstance(value, SupportsArray | SupportsDLPack) or _are_numbers(value)
+
+
+def _are_numbers(value: object, depth: int = 0) -> bool:
+    """Returns whether a value is a list of numbers or text, or of such lists."""
+    if not isinstance(value, list | tuple) or not value or depth > _DEPTH:
+        return False
+    plain = type(value) in (list, tuple)  # a NamedTuple has parts of its own
+    return plain and (
+        all(isinstance(part, _SCALARS) for part in value)
+        or all(_are_numbers(part, depth + 1) for part in value)
+    )
+
+
+def to_array(name: str, value: Any) -> Array:
+    """Returns an array of any library, or nested lists, as a NumPy array.
+
+    Args:
+        name: The name of the argument, for errors.
+        value: The array.
+
+    Raises:
+        InputError: If it cannot be converted, or its rows differ in length.
+
+    Example:
+        >>> to_array("y", [0, 2, 1]).tolist()
+        [0, 2, 1]
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        array = _converted(value)
+    except Exception as error:  # each library raises its own kinds
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"`{name}` must be an array that NumPy can read. Received: a"
+            f" {type(value).__module__}.{type(value).__name__} ({reason:.120}). Convert it first,"
+            " such as by x.detach().cpu().numpy(), or pad rows of different lengths."
+        ) from error
+    if array.dtype == object and array.size and all(isinstance(v, str) for v in array.flat):
+        return array.astype(str)
+    return array
+
+
+def _converted(value: Any) -> Array:
+    if isinstance(value, SupportsDLPack) and not isinstance(value, SupportsArray):
+        foreign: Any = value  # the annotation wants arguments that NumPy does without
+        return np.from_dlpack(foreign)
+    return np.asarray(value)
+
+
+def as_arrays(name: str, value: Any) -> Any:
+    """Returns a structure with the arrays of other libraries as NumPy arrays.
+
+    Dicts, named tuples, and lists of several arrays keep their structure; everything that is not an
+    array, such as a data set, is returned as it is.
+
+    Args:
+        name: The name of the argument, for errors.
+        value: An array, or a structure of arrays.
+
+    Raises:
+        InputError: As `to_array`.
+
+    Example:
+        >>> as_arrays("x", {"a": [1.0, 2.0], "b": None})["a"].dtype.name
+        'float64'
+    """
+    if isinstance(value, np.ndarray) or value is None:
+        return value
+    if type(value).__module__.partition(".")[0] in ("tensorflow", "keras"):
+        return value  # tensors, variables, and data sets: Keras takes them
+    if is_array_like(value):
+        return to_array(name, value)
+    if isinstance(value, Mapping):
+        return {key: as_arrays(name, part) for key, part in value.items()}
+    if isinstance(value, tuple) and type(value) is not tuple:
+        return type(value)(*(as_arrays(name, part) for part in value))
+    if isinstance(value, list | tuple):
+        return type(value)(as_arrays(name, part) for part in value)
+    return value
