@@ -16,6 +16,7 @@ from keras_distill._internal._soft_targets import Targets as Targets
 from keras_distill._internal._soft_targets import TopK as TopK
 from keras_distill.data import Augmentation as Augmentation
 from keras_distill.export import export_tflite as export_tflite
+from keras_distill.export import verify_tflite as verify_tflite
 from keras_distill.losses import AttentionTransferLoss as AttentionTransferLoss
 from keras_distill.losses import ContrastiveLoss as ContrastiveLoss
 from keras_distill.losses import DecoupledLoss as DecoupledLoss
@@ -37,6 +38,7 @@ from keras_distill.losses import StandardizedSoftTargetLoss as StandardizedSoftT
 from keras_distill.losses import VariationalLoss as VariationalLoss
 from keras_distill.metrics import Agreement as Agreement
 from keras_distill.records import ExportRecord as ExportRecord
+from keras_distill.records import VerifyRecord as VerifyRecord
 from keras_distill.shrink import shrink as shrink
 from keras_distill.specialists import SpecialistEnsemble as SpecialistEnsemble
 from keras_distill.targets import SoftTargetStore as SoftTargetStore

@@ -9,6 +9,7 @@ from keras_distill._internal import InputError, _spec, bad
 SCHEDULES = ("polynomial", "constant", "2:4")  # of pruning
 
 _ORDER = ("prune", "cluster", "quantize")
+_LEAST = 0.1  # share of zeros: fewer do not count as pruned
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,26 @@ class Step:
         if colon and schedule not in SCHEDULES[:2]:
             raise bad("steps", f"have a schedule of {', '.join(SCHEDULES[:2])}", text)
         return cls(text, kind, sparsity=sparsity, pruning_schedule=schedule or SCHEDULES[0])
+
+    def milder(self) -> "Step | None":
+        """Returns the step with a setting that costs less accuracy; None if there is none.
+
+        Pruning keeps one and a half times as many weights, and clustering twice as many values.
+
+        Example:
+            >>> step = Step.parse("prune:0.8:constant")
+            >>> step.milder().text, step.milder().milder().text
+            ('prune:0.7:constant', 'prune:0.55:constant')
+            >>> Step.parse("cluster:16").milder().text, Step.parse("quantize").milder()
+            ('cluster:32', None)
+        """
+        if self.kind == "cluster":
+            return Step.parse(f"cluster:{2 * self.clusters}")
+        if self.kind != "prune" or self.pruning_schedule == "2:4":
+            return None
+        sparsity = round(1 - 1.5 * (1 - self.sparsity), 3)
+        schedule = "" if self.pruning_schedule == SCHEDULES[0] else f":{self.pruning_schedule}"
+        return None if sparsity < _LEAST else Step.parse(f"prune:{sparsity:g}{schedule}")
 
 
 def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ...]:

@@ -26,13 +26,15 @@ from keras_distill.export import (
     InputInfo,
     KerasSource,
     Samples,
+    TFLiteSource,
     export_tflite,
     random_samples,
     resolve,
+    same_inputs,
+    shown_inputs,
     take,
 )
-from keras_distill.litert import TensorSpec, predict_isolated, probe, read_graph, takes_pixels
-from keras_distill.losses import known_differ
+from keras_distill.litert import TensorSpec, predict_isolated, read_graph, takes_pixels
 from keras_distill.records import BenchmarkRecord, EntryRecord, QualityRecord, SizeRecord
 
 AS_TFLITE = " as .tflite"
@@ -171,19 +173,16 @@ def _subjects(
 
 def _of_file(name: str, path: Path) -> _Subject:
     """Inspects a `.tflite` file of any origin in a child process."""
-    found = probe(path)
-    inputs, outputs = found.inputs, found.outputs
-    # A quantized input takes real values.
-    infos = tuple(InputInfo(i.name, i.shape, "float32" if i.scale else i.dtype) for i in inputs)
+    source = TFLiteSource(path)
     # In TFLite every quantized softmax and sigmoid has this scale, and hardly any other output.
-    step = outputs[0].scale if outputs[0].scale == 1 / 256 else None
+    step = source.specs.outputs[0].scale
     return _Subject(
         name,
         path,
         path,
-        infos,
-        spec=inputs[0] if len(inputs) == 1 else None,
-        step=step,
+        source.inputs,
+        spec=source.specs.inputs[0] if len(source.inputs) == 1 else None,
+        step=step if step == 1 / 256 else None,
     )
 
 
@@ -207,29 +206,12 @@ def _check_inputs(subjects: Sequence[_Subject]) -> None:
     """
     first = subjects[0]
     for other in subjects[1:]:
-        if not _same_inputs(first.inputs, other.inputs):
+        if not same_inputs(first.inputs, other.inputs):
             raise InputError(
-                f"{other.name} takes {_shown(other.inputs)}, but {first.name}, the first model,"
-                f" takes {_shown(first.inputs)}. Benchmark models that take the same input; for"
-                " others, run the benchmark once for each input."
+                f"{other.name} takes {shown_inputs(other.inputs)}, but {first.name}, the first"
+                f" model, takes {shown_inputs(first.inputs)}. Benchmark models that take the same"
+                " input; for others, run the benchmark once for each input."
             )
-
-
-def _same_inputs(a: Sequence[InputInfo], b: Sequence[InputInfo]) -> bool:
-    """Returns whether inputs have the same shapes, and if there are several the same names."""
-    if len(a) > 1:
-        a, b = sorted(a), sorted(b)
-        if [i.name for i in a] != [i.name for i in b]:
-            return False
-    if len(a) != len(b):
-        return False
-    shapes = [(i.shape[1:], j.shape[1:]) for i, j in zip(a, b, strict=True)]
-    return all(len(s) == len(t) and not known_differ(s, t) for s, t in shapes)
-
-
-def _shown(inputs: Sequence[InputInfo]) -> str:
-    shapes = [f"{i.name!r} of shape {i.shape[1:]}" for i in inputs]
-    return f"the input{'s' if len(shapes) > 1 else ''} {', '.join(shapes)}"
 
 
 def _entries(

@@ -19,6 +19,7 @@ from keras_distill.cli import (
     specialists,
     sweep,
     targets,
+    verify,
 )
 from keras_distill.cli._verb import execute
 
@@ -47,6 +48,7 @@ def build() -> typer.Typer:
     app.command("sweep")(sweep.command)
     app.command("compress")(compress.command)
     app.command("export")(export.command)
+    app.command("verify")(verify.command)
     app.command("benchmark")(benchmark.command)
     app.command("report")(report.command)
     app.command("recipes")(recipes.command)

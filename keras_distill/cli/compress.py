@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_distill._internal import InputError, check_number
+from keras_distill._internal import InputError, VerificationError, check_number
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.cli import _options
-from keras_distill.cli._console import print_facts, print_json, print_line
+from keras_distill.cli._console import print_facts, print_json, print_line, print_table
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from keras_distill.records import CompressRecord
 
 
 @uses_tensorflow
@@ -54,8 +56,20 @@ def command(
         bool, typer.Option("--sparse", help="Store the float32 file without its zeros.")
     ] = False,
     max_drop: Annotated[
-        float | None, typer.Option(help="Maximum loss of accuracy by conversion, in points.")
+        float | None,
+        typer.Option(
+            help="Maximum loss of accuracy of the file against STUDENT, in points."
+            " [1, or one row if that is more]"
+        ),
     ] = None,
+    recover: Annotated[
+        bool,
+        typer.Option(
+            "--recover",
+            help="Try a step that loses more again: with 3 times the epochs, then with a milder"
+            " setting.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the order of the examples.")] = 0,
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,
@@ -63,13 +77,17 @@ def command(
 ) -> int:
     """Prune, cluster, and quantize a student with distillation; write the verified file.
 
+    Every step and the file are judged against STUDENT on the validation rows of --data. If the file
+    loses more than --max-drop, it is not written, the exit code is 1, and the trained steps stay in
+    OUTPUT.unfinished: the same command with another --max-drop, or with --recover, continues there.
+
     The output folder gets student.keras, the .tflite file with its record, compress.json, and after
     a quantize step fake_quant/, the model to continue training from. --alpha 0 needs no teacher.
     You can interrupt the command at any time: run it again to resume.
     """
     from keras_distill import data as sources
     from keras_distill import models
-    from keras_distill.compress import compress, summary
+    from keras_distill.compress import compress
     from keras_distill.targets import SoftTargetStore
 
     parse_steps(steps.split(","), sparse=sparse)
@@ -98,35 +116,56 @@ def command(
             splits.train, batch_size, seed=seed, first_epoch=epoch, temperature=temperature
         )
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the records have them
-        done = compress(
-            model,
-            stream,
-            steps.split(","),
-            out,
-            skip=skip.split(",") if skip else (),
-            sparse=sparse,
-            overwrite=overwrite,
-            export={"max_drop": max_drop, "class_names": splits.class_names},
-            teacher=teacher,
-            alpha=alpha,
-            temperature=temperature,
-            epochs=epochs,
-            steps_per_epoch=-(-int(splits.train.cardinality()) // batch_size),
-            learning_rate=learning_rate,
-            optimizer=optimizer,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            validation_data=splits.validation.batch(batch_size),
-            verbose=2 if sys.stdout.isatty() and not as_json else 0,
-        )
-    if as_json:
-        print_json(done.record)
-        return DONE
-    print_facts(summary(done.record))
-    print_line(f"Results: {out}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the records have them
+            done = compress(
+                model,
+                stream,
+                steps.split(","),
+                out,
+                skip=skip.split(",") if skip else (),
+                sparse=sparse,
+                max_drop=max_drop,
+                recover=recover,
+                overwrite=overwrite,
+                export={"data": splits, "class_names": splits.class_names},
+                teacher=teacher,
+                alpha=alpha,
+                temperature=temperature,
+                epochs=epochs,
+                steps_per_epoch=-(-int(splits.train.cardinality()) // batch_size),
+                learning_rate=learning_rate,
+                optimizer=optimizer,
+                schedule=schedule,
+                weight_decay=weight_decay,
+                validation_data=splits.validation.batch(batch_size),
+                verbose=2 if sys.stdout.isatty() and not as_json else 0,
+            )
+    except VerificationError as error:
+        if error.record is not None:
+            _print_record(error.record, as_json)
+        raise
+    _print_record(done.record, as_json, out)
     return DONE
+
+
+def _print_record(record: "CompressRecord", as_json: bool, out: Path | None = None) -> None:
+    from keras_distill.compress import STEP_COLUMNS, step_rows, summary
+
+    if as_json:
+        print_json(record)
+        return
+    rows = "" if record.source is None else f"Accuracy on {record.samples} rows ({record.source})"
+    print_table(STEP_COLUMNS, step_rows(record), caption=rows)
+    if facts := summary(record):
+        print_facts(facts)
+    for text in record.warnings:
+        print_line(f"Note: {text}.")
+    if out is not None and record.export is not None:
+        print_line(f"Results: {out}")
+        statement = record.export.verification.statement
+        print_line(f"{statement[0].upper()}{statement[1:]}.")
 
 
 main = verb_main(command, "keras-distill compress")

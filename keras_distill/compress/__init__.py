@@ -7,12 +7,20 @@ from keras_distill.compress._bridge import to_keras, to_tf_keras
 from keras_distill.compress._clustering import cluster
 from keras_distill.compress._fake_quant import FakeQuantModel
 from keras_distill.compress._fit import Training
-from keras_distill.compress._pipeline import Compressed, check_student, compress, summary
+from keras_distill.compress._pipeline import (
+    STEP_COLUMNS,
+    Compressed,
+    check_student,
+    compress,
+    step_rows,
+    summary,
+)
 from keras_distill.compress._pruning import prune
 from keras_distill.compress._quantization import Quantized, quantize_aware
 from keras_distill.litert import count_weights
 
 __all__ = [
+    "STEP_COLUMNS",
     "Compressed",
     "FakeQuantModel",
     "Quantized",
@@ -23,6 +31,7 @@ __all__ = [
     "count_weights",
     "prune",
     "quantize_aware",
+    "step_rows",
     "summary",
     "to_keras",
     "to_tf_keras",

@@ -9,26 +9,20 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_distill import models
-from keras_distill._internal import InputError, VerificationError
+from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill._internal._compression_steps import Step, parse_steps
 from keras_distill.compress._bridge import to_logits
-from keras_distill.compress._clustering import cluster_logged
 from keras_distill.compress._fake_quant import FakeQuantModel
 from keras_distill.compress._fit import Training
+from keras_distill.compress._judge import Judge
 from keras_distill.compress._kernels import PRUNED, check_skip, kernels
 from keras_distill.compress._objective import Objective
-from keras_distill.compress._pruning import prune_logged
-from keras_distill.compress._quantization import check_export, export_int8, quantize_logged
-from keras_distill.export import export_tflite
+from keras_distill.compress._quantization import check_export, export_int8
+from keras_distill.compress._steps import Done, Start, run_step
+from keras_distill.export import ExportOptions, export_tflite
 from keras_distill.litert import count_weights
-from keras_distill.records import (
-    CompressRecord,
-    ExportRecord,
-    KernelCount,
-    StepRecord,
-)
+from keras_distill.records import CompressRecord, ExportRecord, KernelCount, StepRecord
 from keras_distill.teachers import as_teacher
-from keras_distill.training import split
 from keras_distill.work import WorkFolder
 
 
@@ -56,11 +50,15 @@ def compress(
     *,
     skip: Sequence[str] = (),
     sparse: bool = False,
+    max_drop: float | None = None,
+    recover: bool = False,
     overwrite: bool = False,
     export: Mapping[str, Any] | None = None,
     **training: Any,
 ) -> Compressed:
     """Compresses a student in steps, each of which keeps the zeros and values of earlier ones.
+
+    Every step and the file are judged against the student that was given, on `validation_data`.
 
     You can interrupt it at any time. The same call resumes: it does not repeat finished steps, and
     continues an unfinished one from its last epoch.
@@ -79,63 +77,130 @@ def compress(
         out: The folder to make.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether to store a float32 file without its zeros. Not with quantize.
+        max_drop: Maximum loss of accuracy of the file against `student`, in points; None: 1 point,
+            or one row where that is more.
+        recover: Whether a step after which more is lost is tried again: with 3 times the epochs,
+            then with a milder setting too (pruning keeps 1.5 times as many weights, clustering
+            twice as many values, quantization has a third of the learning rate), then once more
+            milder. The first attempt within `max_drop` is kept, else the most accurate one.
         overwrite: Whether to replace an existing `out` at the end, and to discard unfinished work
             with other settings.
-        export: More arguments of `export_tflite`.
-        **training: See `Training` and `TrainingSettings`; the same for every step. The
-            verification also uses `validation_data`.
+        export: More arguments of `export_tflite`. Its `data`, if given, are the rows to judge on.
+        **training: See `Training` and `TrainingSettings`; the same for every step. Without
+            labeled `validation_data`, the verdict of the file is "not verified on data".
 
     Raises:
         InputError: If an argument breaks its rule or the student does not support a step.
-        VerificationError: If the number of zeros or values is wrong, or the file differs too much
-            from the model.
+        VerificationError: If the number of zeros or values is wrong, the file loses more than
+            `max_drop`, or it differs too much from the compressed model. `<out>.unfinished` then
+            has the trained steps (`student.keras`, `fake_quant/`, `compress.json`) without the
+            file; the error has the record.
 
     Example:
         >>> import tempfile, numpy as np
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="logits")])
         >>> x, y = np.random.rand(64, 8).astype("float32"), np.random.randint(0, 4, 64)
         >>> done = compress(model, (x, y), ["prune:0.5"], Path(tempfile.mkdtemp(), "small"),
-        ...                 alpha=0, epochs=1, batch_size=8, validation_data=(x, y))
+        ...                 alpha=0, epochs=1, batch_size=8, validation_data=(x, y), max_drop=100)
         >>> done.record.kernels[0].zeros
         16
     """
     parsed = parse_steps(steps, sparse=sparse)
-    options = dict(export or {})
-    options |= {"sparse": sparse, "reference": student}
+    options: dict[str, Any] = {**(export or {}), "sparse": sparse, "reference": student}
+    max_drop = options.pop("max_drop", None) if max_drop is None else max_drop
     if parsed[-1].kind == "quantize":
         check_export(options)
+    ExportOptions(**{name: v for name, v in options.items() if name != "quantization"})
     check_student(student, steps, skip=skip)
     settings = dataclasses.replace(Training.of(**training), state=None)
+    judge = Judge.of(student, settings, options, max_drop)
+    if recover and judge.max_drop is None:
+        raise InputError(
+            "`recover` needs labeled rows, on which a step is judged: pass `validation_data`."
+        )
     with WorkFolder(
         out,
         _settings(student, parsed, skip, settings),
         overwrite=overwrite,
         what="compression",
     ) as folder:
-        model, fake_quant, records = student, None, []
-        for position, step in enumerate(parsed):
-            stem = folder.scratch / f"{position}-{step.kind}"
-            if step.kind == "quantize":
-                fake_quant, record = _quantize(stem, step, model, data, settings)
-            else:
-                model, record = _sparsify(stem, step, model, data, skip, settings)
-            records.append(record)
-        final = _export(folder.path, model, fake_quant, data, settings, options)
-        counted = count_weights(folder.path / final.file)
-        _check_file(model, counted, fake_quant)
-        record = CompressRecord(
-            student=student.name,
-            steps=tuple(records),
+        work = _Work(student, settings, judge, recover)
+        try:
+            for position, step in enumerate(parsed):
+                stem = folder.scratch / f"{position}-{step.kind}"
+                start = Start(work.model, work.accuracy, data, skip, settings)
+                work.add(run_step(stem, step, start, judge, recover=recover))
+            final = _export(folder.path, work, data, options)
+            counted = count_weights(folder.path / final.file)
+            _check_file(work.model, counted, work.fake_quant)
+        except VerificationError as error:
+            for file in folder.path.glob("student-*.tflite*"):
+                _files.remove(file)
+            record = work.record(error.record, (), failed=str(error))
+            _save(folder.path, work, record)
+            raise VerificationError(
+                f"{error} The trained steps are kept in {folder.path}: the same call with a larger"
+                " max_drop (--max-drop) or with recover (--recover) continues from them.",
+                record=record,
+            ) from error
+        record = work.record(final, counted)
+        _save(folder.path, work, record)
+        return Compressed(work.model, work.fake_quant, record, folder.finish())
+
+
+class _Work:
+    """What the steps have made so far."""
+
+    def __init__(
+        self, student: keras.Model, training: Training, judge: Judge, recover: bool
+    ) -> None:
+        self.model = student
+        self.fake_quant: FakeQuantModel | None = None
+        self.accuracy = judge.accuracy
+        self.training, self.judge = training, judge
+        self._student, self._recover = student.name, recover
+        self._steps: list[StepRecord] = []
+
+    def add(self, done: Done) -> None:
+        """Takes the result of a step."""
+        if isinstance(done.model, FakeQuantModel):
+            self.fake_quant = done.model
+        else:
+            self.model = done.model
+        self.accuracy = done.record.accuracy
+        self._steps.append(done.record)
+
+    def record(
+        self,
+        export: ExportRecord | None,
+        counted: Sequence[KernelCount],
+        *,
+        failed: str | None = None,
+    ) -> CompressRecord:
+        """Makes the record of the steps and the file."""
+        samples, settings = self.judge.samples, self.training
+        return CompressRecord(
+            student=self._student,
+            accuracy=self.judge.accuracy,
+            samples=0 if samples is None else samples.rows,
+            source=None if samples is None else samples.source,
+            max_drop=self.judge.max_drop,
+            recover=self._recover,
+            steps=tuple(self._steps),
             alpha=None if callable(settings.alpha) else settings.alpha,
             temperature=_temperature(settings),
-            export=final,
-            kernels=counted,
+            export=export,
+            kernels=tuple(counted),
+            failed=failed,
+            warnings=self.judge.warnings,
         )
-        models.save_uncompiled(model, folder.path / "student.keras")
-        if fake_quant is not None:
-            fake_quant.save(folder.path / "fake_quant", overwrite=True)
-        record.save(folder.path / "compress.json", overwrite=True)
-        return Compressed(model, fake_quant, record, folder.finish())
+
+
+def _save(folder: Path, work: _Work, record: CompressRecord) -> None:
+    models.save_uncompiled(work.model, folder / "student.keras")
+    if work.fake_quant is not None:
+        work.fake_quant.save(folder / "fake_quant", overwrite=True)
+    record.save(folder / "compress.json", overwrite=True)
 
 
 def check_student(student: keras.Model, steps: Sequence[str], *, skip: Sequence[str] = ()) -> None:
@@ -194,82 +259,14 @@ def _settings(
     }
 
 
-def _sparsify(
-    stem: Path,
-    step: Step,
-    model: keras.Model,
-    data: Any,
-    skip: Sequence[str],
-    training: Training,
-) -> tuple[keras.Model, StepRecord]:
-    """Prunes or clusters, or loads what an earlier session did."""
-    result, report = stem.with_suffix(".keras"), stem.with_suffix(".json")
-    if report.exists():
-        return models.load(result), StepRecord.load(report)
-    training = dataclasses.replace(training, state=stem.with_suffix(".npz"))
-    if step.kind == "prune":
-        sparsity, schedule = step.sparsity, step.pruning_schedule
-        model, logs = prune_logged(model, data, sparsity, schedule, skip, training)
-    else:
-        model, logs = cluster_logged(model, data, step.clusters, skip, training)
-    models.save_uncompiled(model, result)
-    record = _step_record(step, model, None, logs, training.settings.epochs)
-    record.save(report)
-    return model, record
-
-
-def _quantize(
-    stem: Path, step: Step, model: keras.Model, data: Any, training: Training
-) -> tuple[FakeQuantModel, StepRecord]:
-    """Trains in fake quantization, or loads what an earlier session did."""
-    result, report = stem.with_name("fake_quant"), stem.with_suffix(".json")
-    if report.exists():
-        return FakeQuantModel.load(result), StepRecord.load(report)
-    training = dataclasses.replace(training, state=stem.with_suffix(".npz"))
-    fake_quant, logs = quantize_logged(model, data, training)
-    fake_quant.save(result, overwrite=True)
-    record = _step_record(step, model, fake_quant, logs, training.settings.epochs)
-    record.save(report)
-    return fake_quant, record
-
-
-def _step_record(
-    step: Step,
-    model: keras.Model,
-    fake_quant: FakeQuantModel | None,
-    logs: dict[str, Any],
-    epochs: int,
-) -> StepRecord:
-    return StepRecord(
-        step=step.text,
-        scheme=None if fake_quant is None else fake_quant.scheme,
-        epochs=epochs,
-        seconds=logs["seconds"],
-        logs={name: tuple(values) for name, values in logs.items() if name != "seconds"},
-        kernels=tuple(kernels(model)),
-    )
-
-
-def _export(
-    folder: Path,
-    model: keras.Model,
-    fake_quant: FakeQuantModel | None,
-    data: Any,
-    training: Training,
-    options: dict[str, Any],
-) -> ExportRecord:
-    if training.validation_data is not None:
-        judges = training.batches("validation_data", training.validation_data)
-        options = {"data": judges.map(_labeled), **options}
-    if fake_quant is not None:
+def _export(folder: Path, work: _Work, data: Any, options: dict[str, Any]) -> ExportRecord:
+    judge = work.judge
+    if judge.samples is not None:
+        options = {**options, "data": judge.samples, "max_drop": judge.max_drop}
+    if work.fake_quant is not None:
         path = folder / "student-int8.tflite"
-        return export_int8(fake_quant, path, data, training, overwrite=True, **options)
-    return export_tflite(model, folder / "student-float32.tflite", overwrite=True, **options)
-
-
-def _labeled(x: Any, y: Any, *weights: Any) -> tuple[Any, Any]:
-    """Returns x and plain labels: the verification does not use soft targets."""
-    return x, split(y).labels
+        return export_int8(work.fake_quant, path, data, work.training, overwrite=True, **options)
+    return export_tflite(work.model, folder / "student-float32.tflite", overwrite=True, **options)
 
 
 def _check_file(
@@ -290,13 +287,43 @@ def _check_file(
 
 def summary(record: CompressRecord) -> list[tuple[str, str]]:
     """Returns the record as rows of a name and a value."""
+    if record.export is None or not record.kernels:
+        return []
     size = sum(kernel.size for kernel in record.kernels)
     zeros = sum(kernel.zeros for kernel in record.kernels)
     values = max((kernel.values_per_channel for kernel in record.kernels), default=0)
-    rows = [(f"step {step.step}", step.scheme or "") for step in record.steps]
     return [
-        *rows,
         ("file", f"{record.export.bytes} bytes, {record.export.gzip_bytes} gzipped"),
         ("zeros", f"{zeros} of {size} weights ({zeros / max(size, 1):.1%})"),
         ("values", f"at most {values} per output channel"),
     ]
+
+
+STEP_COLUMNS = ("step", "epochs", "accuracy before, %", "after, %", "lost in all, points")
+
+
+def step_rows(record: CompressRecord) -> list[tuple[str, ...]]:
+    """Returns a row for each attempt and each step, and one for the file, for `STEP_COLUMNS`."""
+    rows: list[tuple[str, ...]] = [("student given", "", "", _share(record.accuracy), "")]
+    for step in record.steps:
+        before = _share(step.accuracy_before)
+        for one in step.attempts if len(step.attempts) > 1 else ():
+            slower = one.learning_rate != step.attempts[0].learning_rate
+            title = f"- tried {one.step}" + (f" at {one.learning_rate:.2g}" if slower else "")
+            rows.append((title, f"{one.epochs}", before, _share(one.accuracy), _points(one.drop)))
+        title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
+        rows.append((title, f"{step.epochs}", before, _share(step.accuracy), _points(step.drop)))
+    worst = None if record.export is None else record.export.verification.worst
+    if record.export is not None and worst is not None:
+        title = f"{record.export.recipe.quantization} file{', not written' * bool(record.failed)}"
+        before = _share(worst.accuracy_converted)
+        rows.append((title, "", before, _share(worst.accuracy), _points(worst.drop)))
+    return rows
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}"
+
+
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

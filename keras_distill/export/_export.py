@@ -231,13 +231,19 @@ def _verify(prepared: Prepared, name: str, file: Path) -> tuple[Probe, Verificat
             f"{file}: has the outputs {sorted(produced)}, not {sorted(prepared.outputs)}"
         )
     options = prepared.options
-    limit = (options.limits or {}).get(name)
+    compressed = prepared.reference is not None
+    rule = _verification.Rule.of_precision(
+        name,
+        limit=(options.limits or {}).get(name),
+        max_drop=options.max_drop,
+        compressed=compressed,
+    )
     verification = _verification.judge(
         prepared.outputs,
         produced,
-        _verification.Rule.of_precision(name, limit=limit, max_drop=options.max_drop),
+        rule,
         reference=prepared.reference,
-        reference_name=None if prepared.reference is None else "the model given",
+        reference_name="the model given" if compressed else None,
         labels=prepared.labels,
         source=prepared.samples.source,
         on_data=prepared.on_data,

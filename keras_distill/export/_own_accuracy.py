@@ -14,7 +14,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._types import Array
 from keras_distill.export import _metric
 from keras_distill.export._samples import Samples
-from keras_distill.export._sources import Source
+from keras_distill.export._sources import Predictor
 
 
 class OwnAccuracy(NamedTuple):
@@ -30,12 +30,13 @@ class OwnAccuracy(NamedTuple):
 
 
 def measure_own_accuracy(
-    source: Source,
+    source: Predictor,
     samples: Samples,
     outputs: Mapping[str, Array],
     labels: Mapping[str, Array],
     *,
     what: str,
+    layers: bool = True,
 ) -> OwnAccuracy:
     """Measures a model on labeled rows, and on scaled ones where its accuracy is in doubt.
 
@@ -45,6 +46,7 @@ def measure_own_accuracy(
         outputs: Its outputs on them.
         labels: Labels by output, see `labels_by_output`; one output or more.
         what: What the model is, for messages: "the Keras model".
+        layers: Whether layers can be added to the model, for the remedy.
 
     Raises:
         InputError: If the model is far more accurate on rows of another range.
@@ -61,7 +63,7 @@ def measure_own_accuracy(
         constant = metrics.constant_accuracy(labels[name])
         better = _better_scaling(source, samples, name, labels[name], constant)
         if better is not None:
-            raise InputError(_wrong_range(better, what))
+            raise InputError(_wrong_range(better, what, layers))
         if metrics.is_near_chance(score, constant, int((labels[name] >= 0).sum())):
             warnings.append(
                 f"{what} has {score:.2%} accuracy on the given data, no better than always"
@@ -72,7 +74,7 @@ def measure_own_accuracy(
 
 
 def _better_scaling(
-    source: Source, samples: Samples, output: str, labels: Array, constant: float
+    source: Predictor, samples: Samples, output: str, labels: Array, constant: float
 ) -> metrics.BetterScaling | None:
     labeled = np.flatnonzero((labels >= 0).reshape(len(labels), -1).any(axis=1))
 
@@ -84,12 +86,18 @@ def _better_scaling(
     return metrics.better_scaling(accuracy, x, constant, floats)
 
 
-def _wrong_range(found: metrics.BetterScaling, what: str) -> str:
+def _wrong_range(found: metrics.BetterScaling, what: str, layers: bool) -> str:
     scaling = found.scaling
+    remedy = "Give rows in that range"
+    if layers:
+        remedy += (
+            f", or put keras.layers.{scaling.layer} before the first layer of the model and save"
+            " it again"
+        )
+    else:
+        remedy += ": a function that scales them is a data source too (py:MODULE:FUNCTION)"
     return (
         f"`data` has the wrong range for the model: {what} has {found.accuracy:.2%} accuracy on the"
         f" values as given ({found.low:.4g}..{found.high:.4g}), and {found.scaled_accuracy:.2%} on"
-        f" {scaling.text} ({found.rows} rows, input {found.input!r:.40}). Give rows in that range,"
-        f" or put keras.layers.{scaling.layer} before the first layer of the model and save it"
-        " again."
+        f" {scaling.text} ({found.rows} rows, input {found.input!r:.40}). {remedy}."
     )

@@ -134,7 +134,7 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
         raise InputError("`max_drop` needs `data` with class labels: (x, y).")
     reference = None
     if options.reference is not None:
-        reference = _reference(options, source, samples, outputs)
+        reference = _reference(options, samples, outputs)
     elif labels:
         own = measure_own_accuracy(source, samples, outputs, labels, what="the Keras model")
         notes += own.warnings
@@ -148,7 +148,7 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
 
 
 def _reference(
-    options: ExportOptions, source: Source, samples: Samples, outputs: Mapping[str, Array]
+    options: ExportOptions, samples: Samples, outputs: Mapping[str, Array]
 ) -> dict[str, Array]:
     """Returns the outputs of `options.reference` by the names of the model's own outputs.
 
@@ -156,13 +156,12 @@ def _reference(
         InputError: If it has other inputs or outputs.
     """
     reference = resolve(options.reference, imports=options.imports)
-    names = [i.name for i in source.inputs], [i.name for i in reference.inputs]
-    if sorted(names[0]) != sorted(names[1]) or len(reference.outputs) != len(outputs):
+    if len(reference.outputs) != len(outputs):
         raise InputError(
-            f"`reference` must have the inputs and outputs of the model: {names[0]} and"
-            f" {list(outputs)}. Received: {names[1]} and {list(reference.outputs)}"
+            f"`reference` must have the outputs of the model: {list(outputs)}. Received:"
+            f" {list(reference.outputs)}"
         )
-    found = _outputs(reference, samples)
+    found = _outputs(reference, samples.renamed(reference.inputs))
     return dict(zip(outputs, found.values(), strict=True))
 
 

@@ -31,6 +31,19 @@ class Samples(NamedTuple):
         """The number of rows."""
         return len(next(iter(self.x.values())))
 
+    def renamed(self, inputs: Sequence[InputInfo]) -> "Samples":
+        """Returns the rows for a model whose inputs have the same order and other names.
+
+        Raises:
+            InputError: If it has another number of inputs.
+        """
+        names = [i.name for i in inputs]
+        if set(names) == set(self.x):
+            return self
+        if len(names) != len(self.x):
+            raise InputError(f"A model must have the inputs {list(self.x)}. Received: {names}")
+        return self._replace(x=dict(zip(names, self.x.values(), strict=True)))
+
 
 def take(
     name: str,
@@ -49,7 +62,8 @@ def take(
             (x, y, weight), batched or not; an array; a dict of arrays by input; (x, y); an iterator
             over such rows or batches; or a function, also by a spec `py:module:function`, that
             returns one of these. A function that yields lists, one array for each input, is a
-            representative data set of TFLite. Of an iterator, the first rows are taken.
+            representative data set of TFLite. Of an iterator, the first rows are taken. `Samples`
+            are returned as they are, under the names of the inputs.
         inputs: The model's inputs.
         count: Maximum number of rows; None: all.
         split: The split of a spec or of `Splits`.
@@ -58,6 +72,8 @@ def take(
     Raises:
         InputError: If `given` has another form, no rows, or rows that do not fit the inputs.
     """
+    if isinstance(given, Samples):
+        return given.renamed(inputs)
     source, class_names, skipped = "data given", (), ()
     spec = given if isinstance(given, str) else None
     if spec is not None:

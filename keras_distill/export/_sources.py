@@ -40,19 +40,23 @@ def refuse_text(source: "Source") -> None:
             )
 
 
-class Source(Protocol):
+class Predictor(Protocol):
     """A model with flat, named inputs and outputs."""
 
     name: str
     inputs: tuple[InputInfo, ...]
     outputs: tuple[str, ...]
 
-    def save(self, folder: Path, batch_size: int | None) -> None:
-        """Writes a SavedModel of the inference pass for `batch_size` rows; None: any number."""
-
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Returns the outputs on all of `x` by name, as float32."""
         ...
+
+
+class Source(Predictor, Protocol):
+    """A model that can be exported."""
+
+    def save(self, folder: Path, batch_size: int | None) -> None:
+        """Writes a SavedModel of the inference pass for `batch_size` rows; None: any number."""
 
 
 class KerasSource:

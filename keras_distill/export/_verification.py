@@ -45,6 +45,10 @@ _ADVICE = {
     "weight-only-int8": "use float16",
     "weight-only-int4": "use weight-only-int8",
 }
+_OF_COMPRESSION = (
+    "prune less, keep more values, or train for more epochs (recover, --recover, tries both), or"
+    " allow the loss (max_drop, --max-drop)"
+)
 
 
 def difference(reference: Array, produced: Array) -> tuple[float, float, float]:
@@ -73,21 +77,35 @@ class Rule(NamedTuple):
     Attributes:
         limit: Maximum of `relative` and `noise` of each output; None: differences are not judged.
         max_drop: Maximum loss of accuracy, in points; None: `default_max_drop`.
-        advice: What to try if it fails.
+        advice: What to try if differences are too large.
+        accuracy_advice: What to try if too much accuracy is lost; None: `advice`.
     """
 
     limit: float | None
     max_drop: float | None
     advice: str
+    accuracy_advice: str | None = None
 
     @classmethod
     def of_precision(
-        cls, quantization: str, *, limit: float | None = None, max_drop: float | None = None
+        cls,
+        quantization: str,
+        *,
+        limit: float | None = None,
+        max_drop: float | None = None,
+        compressed: bool = False,
     ) -> "Rule":
-        """Returns the rule of a precision, with another limit if one is given."""
-        return cls(
-            LIMITS[quantization] if limit is None else limit, max_drop, _ADVICE[quantization]
-        )
+        """Returns the rule of a precision.
+
+        Args:
+            quantization: The precision.
+            limit: Maximum difference, instead of `LIMITS[quantization]`.
+            max_drop: See the class.
+            compressed: Whether the accuracy may have been lost before the conversion.
+        """
+        limit = LIMITS[quantization] if limit is None else limit
+        lost = _OF_COMPRESSION if compressed else None
+        return cls(limit, max_drop, _ADVICE[quantization], lost)
 
 
 def default_max_drop(samples: int) -> float:
@@ -200,5 +218,6 @@ def _too_wrong(output: OutputVerification, rule: Rule) -> list[str]:
         return []
     return [
         f"accuracy falls by {drop:.2f} points, from {before:.2%} to {after:.2%} (output"
-        f" {output.name!r}; limit {rule.max_drop:g}); {rule.advice}"
+        f" {output.name!r}; limit {rule.max_drop:g});"
+        f" {rule.accuracy_advice or rule.advice}"
     ]

@@ -17,6 +17,7 @@ from keras_distill.records._benchmark import (
 )
 from keras_distill.records._changes import changed, parse_setting, parse_value
 from keras_distill.records._compress import (
+    AttemptRecord,
     CompressRecord,
     FakeQuantRecord,
     KernelCount,
@@ -123,6 +124,7 @@ from keras_distill.records._training_settings import (
     TrainingChanges,
     TrainingSettings,
 )
+from keras_distill.records._verify import ComparedModel, VerifyRecord
 
 __all__ = [
     "ENSEMBLE_FORMAT",
@@ -135,6 +137,7 @@ __all__ = [
     "TARGETS_VERSION",
     "VARIANTS",
     "AssistantPart",
+    "AttemptRecord",
     "AugmentPart",
     "BenchmarkPart",
     "BenchmarkRecord",
@@ -142,6 +145,7 @@ __all__ = [
     "ClassRow",
     "ClassifierChanges",
     "ClassifierSettings",
+    "ComparedModel",
     "Comparison",
     "CompressPart",
     "CompressRecord",
@@ -225,6 +229,7 @@ __all__ = [
     "VariantResult",
     "Verdict",
     "VerificationRecord",
+    "VerifyRecord",
     "changed",
     "dotted_keys",
     "parse_setting",

@@ -19,12 +19,12 @@ class ExportPart(Record):
         quantizations: The precisions.
         calibration_samples: Number of training images for int8 calibration.
         max_drop: The most accuracy on validation data that a file may lose against the model it
-            is converted from, in points.
+            is converted from, in points; None: 1 point, or one example where that is more.
     """
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
     calibration_samples: Count = 200
-    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False, examples=[1.0])
+    max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, examples=[1.0])
 
     @field_validator("quantizations")
     @classmethod
@@ -37,9 +37,9 @@ class ExportPart(Record):
 class CompressPart(TrainingChanges):
     """How the best distilled student is pruned, clustered and quantized, on the same soft targets.
 
-    Weight and temperature of the soft loss are those of the distillation. The file is verified
-    with the settings of the export, against the compressed model that it is converted from. Each
-    step trains with the settings here. The batch size defaults to the student's, the others to
+    Weight and temperature of the soft loss are those of the distillation. Every step and the file
+    are judged against the distilled student on validation data. Each step trains with the settings
+    here. The batch size defaults to the student's, the others to
     those of `TrainingSettings`.
 
     Attributes:
@@ -47,6 +47,9 @@ class CompressPart(TrainingChanges):
             more, in this order.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether to store a float32 file without its zeros.
+        max_drop: Maximum loss of accuracy against the distilled student, in points; None: that of
+            the export.
+        recover: Whether a step that loses more is tried again: see `compress`.
 
     Example:
         >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
@@ -60,6 +63,8 @@ another order, a later step would undo an earlier one.
     epochs: Count = 10  # pyright: ignore[reportIncompatibleVariableOverride]
     skip: tuple[str, ...] = ()
     sparse: bool = False
+    max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    recover: bool = False
 
     @field_validator("steps", mode="before")
     @classmethod

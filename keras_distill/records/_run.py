@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from keras_distill._internal import InputError
 from keras_distill._internal._stats import Interval
@@ -132,12 +133,20 @@ class CompressResult(Record):
     """The result of compressing the chosen student.
 
     Attributes:
-        record: The steps and the file; None if a verification failed.
+        record: The steps and the file. If the compression failed: the steps that were trained, or
+            None if there are none.
         failed: Why there is no file; None if there is one.
     """
 
     record: CompressRecord | None = None
     failed: str | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        made = self.record is not None and self.record.failed is None
+        if made == (self.failed is not None):
+            raise ValueError("must have `failed` if and only if `record` has no verified file")
+        return self
 
 
 class RunRecord(Record):

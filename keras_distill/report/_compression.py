@@ -2,15 +2,23 @@
 
 from collections.abc import Sequence
 
-from keras_distill.records import ExportRecord, KernelCount, KernelState, RunRecord
+from keras_distill.records import (
+    CompressRecord,
+    ExportRecord,
+    KernelCount,
+    KernelState,
+    RunRecord,
+    StepRecord,
+)
 from keras_distill.report._cells import Cell, Table
-from keras_distill.report._summary import compressed_of, precision_of
+from keras_distill.report._summary import precision_of
 
 _TERMS = {
     "step": "",
     "epochs": "Epochs trained in this step.",
     "accuracy before, %": "Validation accuracy before the step.",
     "after, %": "Validation accuracy after the step.",
+    "lost in all, points": "Validation accuracy lost since the distilled student.",
     "zeros": "Share of the weights of all kernels that are 0.",
     "values per kernel": "Largest number of distinct values in one kernel.",
     "bytes": "Size of the .tflite file.",
@@ -19,50 +27,66 @@ _TERMS = {
 
 
 def table(record: RunRecord) -> Table | None:
-    """Makes a row for the student, each step, and the file; None if nothing was compressed."""
-    compressed = compressed_of(record)
+    """Makes a row for the student, each step, and the file; None if nothing was compressed.
+
+    A compression that failed shows what its steps lost.
+    """
+    compressed = None if record.compress is None else record.compress.record
     if compressed is None:
         return None
-    chosen = next(s for s in record.variant("distilled").seeds if s.seed == record.chosen_seed)
-    accuracy = _share(chosen.validation_accuracy)
     plain = record.exports.exports.get("float32")
-    lines: list[tuple[Cell | str, ...]] = [
-        ("distilled student", "", "", accuracy, "", "", *_sizes(plain))
-    ]
+    given = ("distilled student", "", "", _share(compressed.accuracy), "", "", "", *_sizes(plain))
+    lines: list[tuple[Cell | str, ...]] = [given]
     for step in compressed.steps:
-        after = _share(step.logs["val_accuracy"][-1])
-        title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
+        shares = (_share(step.accuracy_before), _share(step.accuracy), _points(step.drop))
         # Quantizing does not change the kernels in Keras; the row of the file shows the result.
         weights = ("", "") if step.step == "quantize" else _weights(step.kernels)
-        lines.append((title, str(step.epochs), accuracy, after, *weights, "", ""))
-        accuracy = after
-    verification = compressed.export.verification.outputs[0]
-    before, after = (
-        "" if v is None else _share(v)
-        for v in (verification.accuracy_converted, verification.accuracy)
-    )
-    title = f"file {precision_of(compressed.export.file)}"
-    weights = _in_file(compressed.kernels)
-    lines.append((title, "", before, after, *weights, *_sizes(compressed.export)))
+        lines.append((_title(step), str(step.epochs), *shares, *weights, "", ""))
+    if compressed.export is not None:
+        lines.append(_of_file(compressed.export, compressed))
     terms = {name: text for name, text in _TERMS.items() if text}
     return Table("Compression, step by step", tuple(_TERMS), lines, terms, (len(lines) - 1,))
 
 
+def _of_file(export: ExportRecord, compressed: CompressRecord) -> tuple[str, ...]:
+    worst = export.verification.worst
+    shares = (
+        ("", "", "")
+        if worst is None
+        else (_share(worst.accuracy_converted), _share(worst.accuracy), _points(worst.drop))
+    )
+    title = f"file {precision_of(export.file)}"
+    if compressed.failed is not None:
+        return (f"{title}, not written", "", *shares, "", "", "", "")
+    return (title, "", *shares, *_in_file(compressed.kernels), *_sizes(export))
+
+
+def _title(step: StepRecord) -> str:
+    title = step.step if step.scheme is None else f"{step.step} ({step.scheme})"
+    return title if step.asked is None else f"{title}, instead of {step.asked}"
+
+
 def note(record: RunRecord) -> str:
     """Explains the numbers of `table`; empty without compression."""
-    compressed, training = compressed_of(record), record.recipe.compress_training
+    compressed = None if record.compress is None else record.compress.record
+    training = record.recipe.compress_training
     if compressed is None or training is None:
         return ""
     plain = " The bytes of the student are those of its float32 file."
+    tried = sum(len(step.attempts) for step in compressed.steps)
+    recovered = f" Steps that lost too much were tried again: {tried} attempts." if tried else ""
     return (
-        f"Accuracy on {record.data.validation} validation examples, of the file on"
-        f" {compressed.export.verification.samples} of them. Every step trains on the run's"
-        f" stored soft targets, from a learning rate of {training.learning_rate:g}. Zeros and"
-        " values are counted in the kernels of the model: the largest number of distinct values in"
-        " one kernel. The last line is counted in the file: the largest number in one output"
-        " channel."
+        f"Accuracy on {compressed.samples} validation examples; the loss is counted from the"
+        f" distilled student. Every step trains on the run's stored soft targets, from a learning"
+        f" rate of {training.learning_rate:g}.{recovered} Zeros and values are counted in the"
+        " kernels of the model: the largest number of distinct values in one kernel. The last line"
+        " is counted in the file: the largest number in one output channel."
         f"{plain if 'float32' in record.exports.exports else ''}"
     )
+
+
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _share(value: float | None) -> str:

@@ -111,7 +111,7 @@ def files(record: RunRecord) -> list[tuple[str, ExportRecord]]:
     found = [(export.file, export) for export in record.exports.exports.values()]
     compressed = compressed_of(record)
     if compressed is not None:
-        found.append((f"compressed/{compressed.export.file}", compressed.export))
+        found.append((f"compressed/{compressed[1].file}", compressed[1]))
     return found
 
 
@@ -123,9 +123,12 @@ def missing(record: RunRecord) -> dict[str, str]:
     return failed
 
 
-def compressed_of(record: RunRecord) -> CompressRecord | None:
-    """Returns the record of the compression; None if it was not requested, or failed."""
-    return None if record.compress is None else record.compress.record
+def compressed_of(record: RunRecord) -> tuple[CompressRecord, ExportRecord] | None:
+    """Returns the compression and its file; None if it was not requested, or failed."""
+    found = record.compress
+    if found is None or found.failed is not None or found.record is None:
+        return None
+    return None if found.record.export is None else (found.record, found.record.export)
 
 
 def table(record: RunRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

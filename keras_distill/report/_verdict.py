@@ -99,7 +99,11 @@ def faster(entry: EntryRecord) -> list[str]:
 def sentences(record: RunRecord) -> list[str]:
     """Returns sentences on what the run shows: the file, distilling, compression, what failed."""
     lines = [verdict(record), *details(record)]
-    return lines + [f"{what} is missing: {why}" for what, why in missing(record).items()]
+    return lines + [f"{_lost(what)}: {why}" for what, why in missing(record).items()]
+
+
+def _lost(what: str) -> str:
+    return "Compression failed" if what == "compressed" else f"{what} is missing"
 
 
 def details(record: RunRecord) -> list[str]:
@@ -131,13 +135,14 @@ def _compression_gain(record: RunRecord) -> list[str]:
     compressed = compressed_of(record)
     if compressed is None:
         return []
-    precision = precision_of(compressed.export.file)
+    steps, export = compressed[0].steps, compressed[1]
+    precision = precision_of(export.file)
     by_title = {row.title: row for row in rows(record)}
     mine = by_title[f"file compressed {precision}"]
     plain = by_title.get(f"file {precision}") or by_title.get("file float32")
-    text = f"Compressed by {', '.join(step.step for step in compressed.steps)}:"
+    text = f"Compressed by {', '.join(step.step for step in steps)}:"
     if plain is None or mine.entry is None or plain.entry is None:
-        return [f"{text} {_words.size(compressed.export.gzip_bytes)} after gzip."]
+        return [f"{text} {_words.size(export.gzip_bytes)} after gzip."]
     own, other = mine.entry.size.gzip_bytes, plain.entry.size.gzip_bytes
     assert own and other  # both are files
     accuracy = _words.points((mine.accuracy or 0) - (plain.accuracy or 0))
@@ -169,5 +174,5 @@ def banners(record: RunRecord) -> list[Banner]:
             found.append(Banner("bad", f"{name} is not verified on data.", text))
     for name, why in missing(record).items():
         kind = "warn" if name in record.exports.impossible else "bad"
-        found.append(Banner(kind, f"{name} is missing.", why))
+        found.append(Banner(kind, f"{_lost(name)}.", why))
     return found

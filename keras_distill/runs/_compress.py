@@ -36,27 +36,43 @@ def compress_student(
         targets: The run's soft targets.
 
     Returns:
-        The record, or the reason why there is no file; None without `[compress]` in the recipe.
+        The record, or why there is no file; None without `[compress]` in the recipe. A compression
+        that fails leaves the trained steps in the folder, without a file.
     """
-    part, failed = context.recipe.compress, None
+    part = context.recipe.compress
     out = context.folder.scratch / f"{COMPRESSED}-{_digest(context.recipe, seed)}"
-    if part is not None:
-        context.reporter.stage("compress", f"{', '.join(part.steps)}; {part.epochs} epochs each")
-        try:
-            if not out.exists():
-                # Compression trains on logits only, so they are stored now if they were not before.
-                _compress(context, student, seed, targets.stored(), out)
-        except (VerificationError, InputError) as error:
-            # A file that cannot be made must not cost the training before it.
-            failed = str(error)
     # An earlier session may have had other settings of compression.
     target = context.folder.path / COMPRESSED
     _files.remove(target)
-    if part is None or failed is not None:
-        return None if part is None else CompressResult(failed=failed)
-    with _files.atomic_path(target) as temporary:
-        shutil.copytree(out, temporary, ignore=shutil.ignore_patterns(".*"))
+    if part is None:
+        return None
+    context.reporter.stage("compress", f"{', '.join(part.steps)}; {part.epochs} epochs each")
+    try:
+        if not out.exists():
+            # Compression trains on logits only, so they are stored now if they were not before.
+            _compress(context, student, seed, targets.stored(), out)
+    except InputError as error:
+        # A file that cannot be made must not cost the training before it.
+        return CompressResult(failed=str(error))
+    except VerificationError as error:
+        return _failed(error, out.with_name(f"{out.name}.unfinished"), target)
+    _copy(out, target)
     return CompressResult(record=CompressRecord.load(out / "compress.json"))
+
+
+def _failed(error: VerificationError, unfinished: Path, target: Path) -> CompressResult:
+    """Keeps the trained steps of a compression that failed, and says where they are."""
+    record = error.record
+    if not isinstance(record, CompressRecord) or not record.steps:
+        return CompressResult(failed=str(error))
+    _copy(unfinished, target)
+    kept = f"The trained steps are in {COMPRESSED}/ (student.keras), without a .tflite file."
+    return CompressResult(record=record, failed=f"{record.failed} {kept}")
+
+
+def _copy(folder: Path, target: Path) -> None:
+    with _files.atomic_path(target) as temporary:
+        shutil.copytree(folder, temporary, ignore=shutil.ignore_patterns(".*", "work"))
 
 
 def _digest(recipe: Recipe, seed: int) -> str:
@@ -90,10 +106,12 @@ def _compress(
             out,
             skip=part.skip,
             sparse=part.sparse,
+            max_drop=recipe.export.max_drop if part.max_drop is None else part.max_drop,
+            recover=part.recover,
             overwrite=True,
             export={
+                "data": context.splits,
                 "calibration_samples": recipe.export.calibration_samples,
-                "max_drop": recipe.export.max_drop,
                 "class_names": context.splits.class_names,
             },
             **distillation_losses(logits_only(recipe.distillation), training.epochs * steps),

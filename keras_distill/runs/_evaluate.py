@@ -61,8 +61,9 @@ def evaluate(
         variants.append(result)
     tests = {v.name: [seed.test_accuracy for seed in v.seeds] for v in variants}
     files = [export.file for export in exports.exports.values()]
-    if compressed is not None and compressed.record is not None:
-        files.append(f"{COMPRESSED}/{compressed.record.export.file}")
+    made = None if compressed is None or compressed.failed else compressed.record
+    if made is not None and made.export is not None:
+        files.append(f"{COMPRESSED}/{made.export.file}")
     record = RunRecord(
         recipe=context.recipe,
         scale=context.scale,

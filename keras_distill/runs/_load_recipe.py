@@ -89,13 +89,14 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
     short: dict[str, Any] = {"epochs": 1}
     compress = recipe.compress
     if compress is not None:
-        compress = compress.model_copy(update={**short, "batch_size": None})
+        changes = {**short, "batch_size": None, "max_drop": None, "recover": False}
+        compress = compress.model_copy(update=changes)
     return recipe.model_copy(
         update={
             "training": _short(recipe.training, short),
             "teacher": _short(recipe.teacher, short),
             "seeds": recipe.seeds[:2],
-            "export": recipe.export.model_copy(update={"max_drop": None}),
+            "export": recipe.export.model_copy(update={"max_drop": 100.0}),
             "compress": compress,
             "benchmark": recipe.benchmark.model_copy(update={"runs": 2}),
         }

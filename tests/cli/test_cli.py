@@ -17,6 +17,7 @@ VERBS = [
     "report",
     "recipes",
     "targets",
+    "verify",
     "specialists",
     "cost",
     "doctor",

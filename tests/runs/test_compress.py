@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,21 +14,27 @@ import numpy as np
 import pytest
 
 from keras_distill import compress as compress_package
-from keras_distill import data, models, report, runs
+from keras_distill import data, models, runs
 from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
 from keras_distill.compress import FakeQuantModel
 from keras_distill.litert import LiteRTModel
+from keras_distill.records import CompressRecord
 from keras_distill.records._recipe import Recipe
 from keras_distill.records._run import RunRecord
 from keras_distill.report import _compression, _summary, _verdict
 from keras_distill.runs import _run
 from keras_distill.runs._compress import compress_student
 from keras_distill.runs._context import RunContext
+from keras_distill.runs._load_recipe import smoke_recipe
 from keras_distill.runs._run import run
+from keras_distill.runs._targets import SoftTargets
 from keras_distill.targets import SoftTargetStore
 from keras_distill.work import WorkFolder
+
+# Students of one epoch are reported to know nothing.
+pytestmark = pytest.mark.filterwarnings("ignore::keras_distill.KerasDistillWarning")
 
 STEPS = ["prune:0.8", "cluster:16", "quantize"]
 SMALL = {
@@ -44,6 +51,7 @@ SMALL = {
     "compress.steps": STEPS,
     "compress.epochs": 20,
     "compress.learning_rate": 5e-3,
+    "compress.max_drop": 50,
     "benchmark.runs": 2,
 }
 QUICK = {
@@ -94,6 +102,22 @@ def test_it_was_trained_on_the_soft_targets_of_the_run(finished):
     assert done.steps[-1].logs["val_accuracy"][-1] > 0.85
 
 
+def test_its_reference_is_the_distilled_student(finished):
+    _, record = finished
+    done = record.compress.record
+    assert (done.samples, done.source, done.max_drop) == (130, "digits, validation", 50)
+    chosen = record.variant("distilled").seeds[0]
+    output = done.export.verification.outputs[0]
+    assert done.accuracy == pytest.approx(chosen.validation_accuracy)
+    assert output.accuracy_reference == done.accuracy == done.steps[0].accuracy_before
+    for before, step in itertools.pairwise(done.steps):
+        assert step.accuracy_before == before.accuracy
+    for step in done.steps:
+        assert step.accuracy == pytest.approx(step.logs["val_accuracy"][-1])
+        assert step.drop == pytest.approx(100 * (done.accuracy - step.accuracy))
+    assert output.accuracy_converted == done.steps[-1].accuracy
+
+
 def test_its_file_is_judged_beside_the_others(finished):
     out, record = finished
     names = [entry.name for entry in record.benchmark.entries][1:]
@@ -118,7 +142,11 @@ def test_the_page_shows_every_step(finished):
     ]
     assert all(before[3] == after[2] for before, after in itertools.pairwise(rows[:-1]))
     # Quantizing is seen in the file: fewer values than the float kernels, still the zeros.
-    assert rows[-2][4:6] == ("", "") and int(rows[-1][5]) <= 16 and float(rows[-1][4][:-2]) >= 79
+    assert rows[-2][5:7] == ("", "") and int(rows[-1][6]) <= 16 and float(rows[-1][5][:-2]) >= 79
+    assert all(
+        float(row[4]) == pytest.approx(float(rows[0][3]) - float(row[3]), abs=0.11)
+        for row in rows[1:]
+    )
     assert len({len(row) for row in rows} | {len(table.columns)}) == 1
     for row in rows:
         assert f'<th scope="row">{row[0]}</th>' in page
@@ -194,7 +222,7 @@ def test_another_compression_keeps_the_training_done(tmp_path):
             assert folder.resumed
             student = models.load(folder.path / "student.keras")
             store = SoftTargetStore.open(folder.scratch / "targets")
-            compress_student(context, student, 0, store)
+            compress_student(context, student, 0, SoftTargets(context, store))
         return (unfinished / "compressed" / "compress.json").read_bytes()
 
     assert compress({}) == first, "it was done again"
@@ -210,27 +238,48 @@ def test_another_compression_keeps_the_training_done(tmp_path):
     assert "Compression" not in (out / "report.html").read_text()
 
 
-def test_a_compression_that_fails_its_verification_is_told_and_the_rest_stands(
-    tmp_path, monkeypatch, capsys
-):
+def test_a_compression_that_cannot_be_made_is_told_and_the_rest_stands(tmp_path, monkeypatch):
     def fail(*args, **settings):
-        raise VerificationError("the file is too far from the model")
+        raise VerificationError("the layers do not agree")
 
     monkeypatch.setattr(compress_package, "compress", fail)
-    recipe = runs.recipe_from_options(QUICK).save(tmp_path / "small.toml")
-    assert main(["run", str(recipe), "--output", str(tmp_path / "small")]) == 1
-    record = RunRecord.load(tmp_path / "small" / "record.json")
-    assert record.compress.record is None
-    assert _summary.missing(record) == {"compressed": "the file is too far from the model"}
-    assert "compressed is missing: the file is too far" in " ".join(_verdict.sentences(record))
-    assert "the file is too far from the model" in report.render(record)
+    record = run(runs.recipe_from_options(QUICK), tmp_path / "small")
+    assert record.compress.record is None and record.compress.failed == "the layers do not agree"
+    assert _summary.missing(record) == {"compressed": "the layers do not agree"}
     assert (tmp_path / "small" / "student-float32.tflite").is_file()
     assert not (tmp_path / "small" / "compressed").exists()
-    assert "is missing" in capsys.readouterr().out
+
+
+def test_a_compression_that_loses_too_much_keeps_its_steps_and_ends_with_exit_code_1(
+    tmp_path, capsys
+):
+    """99 % of the weights are gone, and the file agrees with what is left."""
+    change = {"training.epochs": 20, "compress.steps": ["prune:0.99:constant"]}
+    recipe = runs.recipe_from_options(QUICK | change | {"compress.max_drop": 5})
+    out = tmp_path / "small"
+    assert main(["run", str(recipe.save(tmp_path / "small.toml")), "--output", str(out)]) == 1
+    record = RunRecord.load(out / "record.json")
+    done, failed = record.compress.record, record.compress.failed
+    assert done.verdict == "failed" and done.steps[0].drop > 5
+    assert re.search(r"accuracy falls by \d\d\.\d\d points, .*; limit 5\)", failed)
+    assert failed.endswith("in compressed/ (student.keras), without a .tflite file.")
+    assert {path.name for path in (out / "compressed").iterdir()} == {
+        *("student.keras", "compress.json", ".keras-distill"),
+    }
+    assert CompressRecord.load(out / "compressed" / "compress.json") == done
+    assert f"Compression failed: {failed}" in capsys.readouterr().out
+    page = unescape((out / "report.html").read_text())
+    rows = _compression.table(record).rows
+    assert [row[0] for row in rows] == [
+        *("distilled student", "prune:0.99:constant", "file float32, not written"),
+    ]
+    assert failed in page and all(f">{cell}</t" in page for row in rows for cell in row)
+    files = [entry.name for entry in record.benchmark.entries]
+    assert not [name for name in files if "compressed" in name]
 
 
 def test_smoke_shortens_every_step(tmp_path):
-    short = _run._smoke(runs.recipe_from_options(SMALL))
+    short = smoke_recipe(runs.recipe_from_options(SMALL))
     assert short.compress.steps == tuple(STEPS)
     assert short.compress_training.epochs == 1 and short.compress_training.batch_size == 64
     two = {**QUICK, "compress.steps": ["prune:0.5", "cluster:4"], "compress.epochs": 20}

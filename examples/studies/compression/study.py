@@ -261,7 +261,8 @@ class Study:
             epochs=self.epochs,
             steps_per_epoch=self.steps,
             learning_rate=self.learning_rate,
-            export={"data": self.splits, "max_drop": 100},  # the study reports every loss
+            export={"data": self.splits},
+            max_drop=100,  # the study reports every loss
             overwrite=True,
         )
         return sum(step.seconds for step in done.record.steps)

@@ -1,0 +1,147 @@
+"""Judges every step against the student that was given, on labeled rows."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_distill._internal import InputError, check_number
+from keras_distill._internal._types import Array
+from keras_distill.compress._fake_quant import FakeQuantModel, FakeQuantSource
+from keras_distill.compress._fit import Training
+from keras_distill.export import (
+    KerasSource,
+    Samples,
+    default_max_drop,
+    labels_by_output,
+    measure_own_accuracy,
+    score,
+    take,
+)
+from keras_distill.training import split
+
+_ROWS = 1000
+
+
+class Score(NamedTuple):
+    """The accuracy of a model.
+
+    Attributes:
+        accuracy: Mean over labeled outputs, 0..1; None if outputs are not finite, or without
+            labels.
+        drop: Loss against the given student, in points, of the output that loses most; None
+            without labels, infinite if outputs are not finite.
+    """
+
+    accuracy: float | None
+    drop: float | None
+
+
+class Judge:
+    """The student that was given, and the labeled rows on which others are compared with it.
+
+    Args:
+        student: The student.
+        samples: The rows; None: there are none, and nothing is judged.
+        max_drop: Maximum loss of accuracy, in points; None: the default of an export.
+
+    Attributes:
+        samples: As given.
+        max_drop: The limit; None without labels.
+        accuracy: Accuracy of the student; None without labels.
+        warnings: Why the rows or the student may be wrong.
+
+    Raises:
+        InputError: If `max_drop` is given and the rows have no labels, or the student is far more
+            accurate on rows of another range.
+    """
+
+    def __init__(
+        self, student: keras.Model, samples: Samples | None, max_drop: float | None
+    ) -> None:
+        if max_drop is not None:
+            check_number("max_drop", max_drop, at_least=0, at_most=100)
+        self.samples = samples
+        self._labels: dict[str, Array] = {}
+        self._names: tuple[str, ...] = ()
+        self._scores: dict[str, float] = {}
+        self.warnings: tuple[str, ...] = ()
+        if samples is not None:
+            source = KerasSource(student)
+            outputs = source.predict(samples.x)
+            self._names = tuple(outputs)
+            self._labels = labels_by_output(samples.y, outputs)
+            self._scores = {name: score(outputs[name], y) for name, y in self._labels.items()}
+            if self._labels:
+                own = measure_own_accuracy(
+                    source, samples, outputs, self._labels, what="the student given"
+                )
+                self.warnings = own.warnings
+        if self._labels and samples is not None:
+            self.max_drop = default_max_drop(samples.rows) if max_drop is None else max_drop
+        elif max_drop is not None:
+            raise InputError(
+                "`max_drop` needs labeled rows: pass `validation_data`, or export={'data': …}."
+            )
+        else:
+            self.max_drop = None
+        self.accuracy = _mean(self._scores)
+
+    @classmethod
+    def of(
+        cls,
+        student: keras.Model,
+        training: Training,
+        export: Mapping[str, Any],
+        max_drop: float | None,
+    ) -> "Judge":
+        """Makes the judge of a pipeline: on the rows of the export, else on `validation_data`."""
+        given = export.get("data")
+        if given is None and training.validation_data is not None:
+            batches = training.batches("validation_data", training.validation_data)
+            given = batches.map(_labeled)
+        if given is None:
+            return cls(student, None, max_drop)
+        samples = take(
+            "validation_data",
+            given,
+            KerasSource(student).inputs,
+            export.get("verification_samples", _ROWS),
+            split="validation",
+            data_dir=export.get("data_dir"),
+        )
+        return cls(student, samples, max_drop)
+
+    def measure(self, model: keras.Model | FakeQuantModel) -> Score:
+        """Measures a compressed model."""
+        if self.samples is None or not self._labels:
+            return Score(None, None)
+        try:
+            fake = isinstance(model, FakeQuantModel)
+            source = FakeQuantSource(model) if fake else KerasSource(model)
+        except InputError:  # weights that are not finite
+            return Score(None, math.inf)
+        outputs = source.predict(self.samples.renamed(source.inputs).x)
+        named = dict(zip(self._names, outputs.values(), strict=True))
+        if not all(np.isfinite(named[name]).all() for name in self._labels):
+            return Score(None, math.inf)
+        scores = {name: score(named[name], labels) for name, labels in self._labels.items()}
+        drop = max(100 * (self._scores[name] - scores[name]) for name in scores)
+        return Score(_mean(scores), drop)
+
+    def accepts(self, drop: float | None) -> bool:
+        """Returns whether a loss is within the limit; None is a loss that could not be measured."""
+        if self.max_drop is None:
+            return True
+        return drop is not None and drop <= self.max_drop + 1e-9
+
+
+def _mean(scores: Mapping[str, float]) -> float | None:
+    return sum(scores.values()) / len(scores) if scores else None
+
+
+def _labeled(x: Any, y: Any, *weights: Any) -> tuple[Any, Any]:
+    """Returns x and plain labels: the verification does not use soft targets."""
+    return x, split(y).labels

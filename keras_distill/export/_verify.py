@@ -1,0 +1,164 @@
+"""Verifies a file against another one, whoever made them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_distill._internal import (
+    InputError,
+    _files,
+    _machine,
+    check_choice,
+    check_count,
+    check_number,
+)
+from keras_distill._internal._types import Array, PathLike
+from keras_distill.export import _metric
+from keras_distill.export._own_accuracy import measure_own_accuracy
+from keras_distill.export._prepare import resolve
+from keras_distill.export._samples import take
+from keras_distill.export._sources import Predictor
+from keras_distill.export._tflite_source import TFLiteSource, same_inputs, shown_inputs
+from keras_distill.export._verification import Rule, judge
+from keras_distill.records import ComparedModel, VerifyRecord
+
+_SPLITS = ("train", "validation", "test")
+_ADVICE = "the file does not compute what the reference computes; make it again from its model"
+_LOST = "make the file again, by a milder conversion, or allow the loss (max_drop, --max-drop)"
+
+
+def verify_tflite(
+    path: PathLike,
+    against: PathLike,
+    data: Any,
+    *,
+    split: str = "test",
+    samples: int | None = None,
+    max_drop: float | None = None,
+    limit: float | None = None,
+    data_dir: PathLike | None = None,
+    imports: Sequence[str] = (),
+) -> VerifyRecord:
+    """Compares a file with a reference on labeled rows; both may come from anywhere.
+
+    It passes if its outputs are finite and have the shape of the reference's, its accuracy is lower
+    by `max_drop` points or less, and, with `limit`, its outputs differ by no more than that.
+
+    Args:
+        path: The file: `.tflite`, or `.keras`, or a SavedModel folder.
+        against: The reference, of the same kinds.
+        data: Labeled rows in the range that both take: a data spec, the `Splits` of `data.load`, a
+            `tf.data.Dataset` of (x, y), or (x, y).
+        split: The split of a spec.
+        samples: Maximum number of rows, evenly spaced; None: all.
+        max_drop: Maximum loss of accuracy, in points; None: 1 point, or one row where that is more.
+        limit: Maximum difference of outputs, as a fraction of the range of the reference's;
+            required where accuracy cannot be measured. None: differences are not judged.
+        data_dir: Folder of prepared data sets.
+        imports: Modules that register custom layers of `.keras` files.
+
+    Returns:
+        The record; `verification.verdict` is "passed" or "failed".
+
+    Raises:
+        InputError: If an argument breaks its rule, a file cannot be run, the two have different
+            inputs or outputs, or the reference is far more accurate on `data` of another range.
+
+    Example:
+        >>> import keras, tempfile, keras_distill as kd
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> x = np.random.default_rng(0).normal(size=(50, 4))
+        >>> data = x, model.predict(x, verbose=0).argmax(1)
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> model.save(folder / "m.keras")
+        >>> _ = kd.export_tflite(model, folder / "m.tflite", data=data)
+        >>> record = verify_tflite(folder / "m.tflite", folder / "m.keras", data)
+        >>> record.verification.verdict, record.verification.outputs[0].agreement
+        ('passed', 1.0)
+    """
+    check_choice("split", split, _SPLITS)
+    if samples is not None:
+        check_count("samples", samples)
+    if max_drop is not None:
+        check_number("max_drop", max_drop, at_least=0, at_most=100)
+    if limit is not None:
+        check_number("limit", limit, above=0)
+    reference, file = _model(against, imports), _model(path, imports)
+    if not same_inputs(reference.inputs, file.inputs):
+        raise InputError(
+            f"{path} takes {shown_inputs(file.inputs)}, but {against} takes"
+            f" {shown_inputs(reference.inputs)}. Compare files that take the same input."
+        )
+    rows = take("data", data, reference.inputs, samples, split=split, data_dir=data_dir)
+    expected = _finite(reference.predict(rows.x), against)
+    labels = _metric.labels_by_output(rows.y, expected)
+    if not labels and limit is None:
+        raise InputError(
+            "Accuracy cannot be measured: `data` has no class labels for the outputs. Give labeled"
+            " rows, or judge by differences: limit=0.01 (--limit 0.01)."
+        )
+    if not labels and max_drop is not None:
+        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
+    produced = _matched(file.predict(rows.renamed(file.inputs).x), expected, path, against)
+    warnings = rows.warnings
+    if labels:
+        layers = not isinstance(reference, TFLiteSource)
+        own = measure_own_accuracy(
+            reference, rows, expected, labels, what=str(against), layers=layers
+        )
+        warnings += own.warnings
+    verification = judge(
+        expected,
+        produced,
+        Rule(limit, max_drop, _ADVICE, _LOST),
+        name=str(against),
+        labels=labels,
+        source=rows.source,
+    )
+    return VerifyRecord(
+        file=_compared(path),
+        against=_compared(against),
+        verification=verification,
+        warnings=warnings,
+        versions=_machine.versions(),
+        created=_machine.now(),
+    )
+
+
+def _model(path: PathLike, imports: Sequence[str]) -> Predictor:
+    if Path(path).suffix.lower() == ".tflite" and not Path(path).is_dir():
+        return TFLiteSource(path)
+    return resolve(path, imports=imports)
+
+
+def _finite(outputs: dict[str, Array], path: PathLike) -> dict[str, Array]:
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{path}: output {name!r} is NaN or infinite on the given rows, so nothing can be"
+                " compared with it."
+            )
+    return outputs
+
+
+def _matched(
+    produced: dict[str, Array], expected: Mapping[str, Array], path: PathLike, against: PathLike
+) -> dict[str, Array]:
+    """Returns the outputs of the file under the names of the reference's."""
+    if set(produced) == set(expected):
+        return produced
+    if len(produced) == len(expected) == 1:
+        return dict(zip(expected, produced.values(), strict=True))
+    raise InputError(
+        f"{path} has the outputs {sorted(produced)}, but {against} has {sorted(expected)}. Several"
+        " outputs are compared by name."
+    )
+
+
+def _compared(path: PathLike) -> ComparedModel:
+    path = Path(path)
+    if path.is_dir():
+        return ComparedModel(path=str(path), bytes=None, sha256=None)
+    return ComparedModel(path=str(path), bytes=path.stat().st_size, sha256=_files.sha256(path))
