@@ -30,6 +30,33 @@ def _overrides(**options: Any) -> dict[str, Any]:
     return {key.replace("__", "."): value for key, value in options.items() if value is not None}
 
 
+def _budget(
+    max_bytes: str | None,
+    max_drop: float | None,
+    max_latency_ratio: float | None,
+    candidates: list[str],
+    student: str | None,
+) -> dict[str, Any]:
+    """Returns the settings of a run that finds its student."""
+    if max_bytes is None:
+        if max_drop is not None or max_latency_ratio is not None or candidates:
+            raise InputError(
+                "`--max-drop`, `--max-latency-ratio`, and `--candidate` need `--max-bytes`."
+            )
+        return {}
+    if student is not None:
+        raise InputError(
+            "Give `--student` or `--max-bytes`, not both. To consider a student among others, give"
+            " it as `--candidate`."
+        )
+    return {"student.model": "auto", "student.pretrained": None} | _overrides(
+        budget__max_bytes=max_bytes,
+        budget__max_drop=max_drop,
+        budget__max_latency_ratio=max_latency_ratio,
+        budget__candidates=candidates or None,
+    )
+
+
 @uses_tensorflow
 def command(
     recipe: Annotated[
@@ -55,6 +82,27 @@ def command(
         str | None,
         typer.Option(help="Model spec, .keras file, or shrink:0.5: a narrower teacher."),
     ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(help="Find a student whose .tflite file has at most so many bytes: 100k."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="With --max-bytes: points that it may lose against the teacher."),
+    ] = None,
+    max_latency_ratio: Annotated[
+        float | None,
+        typer.Option(help="With --max-bytes: its latency relative to the teacher's, as 0.25."),
+    ] = None,
+    candidates: Annotated[
+        list[str],
+        typer.Option(
+            "--candidate",
+            default_factory=list,
+            show_default=False,
+            help="With --max-bytes: a further student to consider; may be repeated.",
+        ),
+    ],
     labels: Annotated[
         str | None,
         typer.Option(help="Labels that the student sees: a count or a share. Default: all."),
@@ -93,8 +141,8 @@ def command(
     """Train a teacher, distill a student, export, benchmark, and write a report.
 
     Options replace settings of the recipe. With --data but without RECIPE, --teacher and --student
-    are required and the other settings have their defaults. You can interrupt a run at any time:
-    run the same command again to resume.
+    (or --max-bytes) are required and the other settings have their defaults. You can interrupt a
+    run at any time: run the same command again to resume.
     """
     from keras_distill import runs
     from keras_distill._internal._progress import TerminalReporter
@@ -125,6 +173,7 @@ def command(
         export__quantizations=None if quantization is None else quantization.split(","),
         compress__steps=None if compress is None else compress.split(","),
     )
+    overrides |= _budget(max_bytes, max_drop, max_latency_ratio, candidates, student)
     overrides |= dict(map(parse_setting, settings))
     if recipe is None and "data.source" in overrides:
         chosen = runs.recipe_from_options(overrides)
@@ -149,7 +198,8 @@ def command(
     else:
         _print_run(record, out)
     failed = record.compress is not None and record.compress.failed is not None
-    return VERIFICATION_FAILED if record.exports.rejected or failed else DONE
+    over = record.budget is not None and record.budget.failures
+    return VERIFICATION_FAILED if record.exports.rejected or failed or over else DONE
 
 
 def _print_run(record: "RunRecord", out: Path) -> None:

@@ -57,7 +57,8 @@ from keras_distill.records._jobs import (
 )
 from keras_distill.records._keys import Key, recipe_keys
 from keras_distill.records._plan import PlanRecord, PlanStage
-from keras_distill.records._recipe import VARIANTS, Recipe
+from keras_distill.records._recipe import AUTO, VARIANTS, Recipe
+from keras_distill.records._recipe_budget import BudgetPart
 from keras_distill.records._recipe_data import AugmentPart, DataPart
 from keras_distill.records._recipe_distillation import (
     LOSSES,
@@ -77,6 +78,12 @@ from keras_distill.records._run import (
     SeedResult,
     TeacherFacts,
     VariantResult,
+)
+from keras_distill.records._search import (
+    BudgetResult,
+    Candidate,
+    CandidateRound,
+    SearchRecord,
 )
 from keras_distill.records._shrink import ShrinkFixed, ShrinkGroup, ShrinkLayer, ShrinkRecord
 from keras_distill.records._specialists import (
@@ -127,6 +134,7 @@ from keras_distill.records._training_settings import (
 from keras_distill.records._verify import ComparedModel, VerifyRecord
 
 __all__ = [
+    "AUTO",
     "ENSEMBLE_FORMAT",
     "KEY_BYTES",
     "LOSSES",
@@ -141,7 +149,11 @@ __all__ = [
     "AugmentPart",
     "BenchmarkPart",
     "BenchmarkRecord",
+    "BudgetPart",
+    "BudgetResult",
     "CalibrationRecord",
+    "Candidate",
+    "CandidateRound",
     "ClassRow",
     "ClassifierChanges",
     "ClassifierSettings",
@@ -195,6 +207,7 @@ __all__ = [
     "RunRecord",
     "SchedulePart",
     "SealedRecord",
+    "SearchRecord",
     "SeedResult",
     "ShrinkFixed",
     "ShrinkGroup",

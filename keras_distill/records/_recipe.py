@@ -10,6 +10,7 @@ from typing_extensions import Self
 from keras_distill._internal import InputError, check_identifier
 from keras_distill.records._base import TomlRecord
 from keras_distill.records._changes import changed
+from keras_distill.records._recipe_budget import BudgetPart
 from keras_distill.records._recipe_data import DataPart
 from keras_distill.records._recipe_distillation import DistillationPart
 from keras_distill.records._recipe_models import AssistantPart, StudentPart, TeacherPart
@@ -18,6 +19,9 @@ from keras_distill.records._sweep import SweepPart
 from keras_distill.records._training_settings import ClassifierSettings, Seed, TrainingSettings
 
 _MAX_SEEDS = 1000
+
+AUTO = "auto"
+"""The student of a recipe whose budget decides it."""
 
 VARIANTS = ("alone", "alone_all_labels", "label_smoothing", "mutual", "self", "distilled")
 """How a student is trained, in the order of training."""
@@ -47,15 +51,16 @@ class Recipe(TomlRecord):
         teacher: The teacher.
         assistant: Teacher assistants, each distilled from the one before it, the first from the
             teacher. The student learns from the last.
-        student: The student.
+        student: The student; `model = "auto"` with `budget`.
+        budget: What the student may cost, if the run is to find it.
         distillation: What the student learns from the teacher.
         training: How the student is trained.
         variants: How the student is trained: `alone` on the labels that it sees,
             `alone_all_labels`, `label_smoothing` (alone; `label_smoothing:0.2` sets the share, by
             default 0.1), `mutual` (with a peer of the same spec, without a teacher), `self`
             (distilled from the best student trained alone), and `distilled`, which is always one of
-            them. None: alone, alone on all labels where it sees fewer, and
-            distilled.
+            them. None: alone, alone on all labels where it sees fewer, and distilled; with
+            `budget`, distilled.
         generations: Distilled students one after another: the first learns from the teacher, each
             other from the best student of the generation before (born-again networks).
         seeds: A number of seeds, or a list of them: of initial weights, of the order of the data,
@@ -79,6 +84,7 @@ class Recipe(TomlRecord):
     teacher: TeacherPart
     assistant: tuple[AssistantPart, ...] = Field(default=(), max_length=100)
     student: StudentPart
+    budget: BudgetPart | None = None
     distillation: DistillationPart = DistillationPart()
     training: ClassifierSettings = ClassifierSettings()
     variants: tuple[str, ...] | None = Field(
@@ -109,6 +115,15 @@ class Recipe(TomlRecord):
         return value
 
     @model_validator(mode="after")
+    def _found_or_named(self) -> Self:
+        if (self.budget is not None) != (self.student.model == AUTO):
+            raise InputError(
+                f"`student.model` must be {AUTO!r} with `budget`, and only then. Received:"
+                f" student.model={self.student.model!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_teacher_for_layers(self) -> Self:
         if not any(part.reads_layers for part in self.distillation.losses):
             return self
@@ -126,6 +141,8 @@ class Recipe(TomlRecord):
         Args:
             few_labels: Whether the student sees fewer labels than there are examples.
         """
+        if self.variants is None and self.budget is not None:
+            return ("distilled",)
         if self.variants is None:
             return (
                 ("alone", "alone_all_labels", "distilled")

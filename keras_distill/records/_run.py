@@ -12,6 +12,7 @@ from keras_distill.records._benchmark import BenchmarkRecord
 from keras_distill.records._compress import CompressRecord
 from keras_distill.records._export import ExportSet
 from keras_distill.records._recipe import VARIANTS, Recipe
+from keras_distill.records._search import BudgetResult, SearchRecord
 from keras_distill.records._shrink import ShrinkRecord
 
 _MAX_ROUNDS = 100_000
@@ -169,6 +170,8 @@ class RunRecord(Record):
         exports: The `.tflite` files, and the precisions that failed or are not supported.
         compress: The result of compressing that student; None without `[compress]` in the recipe.
         shrink: What was removed of the teacher to make the student; None for another student.
+        search: The candidates for the student; None without `[budget]` in the recipe.
+        budget: Whether the student keeps to the budget; likewise.
         benchmark: Teacher against student, all as `.tflite`.
     """
 
@@ -187,6 +190,8 @@ class RunRecord(Record):
     exports: ExportSet
     compress: CompressResult | None = None
     shrink: ShrinkRecord | None = None
+    search: SearchRecord | None = None
+    budget: BudgetResult | None = None
     benchmark: BenchmarkRecord
 
     def check(self) -> None:

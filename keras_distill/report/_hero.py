@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from keras_distill.records import RunRecord, setting_text
 from keras_distill.report import _words
 from keras_distill.report._cells import VERDICTS, Cell
-from keras_distill.report._summary import Row, files, percent, rows
+from keras_distill.report._summary import Row, files, percent, rows, student_of
 from keras_distill.report._verdict import faster, headline_row, smaller, student_accuracy
 
 
@@ -62,7 +62,7 @@ def _student(record: RunRecord) -> Step:
     labels = "all labels" if data.labels_kept == data.train else f"{data.labels_kept:,} labels"
     return Step(
         "student",
-        record.recipe.student.model,
+        student_of(record),
         _words.percent(mean.value),
         [*facts, f"{result.parameters:,} parameters"],
         f"distilled, {labels}, T = {setting_text(record.recipe.distillation.temperature)}",

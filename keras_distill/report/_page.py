@@ -3,7 +3,15 @@
 import tomli_w
 
 from keras_distill.records import ExploreRecord, RunRecord, SchedulePart
-from keras_distill.report import _compression, _figures, _run_tables, _shrink, _summary, _verdict
+from keras_distill.report import (
+    _compression,
+    _figures,
+    _run_tables,
+    _search,
+    _shrink,
+    _summary,
+    _verdict,
+)
 from keras_distill.report._exploration import exploration
 from keras_distill.report._hero import hero
 from keras_distill.report._template import render_template
@@ -32,6 +40,8 @@ def render(record: RunRecord, explored: ExploreRecord | None = None) -> str:
             "variants": _figures.variants(record),
             "trade_offs": _figures.trade_offs(record, lines),
         },
+        student=_summary.student_of(record),
+        search=_search.section(record),
         shrink=_shrink.section(record),
         explored=None if explored is None else exploration(explored, temperature),
         compression=_compression.table(record),

@@ -77,7 +77,7 @@ def rows(record: RunRecord) -> list[Row]:
         Row(f"assistant {facts.model}", facts.test_accuracy, facts.parameters)
         for facts in record.assistants
     ]
-    student = record.recipe.student.model
+    student = student_of(record)
     variants = [
         Row(
             f"{student} {variant.title}",
@@ -93,6 +93,11 @@ def rows(record: RunRecord) -> list[Row]:
         if e.quality is not None and not is_teacher(e.name)
     ]
     return [teacher, *assistants, *variants, *exported]
+
+
+def student_of(record: RunRecord) -> str:
+    """Returns what the student is: the spec of the recipe, or of the candidate that was found."""
+    return record.recipe.student.model if record.search is None else record.search.chosen.title
 
 
 def is_teacher(entry: str) -> bool:

@@ -83,6 +83,23 @@ def verdict(record: RunRecord) -> str:
     return f"{name} is {ratios} than the teacher and {state}; its accuracy is {accuracy}{than}."
 
 
+def budget(record: RunRecord) -> list[str]:
+    """Says whether the final file keeps to the budget; empty without one."""
+    kept, asked = record.budget, record.recipe.budget
+    if kept is None or asked is None:
+        return []
+    if not kept.file:
+        return [f"The budget is not met: {'; '.join(kept.failures)}."]
+    text = f"{kept.file} has {kept.bytes:,} of at most {asked.max_bytes:,} bytes"
+    if kept.drop is not None:
+        points = _words.points(-kept.drop / 100)
+        than = " as the teacher's" if points == "the same" else " than the teacher's"
+        text += f"; its validation accuracy is {points}{than}"
+    if kept.failures:
+        return [f"The budget is not met: {'; '.join(kept.failures)}. The best file: {text}."]
+    return [f"The budget is met: {text}."]
+
+
 def smaller(row: Row, teacher: Row) -> str:
     """Compares the bytes of a file with those of the teacher's: `67x smaller`."""
     return _words.times((teacher.bytes or 0) / (row.bytes or 1), "smaller", "larger")
@@ -107,8 +124,8 @@ def _lost(what: str) -> str:
 
 
 def details(record: RunRecord) -> list[str]:
-    """Returns what follows the verdict: distilling, and compression."""
-    return [gain(record), *_compression_gain(record)]
+    """Returns what follows the verdict: the budget, distilling, and compression."""
+    return [*budget(record), gain(record), *_compression_gain(record)]
 
 
 def gain(record: RunRecord) -> str:
@@ -172,6 +189,9 @@ def banners(record: RunRecord) -> list[Banner]:
         if export.verification.verdict == "not verified on data":
             text = "Nothing shows that it keeps the accuracy of its model on real rows."
             found.append(Banner("bad", f"{name} is not verified on data.", text))
+    if record.budget is not None and record.budget.failures:
+        text = f"{'; '.join(record.budget.failures)}.".capitalize()
+        found.append(Banner("bad", "The student does not keep to the budget.", text))
     for name, why in missing(record).items():
         kind = "warn" if name in record.exports.impossible else "bad"
         found.append(Banner(kind, f"{_lost(name)}.", why))

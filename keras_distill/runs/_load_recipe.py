@@ -60,7 +60,7 @@ def recipe_from_options(overrides: dict[str, Any]) -> Recipe:
         for option, key in [
             ("--data", "data.source"),
             ("--teacher", "teacher.model"),  # or --targets
-            ("--student", "student.model"),
+            ("--student (or --max-bytes)", "student.model"),
         ]
         if key not in overrides
     ]

@@ -16,6 +16,7 @@ from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import evaluate
 from keras_distill.runs._export import export_student
 from keras_distill.runs._load_recipe import smoke_recipe
+from keras_distill.runs._search import budget_result, check_budget, find_student
 from keras_distill.runs._shrink import shrink_teacher
 from keras_distill.runs._students import train_students
 from keras_distill.runs._targets import soft_targets
@@ -70,6 +71,7 @@ def run(
     reporter = reporter or Reporter()
     with folder:
         context = RunContext.load(recipe, folder, scale=scale, imports=imports, reporter=reporter)
+        check_budget(context)
         keras.utils.set_random_seed(0)
         sizes = ", ".join(f"{size} {split}" for split, size in context.splits.sizes.items())
         reporter.stage("data", f"{recipe.data.source}: {sizes}")
@@ -80,13 +82,19 @@ def run(
         shrink = shrink_teacher(context, model)
         targets = soft_targets(context, None if teacher is None else teacher.teacher)
         assistants, targets = train_assistants(context, targets)
+        found = find_student(context, model, targets)
         students = train_students(context, targets)
         exports = export_student(context, students.chosen)
         compressed = compress_student(context, students.chosen, students.chosen_seed, targets)
         # Nothing is chosen from here on: now the test split may be used.
+        if found is not None:
+            shrink = found.shrink
         record, explored = evaluate(
             context, teacher, assistants, students, exports, compressed, shrink
         )
+        if found is not None:
+            kept = budget_result(context, record)
+            record = record.model_copy(update={"search": found.search, "budget": kept})
 
         record.save(folder.path / "record.json", overwrite=True)
         if explored is not None:
@@ -104,9 +112,11 @@ def _settings(recipe: Recipe, scale: str) -> dict[str, Any]:
         *(part.model for part in recipe.assistant),
         recipe.student.model,
         recipe.student.pretrained or "",
+        *(() if recipe.budget is None else recipe.budget.candidates),
     )
+    parts = _TRAINING_PARTS if recipe.budget is None else {*_TRAINING_PARTS, "budget"}
     return {
         "scale": scale,
         "model_files": {name: _files.sha256(name) for name in files if Path(name).is_file()},
-        **recipe.model_dump(mode="json", include=_TRAINING_PARTS),
+        **recipe.model_dump(mode="json", include=parts),
     }

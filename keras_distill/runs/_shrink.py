@@ -6,7 +6,7 @@ import keras
 
 from keras_distill import models
 from keras_distill._internal import InputError
-from keras_distill.records import ShrinkRecord
+from keras_distill.records import AUTO, ShrinkRecord
 from keras_distill.runs._teacher_sources import is_spec
 from keras_distill.shrink import Settings, is_shrink_spec, shrunk
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from keras_distill.runs._context import RunContext
 
 _MODEL, _RECORD = "shrunk.keras", "shrunk.json"
+CHOSEN = "chosen.keras"
+"""The student that a search has found."""
 
 
 def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> ShrinkRecord | None:
@@ -43,6 +45,8 @@ def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> Shrink
 def student_spec(context: "RunContext") -> str:
     """Returns the spec that the student is built from: the file of a shrunk teacher is one."""
     spec = context.recipe.student.model
+    if spec == AUTO:
+        return str(context.folder.scratch / CHOSEN)
     return str(context.folder.scratch / _MODEL) if is_shrink_spec(spec) else spec
 
 
@@ -53,15 +57,28 @@ def checked_student(context: "RunContext") -> keras.Model:
         InputError: If the spec is wrong, or the teacher cannot be made so narrow.
     """
     spec = context.recipe.student.model
-    if not is_shrink_spec(spec):
+    if spec != AUTO and not is_shrink_spec(spec):
         models.parse(spec, name="student")
         return context.build(spec, seed=context.recipe.seeds[0])
-    settings, part = Settings.parse(spec), context.recipe.teacher
+    part = context.recipe.teacher
     given = part.models[0]
     is_model = (is_spec(given) or given.endswith(".keras")) and part.classes is None
     one = is_model and len(part.models) * part.members == 1
     teacher = context.build(given) if one else None
+    if spec == AUTO:  # stands for its narrower copies, which have the same layers
+        return teacher if teacher is not None else _first_candidate(context)
+    settings = Settings.parse(spec)
     return shrunk(_checked(teacher), settings, context.splits, measure=False).model
+
+
+def _first_candidate(context: "RunContext") -> keras.Model:
+    budget = context.recipe.budget
+    if budget is None or not budget.candidates:
+        raise InputError(
+            "`budget.candidates` must be given for a teacher that is no Keras model: it cannot be"
+            " made narrower."
+        )
+    return context.build(budget.candidates[0])
 
 
 def _checked(teacher: keras.Model | None) -> keras.Model:

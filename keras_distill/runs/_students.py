@@ -88,7 +88,7 @@ def _hard(context: RunContext, kind: str, smoothing: float) -> Lesson:
     )
 
 
-def _soft(context: RunContext, name: str, title: str, targets: SoftTargets) -> Lesson:
+def soft_lesson(context: RunContext, name: str, title: str, targets: SoftTargets) -> Lesson:
     """Returns a lesson of labels and soft targets."""
     size = context.recipe.training.batch_size
     return Lesson(
@@ -122,7 +122,7 @@ def _self(context: RunContext, alone: Variant) -> Lesson:
     arXiv:1805.04770), with a student in the place of the first teacher.
     """
     targets = _targets_of(context, alone, "targets-self")
-    return _soft(context, "self", "distilled from itself", targets)
+    return soft_lesson(context, "self", "distilled from itself", targets)
 
 
 def _distilled(context: RunContext, pupil: Pupil, targets: SoftTargets) -> list[Variant]:
@@ -136,7 +136,7 @@ def _distilled(context: RunContext, pupil: Pupil, targets: SoftTargets) -> list[
         last = number == count
         title = "distilled" if count == 1 else f"distilled, generation {number}"
         name = "distilled" if last else f"generation_{number}"
-        variants.append(train(context, _soft(context, name, title, targets), pupil))
+        variants.append(train(context, soft_lesson(context, name, title, targets), pupil))
         if not last:
             targets = _targets_of(context, variants[-1], f"targets-{name}")
     return variants

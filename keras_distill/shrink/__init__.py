@@ -14,7 +14,9 @@ from typing import Any
 
 from keras_distill.shrink._analysis import Analysis, Group, analyze
 from keras_distill.shrink._budget import Budget
+from keras_distill.shrink._depth import find_blocks
 from keras_distill.shrink._handlers import register_handler
+from keras_distill.shrink._measured import bytes_per_weight, export_candidate
 from keras_distill.shrink._pipeline import Shrunk, shrunk
 from keras_distill.shrink._settings import Settings, is_shrink_spec
 from keras_distill.shrink._shrink import shrink
@@ -30,6 +32,9 @@ __all__ = [
     "Shrunk",
     "Trace",
     "analyze",
+    "bytes_per_weight",
+    "export_candidate",
+    "find_blocks",
     "is_shrink_spec",
     "register_handler",
     "shrink",

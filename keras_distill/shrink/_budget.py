@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from keras_distill._internal import bad, check_choice, check_number
+from keras_distill._internal import bad, check_choice
+from keras_distill._internal._quantity import parse_quantity
 from keras_distill.export import QUANTIZATIONS
 
 _KINDS = ("params", "macs", "bytes", "latency")
-_FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20}
 _RULE = (
     "be params=NUMBER, macs=NUMBER, bytes=NUMBER[:PRECISION], or latency=RATIO, with k, M, or G for"
     " thousand, million, or billion"
@@ -58,15 +58,7 @@ class Budget:
             raise bad(name, _RULE, text)
         if colon:
             check_choice(f"{name} precision", precision, QUANTIZATIONS)
-        limit = check_number(name, _number(name, number, text), above=0)
+        limit = parse_quantity(name, number, _RULE)
         if kind == "latency" and limit > 1:
             raise bad(name, "have a latency ratio <= 1", text)
         return cls(kind, limit, precision or "float32", text.strip())
-
-
-def _number(name: str, number: str, text: str) -> float:
-    suffix = next((s for s in ("Ki", "Mi", "k", "M", "G") if number.endswith(s)), "")
-    try:
-        return float(number.removesuffix(suffix)) * _FACTORS.get(suffix, 1.0)
-    except ValueError as error:
-        raise bad(name, _RULE, text) from error

@@ -20,14 +20,24 @@ from keras_distill.shrink._select import within
 
 _ROWS = 64  # to calibrate and verify; the bytes and the latency do not depend on their values
 _TRIES = 8
-_BYTES = {  # of one weight
-    "float16": 2.0,
-    "dynamic": 1.0,
-    "int8": 1.0,
-    "int16x8": 1.0,
-    "weight-only-int8": 1.0,
+_BYTES: dict[str, float] = {
+    "float16": 2,
+    "dynamic": 1,
+    "int8": 1,
+    "int16x8": 1,
+    "weight-only-int8": 1,
     "weight-only-int4": 0.5,
 }
+
+
+def bytes_per_weight(precision: str) -> float:
+    """Returns the bytes of one weight of a kernel in a file of that precision.
+
+    Example:
+        >>> bytes_per_weight("int8"), bytes_per_weight("float32")
+        (1, 4)
+    """
+    return _BYTES.get(precision, 4)
 
 
 def measured_choice(
@@ -98,7 +108,7 @@ class _Scale(abc.ABC):
 
     def _export(self, keep: Array) -> Path:
         narrow = rebuild(self._analysis, keep).model
-        return export(narrow, self._precision, self._samples, self._folder, "candidate")
+        return export_candidate(narrow, self._precision, self._samples, self._folder, "candidate")
 
 
 class _Bytes(_Scale):
@@ -107,7 +117,7 @@ class _Bytes(_Scale):
     _rest = 0.0
 
     def predict(self, keep: Array) -> float:
-        return self._costs.total(keep).parameters * _BYTES.get(self._precision, 4.0) + self._rest
+        return self._costs.total(keep).parameters * bytes_per_weight(self._precision) + self._rest
 
     def learn(self, keep: Array, value: float) -> None:
         self._rest += value - self.predict(keep)
@@ -123,7 +133,7 @@ class _Latency(_Scale):
 
     def __init__(self, model: keras.Model, analysis: Analysis, precision: str, folder: Path):
         super().__init__(model, analysis, precision, folder)
-        self._reference = export(model, precision, self._samples, folder, "model")
+        self._reference = export_candidate(model, precision, self._samples, folder, "model")
         self._whole = max(1, self._costs.total(analysis.all()).macs)
 
     def _share(self, keep: Array) -> float:
@@ -145,7 +155,9 @@ class _Latency(_Scale):
         return ratio.value
 
 
-def export(model: keras.Model, precision: str, samples: Samples, folder: Path, name: str) -> Path:
+def export_candidate(
+    model: keras.Model, precision: str, samples: Samples, folder: Path, name: str
+) -> Path:
     """Writes the `.tflite` file of an untrained candidate, whatever its outputs are worth.
 
     Raises:

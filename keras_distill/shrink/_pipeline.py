@@ -15,6 +15,7 @@ from keras_distill.shrink._cost import Costs
 from keras_distill.shrink._data import Batch, batches, loss_of
 from keras_distill.shrink._depth import Block, blocks_to_drop
 from keras_distill.shrink._importance import importance_of
+from keras_distill.shrink._measured import measured_choice
 from keras_distill.shrink._rebuild import rebuild
 from keras_distill.shrink._recalibrate import recalibrate
 from keras_distill.shrink._report import make_record
@@ -107,8 +108,6 @@ def _choose(
         return by_width(analysis, score, settings.width, multiple), None
     assert budget is not None
     if budget.is_measured:
-        from keras_distill.shrink._measured import measured_choice
-
         return measured_choice(model, analysis, score, budget, multiple)
     return _within(analysis, score, budget, multiple), None
 

@@ -9,7 +9,7 @@ from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import Array
 from keras_distill.shrink._analysis import Analysis, Group
 
-LEAST = 1 / 16
+LEAST = 1 / 32
 """The smallest share of a group that a budget leaves. Below it, one group would be starved while
 others keep all."""
 

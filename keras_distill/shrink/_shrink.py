@@ -51,7 +51,7 @@ def shrink(
             (multiplications and additions for one example); "bytes=98k:int8", of the `.tflite` file
             in a precision; or "latency=0.2", that of the float32 file relative to the model's. The
             last two export and measure a few candidates. The least important units of all layers
-            go first; each layer keeps at least 1/16.
+            go first; each layer keeps at least 1/32.
         importance: How units are ranked: "l1" or "l2", the norm of their weights; "bn", the scale
             of their batch normalization; "taylor", the first-order change of the loss on `data`;
             "activation", their mean magnitude on `data`.

@@ -76,7 +76,7 @@ def test_version(capsys):
         (["doctor", "--jsn"], "No such option"),
         (["run", "nonsense"], "Unknown recipe 'nonsense'. Built in: "),
         (["run", "/nowhere/x.toml"], "Cannot read /nowhere/x.toml"),
-        (["run", "--data", "digits"], "--teacher, --student must be given"),
+        (["run", "--data", "digits"], "--teacher, --student (or --max-bytes) must be given"),
         (["run", "--labels", "many"], "`--labels` must be a count"),
         ([], "Missing command. See: keras-distill --help"),
         (["run", "--alpha", "much"], "Invalid value for '--alpha'"),

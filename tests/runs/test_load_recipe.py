@@ -38,7 +38,7 @@ def test_from_scratch_names_the_run_after_data_and_student():
 
 
 def test_from_scratch_says_what_is_missing():
-    with pytest.raises(InputError, match="--teacher, --student must be given"):
+    with pytest.raises(InputError, match=r"--teacher, --student \(or --max-bytes\) must"):
         runs.recipe_from_options({"data.source": "digits"})
 
 

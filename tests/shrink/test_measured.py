@@ -43,7 +43,7 @@ def _fake_latency(monkeypatch, ratio):
         measured.append(ratio(self._share(keep)))
         return measured[-1]
 
-    monkeypatch.setattr(_measured, "export", lambda *_: None)
+    monkeypatch.setattr(_measured, "export_candidate", lambda *_: None)
     monkeypatch.setattr(_measured._Latency, "measure", measure)
     return measured
 

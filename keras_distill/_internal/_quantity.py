@@ -1,0 +1,32 @@
+"""Numbers with a suffix: 100k, 2.5M."""
+
+from typing import Any
+
+from keras_distill._internal import bad, check_number
+
+_FACTORS = {"Ki": 2.0**10, "Mi": 2.0**20, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+def parse_quantity(name: str, value: Any, rule: str = "") -> float:
+    """Reads a number > 0, or text such as "100k".
+
+    Args:
+        name: The name of the argument, for errors.
+        value: A number; or text: a number and k, M, G (10^3, 10^6, 10^9), Ki, or Mi (2^10, 2^20).
+        rule: What the value must be, for errors, if it is only a part of the argument.
+
+    Raises:
+        InputError: If it is neither.
+
+    Example:
+        >>> parse_quantity("max_bytes", "100k"), parse_quantity("max_bytes", 512)
+        (100000.0, 512.0)
+    """
+    rule = rule or "be a number > 0, such as 100000, 100k, or 2.5M"
+    if isinstance(value, str):
+        suffix = next((s for s in _FACTORS if value.endswith(s)), "")
+        try:
+            value = float(value.removesuffix(suffix)) * _FACTORS.get(suffix, 1.0)
+        except ValueError as error:
+            raise bad(name, rule, value) from error
+    return check_number(name, value, above=0)

@@ -1,0 +1,51 @@
+"""The part of a recipe that asks for a student by what it may cost."""
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from keras_distill._internal._quantity import parse_quantity
+from keras_distill.records._base import Record
+from keras_distill.records._training_settings import Count
+
+_MAX_CANDIDATES = 1000
+
+
+class BudgetPart(Record):
+    """What the student's file may cost; the run finds the student.
+
+    Candidates are the teacher made narrower, in several ways, and the specs given here. A short
+    distillation ranks them by validation accuracy, and the best one is distilled in full.
+
+    Attributes:
+        max_bytes: Of the smallest `.tflite` file: a number, or text such as "100k".
+        max_drop: The most accuracy on validation data that this file may lose against the teacher,
+            in points; None: any.
+        max_latency_ratio: Its latency relative to the teacher's, both as `.tflite` files; None:
+            any.
+        candidates: Further students: model specs and `.keras` files.
+        epochs: Epochs of the first round of the ranking; None: so many that the whole ranking takes
+            at most a tenth of the epochs that all candidates would in full, but at least 1.
+
+    Example:
+        >>> BudgetPart(max_bytes="4k").max_bytes
+        4000
+    """
+
+    max_bytes: int = Field(ge=1)
+    max_drop: float | None = Field(default=1.0, ge=0)
+    max_latency_ratio: float | None = Field(default=None, gt=0)
+    candidates: tuple[str, ...] = Field(default=(), max_length=_MAX_CANDIDATES)
+    epochs: Count | None = None
+
+    @field_validator("max_bytes", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return int(parse_quantity("max_bytes", value)) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if len(set(self.candidates)) < len(self.candidates):
+            raise ValueError("must have different candidates")
+        return self

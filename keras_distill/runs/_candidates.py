@@ -1,0 +1,198 @@
+"""Students that may keep to a budget: the teacher, made narrower in several ways, and specs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_distill import models
+from keras_distill._internal import InputError
+from keras_distill.benchmarks import measure_latency
+from keras_distill.export import KerasSource, random_samples
+from keras_distill.records import BudgetPart, Candidate, ShrinkRecord
+from keras_distill.runs._context import RunContext
+from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk
+
+_ROWS = 64
+_SMALLEST_FIRST = ("weight-only-int4", "int8", "weight-only-int8", "dynamic", "int16x8", "float16")
+_NARROWER = (0.7, 0.5)  # of the widest candidate's parameters
+_SHALLOWER = (0.75, 0.5)  # of the teacher's residual blocks
+
+
+@dataclass(frozen=True)
+class CandidateFiles:
+    """Where the candidates of a run are: `NAME.keras`, its record, and its untrained file.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    folder: Path
+
+    def model(self, name: str) -> Path:
+        """The untrained model."""
+        return self.folder / f"{name}.keras"
+
+    def record(self, name: str) -> Path:
+        """Its `Candidate`."""
+        return self.folder / f"{name}.json"
+
+    def shrunk(self, name: str) -> Path:
+        """Its `ShrinkRecord`, if it is a narrower teacher."""
+        return self.folder / f"{name}-shrink.json"
+
+
+def precision_of(context: RunContext) -> str:
+    """Returns the precision of the recipe whose files are smallest."""
+    wanted = context.recipe.export.quantizations
+    return next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
+
+
+def make_candidates(
+    context: RunContext, budget: BudgetPart, teacher: keras.Model | None
+) -> tuple[CandidateFiles, list[Candidate]]:
+    """Builds and measures the candidates; those of an earlier session are kept.
+
+    Args:
+        context: The run.
+        budget: What they may cost.
+        teacher: The teacher, if it is a Keras model.
+
+    Returns:
+        Their files, and their records.
+
+    Raises:
+        InputError: If no candidate keeps to the budget.
+    """
+    files = CandidateFiles(context.folder.scratch / "candidates")
+    files.folder.mkdir(exist_ok=True)
+    makers = _Makers(context, budget, files)
+    found = [*makers.narrower(teacher), *makers.given()]
+    found = _with_latency(found, budget, files, teacher, precision_of(context))
+    if all(one.outcome == "over the budget" for one in found):
+        smallest = min(found, key=lambda one: one.bytes)
+        raise InputError(
+            f"`budget` cannot be met by any of {len(found)} candidates. The smallest,"
+            f" {smallest.title}, has {smallest.reason}. Raise the budget, or give `candidates`."
+        )
+    return files, found
+
+
+class _Makers:
+    """Makes candidates one by one; a candidate that was made before is only read."""
+
+    def __init__(self, context: RunContext, budget: BudgetPart, files: CandidateFiles) -> None:
+        self._context, self._budget, self._files = context, budget, files
+        self._precision = precision_of(context)
+
+    def given(self) -> Iterator[Candidate]:
+        """The specs of the recipe."""
+        for number, spec in enumerate(self._budget.candidates, start=1):
+            seed = self._context.recipe.seeds[0]
+            yield self._make(
+                f"given-{number}",
+                spec,
+                lambda s=spec, i=seed: (self._context.build(s, seed=i), None),
+            )
+
+    def narrower(self, teacher: keras.Model | None) -> Iterator[Candidate]:
+        """The teacher in the widest width that fits, and variations of that.
+
+        Other rankings of the units, fewer units, fewer blocks, and the same network with random
+        weights: what is best depends on the data.
+        """
+        if teacher is None:
+            return
+        limit = f"bytes={self._budget.max_bytes}:{self._precision}"
+        try:
+            widest = self._shrink("widest", teacher, budget=limit)
+        except InputError as error:
+            if not self._budget.candidates:
+                raise InputError(f"The teacher cannot be made so small: {error}") from error
+            return
+        yield widest
+        size = widest.parameters
+        yield self._shrink("taylor", teacher, budget=f"params={size}", importance="taylor")
+        for share in _NARROWER:
+            text = f"params={round(share * size)}"
+            yield self._shrink(f"narrow-{100 * share:.0f}", teacher, budget=text)
+        if find_blocks(teacher):
+            for depth in _SHALLOWER:
+                name = f"depth-{100 * depth:.0f}"
+                yield self._shrink(name, teacher, budget=f"params={size}", depth=depth)
+        yield self._make(
+            "scratch",
+            "as the widest, with random weights",
+            lambda: (_with_random_weights(self._files.model("widest")), None),
+        )
+
+    def _shrink(self, name: str, teacher: keras.Model, **settings: Any) -> Candidate:
+        options = [f"{key}={value}" for key, value in settings.items() if key != "budget"]
+        title = f"shrink:{settings['budget']}" + ("?" + "&".join(options) if options else "")
+
+        def make() -> tuple[keras.Model, ShrinkRecord]:
+            return shrunk(teacher, Settings.of(**settings), self._context.splits)
+
+        return self._make(name, title, make)
+
+    def _make(self, name: str, title: str, make: Any) -> Candidate:
+        path = self._files.record(name)
+        if path.exists():
+            return Candidate.load(path)
+        self._context.reporter.stage("candidate", title)
+        model, record = make()
+        models.save_uncompiled(model, self._files.model(name))
+        samples = random_samples(model, KerasSource(model).inputs, _ROWS)
+        file = export_candidate(model, self._precision, samples, self._files.folder, name)
+        size, most = file.stat().st_size, self._budget.max_bytes
+        candidate = Candidate(
+            name=name,
+            title=title,
+            parameters=model.count_params(),
+            bytes=size,
+            outcome="ranked" if size <= most else "over the budget",
+            reason=None if size <= most else f"{size:,} bytes, more than {most:,}",
+        )
+        if record is not None:
+            record.save(self._files.shrunk(name), overwrite=True)
+        candidate.save(path)
+        return candidate
+
+
+def _with_random_weights(path: Path) -> keras.Model:
+    """Returns a network like one in a file, with weights drawn anew."""
+    with models.seeded(0):
+        return keras.models.clone_model(models.load(path))
+
+
+def _with_latency(
+    found: list[Candidate],
+    budget: BudgetPart,
+    files: CandidateFiles,
+    teacher: keras.Model | None,
+    precision: str,
+) -> list[Candidate]:
+    """Measures the candidates and the teacher in turn, if the budget has a latency."""
+    most = budget.max_latency_ratio
+    if most is None or teacher is None or all(one.latency_ratio is not None for one in found):
+        return found
+    samples = random_samples(teacher, KerasSource(teacher).inputs, _ROWS)
+    paths = {one.name: files.folder / f"{one.name}-{precision}.tflite" for one in found}
+    paths = {
+        "teacher": export_candidate(teacher, "float32", samples, files.folder, "teacher"),
+        **paths,
+    }
+    timings = measure_latency(paths, {k: v[:1] for k, v in samples.x.items()}, batch_size=1)
+    measured: list[Candidate] = []
+    for one in found:
+        ratio = timings[one.name].records[0].ratio
+        assert ratio is not None  # only the first has none
+        update: dict[str, Any] = {"latency_ratio": ratio.value}
+        if one.outcome == "ranked" and ratio.value > most:
+            reason = f"{ratio.value:.2f} times the teacher's latency, more than {most:g}"
+            update |= {"outcome": "over the budget", "reason": reason}
+        measured.append(one.model_copy(update=update))
+        measured[-1].save(files.record(one.name), overwrite=True)
+    return measured

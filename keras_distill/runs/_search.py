@@ -1,0 +1,251 @@
+"""Finds the student of a budget: a short distillation ranks the candidates.
+
+Successive halving (Jamieson, Talwalkar 2016, arXiv:1502.07943): every candidate is distilled for a
+few epochs, the better half goes on to the next round, with more epochs, until one is left.
+"""
+
+import math
+import shutil
+import time
+from typing import NamedTuple
+
+import keras
+
+from keras_distill import data, models
+from keras_distill._internal import InputError, _files
+from keras_distill.records import (
+    AUTO,
+    BudgetPart,
+    BudgetResult,
+    Candidate,
+    CandidateRound,
+    RunRecord,
+    SearchRecord,
+    ShrinkRecord,
+)
+from keras_distill.runs._candidates import CandidateFiles, make_candidates, precision_of
+from keras_distill.runs._context import RunContext
+from keras_distill.runs._evaluate import accuracy_of
+from keras_distill.runs._shrink import CHOSEN
+from keras_distill.runs._students import soft_lesson
+from keras_distill.runs._targets import SoftTargets
+from keras_distill.runs._variants import Pupil, train
+from keras_distill.teachers import as_teacher
+
+_SHARE = 0.1  # of the epochs that all candidates would take in full
+_RECORD = "search.json"
+
+
+class Round(NamedTuple):
+    """One round of the ranking: the number of candidates, and the epochs of each."""
+
+    candidates: int
+    epochs: int
+
+
+class Found(NamedTuple):
+    """The search, and what was removed of the teacher if the chosen student is a narrower one."""
+
+    search: SearchRecord
+    shrink: ShrinkRecord | None
+
+
+def find_student(
+    context: RunContext, teacher: keras.Model | None, targets: SoftTargets
+) -> Found | None:
+    """Ranks the candidates and puts the best one where the run's trainings take it from.
+
+    Args:
+        context: The run.
+        teacher: The teacher, if it is a Keras model.
+        targets: What the candidates are distilled on.
+
+    Returns:
+        None if the recipe names its student.
+
+    Raises:
+        InputError: If no candidate keeps to the budget.
+    """
+    budget = context.recipe.budget
+    if budget is None or context.recipe.student.model != AUTO:
+        return None
+    path = context.folder.scratch / _RECORD
+    start = time.monotonic()
+    files, candidates = make_candidates(context, budget, teacher)
+    if not path.exists():
+        search = _rank(context, budget, files, candidates, targets)
+        search = search.model_copy(update={"seconds": round(time.monotonic() - start, 1)})
+        with _files.atomic_path(context.folder.scratch / CHOSEN, overwrite=True) as temporary:
+            shutil.copyfile(files.model(search.chosen.name), temporary)
+        search.save(path)
+    search = SearchRecord.load(path)
+    shrink = files.shrunk(search.chosen.name)
+    return Found(search, ShrinkRecord.load(shrink) if shrink.exists() else None)
+
+
+def rounds_for(candidates: int, full: int, first: int | None = None) -> list[Round]:
+    """Plans the rounds: half of the candidates leave in each.
+
+    Args:
+        candidates: Their number.
+        full: Epochs of a training in full.
+        first: Epochs of the first round, doubled in each; None: as many as take a tenth of training
+            all in full, doubled in each round if that leaves at least 1, else the same in each.
+
+    Example:
+        >>> [tuple(one) for one in rounds_for(8, 100)]
+        [(8, 3), (4, 6), (2, 12)]
+        >>> [tuple(one) for one in rounds_for(8, 20)], rounds_for(1, 20)
+        ([(8, 1), (4, 1), (2, 1)], [])
+    """
+    counts: list[int] = []
+    while candidates > 1:
+        counts.append(candidates)
+        candidates = math.ceil(candidates / 2)
+    if not counts:
+        return []
+    growth = 2
+    if first is None:
+        allowed = _SHARE * counts[0] * full
+        doubled = sum(count * 2**place for place, count in enumerate(counts))
+        growth = 2 if allowed >= doubled else 1
+        first = max(1, int(allowed / (doubled if growth == 2 else sum(counts))))
+    return [Round(count, min(full, first * growth**place)) for place, count in enumerate(counts)]
+
+
+def _rank(
+    context: RunContext,
+    budget: BudgetPart,
+    files: CandidateFiles,
+    candidates: list[Candidate],
+    targets: SoftTargets,
+) -> SearchRecord:
+    left = [one for one in candidates if one.outcome == "ranked"]
+    full = context.recipe.training.epochs
+    rounds = rounds_for(len(left), full, budget.epochs)
+    total = sum(one.candidates * one.epochs for one in rounds)
+    context.reporter.stage(
+        "search", f"{len(left)} candidates, {total} epochs in {len(rounds)} rounds"
+    )
+    done = {one.name: one for one in candidates}
+    for number, one_round in enumerate(rounds, start=1):
+        for one in left:
+            accuracy = _distill(context, files, one, targets, number, one_round.epochs)
+            entry = CandidateRound(epochs=one_round.epochs, validation_accuracy=accuracy)
+            earlier = done[one.name].rounds
+            done[one.name] = one.model_copy(update={"rounds": (*earlier, entry)})
+        left = sorted((done[one.name] for one in left), key=_merit)[: math.ceil(len(left) / 2)]
+    best = left[0].name
+    done[best] = done[best].model_copy(update={"outcome": "chosen"})
+    ranked = sum(one.outcome != "over the budget" for one in candidates)
+    return SearchRecord(
+        precision=precision_of(context),
+        candidates=tuple(done[one.name] for one in candidates),
+        epochs=total,
+        epochs_in_full=ranked * full,
+        seconds=0,
+    )
+
+
+def _merit(one: Candidate) -> tuple[float, int]:
+    """Sorts by accuracy in the last round; of equal ones, the smaller file is better."""
+    return -one.rounds[-1].validation_accuracy, one.bytes
+
+
+def _distill(
+    context: RunContext,
+    files: CandidateFiles,
+    one: Candidate,
+    targets: SoftTargets,
+    number: int,
+    epochs: int,
+) -> float:
+    """Distills a candidate for some epochs, or reads what an earlier session did."""
+    settings = context.recipe.training.model_copy(update={"epochs": epochs, "patience": None})
+    lesson = soft_lesson(context, f"round{number}-{one.name}", f"round {number}", targets)
+    seed = context.recipe.seeds[0]
+
+    def build(_: int) -> keras.Model:
+        return models.load(files.model(one.name), imports=context.imports)
+
+    variant = train(context, lesson, Pupil.of(build, one.title, settings, [seed]))
+    return variant.done[seed].kept("val_accuracy")
+
+
+def budget_result(context: RunContext, record: RunRecord) -> BudgetResult | None:
+    """Compares the files of a finished run with its budget; None without `[budget]`.
+
+    Args:
+        context: The run.
+        record: Its record, with the benchmark.
+    """
+    budget = context.recipe.budget
+    if budget is None:
+        return None
+    results = [_compared(context, budget, record, file) for file in _exported(record)]
+    if not results:
+        return BudgetResult(
+            file="", bytes=0, drop=None, failures=("no file passed its verification",)
+        )
+    kept = [one for one in results if not one.failures]
+    if kept:
+        return min(kept, key=lambda one: (math.inf if one.drop is None else one.drop, one.bytes))
+    return min(results, key=lambda one: (len(one.failures), one.bytes))
+
+
+def _exported(record: RunRecord) -> dict[str, int]:
+    found = {export.file: export.bytes for export in record.exports.exports.values()}
+    if record.compress is not None and record.compress.record is not None:
+        export = record.compress.record.export
+        found[f"compressed/{export.file}"] = export.bytes
+    return found
+
+
+def _compared(
+    context: RunContext, budget: BudgetPart, record: RunRecord, file: str
+) -> BudgetResult:
+    size = _exported(record)[file]
+    drop, failures = None, []
+    if size > budget.max_bytes:
+        failures.append(f"{size:,} bytes, more than {budget.max_bytes:,}")
+    teacher = record.teacher.validation_accuracy
+    if teacher is not None:
+        labels = data.labels_of(context.splits.validation)
+        predict = as_teacher(context.folder.path / file).predict
+        drop = 100 * (teacher - accuracy_of(predict, context.validation, labels))
+        if budget.max_drop is not None and drop > budget.max_drop:
+            failures.append(
+                f"{drop:.1f} points less accurate than the teacher, more than {budget.max_drop:g}"
+            )
+    entry = next(one for one in record.benchmark.entries if one.file == file)
+    ratio = entry.latency[0].ratio
+    ratio_value = None if ratio is None else ratio.value
+    most = budget.max_latency_ratio
+    if most is not None and ratio_value is not None and ratio_value > most:
+        failures.append(f"{ratio_value:.2f} times the teacher's latency, more than {most:g}")
+    return BudgetResult(
+        file=file, bytes=size, drop=drop, latency_ratio=ratio_value, failures=tuple(failures)
+    )
+
+
+def check_budget(context: RunContext) -> None:
+    """Refuses settings that a search cannot use.
+
+    Raises:
+        InputError: If there is nothing to rank, or no number of epochs to do it in.
+    """
+    recipe, budget = context.recipe, context.recipe.budget
+    if budget is None:
+        return
+    if recipe.training.seconds:
+        raise InputError(
+            "`training.budget`, a time, must be left out with `budget`: give `training.epochs`."
+        )
+    if context.store is not None and budget.max_drop is not None:
+        raise InputError(
+            "`budget.max_drop` needs a teacher that runs: a store does not show its accuracy. Set"
+            " it to none, or give the teacher."
+        )
+    for spec in budget.candidates:
+        models.parse(spec, name="candidates")
+        context.build(spec)

@@ -1,0 +1,144 @@
+"""Runs that find their student: to a number of bytes, by short distillations."""
+
+from pathlib import Path
+
+import pytest
+
+from keras_distill import models, report, runs
+from keras_distill._internal import InputError
+from keras_distill._internal._progress import Reporter
+from keras_distill.cli import main
+from keras_distill.records import RunRecord
+from keras_distill.runs import _run, _search
+from keras_distill.runs._run import run
+from keras_distill.runs._search import rounds_for
+
+SMALL = Path(__file__).parents[1] / "golden" / "small.toml"
+
+
+def _recipe(**changes):
+    settings = {
+        "student.model": "auto",
+        "data.labels": None,
+        "budget.max_bytes": "6k",
+        "budget.max_drop": 50,
+        "seeds": 1,
+        "export.quantizations": ["int8"],
+    }
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    return runs.load_recipe(str(SMALL), settings | changes)
+
+
+class _Stages(Reporter):
+    """Collects the names of the stages."""
+
+    def __init__(self):
+        self.names = []
+
+    def stage(self, name, text=""):
+        self.names.append(name)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Interrupted in the third training of the ranking, and resumed: folder, record, stages."""
+    out = tmp_path_factory.mktemp("runs") / "found"
+    recipe = _recipe(budget__candidates=["mlp:4", "mlp:300"])
+    trained, original, stages = [], _search.train, _Stages()
+
+    def killed(context, lesson, pupil):
+        trained.append(lesson.name)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return original(context, lesson, pupil)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_search, "train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, out)
+    return out, run(recipe, out, reporter=stages), stages.names
+
+
+def test_an_interrupted_search_resumes(finished):
+    assert "candidate" not in finished[2] and "search" in finished[2]
+
+
+def test_the_file_keeps_to_the_budget(finished):
+    out, record, _ = finished
+    assert record.budget.failures == () and record.budget.drop <= 50
+    assert record.budget.bytes == (out / record.budget.file).stat().st_size <= 6000
+    assert RunRecord.load(out / "record.json") == record
+
+
+def test_candidates_are_ranked_in_halves(finished):
+    search = finished[1].search
+    outcomes = {one.name: one.outcome for one in search.candidates}
+    assert outcomes.pop("given-2") == "over the budget"
+    assert list(outcomes) == ["widest", "taylor", "narrow-70", "narrow-50", "scratch", "given-1"]
+    assert sorted(outcomes.values()) == ["chosen", *["ranked"] * 5]
+    assert sorted(len(one.rounds) for one in search.candidates) == [0, 1, 1, 1, 2, 3, 3]
+    assert search.epochs == 6 + 3 + 2 and search.epochs_in_full == 6 * 12
+    first = [one.rounds[0].validation_accuracy for one in search.candidates if one.rounds]
+    went_on = [
+        one.rounds[0].validation_accuracy for one in search.candidates if len(one.rounds) > 1
+    ]
+    assert sorted(first)[3:] == sorted(went_on)
+
+
+def test_the_chosen_candidate_is_distilled_in_full(finished):
+    out, record, _ = finished
+    assert [variant.name for variant in record.variants] == ["distilled"]
+    student = models.load(out / "student.keras")
+    assert student.count_params() == record.search.chosen.parameters
+    inherits = record.search.chosen.name not in ("scratch", "given-1")
+    assert (record.shrink is not None) == inherits
+
+
+def test_the_page_shows_the_search(finished):
+    page = report.render(finished[1])
+    assert "Search for the student" in page and "The budget is met" in page
+    assert "300" in page and "over the budget" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget.max_bytes": None}, "`budget.max_bytes` must be given"),
+        ({"student.model": "mlp:8"}, "`student.model` must be 'auto' with `budget`"),
+        ({"budget.max_bytes": 0}, "max_bytes"),
+        ({"budget.max_bytes": "many"}, "max_bytes"),
+        ({"budget.max_latency_ratio": -1}, "max_latency_ratio"),
+        ({"budget.candidates": ["mlp:4", "mlp:4"]}, "different candidates"),
+        ({"training.budget": "1m"}, "training.epochs"),
+        ({"budget.candidates": ["nothing:4"]}, "no model 'nothing'"),
+    ],
+)
+def test_mistakes_are_found_before_the_teacher_is_trained(changes, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(_run, "obtain_teacher", lambda _: pytest.fail("the teacher is trained"))
+    with pytest.raises(InputError, match=message):
+        recipe = _recipe(**{key.replace(".", "__"): value for key, value in changes.items()})
+        run(recipe, tmp_path / "run")
+
+
+def test_a_budget_that_nothing_keeps_to(finished, tmp_path):
+    teacher = str(finished[0] / "teacher.keras")
+    with pytest.raises(InputError, match=r"be >= bytes=\d+, the smallest"):
+        run(_recipe(teacher__model=teacher, budget__max_bytes=100), tmp_path / "run")
+
+
+def test_rounds():
+    assert rounds_for(1, 30) == [] and rounds_for(2, 30, 4) == [(2, 4)]
+    assert rounds_for(5, 30, 2) == [(5, 2), (3, 4), (2, 8)]
+    for candidates in (2, 3, 6, 9, 40):
+        for full in (40, 200):
+            epochs = sum(n * epochs for n, epochs in rounds_for(candidates, full))
+            assert epochs <= max(0.1 * candidates * full, 2 * candidates + 9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--max-drop", "1"], ["--max-bytes", "4k", "--student", "mlp:4"], ["--candidate", "mlp:4"]],
+)
+def test_options_that_do_not_go_together(options, capsys):
+    assert main(["run", *options]) == 2
+    assert "--max-bytes" in capsys.readouterr().err
