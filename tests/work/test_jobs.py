@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_distill._internal import InputError, MissingExtraError
+from keras_distill._internal import InputError, KerasDistillWarning, MissingExtraError
 from keras_distill.records import JobRecord
 from keras_distill.work import Job, JobPool, finished_job, job_failures, run_jobs
 from keras_distill.work.jobs import _processes, _ray
@@ -323,3 +323,24 @@ def test_ray_that_starts_slowly_is_started_again(monkeypatch):
     monkeypatch.setattr(ray, "init", lambda **settings: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         _ray.start_local_ray(2)
+
+
+@needs_ray
+def test_a_named_cluster_is_never_replaced_by_a_local_one(tmp_path, monkeypatch):
+    import ray
+
+    def init(**settings):
+        raise ConnectionError("Failed to connect to Ray cluster") from RuntimeError("no token")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(_ray, "start_local_ray", lambda cores: 1 / 0)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with pytest.raises(InputError, match=r"RAY_ADDRESS=10\.0\.0\.1:6379 \(no token\)\. Check"):
+        run_jobs([Job("a", "math:sqrt")], tmp_path, backend="ray")
+    monkeypatch.delenv("RAY_ADDRESS")
+    with (
+        pytest.warns(KerasDistillWarning, match="Failed to connect .* a local Ray cluster is used"),
+        pytest.raises(ZeroDivisionError),
+    ):
+        run_jobs([Job("a", "math:sqrt")], tmp_path, backend="ray")

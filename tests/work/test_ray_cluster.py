@@ -70,6 +70,7 @@ class Cluster:
         if "--head" in options:
             command.append("--include-dashboard=false")
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        environment["RAY_AUTH_MODE"] = "disabled"
         with open(self._folder / "start.log", "ab") as log:
             return subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment,
@@ -85,7 +86,10 @@ class Cluster:
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             done = subprocess.run(
-                [sys.executable, "-c", code, self.address], capture_output=True, text=True
+                [sys.executable, "-c", code, self.address],
+                capture_output=True,
+                text=True,
+                env={**os.environ, "RAY_AUTH_MODE": "disabled"},
             )
             if done.stdout.split()[-1:] == [str(nodes)]:
                 return
@@ -116,6 +120,7 @@ def cluster(tmp_path_factory, monkeypatch):
     with tempfile.TemporaryDirectory(prefix="kd-ray-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # read when Ray is imported
         yield cluster
         cluster.close()
 

@@ -4,11 +4,13 @@ import contextlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from keras_distill._internal import InputError, KerasDistillWarning
 from keras_distill.work.jobs._in_turn import Killed, Start, Task, execute_logged
 
 _STARTS = 3
@@ -33,7 +35,8 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
         try:
             ray.init(address="auto", log_to_driver=False)
-        except ConnectionError:
+        except ConnectionError as error:
+            _check_no_cluster_was_named(error)
             start_local_ray(workers * threads)
     variables = {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
     remote = ray.remote(
@@ -61,6 +64,28 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
     finally:
         if here:
             ray.shutdown()
+
+
+def _check_no_cluster_was_named(error: ConnectionError) -> None:
+    """Refuses to work without the cluster that the user has named; warns of one found by itself.
+
+    Raises:
+        InputError: If RAY_ADDRESS names a cluster.
+    """
+    if address := os.environ.get("RAY_ADDRESS"):
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise InputError(
+            f"Cannot connect to the Ray cluster of RAY_ADDRESS={address} ({reason:.200}). Check"
+            " that it runs, and set RAY_AUTH_MODE=token if it has token authentication; or unset"
+            " RAY_ADDRESS to use a local cluster."
+        ) from error
+    if error.__cause__ is not None:  # else there is none
+        warnings.warn(
+            f"{error}: a local Ray cluster is used. `ray stop` removes what a cluster that has"
+            " crashed left behind.",
+            KerasDistillWarning,
+            stacklevel=2,
+        )
 
 
 def start_local_ray(cores: int) -> None:
