@@ -54,7 +54,7 @@ def evaluate(
     labels = data.labels_of(context.splits.test)
     outputs: dict[str, np.ndarray] = {}
     if teacher is not None:
-        outputs["teacher"] = _logits(teacher.teacher.predict, context.test)
+        outputs["teacher"] = logits_of(teacher.teacher.predict, context.test)
     variants = []
     for variant in students.variants:
         result, outputs[variant.lesson.name] = _variant(variant, students, context.test, labels)
@@ -106,7 +106,7 @@ def _explored(
     return found
 
 
-def _logits(predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset) -> np.ndarray:
+def logits_of(predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset) -> np.ndarray:
     return np.concatenate([predict(x) for x, _ in batches.as_numpy_iterator()])
 
 
@@ -116,7 +116,7 @@ def _variant(
     """Returns the results of all seeds, and the logits of the chosen one."""
     seeds, chosen = [], np.empty(0)
     for seed, progress in variant.done.items():
-        logits = _logits(variant.restore(seed).predict_on_batch, test)
+        logits = logits_of(variant.restore(seed).predict_on_batch, test)
         chosen = logits if seed == students.chosen_seed else chosen
         seeds.append(
             SeedResult(
@@ -156,7 +156,9 @@ def _assistant(context: RunContext, part: Assistant, labels: np.ndarray) -> Teac
         model=part.spec,
         parameters=part.model.count_params(),
         validation_accuracy=part.validation_accuracy,
-        test_accuracy=metrics.accuracy(_logits(part.model.predict_on_batch, context.test), labels),
+        test_accuracy=metrics.accuracy(
+            logits_of(part.model.predict_on_batch, context.test), labels
+        ),
         curve=part.curve,
         fingerprint=part.teacher.fingerprint(),
     )
@@ -179,7 +181,7 @@ def _teacher(
             fingerprint=context.store.manifest.teacher.fingerprint,
         )
     labels = data.labels_of(context.splits.validation)
-    validation = _logits(teacher.teacher.predict, context.validation)
+    validation = logits_of(teacher.teacher.predict, context.validation)
     return TeacherFacts(
         model=str(context.recipe.teacher),
         parameters=teacher.parameters,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_distill import data, models
+from keras_distill import data, metrics, models
 from keras_distill._internal import InputError, _files
 from keras_distill.records import (
     AUTO,
@@ -25,7 +25,7 @@ from keras_distill.records import (
 )
 from keras_distill.runs._candidates import CandidateFiles, make_candidates, precision_of
 from keras_distill.runs._context import RunContext
-from keras_distill.runs._evaluate import accuracy_of
+from keras_distill.runs._evaluate import logits_of
 from keras_distill.runs._shrink import CHOSEN
 from keras_distill.runs._students import soft_lesson
 from keras_distill.runs._targets import SoftTargets
@@ -212,7 +212,8 @@ def _compared(
     if teacher is not None:
         labels = data.labels_of(context.splits.validation)
         predict = as_teacher(context.folder.path / file).predict
-        drop = 100 * (teacher - accuracy_of(predict, context.validation, labels))
+        accuracy = metrics.accuracy(logits_of(predict, context.validation), labels)
+        drop = 100 * (teacher - accuracy)
         if budget.max_drop is not None and drop > budget.max_drop:
             failures.append(
                 f"{drop:.1f} points less accurate than the teacher, more than {budget.max_drop:g}"
