@@ -38,23 +38,27 @@ class SupportsDLPack(Protocol):
 def is_array_like(value: object) -> bool:
     """Returns whether a value is one array: of any library, or nested lists of numbers or text.
 
+    A tuple is a structure of several arrays, as Keras takes it.
+
     Example:
         >>> is_array_like([1, 2]), is_array_like([np.ones(2), np.ones(2)]), is_array_like(3)
         (True, False, False)
     """
     if isinstance(value, np.generic):
         return False
-    return isinstance(value, SupportsArray | SupportsDLPack) or _are_numbers(value)
+    if isinstance(value, SupportsArray | SupportsDLPack):
+        return True
+    return isinstance(value, list) and _are_numbers(value)
 
 
 def _are_numbers(value: object, depth: int = 0) -> bool:
     """Returns whether a value is a list of numbers or text, or of such lists."""
-    if not isinstance(value, list | tuple) or not value or depth > _DEPTH:
+    # A NamedTuple has parts of its own.
+    if type(value) not in (list, tuple) or not value or depth > _DEPTH:
         return False
-    plain = type(value) in (list, tuple)  # a NamedTuple has parts of its own
-    return plain and (
-        all(isinstance(part, _SCALARS) for part in value)
-        or all(_are_numbers(part, depth + 1) for part in value)
+    assert isinstance(value, list | tuple)
+    return all(isinstance(part, _SCALARS) for part in value) or all(
+        _are_numbers(part, depth + 1) for part in value
     )
 
 
@@ -72,10 +76,8 @@ def to_array(name: str, value: Any) -> Array:
         >>> to_array("y", [0, 2, 1]).tolist()
         [0, 2, 1]
     """
-    if isinstance(value, np.ndarray):
-        return value
     try:
-        array = _converted(value)
+        array = value if isinstance(value, np.ndarray) else _converted(value)
     except Exception as error:  # each library raises its own kinds
         reason = " ".join(str(error).split())
         raise InputError(

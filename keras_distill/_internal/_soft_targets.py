@@ -33,10 +33,11 @@ class Targets(NamedTuple):
     """Labels and the teacher's logits, as one `y` that `tf.data` and `fit` pass on unchanged.
 
     Attributes:
-        labels: The labels of the hard loss: class ids, one-hot rows, values, or a dict by output.
+        labels: The labels of the hard loss: class ids, one-hot rows, values, or a dict by output;
+            None or () without labels.
         teacher: The teacher's logits `(..., N)`, a `TopK`, or a dict of these by output name.
-        labeled: bool `(B,)`, or None (all are labeled). An unlabeled example has hard weight 0 and
-            counts 0 in metrics. With sparse class labels, label -1 means the same.
+        labeled: bool `(B,)`, or None or () (all are labeled). An unlabeled example has hard weight
+            0 and counts 0 in metrics. With sparse class labels, label -1 means the same.
 
     Example:
         >>> y = Targets(labels=[3, -1], teacher=[[0.1, 2.0], [1.0, 0.0]])

@@ -263,7 +263,9 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         if len(teacher) == len(student) and known_differ(teacher[-1:], student[-1:]):
             raise InputError(
                 "Teacher and student must have the same classes."
-                f" Received: {teacher[-1]} of the teacher, {student[-1]} of the student."
+                f" Received: {teacher[-1]} of the teacher, {student[-1]} of the student. Map the"
+                " teacher's classes to the student's: teachers.AdaptedTeacher(teacher,"
+                f" teachers.ClassMap(ids, classes={teacher[-1]})), in a recipe teacher.classes."
             )
         if len(teacher) != len(student) or known_differ(teacher, student):
             raise InputError(

@@ -192,9 +192,9 @@ def class_weight_table(class_weight: Mapping[int, float], classes: int) -> Array
     """
     table = np.ones(classes, np.float32)
     for key, value in class_weight.items():
-        if not 0 <= int(key) < classes:
+        if not 0 <= key < classes:
             raise bad("class_weight", f"have classes in 0..{classes - 1} as keys", key)
-        table[int(key)] = check_number(f"class_weight[{key}]", value, at_least=0)
+        table[key] = check_number(f"class_weight[{key}]", value, at_least=0)
     return table
 
 

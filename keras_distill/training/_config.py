@@ -20,7 +20,7 @@ def to_config(student: keras.Model, pair: Pair) -> dict[str, Any]:
     soft, default = pair.soft_terms, pair.soft_terms.default
     config = {
         "student": keras.saving.serialize_keras_object(student),
-        "alpha": serialized("alpha", pair.alpha),
+        "alpha": None if pair.alpha is None else serialized("alpha", pair.alpha),
         "evaluate_teacher": pair.evaluate_teacher,
         "terms": _terms_config(soft) if default is None else None,
     }

@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _keras_private, bad
+from keras_distill._internal._array_likes import as_arrays
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Shape
 from keras_distill.targets import PeekableDataset
+from keras_distill.training._labels import check_no_text
 from keras_distill.training._terms import split
 
 _MANY = 10_000  # rows of arrays whose labels are looked at
@@ -34,8 +36,9 @@ class Given:
     """
 
     def __init__(self, x: Any, y: Any = None, batch_size: int | None = None) -> None:
+        x = as_arrays("x", x)
         self.x: Any = _Rewound(x) if isinstance(x, types.GeneratorType) else x
-        self.y = y
+        self.y = as_arrays("y", y)
         self._batch_size = batch_size or 32
 
     @classmethod
@@ -113,6 +116,16 @@ class Given:
             return split(keras.utils.unpack_x_y_sample_weight(self.x.element_spec)[1])
         return split(self.y) if _are_arrays(self.x) else None
 
+    @property
+    def arrays_of_labels(self) -> Any:
+        """The labels of all labeled rows, if x and y are arrays; None otherwise."""
+        targets = split(self.y)
+        if not _are_arrays(self.x) or targets.labels is None or targets.labeled is None:
+            return targets.labels if _are_arrays(self.x) else None
+        rows = np.asarray(targets.labeled, bool)
+        keep = lambda part: part[rows] if isinstance(part, np.ndarray) else part  # noqa: E731
+        return keras.tree.map_structure(keep, targets.labels)
+
     @functools.cached_property
     def first(self) -> tuple[Any, Any]:
         """The first batch `(x, y)`.
@@ -164,10 +177,12 @@ class Given:
             student: Shapes of the student's inputs; None if unknown.
 
         Raises:
-            InputError: If a data set is not batched, or arrays differ in length.
+            InputError: If a data set is not batched, arrays differ in length, or labels are text.
         """
         if self.x is None:
             raise bad("x", "be given", self.x)
+        if (known := self.known) is not None:
+            check_no_text(known.labels)
         if isinstance(self.x, tf.data.Dataset):
             _check_batched(self.x, student)
             return

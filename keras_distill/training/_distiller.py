@@ -10,13 +10,14 @@ import tensorflow as tf
 
 from keras_distill._internal import KerasDistillWarning, bad
 from keras_distill._internal import _keras_private as private
+from keras_distill._internal._array_likes import as_arrays
 from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill._internal._graph_errors import readable_errors
 from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Outputs, Schedule, Tensor
 from keras_distill.losses import PACKAGE
 from keras_distill.metrics import Agreement
-from keras_distill.training import _batch, _checks, _config, _step, _terms
+from keras_distill.training import _batch, _checks, _config, _labels, _step, _terms
 from keras_distill.training._data import Given
 from keras_distill.training._pair_model import PairModel
 from keras_distill.training._views import Pair, TeacherSource, read_student
@@ -41,7 +42,8 @@ class Distiller(PairModel):
             `SoftTargetLoss(temperature)` for classes, `MultiLabelSoftLoss(temperature)` for two
             classes in one unit and for several labels, `RegressionLoss()` for values.
         distillation_loss_weights: Numbers or schedules in the same structure; None: all 1.
-        alpha: Weight of the soft terms in 0..1, a number or a schedule of the step.
+        alpha: Weight of the soft terms in 0..1, a number or a schedule of the step; None: 0.9, and
+            1 where the data have no labels.
         temperature: Of the default loss, a number or a schedule; None: 4.0. Must be left out with
             `distillation_losses`, which have temperatures of their own.
         from_probabilities: Whether the teacher, or the data's `Targets`, give probabilities in a
@@ -74,7 +76,7 @@ class Distiller(PairModel):
         distillation_losses: Any = None,
         distillation_loss_weights: Any = None,
         *,
-        alpha: Schedule = 0.9,
+        alpha: Schedule | None = None,
         temperature: Schedule | None = None,
         from_probabilities: Declared = None,
         teacher_preprocess: Callable[[Any], Any] | None = None,
@@ -87,7 +89,7 @@ class Distiller(PairModel):
         super().__init__(name=name, dtype=student.dtype_policy, autocast=False)
         self.student = student
         soft = _checks.soft_terms(distillation_losses, distillation_loss_weights, temperature)
-        alpha = _checks.check_alpha(alpha)
+        alpha = None if alpha is None else _checks.check_alpha(alpha)
         reader = read_student(student, soft)
         self._pair = Pair(reader, TeacherSource(), soft, alpha, bool(evaluate_teacher))
         _checks.check_values_compared(soft, reader.heads, "student")
@@ -156,6 +158,7 @@ class Distiller(PairModel):
             teacher,
             hard_loss=private.compiled_loss(self),
             minus_one=not _step.ignores_minus_one(self.loss),
+            ids=_labels.reads_ids(self.loss),
             class_weight=self._class_weight if training else None,
             step=tf.convert_to_tensor(self.optimizer.iterations),
             training=training,
@@ -235,12 +238,15 @@ class Distiller(PairModel):
         chosen by the labels (`default_loss`), with the accuracy as metric.
 
         Args:
-            x: Inputs, or a data set of `(x, y)` or `(x, y, sample_weight)`.
+            x: Inputs, or a data set of `(x, y)`, `(x, y, sample_weight)`, or x alone. Arrays of
+                other libraries (pandas, PyTorch, JAX) are converted. Without labels, the student
+                trains on soft targets alone.
             y: Labels or `Targets`, if x is arrays.
             batch_size, epochs, verbose, callbacks, validation_split, shuffle: As in Keras.
             validation_data: As in Keras. Without stored soft targets, its loss is the hard loss for
                 any alpha.
-            class_weight: Weights by class id; 1 for other classes and for unlabeled rows.
+            class_weight: Weights by class id, or a list with one for each class; 1 for other
+                classes and for unlabeled rows.
             sample_weight: As in Keras; weights the hard and the soft terms.
             **kwargs: As in Keras.
 
@@ -248,6 +254,8 @@ class Distiller(PairModel):
             InputError: If the data do not fit, before the first step if that can be known.
         """
         data = Given(x, y, batch_size)
+        validation_data = as_arrays("validation_data", validation_data)
+        sample_weight = as_arrays("sample_weight", sample_weight)
         validation = None if validation_data is None else Given.validation(validation_data)
         if validation is not None or validation_split:
             name = "validation_split" if validation is None else "validation_data"
@@ -258,10 +266,10 @@ class Distiller(PairModel):
         shuffle = shuffle and not data.is_dataset
         callbacks = data.with_position(callbacks, kwargs)
         kwargs["validation_data"] = _batch.pack_validation(validation_data)
-        kwargs["sample_weight"] = _batch.pack_weights(y, sample_weight)
+        kwargs["sample_weight"] = _batch.pack_weights(data.y, sample_weight)
         arguments = (batch_size, epochs, verbose, callbacks, validation_split)
         with readable_errors():
-            return super().fit(data.for_keras, y, *arguments, shuffle=shuffle, **kwargs)
+            return super().fit(data.for_keras, data.y, *arguments, shuffle=shuffle, **kwargs)
 
     def evaluate(
         self,
@@ -279,9 +287,9 @@ class Distiller(PairModel):
         """
         data = Given(x, y, batch_size)
         self._prepare(data, training=False)
-        weights = _batch.pack_weights(y, sample_weight)
+        weights = _batch.pack_weights(data.y, as_arrays("sample_weight", sample_weight))
         with readable_errors():
-            return super().evaluate(data.for_keras, y, batch_size, verbose, weights, **kwargs)
+            return super().evaluate(data.for_keras, data.y, batch_size, verbose, weights, **kwargs)
 
     def train_on_batch(
         self,
@@ -292,22 +300,27 @@ class Distiller(PairModel):
         return_dict: bool = False,
     ) -> Any:
         """Trains on one batch, as `keras.Model.train_on_batch` does."""
-        self._prepare(Given(x, y), training=True)
+        data = Given(x, y)
+        self._prepare(data, training=True)
         self._set_class_weight(class_weight)
+        weights = as_arrays("sample_weight", sample_weight)
         with readable_errors():
-            return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+            return super().train_on_batch(data.x, data.y, weights, return_dict=return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Evaluates one batch, as `keras.Model.test_on_batch` does."""
-        self._prepare(Given(x, y), training=False)
+        data = Given(x, y)
+        self._prepare(data, training=False)
+        weights = as_arrays("sample_weight", sample_weight)
         with readable_errors():
-            return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+            return super().test_on_batch(data.x, data.y, weights, return_dict=return_dict)
 
-    def _set_class_weight(self, class_weight: dict[int, float] | None) -> None:
-        if class_weight != self._class_weight:
-            self._class_weight = None if class_weight is None else dict(class_weight)
+    def _set_class_weight(self, class_weight: Any) -> None:
+        found = _labels.class_weights(class_weight)
+        if found != self._class_weight:
+            self._class_weight = found
             self.train_function = None
 
     @readable_errors()

@@ -10,8 +10,8 @@ from keras_distill._internal import _keras_private as private
 from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Schedule
 from keras_distill.metrics import Agreement
-from keras_distill.teachers import Teacher
-from keras_distill.training import _checks, _config, _terms
+from keras_distill.teachers import Teacher, match_outputs
+from keras_distill.training import _checks, _config, _labels, _terms
 from keras_distill.training._data import Given
 from keras_distill.training._default_loss import check_from_logits, needs_values
 from keras_distill.training._prepare import (
@@ -38,7 +38,7 @@ class PairModel(private.TrainerModel):
     @property
     def alpha(self) -> Schedule:
         """Weight of the soft terms. Give a schedule to change it during training."""
-        return self._pair.alpha
+        return _terms.DEFAULT_ALPHA if self._pair.alpha is None else self._pair.alpha
 
     @property
     def evaluate_teacher(self) -> bool:
@@ -138,4 +138,7 @@ class PairModel(private.TrainerModel):
                 self.compile(**arguments)
         values = values_of(pair, data) if needs_values(self.loss, pair.reader) else None
         check_from_logits(self.loss, pair.reader, values)
+        if _labels.reads_ids(self.loss):
+            by_name = pair.reader.by_name(outputs)
+            _labels.check_ids(match_outputs(data.arrays_of_labels, by_name), by_name)
         self._read_for = private.compiled_loss(self)

@@ -8,10 +8,9 @@ import tensorflow as tf
 
 from keras_distill._internal import _keras_private as private
 from keras_distill._internal._types import Outputs, Step, Tensor, TensorLike
-from keras_distill.losses import value_at
 from keras_distill.metrics import Agreement, Task
-from keras_distill.training import _batch
-from keras_distill.training._terms import View, mixed
+from keras_distill.training import _batch, _labels
+from keras_distill.training._terms import View, alpha_at, mixed
 from keras_distill.training._views import Pair, match_units, student_view
 
 HARD, SOFT = "hard_loss", "soft_loss"
@@ -46,6 +45,7 @@ def losses(
     *,
     hard_loss: Callable[[Any, Any, Any], Tensor] | None,
     minus_one: bool,
+    ids: bool,
     class_weight: Mapping[int, float] | None,
     step: Step,
     training: bool,
@@ -60,6 +60,7 @@ def losses(
         teacher: The teacher's view; None: no soft term.
         hard_loss: Keras's compiled loss `(labels, outputs, weights)`; None: no hard term.
         minus_one: Whether the class id -1 is unlabeled for the hard loss too.
+        ids: Whether the hard loss reads class ids, each of which must be an output's.
         class_weight: Weights by class id.
         step: The optimizer's step, for schedules.
         training: Whether the step trains.
@@ -71,6 +72,8 @@ def losses(
             class_weight, targets, by_name, sample_weight, pair.tasks
         )
     labeled = _batch.labeled_batch(targets, by_name, sample_weight, tasks=pair.tasks)
+    if ids and labeled is not None:
+        labeled = labeled._replace(labels=_labels.checked_ids(labeled.labels, by_name))
     batch = labeled and _batch.keras_batch(labeled, targets.labels, outputs, list(by_name))
     hard = soft = None
     if batch is not None and hard_loss is not None:
@@ -88,7 +91,8 @@ def losses(
         batches = _batch.soft_batches(labeled, sample_weight, by_name)
         terms = pair.soft_terms(teacher, student, batches, step, training=training)
         soft = of_one_replica(terms)
-    total = mixed(hard, soft, value_at(pair.alpha, step))
+    alpha = alpha_at(pair.alpha, step, labeled=hard is not None)
+    total = mixed(hard, soft, alpha)
     return Losses(total, hard, soft, batch, teacher, student)
 
 

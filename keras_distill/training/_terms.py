@@ -30,6 +30,8 @@ NOT_FINITE = (
 )
 
 
+DEFAULT_ALPHA = 0.9
+
 LayerNames: TypeAlias = "str | tuple[str, ...] | None"
 
 
@@ -76,8 +78,30 @@ class Batches(NamedTuple):
 
 
 def split(y: Any) -> Targets:
-    """Returns `y` as `Targets`; plain labels have no teacher."""
-    return y if isinstance(y, Targets) else Targets(y, None, None)
+    """Returns `y` as `Targets`; plain labels have no teacher, and no labels are None."""
+    if not isinstance(y, Targets):
+        return Targets(y, None, None)
+    # A data set of x alone carries empty tuples, because tf.distribute takes no None.
+    parts = (y.labels, y.labeled)
+    labels, labeled = (None if isinstance(part, tuple) and not part else part for part in parts)
+    return Targets(labels, y.teacher, labeled)
+
+
+def alpha_at(alpha: Schedule | None, step: Step, *, labeled: bool) -> Any:
+    """Returns the weight of the soft terms in a step.
+
+    Args:
+        alpha: A number or a schedule; None: `DEFAULT_ALPHA`, and 1 without labels.
+        step: The optimizer's step.
+        labeled: Whether there is a hard term.
+
+    Example:
+        >>> alpha_at(None, 0, labeled=True), alpha_at(None, 0, labeled=False)
+        (0.9, 1.0)
+    """
+    if alpha is None:
+        return DEFAULT_ALPHA if labeled else 1.0
+    return value_at(alpha, step)
 
 
 def mixed(hard: Tensor | None, soft: Tensor | None, alpha: Any) -> Tensor:
@@ -114,11 +138,13 @@ def check_without_labels(alpha: Any) -> None:
     """Refuses an alpha that gives weight to a missing hard term.
 
     Raises:
-        InputError: If alpha is not the number 1.
+        InputError: If alpha is neither None (the default) nor the number 1.
     """
+    if alpha is None:
+        return
     if callable(alpha) or tf.is_tensor(alpha) or alpha != 1:
         raise InputError(
-            "`alpha` must be 1 where there are no labels or no hard loss."
+            "`alpha` must be 1, or be left out, where there are no labels or no hard loss."
             f" Received: alpha={'a schedule' if not isinstance(alpha, float | int) else alpha}"
         )
 

@@ -205,7 +205,7 @@ class Pair:
         reader: Reads the student.
         source: The teacher.
         soft_terms: The distillation losses.
-        alpha: Weight of the soft terms.
+        alpha: Weight of the soft terms; None: see `alpha_at`.
         evaluate_teacher: Whether evaluation runs a live teacher.
         tasks: What each output predicts, by name; empty before labels and losses are known.
     """
@@ -213,7 +213,7 @@ class Pair:
     reader: ModelReader
     source: TeacherSource
     soft_terms: SoftTerms
-    alpha: Schedule
+    alpha: Schedule | None
     evaluate_teacher: bool = False
     tasks: Mapping[str, Task] = dataclasses.field(default_factory=dict)
 

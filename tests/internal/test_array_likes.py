@@ -66,7 +66,7 @@ def test_structures_are_kept():
 
 
 @pytest.mark.parametrize(
-    "value", [3, "text", None, {"a": [1]}, np.float32(1), [], [VALUES, VALUES]]
+    "value", [3, "text", None, {"a": [1]}, np.float32(1), [], [VALUES, VALUES], ([1], [2])]
 )
 def test_what_is_not_one_array(value):
     assert not is_array_like(value)

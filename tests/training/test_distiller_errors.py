@@ -194,7 +194,7 @@ def test_no_teacher_and_plain_labels(mlp, batch, data):
 def test_no_labels_with_alpha_below_one(mlp, batch):
     x, _, _ = batch
     for alpha in (0.9, LinearSchedule(1.0, 0.5, 10)):
-        with pytest.raises(InputError, match=r"`alpha` must be 1 where there are no labels"):
+        with pytest.raises(InputError, match=r"`alpha` must be 1, or be left out, where there"):
             Distiller(mlp(), mlp(), alpha=alpha).fit(x, verbose=0)
 
 
@@ -212,8 +212,11 @@ def test_validation_data_without_any_loss(mlp, batch, form):
     assert history["val_loss"] == history["val_soft_loss"]
     stored = (x, Targets(None, np.zeros((12, 3), "float32")))
     assert "val_loss" in distiller.fit(x, y, validation_data=stored, verbose=0).history
-    with pytest.raises(InputError, match="`alpha` must be 1 where there are no labels"):
-        Distiller(mlp(16, seed=1), mlp()).fit(x, y, validation_data=stored, verbose=0)
+    with pytest.raises(InputError, match="`alpha` must be 1, or be left out, where there are no"):
+        half = Distiller(mlp(16, seed=1), mlp(), alpha=0.5)
+        half.fit(x, y, validation_data=stored, verbose=0)
+    history = Distiller(mlp(16, seed=1), mlp()).fit(x, y, validation_data=stored, verbose=0).history
+    assert history["val_loss"] == history["val_soft_loss"]
     with_teacher.fit(x, y, validation_data=(x,), verbose=0)
     with pytest.raises(InputError, match="`validation_split` needs labels or stored soft targets"):
         distiller.fit(x, validation_split=0.25, verbose=0)

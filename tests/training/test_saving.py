@@ -140,15 +140,15 @@ def test_the_student_saves_and_exports_by_itself(data, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("d.h5", b"", "HDF5 models are not read"),
-        ("absent.keras", None, "no such file"),
-        ("d.keras", b"not a zip archive", "not a readable zip archive"),
+        ("d.h5", b"\x89HDF\r\n\x1a\n", "d.h5: not a readable HDF5 file"),
+        ("absent.keras", None, "no such file: .*absent.keras"),
+        ("d.keras", b"not a zip archive", "d.keras: not a readable zip archive"),
     ],
 )
 def test_bad_files(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=f"{name}: {message}"):
+    with pytest.raises(InputError, match=message):
         kd.load(tmp_path / name)
 
 
