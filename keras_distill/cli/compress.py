@@ -27,7 +27,7 @@ def command(
         str,
         typer.Option(
             help="Steps in this order, separated by commas: prune:SPARSITY[:constant] or prune:2:4,"
-            " cluster:VALUES, quantize. Example: prune:0.8,quantize."
+            " cluster:VALUES, quantize. Example: prune:0.5,quantize."
         ),
     ],
     data: _options.Data,

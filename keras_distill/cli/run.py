@@ -127,7 +127,7 @@ def command(
         str | None,
         typer.Option(
             help="Compression steps for the chosen student, such as"
-            " prune:0.8,cluster:16,quantize. Default: none."
+            " prune:0.5,quantize. Default: none."
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run, and of its folder.")] = None,

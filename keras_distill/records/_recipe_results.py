@@ -63,7 +63,7 @@ another order, a later step would undo an earlier one.
     epochs: Count = 10  # pyright: ignore[reportIncompatibleVariableOverride]
     skip: tuple[str, ...] = ()
     sparse: bool = False
-    max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False)
+    max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, examples=[2.0])
     recover: bool = False
 
     @field_validator("steps", mode="before")
