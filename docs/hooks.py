@@ -104,11 +104,11 @@ def _command_line() -> str:
             full = name if verbs is None else f"{name} {verb}"
             lines += ["", f"## keras-distill {full}", "", (leaf.help or "").strip(), ""]
             lines += ["| argument or option | meaning |", "|---|---|"]
-            lines += [_row(param) for param in leaf.params if param.name != "help"]
+            lines += [_option_row(param) for param in leaf.params if param.name != "help"]
     return "\n".join(lines) + "\n"
 
 
-def _row(param: Any) -> str:
+def _option_row(param: Any) -> str:
     argument = param.param_type_name == "argument"
     name = param.name.upper() if argument else "`, `".join([*param.opts, *param.secondary_opts])
     text = " ".join((param.help or "").split()).replace("|", "\\|")
