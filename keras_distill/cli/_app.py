@@ -7,6 +7,7 @@ import typer
 import keras_distill
 from keras_distill.cli import (
     benchmark,
+    compare,
     compress,
     cost,
     doctor,
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     app.command("plan")(plan.command)
     app.command("run")(run.command)
     app.command("sweep")(sweep.command)
+    app.command("compare")(compare.command)
     app.command("compress")(compress.command)
     app.command("export")(export.command)
     app.command("verify")(verify.command)

@@ -16,6 +16,11 @@ from keras_distill.records._benchmark import (
     SizeRecord,
 )
 from keras_distill.records._changes import changed, parse_setting, parse_value
+from keras_distill.records._compare import (
+    ComparedResult,
+    ComparedSetting,
+    CompareRecord,
+)
 from keras_distill.records._compress import (
     AttemptRecord,
     CompressRecord,
@@ -157,7 +162,10 @@ __all__ = [
     "ClassRow",
     "ClassifierChanges",
     "ClassifierSettings",
+    "CompareRecord",
     "ComparedModel",
+    "ComparedResult",
+    "ComparedSetting",
     "Comparison",
     "CompressPart",
     "CompressRecord",

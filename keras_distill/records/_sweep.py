@@ -19,7 +19,7 @@ Changes = dict[str, Any]
 _MAX_POINTS = 10_000
 # A point is one student: these parts of a recipe are of the whole sweep, or of no student.
 _NOT_SWEPT = (
-    "name", "summary", "variants", "seeds", "sweep", "export", "compress", "benchmark",
+    "name", "summary", "budget", "variants", "seeds", "sweep", "export", "compress", "benchmark",
 )  # fmt: skip
 
 

@@ -1,6 +1,10 @@
 """Makes self-contained HTML pages from records. Needs no TensorFlow."""
 
 from keras_distill.report._benchmark import benchmark_picture, render_benchmark
+from keras_distill.report._compare import render_compare
+from keras_distill.report._compare import results_table as compare_results
+from keras_distill.report._compare import sentences as compare_sentences
+from keras_distill.report._compare import settings_table as compare_settings
 from keras_distill.report._page import render
 from keras_distill.report._specialists import (
     render_specialists,
@@ -20,9 +24,13 @@ from keras_distill.report._write import write
 
 __all__ = [
     "benchmark_picture",
+    "compare_results",
+    "compare_sentences",
+    "compare_settings",
     "headline_file",
     "render",
     "render_benchmark",
+    "render_compare",
     "render_specialists",
     "render_sweep",
     "run_note",

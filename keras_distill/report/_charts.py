@@ -22,6 +22,7 @@ from keras_distill.report._colors import INK, LIGHT, LINE, SOFT
 WIDE, HALF, NARROW = 960, 480, 320  # pixels; the narrow one fits a screen of 390
 FONT_SIZE = 13
 _SVG = "http://www.w3.org/2000/svg"
+_HREF = "{http://www.w3.org/1999/xlink}href"
 _VARIABLE = re.compile(r"var\((--[a-z0-9-]+)\)")
 
 _CONFIG: dict[str, Any] = {
@@ -143,6 +144,9 @@ def _clean(element: ElementTree.Element) -> None:
     its axes, groups, and points.
     """
     attributes = element.attrib
+    if element.tag == f"{{{_SVG}}}a":
+        # Vega takes a link to a part of the page for one into its own examples.
+        attributes["href"] = f"#{attributes.pop(_HREF).partition('#')[2]}"
     label, role = attributes.pop("aria-label", None), attributes.pop("role", None)
     kind = attributes.pop("aria-roledescription", None)
     for name in ("aria-hidden", "class", "font-family"):

@@ -21,12 +21,14 @@ class Series:
     """A curve, with a band around it.
 
     Attributes:
-        name: Its label, at the end of the curve; may have several lines.
+        name: Its label, at the end of the curve; may have several lines. Empty: none, and the
+            curve is faint.
         color: A color of `_colors`.
         x: Ascending values.
         y: A value for each x.
         low: Lower ends of the intervals; empty: no band. None: no interval there.
         high: Upper ends.
+        title: Its name in tooltips, where it is another.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Series:
     y: Sequence[float]
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Row:
         high: Upper end.
         dots: The observations.
         detail: The value in words, for the label and the tooltip.
+        link: Where a click on its marks leads, such as "#section"; empty: nowhere.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Row:
     high: float | None = None
     dots: Sequence[float] = ()
     detail: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,19 +124,19 @@ def curves(
     values = [v for s in series for part in (s.y, s.low, s.high) for v in part if v is not None]
     ys = Axis.around(y, [*values, *(reference.value for reference in references)])
     whole = not log_x and all(float(v).is_integer() for s in series for v in s.x)
-    names = [item.name for item in (*series, *references)]
-    padding = Padding(right=round(14 + max(map(text_width, names))))
+    names = [item.name for item in (*series, *references) if item.name]
+    padding = Padding(right=round(14 + max(map(text_width, names), default=0)))
 
     def draw(plot: int) -> dict[str, Any]:
         at_x, at_y = xs.horizontal(plot, whole=whole), ys.vertical(padding.left)
         layers = [_level(reference, at_y) for reference in references]
         for one in series:
             layers += _curve(one, x, at_x, at_y)
-        ends = [(s.name, s.color, s.y[-1]) for s in series]
+        ends = [(s.name, s.color, s.y[-1]) for s in series if s.name]
         ends += [(r.name, r.color, r.value) for r in references]
         heights = spread(
             [_HEIGHT * (1 - ys.share(value)) for _, _, value in ends],
-            LINE_HEIGHT * max(name.count("\n") + 1 for name in names),
+            LINE_HEIGHT * max((name.count("\n") + 1 for name in names), default=1),
         )
         for (name, color, _), height in zip(ends, heights, strict=True):
             layers.append(label(name, color, plot + 8, height))
@@ -234,7 +239,7 @@ def scatter(
 
 def _curve(one: Series, x: str, at_x: dict[str, Any], at_y: dict[str, Any]) -> _Layers:
     color = constant(one.color)
-    name, nothing = one.name.replace("\n", " "), [None] * len(one.y)
+    name, nothing = (one.title or one.name).replace("\n", " "), [None] * len(one.y)
     rows: list[dict[str, Any]] = []
     for at, value, low, high in zip(
         one.x, one.y, one.low or nothing, one.high or nothing, strict=True
@@ -243,13 +248,14 @@ def _curve(one: Series, x: str, at_x: dict[str, Any], at_y: dict[str, Any]) -> _
         if low is not None and high is not None:
             text += f" ({low:.1f} to {high:.1f})"
         rows.append({"x": at, "y": value, "low": low, "high": high, "text": text})
-    few = len(rows) <= _MARKED
+    line = {"strokeWidth": 2.2} if one.name else {"strokeWidth": 1.2, "opacity": 0.5}
+    few = len(rows) <= _MARKED and one.name
     marks = {"size": 28, "opacity": 1} if few else {"size": 60, "opacity": 0}
     band = [row for row in rows if row["low"] is not None and row["high"] is not None]
     top = {**at_y, "field": "high"}
     return [
         layer("area", band, x=at_x, y=top, y2={"field": "low"}, color=color, opacity=0.16),
-        layer("line", rows, x=at_x, y=at_y, color=color, strokeWidth=2.2),
+        layer("line", rows, x=at_x, y=at_y, color=color, **line),
         layer("circle", rows, x=at_x, y=at_y, color=color, description=TIP, **marks),
     ]
 
@@ -258,6 +264,8 @@ def _interval(row: Row, at_x: dict[str, Any], top: float) -> _Layers:
     text = f"{row.name}: {row.detail or format(row.value, 'g')}"
     look = {"x": at_x, "y": constant(top + 31), "description": TIP}
     color = constant(row.color)
+    if row.link:
+        look["href"] = constant(row.link)
     layers = [label(text, INK, 0, top + 12)]
     if row.low is not None and row.high is not None:
         ends = [{"x": row.low, "x2": row.high, "text": text}]

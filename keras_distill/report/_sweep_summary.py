@@ -11,7 +11,7 @@ _SIGNIFICANT = 0.05
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each key: its last word, where that is unique.
+    """Returns a short name for each key: its last word, where that is unique and says enough.
 
     Example:
         >>> short_names(["distillation.temperature", "training.epochs", "teacher.epochs"])
@@ -20,7 +20,8 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     """
     last = [key.rpartition(".")[2] for key in keys]
     return {
-        key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
+        key: word if last.count(word) == 1 and word != "model" else key
+        for key, word in zip(keys, last, strict=True)
     }
 
 

@@ -13,10 +13,12 @@ from keras_distill.records import (
     Record,
     RunRecord,
     SpecialistsReport,
+    SweepRecord,
 )
 from keras_distill.report._benchmark import render_benchmark
 from keras_distill.report._page import render
 from keras_distill.report._specialists import render_specialists
+from keras_distill.report._sweep import render_sweep
 
 # What drawing raises on values that each fit, and do not fit together.
 _CONTRADICTIONS = (
@@ -65,11 +67,12 @@ _KINDS = (
         "benchmark.html",
         lambda record, _: render_benchmark(record),
     ),
+    _Kind(SweepRecord, "sweep.json", "report.html", lambda record, _: render_sweep(record)),
 )
 
 
 def write(path: PathLike, output: PathLike | None = None, *, overwrite: bool = False) -> Path:
-    """Writes the page of a record: of a run, of specialists, or of a benchmark.
+    """Writes the page of a record: of a run, a sweep, specialists, or a benchmark.
 
     Args:
         path: The file of the record, or the folder that has it.

@@ -12,6 +12,7 @@ from keras_distill.runs._load_recipe import (
 )
 
 if TYPE_CHECKING:
+    from keras_distill.runs._compare import compare
     from keras_distill.runs._plan import plan
     from keras_distill.runs._run import run
     from keras_distill.runs._sweep import sweep
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_RECIPE",
     "builtin_recipes",
+    "compare",
     "init",
     "load_recipe",
     "plan",
@@ -29,6 +31,7 @@ __all__ = [
 
 # These import TensorFlow or SciPy, which a list of recipes does not need.
 _HEAVY = {
+    "compare": "keras_distill.runs._compare",
     "plan": "keras_distill.runs._plan",
     "run": "keras_distill.runs._run",
     "sweep": "keras_distill.runs._sweep",

@@ -20,7 +20,18 @@ Asked = tuple[Mapping[str, Any], tuple[int, ...]]
 
 # Parts of a recipe that neither students nor teachers depend on.
 _NO_RESULT = dict.fromkeys(
-    ["name", "summary", "variants", "seeds", "sweep", "export", "compress", "benchmark"], True
+    [
+        "name",
+        "summary",
+        "budget",
+        "variants",
+        "seeds",
+        "sweep",
+        "export",
+        "compress",
+        "benchmark",
+    ],
+    True,
 )
 # What only students depend on, or only students and assistants.
 _STUDENT = dict.fromkeys(["student", "training", "generations"], True)
@@ -110,6 +121,11 @@ def plan(recipe: Recipe, scale: str, earlier: Iterable[Asked] = ()) -> list[Poin
     Raises:
         InputError: If there is no point, or the recipe of one does not validate.
     """
+    if recipe.budget is not None:
+        raise InputError(
+            "A sweep trains the students that its points name: leave out [budget], which searches"
+            " for one. Received: [budget] in the recipe. Give --grid student.model=…"
+        )
     part = recipe.sweep or SweepPart()
     asked = [(changes, at_scale(recipe, scale).seeds) for changes in part.expanded()]
     if not asked:

@@ -11,6 +11,8 @@ from keras_distill.cli import main
 
 VERBS = [
     "run",
+    "sweep",
+    "compare",
     "compress",
     "export",
     "benchmark",
