@@ -63,6 +63,7 @@ class Analysis:
         entered: The ids of nested models that were walked.
         nested_inputs: Nested model, by id -> what its inputs carry.
         labels: The channels of inputs and outputs of each call, in the order of `run_labeled`.
+        outputs: The units of the model's outputs, which stay in any case.
     """
 
     model: keras.Model
@@ -73,6 +74,7 @@ class Analysis:
     entered: frozenset[int]
     nested_inputs: dict[int, list[Channels]]
     labels: list[Label]
+    outputs: Array
 
     def all(self) -> Array:
         """Returns the choice that keeps all units: bool `(units,)`."""
@@ -97,7 +99,8 @@ class Analysis:
         return [note for note in self.trace.notes if self._matters(note)]
 
     def _matters(self, note: Note) -> bool:
-        return bool(np.isin(self.unit[note.ids], self._in_slots).any())
+        units = self.unit[note.ids]
+        return bool((np.isin(units, self._in_slots) & ~np.isin(units, self.outputs)).any())
 
     @property
     def _in_slots(self) -> Array:
@@ -119,7 +122,8 @@ def analyze(model: keras.Model, skip: Collection[str] = ()) -> Analysis:
     check_model(model)
     walk = _Walk()
     inputs = [fixed_channels(walk.trace, tensor.shape) for tensor in model.inputs]
-    for x in walk.run(model, inputs):
+    results = walk.run(model, inputs)
+    for x in results:
         walk.trace.fix(x.ids)
     _skip(model, walk.trace, skip)
     unit, fixed = walk.trace.channel_ids.units()
@@ -132,6 +136,7 @@ def analyze(model: keras.Model, skip: Collection[str] = ()) -> Analysis:
         entered=frozenset(walk.nested_inputs),
         nested_inputs=walk.nested_inputs,
         labels=walk.labels,
+        outputs=unit[np.concatenate([x.ids for x in results])],
     )
 
 

@@ -41,7 +41,7 @@ def activated(trace: Trace, call: GraphCall, channels: Channels) -> list[Channel
     layer = call.operation
     if not keeps_apart(getattr(layer, "activation", None)):
         name = getattr(layer.activation, "__name__", type(layer.activation).__name__)
-        return trace.unknown(call, [channels], f"its activation {name} may mix channels")
+        trace.unknown(call, [channels], f"its activation {name} may mix channels")
     return [channels]
 
 

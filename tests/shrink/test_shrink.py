@@ -220,6 +220,13 @@ def test_what_is_not_understood_is_kept_and_listed():
     assert len(reasons) == 3
 
 
+def test_a_softmax_at_the_end_is_no_finding():
+    records = []
+    layers = [keras.Input((4,)), L.Dense(16), L.Dense(3, "softmax")]
+    kd.shrink(keras.Sequential(layers), width=0.5, report=records.append)
+    assert records[0].fixed == ()
+
+
 @keras.saving.register_keras_serializable("tests")
 class Gate(L.Layer):
     def __init__(self, units, **kwargs):

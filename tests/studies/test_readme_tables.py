@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-WITH_TABLES = ["compression", "hinton-mnist", "specialists", "store"]
+WITH_TABLES = ["compression", "hinton-mnist", "shrink", "specialists", "store"]
 
 
 @pytest.mark.parametrize("name", WITH_TABLES)

@@ -2,6 +2,8 @@
 
     python examples/studies/shrink/study.py --out examples/studies/shrink/records/networks.json
 
+With --latency, also the latency of the `.tflite` files, which take turns.
+
 Weights are random (nothing is downloaded), so the table says what is understood and how much
 smaller and faster it gets, not what it costs in accuracy. A finished network is not measured again.
 """
@@ -40,7 +42,7 @@ def rows_of(model, count=16):
     return found if len(found) > 1 else next(iter(found.values()))
 
 
-def measured(build, folder):
+def measured(build, folder, latency=False):
     """Shrinks one network to half the width; returns the numbers of its row."""
     keras.utils.set_random_seed(0)
     model, records = build(), []
@@ -58,8 +60,10 @@ def measured(build, folder):
     files = {"model": folder / "model.tflite", "student": folder / "student.tflite"}
     for name, network in (("model", model), ("student", student)):
         kd.export_tflite(network, files[name], data=rows, keep_failed=True)
-    latency = benchmarks.measure_latency(files, rows, runs=50)["student"].records[0]
-    ratio = latency.ratio
+    ratio = None
+    if latency:
+        timings = benchmarks.measure_latency(files, rows, runs=50)
+        ratio = timings["student"].records[0].ratio
     return {
         "groups": len(record.groups),
         "removable": removable(model, analysis),
@@ -70,11 +74,10 @@ def measured(build, folder):
         "parameters": record.parameters_after / record.parameters_before,
         "operations": record.macs_after / record.macs_before,
         "bytes": files["student"].stat().st_size / files["model"].stat().st_size,
-        "latency": [ratio.value, ratio.low, ratio.high],
+        "latency": None if ratio is None else [ratio.value, ratio.low, ratio.high],
         "seconds": seconds,
         "seconds_analysis": analyzing,
         "parameters_before": record.parameters_before,
-        "fixed": sorted({f"{one.kind}: {one.reason}" for one in record.fixed}),
     }
 
 
@@ -87,12 +90,14 @@ def removable(model, analysis):
 
 def row(name, found):
     """One line of the table."""
-    value, low, high = found["latency"]
+    latency = "not measured"
+    if found["latency"] is not None:
+        latency = "{:.2f} ({:.2f} to {:.2f})".format(*found["latency"])
     cells = (
         name, str(found["groups"]), f"{100 * found['removable']:.1f} %",
         f"{found['difference']:.0e}" if found["difference"] else "0",
         *(f"{found[key]:.2f}" for key in ("parameters", "operations", "bytes")),
-        f"{value:.2f} ({low:.2f} to {high:.2f})", f"{found['seconds']:.0f}",
+        latency, f"{found['seconds']:.0f}",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -109,6 +114,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON file, continued if it exists")
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), help="Names of networks.")
+    parser.add_argument(
+        "--latency", action="store_true", help="Also measure latency: the machine must be quiet."
+    )
     options = parser.parse_args()
     found = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.only:
@@ -116,7 +124,7 @@ def main():
             keras.backend.clear_session()
             with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found[name] = measured(NETWORKS[name], Path(folder))
+                found[name] = measured(NETWORKS[name], Path(folder), options.latency)
             print(row(name, found[name]), flush=True)
             ordered = {key: found[key] for key in NETWORKS if key in found}
             options.out.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
