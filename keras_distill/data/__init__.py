@@ -8,6 +8,7 @@ from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import batches, epoch_seed, read_ahead, shuffled
 from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
 from keras_distill.data._load import load, load_or_call, sources
+from keras_distill.data._mixing import Mixing, Pool, mixed_labels
 from keras_distill.data._normalization import Rescale, statistics
 from keras_distill.data._pictures import are_images, pictures
 from keras_distill.data._splits import Splits
@@ -16,6 +17,8 @@ from keras_distill.data._views import augmented_batches
 __all__ = [
     "UNLABELED",
     "Augmentation",
+    "Mixing",
+    "Pool",
     "Rescale",
     "Splits",
     "are_images",
@@ -26,6 +29,7 @@ __all__ = [
     "labels_of",
     "load",
     "load_or_call",
+    "mixed_labels",
     "pictures",
     "read_ahead",
     "select",

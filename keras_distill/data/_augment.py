@@ -21,6 +21,9 @@ import tensorflow as tf
 from keras_distill._internal import InputError, bad, check_count, check_number
 from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Tensor, TensorLike
+from keras_distill.data._mixing import STREAMS as MIX_STREAMS
+from keras_distill.data._mixing import Mixing, Pool, draw_mixing
+from keras_distill.data._mixing import mixed as mix
 
 _GOLDEN = 0x9E3779B97F4A7C15
 # Each random number of an image has its own stream, so that turning one change on or off does not
@@ -87,6 +90,8 @@ class Augmentation:
         erase: Share of images in which a rectangle of 2 to 33 % of the area is set to 0 (random
             erasing: Zhong et al. 2020, AAAI).
         seed: Whole number >= 0.
+        mixup: Share of images that are averaged with a partner, another example (`_mixing`).
+        cutmix: Share of images that get a rectangle of a partner. With `mixup` at most 1.
 
     Raises:
         InputError: If a setting breaks its rule.
@@ -107,6 +112,8 @@ class Augmentation:
     jitter: float = 0.0
     erase: float = 0.0
     seed: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         check_count("crop", self.crop, at_least=0)
@@ -119,9 +126,19 @@ class Augmentation:
             ("shear", 44),
             ("jitter", 1),
             ("erase", 1),
+            ("mixup", 1),
+            ("cutmix", 1),
         ]:
             value = check_number(name, getattr(self, name), at_least=0, at_most=most)
             object.__setattr__(self, name, value)
+        if self.mixup + self.cutmix > 1:
+            both = (self.mixup, self.cutmix)
+            raise bad("mixup", "be at most 1 together with cutmix", both)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it draws on a second example, so that labels are mixed too."""
+        return self.mixup + self.cutmix > 0
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Augmentation":
@@ -138,14 +155,18 @@ class Augmentation:
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""
-        return asdict(self)
+        settings = asdict(self)
+        # Stores that were built before there was mixing do not have these.
+        return {k: v for k, v in settings.items() if v or k not in ("mixup", "cutmix")}
 
     def fingerprint(self) -> str:
         """Computes the SHA-256 of the settings and of the version of their implementation."""
         text = json.dumps(["augmentation 1", self.settings()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def apply(self, x: TensorLike, index: TensorLike, view: TensorLike) -> Tensor:
+    def apply(
+        self, x: TensorLike, index: TensorLike, view: TensorLike, pool: Pool | None = None
+    ) -> Tensor:
         """Computes the view of a batch of images; works in a graph.
 
         Args:
@@ -153,24 +174,58 @@ class Augmentation:
                 range of their dtype.
             index: int `(B,)`, their indices in the unshuffled data set.
             view: int scalar or `(B,)`.
+            pool: The examples that partners are drawn from; needed if it mixes.
 
         Returns:
             Images of the same shape and dtype.
 
         Raises:
-            InputError: If x is not a batch of images.
+            InputError: If x is not a batch of images, or the pool is missing.
+        """
+        return self.mixed(x, index, view, pool)[0]
+
+    def mixed(
+        self, x: TensorLike, index: TensorLike, view: TensorLike, pool: Pool | None = None
+    ) -> tuple[Tensor, Mixing | None]:
+        """Computes the view of a batch of images, and says how they were mixed.
+
+        Args:
+            x, index, view, pool: As for `apply`.
+
+        Returns:
+            The images, and what `mixed_labels` needs; None if it does not mix.
+
+        Raises:
+            InputError: As `apply`.
         """
         if isinstance(x, dict | list | tuple) or len(tf.convert_to_tensor(x).shape) != 4:
             raise bad("x", "be images (H, W, C), for an augmentation", x)
         x = tf.convert_to_tensor(x)
-        draws = uniform(index, view, self.seed, len(_STREAMS))
-        draw = {name: draws[:, i] for i, name in enumerate(_STREAMS)}
+        draw = self._draw(index, view)
+        images = self._changed(x, draw)
+        if not self.mixes:
+            return tf.ensure_shape(_as_dtype(images, x.dtype), x.shape), None
+        if pool is None:
+            raise bad("pool", "be given for an augmentation with mixup or cutmix", pool)
+        mixing = draw_mixing(draw, self.mixup, self.cutmix, pool, tf.shape(x))
+        others = tf.gather(pool.x, mixing.partner)
+        others = self._changed(others, self._draw(tf.gather(pool.index, mixing.partner), view))
+        pair = (tf.cast(part, tf.float32) for part in (images, others))
+        return tf.ensure_shape(_as_dtype(mix(*pair, mixing), x.dtype), x.shape), mixing
+
+    def _draw(self, index: TensorLike, view: TensorLike) -> dict[str, Tensor]:
+        names = _STREAMS + (MIX_STREAMS if self.mixes else ())
+        draws = uniform(index, view, self.seed, len(names))
+        return {name: draws[:, i] for i, name in enumerate(names)}
+
+    def _changed(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
+        """Applies all changes but mixing."""
         images = self._moved(x, draw)
         if self.jitter:
             images = _jittered(images, self.jitter, draw)
         if self.erase:
             images = _erased(images, self.erase, draw)
-        return tf.ensure_shape(_as_dtype(images, x.dtype), x.shape)
+        return images
 
     def _moved(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
         """Applies crop, flip, and the affine map as one resampling."""

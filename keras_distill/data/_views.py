@@ -8,6 +8,7 @@ from keras_distill._internal import check_count
 from keras_distill._internal._types import Dataset, Tensor
 from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import epoch_seed, read_ahead, shuffled
+from keras_distill.data._mixing import Pool, mixed_labels
 
 # No function here has Python control flow on tensors, and AutoGraph takes seconds.
 _as_written: Any = tf.autograph.experimental.do_not_convert
@@ -22,6 +23,7 @@ def augmented_batches(
     views: int | None = None,
     first_step: int = 0,
     across: bool = False,
+    classes: int | None = None,
 ) -> Dataset:
     """Makes endless batches of augmented views; each pass has its own order and its own view.
 
@@ -35,9 +37,11 @@ def augmented_batches(
         first_step: The step to begin at.
         across: Whether a batch may hold the end of one pass and the start of the next. Otherwise
             the last batch of a pass may be smaller.
+        classes: Number of classes; needed if the augmentation mixes examples.
 
     Returns:
-        A data set of batches `(x, y)`.
+        A data set of batches `(x, y)`. If the augmentation mixes, y is a pair: rows of
+        `mixed_labels`, and whether there is a label.
 
     Example:
         >>> x = tf.reshape(tf.range(16), (4, 2, 2, 1))
@@ -57,9 +61,14 @@ def augmented_batches(
         numbered = elements.map(_as_written(lambda index, pair: (view, index, pair)))
         return numbered if across else numbered.batch(batch_size)
 
+    pool = Pool.of(ds) if augment.mixes else None
+
     def finish(view: Tensor, index: Tensor, pair: Any) -> Any:
         x, y = pair
-        return augment.apply(x, index, view), y
+        images, mixing = augment.mixed(x, index, view, pool)
+        if mixing is None or pool is None:
+            return images, y
+        return images, mixed_labels(y, mixing, pool, check_count("classes", classes))
 
     made = tf.data.Dataset.counter(first, 1).flat_map(_as_written(one_pass)).skip(skip)
     if across:

@@ -20,6 +20,8 @@ class AugmentPart(Record):
         shear: Largest shear in degrees.
         jitter: Largest relative change of brightness and of contrast, 0..1.
         erase: Share of images in which a rectangle is erased, 0..1.
+        mixup: Share of images that are averaged with another one, 0..1.
+        cutmix: Share of images that get a rectangle of another one; with `mixup` at most 1.
         seed: Seed of the changes.
     """
 
@@ -30,6 +32,8 @@ class AugmentPart(Record):
     shear: float = Field(default=0.0, ge=0, le=44)
     jitter: _Fraction = 0.0
     erase: _Fraction = 0.0
+    mixup: _Fraction = 0.0
+    cutmix: _Fraction = 0.0
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @property

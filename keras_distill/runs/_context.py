@@ -14,7 +14,7 @@ from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.data import Splits
 from keras_distill.records import ClassifierChanges, Recipe, TeacherPart
-from keras_distill.runs._loaded_data import LoadedData, in_order, load_data
+from keras_distill.runs._loaded_data import LoadedData, as_rows, in_order, load_data
 from keras_distill.runs._losses import distillation_losses, reads_layers
 from keras_distill.runs._shrink import checked_student, student_spec
 from keras_distill.runs._student_data import StudentData
@@ -100,6 +100,10 @@ class RunContext:
         steps = None if recipe.training.seconds else 1
         losses = distillation_losses(recipe.distillation, steps)
         student, teacher = _checked_student(context), check_teacher(context)
+        if context.student_data.mixes and student.output_shape[-1] == 1:
+            raise InputError(
+                "mixup and cutmix need a student with a unit for each class. Received: one unit."
+            )
         if teacher is not None and reads_layers(recipe.distillation):
             Distiller(teacher, student, **losses)  # checks that there are such layers
         return context
@@ -143,6 +147,11 @@ class RunContext:
     def build_teacher(self, spec: str, seed: int = 0) -> keras.Model:
         """Returns a teacher that the run trains, with the initial weights of a seed."""
         return self.loaded.teacher_builder(self.imports)(spec, seed=seed)
+
+    @property
+    def student_validation(self) -> tf.data.Dataset:
+        """The validation split with labels as in training: as rows where examples are mixed."""
+        return as_rows(self.validation, self.splits) if self.student_data.mixes else self.validation
 
     @property
     def teacher_splits(self) -> Splits:

@@ -57,6 +57,12 @@ def in_order(split: tf.data.Dataset) -> tf.data.Dataset:
     return data.batches(split, _EVALUATION_BATCH)
 
 
+def as_rows(batches: tf.data.Dataset, splits: Splits) -> tf.data.Dataset:
+    """Returns batches `(x, y)` with rows of probabilities in place of class ids."""
+    classes = splits.num_classes
+    return batches.map(lambda x, y: (x, tf.one_hot(y, classes)))
+
+
 def _builder(
     splits: Splits, rescale: data.Rescale, imports: tuple[str, ...]
 ) -> Callable[..., keras.Model]:

@@ -220,11 +220,13 @@ def _student_cost(context: RunContext, pupil: Pupil, targets: SoftTargets | None
         classes = context.splits.num_classes
 
         def with_targets(x: Any, y: Any) -> Any:
-            logits = tf.zeros((tf.shape(y)[0], classes))
+            logits = tf.zeros((tf.shape(x)[0], classes))
+            if isinstance(y, Targets):
+                return x, y._replace(teacher=logits)
             return x, Targets(y, logits, tf.not_equal(y, data.UNLABELED))
 
         batches = batches.map(with_targets)
-    return _measured(variant.trainer, batches, rounds, context.validation)
+    return _measured(variant.trainer, batches, rounds, context.student_validation)
 
 
 def _measured(

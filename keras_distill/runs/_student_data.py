@@ -1,5 +1,6 @@
 """What the student sees of the data set: which examples, which labels, which augmented views."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from keras_distill import data
 from keras_distill._internal import InputError, bad
+from keras_distill._internal._soft_targets import Targets
 from keras_distill.data import Augmentation, Splits
 from keras_distill.records import AugmentPart, Recipe
 from keras_distill.targets import SoftTargetStore
@@ -26,6 +28,7 @@ class StudentData:
         labels_kept: How many labels the student sees.
         augment: The augmentation of its views; None without one.
         views: Augmented views per example.
+        classes: Number of classes.
         notes: How it differs from the training split, a sentence each.
     """
 
@@ -35,6 +38,7 @@ class StudentData:
     labels_kept: int
     augment: Augmentation | None
     views: int
+    classes: int
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -76,10 +80,16 @@ class StudentData:
             labels_kept=_labels_kept(part.labels, labeled),
             augment=augment,
             views=views,
+            classes=splits.num_classes,
             notes=notes,
         )
         found.with_few_labels(recipe.seeds[0])
         return found
+
+    @property
+    def mixes(self) -> bool:
+        """Whether examples are mixed with each other, so that labels are rows."""
+        return self.augment is not None and self.augment.mixes
 
     @property
     def few(self) -> bool:
@@ -99,8 +109,11 @@ class StudentData:
         return kept.cache() if fits_in_memory else kept
 
     def soft_batches(self, seed: int, batch_size: int, first_epoch: int) -> tf.data.Dataset:
-        """Yields batches of all examples without end, with the labels that the student sees."""
-        return self._whole(self.with_few_labels(seed), seed, batch_size, first_epoch)
+        """Yields batches of all examples without end, with the labels that the student sees.
+
+        Where examples are mixed, y is `Targets` without logits, which say who has a label.
+        """
+        return self._whole(self.with_few_labels(seed), seed, batch_size, first_epoch, _flagged)
 
     def hard_batches(
         self, seed: int, batch_size: int, first_epoch: int, *, all_labels: bool
@@ -118,19 +131,13 @@ class StudentData:
         """
         count = self.labeled if all_labels else self.labels_kept
         if count == self.examples:
-            return self._whole(self.train, seed, batch_size, first_epoch)
+            return self._whole(self.train, seed, batch_size, first_epoch, _rows_alone)
         examples = self.train.take(self.labeled) if all_labels else self.with_few_labels(seed)
         first_step = first_epoch * -(-self.examples // batch_size)
         if self.augment is not None:
-            return data.augmented_batches(
-                _labeled(examples.enumerate(), count),
-                batch_size,
-                self.augment,
-                shuffle_seed=seed,
-                views=self.views,
-                first_step=first_step,
-                across=True,
-            )
+            few = _labeled(examples.enumerate(), count)
+            views = self._views(few, seed, batch_size, first_step, across=True)
+            return views.map(_rows_alone) if self.mixes else views
         passes, within = divmod(first_step * batch_size, count)
         few = _labeled(examples, count)
         whole = data.batches(few, count, shuffle_seed=seed, epoch=passes, epochs=None)
@@ -138,20 +145,52 @@ class StudentData:
         return data.read_ahead(one_by_one.batch(batch_size, drop_remainder=True))
 
     def _whole(
-        self, examples: tf.data.Dataset, seed: int, batch_size: int, first_epoch: int
+        self,
+        examples: tf.data.Dataset,
+        seed: int,
+        batch_size: int,
+        first_epoch: int,
+        of_mixed: Callable[[Any, Any], Any],
     ) -> tf.data.Dataset:
+        """Yields batches of all examples; `of_mixed` makes what is yielded of mixed ones."""
         if self.augment is None:
             return data.batches(
                 examples, batch_size, shuffle_seed=seed, epoch=first_epoch, epochs=None
             )
+        first_step = first_epoch * -(-self.examples // batch_size)
+        views = self._views(examples.enumerate(), seed, batch_size, first_step)
+        return views.map(of_mixed) if self.mixes else views
+
+    def _views(
+        self,
+        indexed: tf.data.Dataset,
+        seed: int,
+        batch_size: int,
+        first_step: int,
+        *,
+        across: bool = False,
+    ) -> tf.data.Dataset:
+        assert self.augment is not None  # the caller knows
         return data.augmented_batches(
-            examples.enumerate(),
+            indexed,
             batch_size,
             self.augment,
             shuffle_seed=seed,
             views=self.views,
-            first_step=first_epoch * -(-self.examples // batch_size),
+            first_step=first_step,
+            across=across,
+            classes=self.classes,
         )
+
+
+def _rows_alone(x: Any, y: Any) -> Any:
+    """Returns mixed examples of which all have a label."""
+    return x, y[0]
+
+
+def _flagged(x: Any, y: Any) -> Any:
+    """Returns mixed examples of which some have no label."""
+    return x, Targets(y[0], None, y[1])
 
 
 def _labeled(examples: tf.data.Dataset, count: int) -> tf.data.Dataset:

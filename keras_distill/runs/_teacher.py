@@ -12,6 +12,7 @@ from keras_distill import data, models
 from keras_distill._internal import _files
 from keras_distill.records import Curve
 from keras_distill.runs._context import RunContext
+from keras_distill.runs._loaded_data import as_rows
 from keras_distill.runs._student_data import augmentation
 from keras_distill.runs._teacher_sources import is_spec, open_teacher
 from keras_distill.runs._variants import Pupil
@@ -115,28 +116,33 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
 
     model = Pupil.of(build, spec, settings, [seed]).model()
     rounds = rounds_of(settings, splits.sizes["train"])
-    compile_classifier(model, settings, rounds, label_smoothing=settings.label_smoothing)
     augment = augmentation(recipe.teacher.augment or recipe.data.augment, splits.input_shape)
+    mixes = augment is not None and augment.mixes
+    smoothing = settings.label_smoothing
+    compile_classifier(model, settings, rounds, label_smoothing=smoothing, rows=mixes)
+    validation = context.teacher_validation
 
     def batches(epoch: int) -> tf.data.Dataset:
         if augment is None:
             return data.batches(
                 splits.train, settings.batch_size, shuffle_seed=seed, epoch=epoch, epochs=None
             )
-        return data.augmented_batches(
+        views = data.augmented_batches(
             splits.train.enumerate(),
             settings.batch_size,
             augment,
             shuffle_seed=seed,
             first_step=epoch * rounds.steps,
+            classes=splits.num_classes,
         )
+        return views.map(lambda x, y: (x, y[0])) if mixes else views
 
     progress = fit_resumable(
         model,
         batches,
         rounds,
         state,
-        validation_data=context.teacher_validation,
+        validation_data=as_rows(validation, splits) if mixes else validation,
         report=context.reporter.track(stem, rounds.count),
         ending=ending_of(settings, rounds),
     )

@@ -188,7 +188,7 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
             lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
             rounds,
             variant.states[seed],
-            validation_data=context.validation,
+            validation_data=context.student_validation,
             report=context.reporter.track(f"seed {seed}", rounds.count),
             ending=ending,
             callbacks=pupil.callbacks(lesson, seed),
@@ -229,6 +229,7 @@ def compiled(
         settings,
         rounds,
         label_smoothing=settings.label_smoothing if smoothing is None else smoothing,
+        rows=context.student_data.mixes,
     )
     return Variant(lesson, trainer, student, rounds, pupil.states(context, lesson))
 

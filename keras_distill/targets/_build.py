@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError, _files, check_batch_size
 from keras_distill._internal._progress import Report
-from keras_distill.data import Augmentation, read_ahead
+from keras_distill.data import Augmentation, Pool, read_ahead
 from keras_distill.records import KEY_BYTES, TargetsBuild, TargetsManifest, TargetsShard, shard_name
 from keras_distill.targets import _info, _keys, _layout, _read
 from keras_distill.targets._logits import LogitsSource, outputs_of
@@ -59,10 +59,11 @@ def keyed_batches(
     skip: int = 0,
     view: int = 0,
     augment: Augmentation | None = None,
+    pool: Pool | None = None,
 ) -> tf.data.Dataset:
     """Returns `(x, keys)` of one view, a batch at a time, or `(x, keys, labels)`.
 
-    Labels are included where they are numbers of one shape.
+    Labels are included where they are numbers of one shape, and belong to the views.
 
     Args:
         dataset: Unbatched.
@@ -70,9 +71,11 @@ def keyed_batches(
         skip: The number of examples to skip at the start, a multiple of `batch_size`.
         view: The index of the view.
         augment: Its augmentation.
+        pool: The examples that partners are drawn from; None: read from `dataset` if needed.
     """
     spec: Any = dataset.element_spec
-    labeled = len(spec) > 1 and judged_labels(spec[1]) is not None
+    mixes = augment is not None and augment.mixes
+    labeled = len(spec) > 1 and judged_labels(spec[1]) is not None and not mixes
 
     @_keys.as_written
     def keyed(x: Any, *rest: Any) -> tuple:
@@ -82,12 +85,22 @@ def keyed_batches(
     if augment is None:
         return read_ahead(data.batch(batch_size))
 
+    pool = pool or pool_of(dataset, augment)
+
     @_keys.as_written
     def viewed(index: tf.Tensor, pair: tuple) -> tuple:
         x, *others = pair
-        return augment.apply(x, index, view), *others
+        return augment.apply(x, index, view, pool), *others
 
     return read_ahead(data.enumerate(skip).batch(batch_size).map(viewed))
+
+
+def pool_of(dataset: tf.data.Dataset, augment: Augmentation | None) -> Pool | None:
+    """Reads the examples that partners are drawn from; None if the augmentation does not mix."""
+    if augment is None or not augment.mixes:
+        return None
+    without_labels = dataset.map(_keys.as_written(lambda x, *_: (x, 0)))
+    return Pool.of(without_labels.enumerate())
 
 
 def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[PaddedBatch]:
@@ -201,7 +214,10 @@ class StoreBuilder:
         """Returns the manifest of the store to build, from the first batch."""
         s = self._settings
         check_batch_size(s.batch_size, _read.example_bytes(self._dataset.element_spec[0]))
-        self._batches = keyed_batches(self._dataset, s.batch_size, augment=s.augment)
+        self._pool = pool_of(self._dataset, s.augment)
+        self._batches = keyed_batches(
+            self._dataset, s.batch_size, augment=s.augment, pool=self._pool
+        )
         first = next(padded(self._batches, s.batch_size), None)
         if first is None:
             raise InputError("`dataset` is empty.")
@@ -272,6 +288,7 @@ class StoreBuilder:
                 skip=done,
                 view=view,
                 augment=self._settings.augment,
+                pool=self._pool,
             )
         stream = padded(batches, plan.batch_size)
         while not over:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._soft_targets import Targets
-from keras_distill.data import Augmentation, epoch_seed, read_ahead, shuffled
+from keras_distill.data import Augmentation, Pool, epoch_seed, mixed_labels, read_ahead, shuffled
 from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout
 
@@ -152,6 +152,10 @@ class StoreReader:
         self._dataset = dataset
         self._state = EpochState(first_epoch)
         self._guarded = _keys.checked(dataset, self._files(manifest.keys), folder, self._state.done)
+        self._pool = None
+        if augment is not None and augment.mixes:
+            _check_mixed(dataset, manifest)
+            self._pool = Pool.of(dataset.enumerate())
 
     def _files(self, shards: Sequence[Any]) -> list[str]:
         return [f"{self._folder}/{shard.file}" for shard in shards]
@@ -181,9 +185,13 @@ class StoreReader:
 
     def _finish(self, element: tuple, teacher: Any, view: Any, index: Any) -> tuple:
         x, labels, *weight = element
-        if self._augment:
-            x = self._augment.apply(x, index, view)
-        return (x, Targets(labels, teacher, labeled(labels)), *weight)
+        if self._augment is None:
+            return (x, Targets(labels, teacher, labeled(labels)), *weight)
+        x, mixing = self._augment.mixed(x, index, view, self._pool)
+        if mixing is None or self._pool is None:
+            return (x, Targets(labels, teacher, labeled(labels)), *weight)
+        rows = mixed_labels(labels, mixing, self._pool, self._manifest.outputs[0].classes)
+        return (x, Targets(rows[0], teacher, rows[1]), *weight)
 
     def batches(
         self, batch_size: int, shuffle: int, seed: int, drop_remainder: bool
@@ -259,6 +267,21 @@ class StoreReader:
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
+
+
+def _check_mixed(dataset: tf.data.Dataset, manifest: TargetsManifest) -> None:
+    """Refuses labels that cannot be mixed.
+
+    Raises:
+        InputError: If y is neither a class id nor a row of one value per class.
+    """
+    y, classes = dataset.element_spec[1], manifest.outputs[0].classes
+    known = isinstance(y, tf.TensorSpec) and tuple(y.shape) in ((), (classes,))
+    if not known or len(manifest.outputs) > 1:
+        raise InputError(
+            "A store whose views are mixed (mixup, cutmix) needs y to be a class id, or a row of"
+            f" {classes} values. Received: {y}."
+        )
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:

@@ -23,8 +23,9 @@ def compile_classifier(
     rounds: Rounds,
     *,
     label_smoothing: float = 0.0,
+    rows: bool = False,
 ) -> None:
-    """Compiles a student, a teacher, or a `Distiller` for class ids and `work.fit_resumable`.
+    """Compiles a student, a teacher, or a `Distiller` for `work.fit_resumable`.
 
     Args:
         trainer: A classifier, or a `Distiller` around one. It ends in logits or in softmax, or of
@@ -32,6 +33,8 @@ def compile_classifier(
         settings: The optimizer, and the most steps per execution (32 by default).
         rounds: What it will be trained for. Steps per execution divide the steps of a round.
         label_smoothing: Share of the label's probability that all classes divide.
+        rows: Whether labels are rows of probabilities, and not class ids; then it has a unit per
+            class.
     """
     model = trainer.student if isinstance(trainer, Distiller) else trainer
     head = find_heads(model)
@@ -39,6 +42,8 @@ def compile_classifier(
     if model.output_shape[-1] == 1:
         loss = keras.losses.BinaryCrossentropy(logits, label_smoothing=label_smoothing)
         metric = bit_accuracy(head)
+    elif rows:
+        loss = keras.losses.CategoricalCrossentropy(logits, label_smoothing)
     elif label_smoothing:
         loss = SmoothedCrossentropy(label_smoothing, from_logits=logits)
     else:
