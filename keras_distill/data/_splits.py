@@ -103,8 +103,7 @@ class Splits:
         if not self.labeled:
             raise InputError(
                 f"{self.spec}: the examples have no labels. {what} needs them. To train on soft"
-                " targets alone, run keras-distill targets build, and Distiller(None,"
-                " student).fit(store.batches(splits.train, batch_size))."
+                " targets alone, use Python: Distiller(teacher, student).fit(splits.train.batch(128))."
             )
 
     @property
