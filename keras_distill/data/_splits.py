@@ -103,7 +103,7 @@ class Splits:
         if not self.labeled:
             raise InputError(
                 f"{self.spec}: the examples have no labels. {what} needs them. To train on soft"
-                " targets alone, use Python: Distiller(teacher, student).fit(splits.train.batch(128))."
+                " targets alone, use Distiller(teacher, student).fit(splits.train.batch(128))."
             )
 
     @property

@@ -128,7 +128,7 @@ def _has_plain(annotation: Any) -> bool:
     """Returns whether a value may be something else than a table, a list of tables, or None."""
     if get_origin(annotation) in (Union, UnionType):
         return any(_has_plain(part) for part in get_args(annotation) if part is not NoneType)
-    return not _records(annotation)
+    return get_origin(annotation) is dict or not _records(annotation)
 
 
 def _kind(annotation: Any) -> str:
@@ -144,7 +144,7 @@ def _kind(annotation: Any) -> str:
     if origin in (Union, UnionType):
         kinds = [_kind(part) for part in parts if part is not NoneType]
         return " or ".join(dict.fromkeys(kinds))
-    if _records(annotation):
+    if origin is dict or _records(annotation):
         return "table"
     return "any"
 

@@ -33,11 +33,11 @@ class BudgetPart(Record):
         4000
     """
 
-    max_bytes: int = Field(ge=1)
+    max_bytes: int = Field(ge=1, examples=["100k"])
     max_drop: float | None = Field(default=1.0, ge=0)
-    max_latency_ratio: float | None = Field(default=None, gt=0)
+    max_latency_ratio: float | None = Field(default=None, gt=0, examples=[0.25])
     candidates: tuple[str, ...] = Field(default=(), max_length=_MAX_CANDIDATES)
-    epochs: Count | None = None
+    epochs: Count | None = Field(default=None, examples=[2])
 
     @field_validator("max_bytes", mode="before")
     @classmethod

@@ -82,8 +82,10 @@ class RandomPoints(Record):
         [{'distillation.alpha': 0.5}, {'distillation.alpha': 0.9}]
     """
 
-    count: int = Field(ge=1, le=_MAX_POINTS)
-    keys: dict[str, SweepRange | tuple[Any, ...]] = Field(min_length=1)
+    count: int = Field(ge=1, le=_MAX_POINTS, examples=[8])
+    keys: dict[str, SweepRange | tuple[Any, ...]] = Field(
+        min_length=1, examples=[{"distillation.alpha": [0.5, 0.9]}]
+    )
     seed: int = Field(default=0, ge=0)
 
     @field_validator("keys", mode="before")

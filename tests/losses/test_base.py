@@ -118,7 +118,9 @@ class TestChecks:
             SoftTargetLoss().validate_outputs(tf.zeros((2, 10)), tf.zeros((2, 8)))
         assert str(error.value) == (
             "Teacher and student must have the same classes."
-            " Received: 10 of the teacher, 8 of the student."
+            " Received: 10 of the teacher, 8 of the student. Map the teacher's classes to the"
+            " student's: teachers.AdaptedTeacher(teacher, teachers.ClassMap(ids, classes=10)), in a"
+            " recipe teacher.classes."
         )
 
     @pytest.mark.parametrize("shape", [(2, 4, 3), (3, 3), (3,)])

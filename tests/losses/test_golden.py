@@ -59,7 +59,7 @@ CLASSES = {
     "jensen_shannon_topk": losses.JensenShannonLoss,
     "multi_level": losses.MultiLevelLoss,
     "regression": lambda delta: losses.RegressionLoss(
-        **({"loss": "mse"} if delta is None else {"loss": "huber", "delta": delta})
+        **({"kind": "mse"} if delta is None else {"kind": "huber", "delta": delta})
     ),
 }
 

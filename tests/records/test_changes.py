@@ -77,7 +77,7 @@ def test_with_changes_validates_again_and_keeps_the_rest():
         ("distilation.temperature", "distillation"),
         ("distillation.temprature", "temperature"),
         ("temperature", "distillation.temperature"),
-        ("epochs", "teacher.epochs` or `assistant.epochs` or `training.epochs"),
+        ("epochs", "teacher.epochs` or `assistant.epochs` or `budget.epochs"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(key, near):

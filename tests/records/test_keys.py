@@ -32,7 +32,11 @@ def test_examples_and_defaults_are_values_that_the_key_takes(name):
     key = KEYS[name]
     _, value = parse_setting(f"{name}={key.example}")
     table = name.rpartition(".")[0]
-    needed = {"compress.steps": ["quantize"]} if table == "compress" else {}
+    needed = {
+        "compress": {"compress.steps": ["quantize"]},
+        "budget": {"student.model": "auto", "budget.max_bytes": "100k"},
+        "sweep.random": {"sweep.random": {"count": 2, "keys": {"distillation.alpha": [0.5]}}},
+    }.get(table, {})
     recipe = Recipe.parse(BASE, source="test").with_changes(needed)
     if table and KEYS[table].table.startswith("[["):
         inner = {"loss": "HintLoss"} if "losses" in table else {"model": "mlp:4"}
