@@ -45,7 +45,7 @@ def lie_in_unit_interval(values: Any) -> bool:
     """Returns whether all values are in 0..1, as probabilities of every kind are.
 
     Logits of a trained model are not, over a batch: about half of them are negative. Values that
-    are all equal show nothing and give False.
+    are all equal show nothing and give False, unless each row sums to 1.
 
     Example:
         >>> lie_in_unit_interval([[0.2], [0.9]]), lie_in_unit_interval([[0.2], [-0.9]])
@@ -57,7 +57,7 @@ def lie_in_unit_interval(values: Any) -> bool:
     if not values.size:
         return False
     low, high = values.min(), values.max()
-    return bool(0 <= low < high <= 1 + 1e-3)
+    return bool(0 <= low < high <= 1 + 1e-3) or look_like_probabilities(values)
 
 
 def cannot_be_logits(values: Any) -> bool:

@@ -142,8 +142,9 @@ def checked_ids(labels: Mapping[str, Any], outputs: Outputs) -> dict[str, Any]:
         classes = _classes(ids, outputs.get(name))
         if classes is None:
             continue
-        low, high = tf.reduce_min(ids), tf.reduce_max(ids)
-        known = tf.logical_and(low >= 0, high < tf.cast(classes, ids.dtype))
+        numbers = tf.cast(ids, tf.int32) if ids.dtype == tf.bool else ids
+        low, high = tf.reduce_min(numbers), tf.reduce_max(numbers)
+        known = tf.logical_and(low >= 0, high < tf.cast(classes, numbers.dtype))
         with tf.control_dependencies([insist(known, _rule(classes), low, "to", high, _REMEDY)]):
             checked[name] = tf.identity(ids)
     return checked

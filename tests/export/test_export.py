@@ -184,7 +184,7 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
         ({"max_drop": 1}, "`max_drop` needs labeled rows"),
         ({"max_drop": -1}, "`max_drop` must be in 0..100"),
         ({"max_drop": 1, "data": PIXELS}, "`max_drop` needs `data` with class labels"),
-        ({"data": (PIXELS, LABELS[:, None] + [0, 1])}, "must have class ids"),
+        ({"data": (PIXELS, LABELS[:, None] + [0, 1])}, "must be class ids"),
         ({"data": (PIXELS, LABELS * 0 - 1)}, "no labeled row"),
         ({"batch_size": 0}, "`batch_size` must be a whole number >= 1"),
         ({"batch_size": 10**9}, "`batch_size` must be <= 65536"),
