@@ -44,8 +44,8 @@ def _holds_an_unknown_class(path):
     _net(Custom()).save(path)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    config = members["config.json"].replace(b"Elsewhere>Custom", b"Nowhere>Custom")
-    members["config.json"] = config.replace(b"Elsewhere", b"Nowhere")
+    config = members["config.json"].replace(b"Elsewhere", b"Nowhere")
+    members["config.json"] = config.replace(b"Custom", b"Missing")
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -71,7 +71,7 @@ def _has_nan_weights(path):
     [
         (_cut, "not a readable zip archive"),
         (_holds_a_lambda, "contains Python code (a lambda), which is never run"),
-        (_holds_an_unknown_class, "needs 'Nowhere>Custom', which is not registered"),
+        (_holds_an_unknown_class, "needs 'Nowhere>Missing', which is not registered"),
         (_leaves_its_folder, "unsafe name in the archive"),
         (_is_text, "not a readable zip archive"),
         (_has_nan_weights, "weights that are NaN or infinite: logits/kernel"),

@@ -173,7 +173,7 @@ def test_a_keras_teacher_from_a_file_is_used_as_it_is(finished, tmp_path):
     with context.folder:
         teacher = obtain_teacher(context)
         assert (context.folder.path / "teacher.keras").is_file()
-        outputs = _evaluate._logits(teacher.teacher.predict, context.test)
+        outputs = _evaluate.logits_of(teacher.teacher.predict, context.test)
         facts = _evaluate._teacher(context, teacher, outputs, data.labels_of(context.splits.test))
     assert facts.curve is None
     assert facts.test_accuracy == record.teacher.test_accuracy
