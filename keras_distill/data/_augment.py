@@ -210,8 +210,8 @@ class Augmentation:
         mixing = draw_mixing(draw, self.mixup, self.cutmix, pool, tf.shape(x))
         others = tf.gather(pool.x, mixing.partner)
         others = self._changed(others, self._draw(tf.gather(pool.index, mixing.partner), view))
-        pair = (tf.cast(part, tf.float32) for part in (images, others))
-        return tf.ensure_shape(_as_dtype(mix(*pair, mixing), x.dtype), x.shape), mixing
+        mixed = mix(tf.cast(images, tf.float32), tf.cast(others, tf.float32), mixing)
+        return tf.ensure_shape(_as_dtype(mixed, x.dtype), x.shape), mixing
 
     def _draw(self, index: TensorLike, view: TensorLike) -> dict[str, Tensor]:
         names = _STREAMS + (MIX_STREAMS if self.mixes else ())

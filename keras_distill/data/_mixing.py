@@ -100,7 +100,7 @@ def draw_mixing(
     side = tf.sqrt(1 - draw["mix_share"])
     rows = _inside(draw["mix_y"], side, shape[1]) & pasted[:, None]
     columns = _inside(draw["mix_x"], side, shape[2])
-    cut = (rows[:, :, None] & columns[:, None, :])[..., None]
+    cut = tf.expand_dims(rows[:, :, None] & columns[:, None, :], -1)
     kept = 1 - tf.reduce_mean(tf.cast(cut, tf.float32), axis=(1, 2, 3))
     share = tf.where(blended, draw["mix_share"], kept)
     return Mixing(partner, share, cut, blended)
