@@ -23,7 +23,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     Example:
         >>> loss = SmoothedCrossentropy(0.2)
-        >>> round(float(loss([0], [[2.0, 0.0]])), 3)
+        >>> round(float(loss(tf.constant([0]), tf.constant([[2.0, 0.0]]))), 3)
         0.327
     """
 

@@ -44,7 +44,7 @@ class MutualDistiller(Distiller):
         >>> x, y = np.random.rand(64, 4).astype("float32"), np.random.randint(0, 3, 64)
         >>> mutual = MutualDistiller(mlp(), mlp())
         >>> sorted(mutual.fit(x, y, epochs=1, verbose=0).history)
-        ['hard_loss', 'loss', 'soft_loss']
+        ['accuracy', 'hard_loss', 'loss', 'soft_loss']
     """
 
     def __init__(

@@ -165,6 +165,7 @@ def _start(recipe, out):
     )
 
 
+@pytest.mark.slow  # 40 seconds: `pytest -m slow tests/runs/test_compress.py`
 def test_a_run_killed_while_it_compresses_goes_on_to_the_same_file(finished, tmp_path):
     _, expected = finished
     recipe = runs.recipe_from_options(SMALL).save(tmp_path / "small.toml")
