@@ -113,7 +113,8 @@ class Given:
     def known(self) -> Targets | None:
         """What is known of y before a batch is read: anything with shapes; None if unknown."""
         if isinstance(self.x, tf.data.Dataset):
-            return split(keras.utils.unpack_x_y_sample_weight(self.x.element_spec)[1])
+            found = split(keras.utils.unpack_x_y_sample_weight(self.x.element_spec)[1])
+            return Targets(*(None if _is_none(part) else part for part in found))
         return split(self.y) if _are_arrays(self.x) else None
 
     @property
@@ -261,3 +262,8 @@ class _Rewound:
         """Yields all batches: Keras takes a generator."""
         yield self._first
         yield from self._rest
+
+
+def _is_none(spec: Any) -> bool:
+    """Returns whether a spec of a data set is that of None."""
+    return isinstance(spec, tf.TypeSpec) and spec == tf.type_spec_from_value(None)
