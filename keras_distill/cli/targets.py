@@ -105,7 +105,10 @@ def build(
     views: Annotated[int, typer.Option(help="Augmented views per example.")] = 1,
     augment: Annotated[
         str | None,
-        typer.Option(help="Of the views: crop=PX, flip, rotate, zoom, shear, jitter, erase, seed."),
+        typer.Option(
+            help="Of the views: crop=PX, flip, rotate, zoom, shear, jitter, erase, mixup, cutmix,"
+            " seed."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Examples per call of the teacher.")] = 128,
     dtype: Annotated[

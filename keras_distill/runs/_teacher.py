@@ -15,7 +15,7 @@ from keras_distill.runs._context import RunContext
 from keras_distill.runs._loaded_data import as_rows
 from keras_distill.runs._student_data import augmentation
 from keras_distill.runs._teacher_sources import is_spec, open_teacher
-from keras_distill.runs._variants import Pupil
+from keras_distill.runs._variants import Pupil, in_float32
 from keras_distill.teachers import KerasTeacher, Teacher, TFLiteTeacher, as_teacher
 from keras_distill.training import compile_classifier, ending_of, rounds_of
 from keras_distill.work import fit_resumable
@@ -114,7 +114,7 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
     def build(seed: int) -> keras.Model:
         return context.build_teacher(spec, seed)
 
-    model = Pupil.of(build, spec, settings, [seed]).model()
+    model = Pupil(build, spec, settings, {seed: []}).model()
     rounds = rounds_of(settings, splits.sizes["train"])
     augment = augmentation(recipe.teacher.augment or recipe.data.augment, splits.input_shape)
     mixes = augment is not None and augment.mixes
@@ -147,5 +147,5 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
         ending=ending_of(settings, rounds),
     )
     if not path.exists():
-        models.save_uncompiled(models.with_precision(model, "float32"), path)
+        models.save_uncompiled(in_float32(model), path)
     return path, Curve.of(progress.logs, rounds.epochs_per_round)

@@ -158,9 +158,7 @@ class Variant:
     def restore(self, seed: int) -> keras.Model:
         """Returns the student with the weights that the training of a seed gave it, in float32."""
         TrainingState(self.states[seed]).restore(training_variables(self.trainer))
-        if self.student.dtype_policy.name == "float32":
-            return self.student
-        return models.with_precision(self.student, "float32")
+        return in_float32(self.student)
 
     @property
     def steps(self) -> int:
@@ -242,3 +240,10 @@ def values_of(model: keras.Model) -> list[np.ndarray]:
 def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
     for variable, value in zip(model.variables, values, strict=True):
         variable.assign(value)
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Returns a model as it is exported and saved; a copy of one that computes in 16 bits."""
+    if model.dtype_policy.name == "float32":
+        return model
+    return models.with_precision(model, "float32")
