@@ -29,7 +29,8 @@ class EpochState:
         self._set(_EPOCH, first_epoch)
 
     def _get(self, slot: int) -> tf.Tensor:
-        return self._table.lookup(tf.constant(slot, tf.int64))
+        # The table does not know that it returns a scalar, and later shapes depend on it.
+        return tf.ensure_shape(self._table.lookup(tf.constant(slot, tf.int64)), ())
 
     def _set(self, slot: int, value: Any) -> None:
         self._table.insert(tf.constant(slot, tf.int64), tf.cast(value, tf.int64))

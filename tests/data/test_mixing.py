@@ -100,6 +100,11 @@ def test_stored_logits_are_those_of_the_mixed_image(tmp_path):
         teacher, dataset(), tmp_path / "store", views=2, augment=augment, batch_size=16
     )
     batches = store.batches(dataset(few), 16, seed=5)
+    assert [part.shape.rank for part in store.batches(dataset(few), 16).element_spec[1]] == [
+        2,
+        2,
+        1,
+    ]
     for _ in range(2):  # an epoch of each view
         for x, y in batches:
             np.testing.assert_array_equal(y.teacher, teacher(x))
