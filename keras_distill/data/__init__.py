@@ -8,6 +8,7 @@ from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import batches, epoch_seed, read_ahead, shuffled
 from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
 from keras_distill.data._load import load, load_or_call, sources
+from keras_distill.data._memory import MemoryDataset
 from keras_distill.data._mixing import Mixing, Pool, mixed_labels
 from keras_distill.data._normalization import Rescale, statistics
 from keras_distill.data._pictures import are_images, pictures
@@ -17,6 +18,7 @@ from keras_distill.data._views import augmented_batches
 __all__ = [
     "UNLABELED",
     "Augmentation",
+    "MemoryDataset",
     "Mixing",
     "Pool",
     "Rescale",

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_distill._internal import InputError, check_batch_size, check_count
 from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Dataset, Tensor
+from keras_distill.data._memory import MemoryDataset
 
 # The seed of an epoch is seed * _SEED_STEP + epoch * _EPOCH_STEP, modulo 2^64: odd constants whose
 # small multiples lie far apart, so that no two (seed, epoch) in use share an order.
@@ -63,6 +64,9 @@ def batches(
     buffer = size if buffer is None else min(check_count("buffer", buffer, at_most=MAX_INT), size)
 
     def one_epoch(seed: Tensor) -> Dataset:
+        if isinstance(ds, MemoryDataset):
+            order = shuffled(tf.data.Dataset.range(size), buffer, seed)
+            return order.batch(batch_size, drop_remainder=drop_remainder).map(ds.gather)
         return shuffled(ds, buffer, seed).batch(batch_size, drop_remainder=drop_remainder)
 
     if shuffle_seed is None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_distill._internal import InputError, check_count
 from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Array, Dataset, Tensor
+from keras_distill.data._memory import MemoryDataset
 from keras_distill.data._splits import stratified
 
 UNLABELED = -1
@@ -75,6 +76,8 @@ def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
         )
     new = np.full(len(labels), UNLABELED, np.int64)
     new[kept] = labels[kept]
+    if isinstance(train, MemoryDataset):
+        return MemoryDataset((train.tensors[0], new))
     relabeled = tf.data.Dataset.zip(train, tf.data.Dataset.from_tensor_slices(new))
     return relabeled.map(_replace_label, tf.data.AUTOTUNE)
 

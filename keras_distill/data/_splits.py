@@ -12,6 +12,7 @@ from keras_distill._internal import InputError, bad, check_number
 from keras_distill._internal._array_likes import to_array
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import Array, Dataset, PathLike
+from keras_distill.data._memory import MemoryDataset
 
 SPLITS = ("train", "validation", "test")
 # Shares of the training examples held out where a source has no such split.
@@ -204,9 +205,7 @@ class Arrays:
 
 def in_memory(arrays: Any) -> Dataset:
     """Returns the rows of arrays, or of a structure of arrays, as a data set."""
-    # A tensor made on the CPU first is not copied into the graph of every later dataset.
-    with tf.device("cpu"):
-        return tf.data.Dataset.from_tensor_slices(arrays)
+    return MemoryDataset(arrays)
 
 
 def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:

@@ -100,10 +100,14 @@ class StudentData:
         """Returns the examples with label -1 where the student may not see the label."""
         if self.labels_kept == self.labeled:
             return self.train
-        labeled = self.train.take(self.labeled)
-        kept = data.keep_labels(labeled, self.labels_kept, seed=seed)
-        if self.examples > self.labeled:
+        if self.examples == self.labeled:
+            kept = data.keep_labels(self.train, self.labels_kept, seed=seed)
+        else:
+            labeled = self.train.take(self.labeled)
+            kept = data.keep_labels(labeled, self.labels_kept, seed=seed)
             kept = kept.concatenate(self.train.skip(self.labeled))
+        if isinstance(kept, data.MemoryDataset):
+            return kept
         spec = self.train.element_spec[0]
         fits_in_memory = self.examples * spec.shape.num_elements() * spec.dtype.size < _CACHE
         return kept.cache() if fits_in_memory else kept

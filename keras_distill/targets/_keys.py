@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError
@@ -13,6 +14,7 @@ from keras_distill.records import KEY_BYTES
 # The batch size for reading keys and records one by one.
 CHUNK = 256
 _BUFFER_BYTES = 1 << 18
+_ROWS = 2048  # whose keys are computed at once
 # No function here has Python control flow on tensors, and AutoGraph takes seconds.
 as_written = tf.autograph.experimental.do_not_convert
 
@@ -87,6 +89,50 @@ def keys_of(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns the keys of all examples, in chunks."""
     one = as_written(lambda x, *_: key(x))
     return dataset.map(one, num_parallel_calls=4).batch(CHUNK)
+
+
+def stacked_keys(x: Any) -> np.ndarray:
+    """Returns the keys of examples in memory, int64 `(n,)`: those of `key`, many at a time.
+
+    Serialized tensors of one dtype and shape differ only in their last bytes, the values.
+
+    Args:
+        x: A tensor `(n, …)`, or a structure of tensors of one length.
+
+    Example:
+        >>> x = tf.constant([[1, 2], [2, 1]])
+        >>> stacked_keys(x).tolist() == [int(key(x[0])), int(key(x[1]))]
+        True
+    """
+    parts = [np.ascontiguousarray(np.asarray(part)) for part in tf.nest.flatten(x)]
+    count = len(parts[0])
+    heads = [_head(part) for part in parts]
+    if any(head is None for head in heads):
+        rows = tf.data.Dataset.from_tensor_slices((x,))
+        return np.concatenate([*keys_of(rows).as_numpy_iterator(), np.zeros(0, np.int64)])
+    found: list[np.ndarray] = []
+    for start in range(0, count, _ROWS):
+        stop = min(start + _ROWS, count)
+        columns: list[list[bytes]] = []
+        for head, part in zip(heads, parts, strict=True):
+            assert head is not None  # checked above
+            values, width = part[start:stop].tobytes(), part[0].nbytes
+            columns.append(
+                [head + values[i * width : (i + 1) * width] for i in range(stop - start)]
+            )
+        joined = (
+            columns[0] if len(columns) == 1 else list(map(b"".join, zip(*columns, strict=True)))
+        )
+        found.append(tf.strings.to_hash_bucket_fast(tf.constant(joined), 2**63 - 1).numpy())
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _head(part: np.ndarray) -> bytes | None:
+    """Returns what a serialized row begins with; None if its values do not simply follow."""
+    if part.dtype.kind not in "biuf" or not part.size:
+        return None
+    serialized, values = tf.io.serialize_tensor(part[0]).numpy(), part[0].tobytes()
+    return serialized[: -len(values)] if serialized.endswith(values) else None
 
 
 def fixed_length(files: Any, width: int) -> tf.data.Dataset:

@@ -7,7 +7,15 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._soft_targets import Targets
-from keras_distill.data import Augmentation, Pool, epoch_seed, mixed_labels, read_ahead, shuffled
+from keras_distill.data import (
+    Augmentation,
+    MemoryDataset,
+    Pool,
+    epoch_seed,
+    mixed_labels,
+    read_ahead,
+    shuffled,
+)
 from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout
 
@@ -139,6 +147,8 @@ class StoreReader:
         augment: The augmentation of its views.
         dataset: The user's, unbatched, checked by `_keys.x_spec`.
         first_epoch: Number of the first epoch.
+        records: All records in memory, decoded, if the examples are in memory too and their keys
+            were compared; else None.
     """
 
     def __init__(
@@ -148,7 +158,9 @@ class StoreReader:
         augment: Augmentation | None,
         dataset: tf.data.Dataset,
         first_epoch: int = 0,
+        records: Any = None,
     ):
+        self._in_memory = records
         self._folder, self._manifest, self._augment = folder, manifest, augment
         self._dataset = dataset
         self._state = EpochState(first_epoch)
@@ -218,13 +230,16 @@ class StoreReader:
                 view, (element, records, index) = parts
             else:
                 element, records = parts
-            return self._finish(
-                element, _layout.decode(records, self._manifest.outputs), view, index
-            )
+            if self._in_memory is None:
+                records = _layout.decode(records, self._manifest.outputs)
+            return self._finish(element, records, view, index)
 
         n = self._manifest.examples
-        data = tf.data.Dataset.range(1).flat_map(one_epoch)
-        data = data.batch(batch_size, drop_remainder=drop_remainder)
+        if self._in_memory is None:
+            data = tf.data.Dataset.range(1).flat_map(one_epoch)
+            data = data.batch(batch_size, drop_remainder=drop_remainder)
+        else:
+            data = self._gathered(batch_size, shuffle, seed, drop_remainder)
         # Augmentation benefits from more threads; decoding alone does not.
         data = data.map(finish, num_parallel_calls=tf.data.AUTOTUNE if self._augment else None)
         count = n // batch_size if drop_remainder else -(-n // batch_size)
@@ -232,10 +247,38 @@ class StoreReader:
         first = lambda: self._first_batch(batch_size, finish)  # noqa: E731
         return PeekableDataset(data, first, self._state, count)
 
+    def _gathered(
+        self, batch_size: int, shuffle: int, seed: int, drop_remainder: bool
+    ) -> tf.data.Dataset:
+        """Returns batches of elements and records like those of `_join`, gathered at once."""
+
+        @_keys.as_written
+        def one_epoch(_: tf.Tensor) -> tf.data.Dataset:
+            epoch, _ = self._state.begin()
+            view = epoch % self._manifest.views
+            order = tf.data.Dataset.range(self._manifest.examples)
+            if shuffle > 1:
+                order = shuffled(order, shuffle, epoch_seed(seed, epoch))
+            batches = order.batch(batch_size, drop_remainder=drop_remainder)
+            return batches.map(_keys.as_written(lambda index: self._gather(view, index)))
+
+        return tf.data.Dataset.range(1).flat_map(one_epoch)
+
+    def _gather(self, view: tf.Tensor, index: tf.Tensor) -> tuple:
+        """Returns the elements and records of these indices."""
+        assert isinstance(self._dataset, MemoryDataset)  # else there are no records in memory
+        at = view * self._manifest.examples + index
+        records = tf.nest.map_structure(lambda all_: tf.gather(all_, at), self._in_memory)
+        parts = (self._dataset.gather(index), records)
+        return (tf.fill(tf.shape(index), view), (*parts, index)) if self._augment else parts
+
     def _first_batch(self, batch_size: int, finish: Callable) -> tuple:
         """Returns the first examples in order, of view 0, as a batch; no epoch begins."""
         view = tf.constant(0, tf.int64)
         parts = (self._dataset, self._records(view), tf.data.Dataset.range(2**62))
+        if self._in_memory is not None:
+            count = min(batch_size, self._manifest.examples or 0)
+            return finish(*self._gather(view, tf.range(count, dtype=tf.int64)))
         joined = tf.data.Dataset.zip(parts if self._augment else parts[:2])
         if self._augment:
             joined = joined.map(_keys.as_written(lambda *parts: (view, parts)))

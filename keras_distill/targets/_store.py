@@ -35,6 +35,7 @@ from keras_distill.targets._build import (
 )
 from keras_distill.targets._info import describe
 from keras_distill.targets._logits import LogitsSource
+from keras_distill.targets._memory import RecordsInMemory
 from keras_distill.work import settle
 
 
@@ -69,6 +70,7 @@ class SoftTargetStore:
         self._augment = _augmentation(path, manifest)
         self.built: TargetsBuild | None = None
         self._verified = False
+        self._in_memory = RecordsInMemory(path, manifest)
 
     @classmethod
     def build(
@@ -290,7 +292,10 @@ class SoftTargetStore:
             if damage := _verify.wrong_bytes(self.path, self.manifest):
                 raise InputError(f"{damage[0]} Build the store again.")
             self._verified = True
-        return _read.StoreReader(str(self.path), self.manifest, self._augment, dataset, first_epoch)
+        records = self._in_memory.of(dataset)
+        return _read.StoreReader(
+            str(self.path), self.manifest, self._augment, dataset, first_epoch, records
+        )
 
     def _check_temperature(self, temperature: float | None) -> None:
         only = self.manifest.teacher.temperature

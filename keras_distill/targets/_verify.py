@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import VerificationError, _files
+from keras_distill._internal import InputError, VerificationError, _files
 from keras_distill._internal._soft_targets import TopK
-from keras_distill.data import Augmentation
+from keras_distill.data import Augmentation, MemoryDataset
 from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout
 from keras_distill.targets._build import keyed_batches, padded
@@ -63,6 +63,32 @@ def verify(
     return found
 
 
+def compare_keys(path: Path, manifest: TargetsManifest, dataset: MemoryDataset) -> None:
+    """Compares examples in memory with the stored keys.
+
+    Raises:
+        InputError: If an example is not the one that the store was built from.
+    """
+    stored = _stored_keys(path, manifest)
+    keys = _keys.stacked_keys(dataset.tensors[0])
+    if len(keys) != len(stored):
+        raise InputError(
+            f"soft-target store {path}: the data set has {len(keys)} examples; the store holds"
+            f" {len(stored)}."
+        )
+    wrong = np.flatnonzero(keys != stored)
+    if len(wrong):
+        raise InputError(
+            f"soft-target store {path}: example {wrong[0]} is not the one stored at this index."
+            " Give the data set the store was built from: same order (no shuffle before the store),"
+            " same preprocessing, no random augmentation."
+        )
+
+
+def _stored_keys(path: Path, manifest: TargetsManifest) -> np.ndarray:
+    return np.concatenate([np.fromfile(path / shard.file, "<i8") for shard in manifest.keys])
+
+
 def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset) -> str:
     inputs = _keys.describe(_keys.x_spec(dataset))
     if inputs != manifest.inputs:
@@ -70,7 +96,7 @@ def _verify_data(path: Path, manifest: TargetsManifest, dataset: tf.data.Dataset
             f"The data have x {', '.join(inputs)}; the store was built from"
             f" {', '.join(manifest.inputs)}."
         )
-    stored = np.concatenate([np.fromfile(path / shard.file, "<i8") for shard in manifest.keys])
+    stored = _stored_keys(path, manifest)
     keys = _keys.keys_of(dataset)
     first = 0
     for part in keys.as_numpy_iterator():

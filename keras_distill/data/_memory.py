@@ -1,0 +1,57 @@
+"""Data sets whose elements are in memory, from which whole batches are gathered."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill._internal._types import Dataset, Tensor
+
+
+class MemoryDataset(tf.data.Dataset):  # pyright: ignore[reportMissingTypeArgument]
+    """A `tf.data.Dataset` of the rows of tensors, which other code can gather from.
+
+    It is a data set like any other: iterate over it or transform it. `batches` and stores of soft
+    targets shuffle the indices of its elements and gather a batch at once, which takes a third of
+    the time of shuffling the elements one by one; the order is the same.
+
+    Args:
+        tensors: A structure of arrays or tensors of one length; a list is not an array.
+
+    Attributes:
+        tensors: The structure, of tensors on the CPU.
+
+    Example:
+        >>> ds = MemoryDataset((tf.constant([[1.0], [2.0]]), tf.constant([0, 1])))
+        >>> [(x.numpy().tolist(), int(y)) for x, y in ds]
+        [([1.0], 0), ([2.0], 1)]
+        >>> ds.gather([1, 0])[1].numpy().tolist()
+        [1, 0]
+    """
+
+    def __init__(self, tensors: Any) -> None:
+        # A tensor made on the CPU first is not copied into the graph of every later dataset.
+        with tf.device("cpu"):
+            self.tensors = tf.nest.map_structure(tf.convert_to_tensor, tensors)
+            self._dataset = tf.data.Dataset.from_tensor_slices(self.tensors)
+        initialize: Any = super().__init__  # whose annotation lacks its argument
+        initialize(tf.data.experimental.to_variant(self._dataset))
+
+    def _inputs(self) -> list[Dataset]:
+        return [self._dataset]
+
+    @property
+    def element_spec(self) -> Any:
+        """The structure, dtypes, and shapes of an element."""
+        return self._dataset.element_spec
+
+    def gather(self, indices: Any) -> Any:
+        """Returns the elements of these indices as a batch.
+
+        Args:
+            indices: int64 `(B,)`.
+        """
+
+        def rows(tensor: Tensor) -> Tensor:
+            return tf.gather(tensor, indices)
+
+        return tf.nest.map_structure(rows, self.tensors)
