@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from keras_distill.data import Augmentation
     from keras_distill.records import TargetsInfo
+    from keras_distill.targets import StoreSource
 
 _Store = Annotated[Path, typer.Argument(help="Folder of the store.")]
 _Mean = Annotated[str, typer.Option(help="Mean of an ensemble: geometric or arithmetic.")]
@@ -43,28 +44,17 @@ def _dataset(spec: str, data_dir: Path | None, split: str) -> "tf.data.Dataset":
     return getattr(data.load(spec, data_dir=data_dir, reads=(split,)), split)
 
 
-def _one(path: Path, imports: Sequence[str]) -> Any:
-    from keras_distill import models, teachers
-    from keras_distill._internal import _arrays
+def _source(
+    paths: Sequence[Path],
+    imports: Sequence[str],
+    mean: str,
+    temperature: float | None,
+    **data: Any,
+) -> "StoreSource":
+    from keras_distill.targets import StoreSource
 
-    if path.suffix == ".npy":
-        return _arrays.read_npy(path)
-    if path.suffix == ".keras":
-        return models.load(path, imports=tuple(imports))
-    return teachers.as_teacher(path)
-
-
-def _teacher(
-    paths: Sequence[Path], imports: Sequence[str], mean: str, temperature: float | None
-) -> Any:
-    from keras_distill.teachers import TeacherEnsemble
-
-    found = [_one(path, imports) for path in paths]
-    if len(found) == 1:
-        return found[0]
-    if any(path.suffix == ".npy" for path in paths):
-        raise InputError("An ensemble takes .keras and .tflite files, no .npy files.")
-    return TeacherEnsemble(found, mean=mean, temperature=temperature)
+    values: dict[str, Any] = {"data": "", **data, "mean": mean, "temperature": temperature}
+    return StoreSource(tuple(map(str, paths)), imports=tuple(imports), **values)
 
 
 def _augmentation(text: str | None) -> "Augmentation | None":
@@ -117,6 +107,14 @@ def build(
     mean: _Mean = "geometric",
     temperature: _Temperature = None,
     from_probabilities: FromProbabilities = None,
+    backend: Annotated[
+        str, typer.Option(help="Who runs the teacher: in-turn, processes, or ray.")
+    ] = "in-turn",
+    workers: Annotated[int, typer.Option(help="Processes that write at a time.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of each process.  [default: cores divided by workers]"),
+    ] = None,
     imports: Imports,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -125,20 +123,35 @@ def build(
 
     You can interrupt a build at any time. Run the same command again to resume.
     """
-    from keras_distill.targets import SoftTargetStore
+    from keras_distill.targets import SoftTargetStore, build_store
 
-    store = SoftTargetStore.build(
-        _teacher(teacher, imports, mean, temperature),
-        _dataset(strict_spec(data, strict), data_dir, split),
-        out,
-        top_k=top_k,
-        views=views,
-        augment=_augmentation(augment),
-        batch_size=batch_size,
-        dtype=dtype,
+    source = _source(
+        teacher,
+        imports,
+        mean,
+        temperature,
+        data=strict_spec(data, strict),
+        data_dir=None if data_dir is None else str(data_dir),
+        split=split,
         from_probabilities=from_probabilities,
-        overwrite=overwrite,
     )
+    settings: dict[str, Any] = {
+        "top_k": top_k,
+        "views": views,
+        "augment": _augmentation(augment),
+        "batch_size": batch_size,
+        "dtype": dtype,
+        "overwrite": overwrite,
+    }
+    if backend == "in-turn":
+        given, dataset = source.open()
+        store = SoftTargetStore.build(
+            given, dataset, out, from_probabilities=from_probabilities, **settings
+        )
+    else:
+        store = build_store(
+            source, out, backend=backend, workers=workers, threads=threads, **settings
+        )
     _print_info(store.info(), as_json)
 
 
@@ -180,7 +193,7 @@ def verify(
 
     found = SoftTargetStore.open(store).verify(
         None if data is None else _dataset(data, data_dir, split),
-        _teacher(teacher, imports, mean, temperature) if teacher else None,
+        _source(teacher, imports, mean, temperature).open_teacher() if teacher else None,
     )
     if as_json:
         print_json(found)

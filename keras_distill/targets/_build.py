@@ -1,148 +1,28 @@
 """Builds a store shard by shard, each atomically, so that an interrupted build can resume."""
 
-import contextlib
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill._internal import InputError, _files, check_batch_size
 from keras_distill._internal._progress import Report
-from keras_distill.data import Augmentation, Pool, read_ahead
 from keras_distill.records import KEY_BYTES, TargetsBuild, TargetsManifest, TargetsShard, shard_name
 from keras_distill.targets import _info, _keys, _layout, _read
 from keras_distill.targets._logits import LogitsSource, outputs_of
-from keras_distill.targets._score import TeacherScore, judged_labels
+from keras_distill.targets._score import TeacherScore
+from keras_distill.targets._settings import MANIFEST, BuildSettings, partial_path
+from keras_distill.targets._stream import PaddedBatch, keyed_batches, padded, pool_of, whole_files
 from keras_distill.work import FolderLock, remove_lock
 
-MANIFEST = "manifest.json"
 _SHARD_EXAMPLES = 4096
 _SHARD_BYTES = 1 << 26
 # The fields that a resumed build must share with the interrupted one.
 _SAME = (
     "teacher", "inputs", "outputs", "views", "augment_fingerprint", "batch_size", "shard_examples",
 )  # fmt: skip
-
-
-class BuildSettings(NamedTuple):
-    """The checked settings of `SoftTargetStore.build`."""
-
-    top_k: int | None
-    dtype: str
-    views: int
-    augment: Augmentation | None
-    batch_size: int
-    shard_batches: int | None
-
-
-def partial_path(path: Path) -> Path:
-    """Returns the folder of an unfinished build of the store `path`."""
-    return path.with_name(path.name + ".partial")
-
-
-class PaddedBatch(NamedTuple):
-    """`count` examples, padded to the batch size with copies of the last one; their labels."""
-
-    x: Any
-    keys: np.ndarray
-    count: int
-    labels: Any = None
-
-
-def keyed_batches(
-    dataset: tf.data.Dataset,
-    batch_size: int,
-    *,
-    skip: int = 0,
-    view: int = 0,
-    augment: Augmentation | None = None,
-    pool: Pool | None = None,
-) -> tf.data.Dataset:
-    """Returns `(x, keys)` of one view, a batch at a time, or `(x, keys, labels)`.
-
-    Labels are included where they are numbers of one shape, and belong to the views.
-
-    Args:
-        dataset: Unbatched.
-        batch_size: Examples in a batch.
-        skip: The number of examples to skip at the start, a multiple of `batch_size`.
-        view: The index of the view.
-        augment: Its augmentation.
-        pool: The examples that partners are drawn from; None: read from `dataset` if needed.
-    """
-    spec: Any = dataset.element_spec
-    mixes = augment is not None and augment.mixes
-    labeled = len(spec) > 1 and judged_labels(spec[1]) is not None and not mixes
-
-    @_keys.as_written
-    def keyed(x: Any, *rest: Any) -> tuple:
-        return (x, _keys.key(x), *rest[: int(labeled)])
-
-    data = dataset.skip(skip).map(keyed, num_parallel_calls=4)
-    if augment is None:
-        return read_ahead(data.batch(batch_size))
-
-    pool = pool or pool_of(dataset, augment)
-
-    @_keys.as_written
-    def viewed(index: tf.Tensor, pair: tuple) -> tuple:
-        x, *others = pair
-        return augment.apply(x, index, view, pool), *others
-
-    return read_ahead(data.enumerate(skip).batch(batch_size).map(viewed))
-
-
-def pool_of(dataset: tf.data.Dataset, augment: Augmentation | None) -> Pool | None:
-    """Reads the examples that partners are drawn from; None if the augmentation does not mix."""
-    if augment is None or not augment.mixes:
-        return None
-    without_labels = dataset.map(_keys.as_written(lambda x, *_: (x, 0)))
-    return Pool.of(without_labels.enumerate())
-
-
-def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[PaddedBatch]:
-    """Yields the batches of `keyed_batches`, all padded to full size.
-
-    The last bits of a teacher's logits can depend on the shape of the batch. With batches that
-    start at the same examples and have the same shape, a resumed build is byte-identical.
-
-    Args:
-        batches: `(x, keys)` or `(x, keys, labels)`.
-        batch_size: Examples in a batch.
-    """
-    for x, key, *labels in batches.as_numpy_iterator():
-        count = len(key)
-        missing = batch_size - count
-        if missing:
-            x = tf.nest.map_structure(
-                lambda a, m=missing: np.concatenate([a, np.repeat(a[-1:], m, axis=0)]), x
-            )
-        yield PaddedBatch(x, key, count, *labels)
-
-
-@contextlib.contextmanager
-def whole_files(*paths: Path) -> Iterator[list[Any]]:
-    """Yields open files that appear at `paths`, in this order, only when complete and on disk.
-
-    Files without content are dropped, and so are all files if the block fails.
-    """
-    temporary = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
-    try:
-        with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in temporary]
-            yield files
-            for file in files:
-                file.flush()
-                os.fsync(file.fileno())
-        for source, path in zip(temporary, paths, strict=True):
-            if source.stat().st_size:
-                os.replace(source, path)
-    finally:
-        for path in temporary:
-            path.unlink(missing_ok=True)
 
 
 class StoreBuilder:
@@ -167,6 +47,7 @@ class StoreBuilder:
         self._source, self._dataset, self._path = source, dataset, path
         self._settings, self._report = settings, report
         self._score = TeacherScore()
+        self._first: tuple[np.ndarray, dict[str | None, np.ndarray]] | None = None
         self._folder = partial_path(path)
         known = int(dataset.cardinality())
         self._examples = known if known >= 0 else source.length()
@@ -246,6 +127,7 @@ class StoreBuilder:
             return False
         found = TargetsManifest.load(folder / MANIFEST)
         other = [name for name in _SAME if getattr(found, name) != getattr(plan, name)]
+        assert self._first is not None  # read for the plan
         stored = self._stored_keys(folder, 0, len(self._first[0]))
         if len(stored) and not np.array_equal(stored, self._first[0]):
             other.append("data")
@@ -292,19 +174,60 @@ class StoreBuilder:
             )
         stream = padded(batches, plan.batch_size)
         while not over:
-            number = done // plan.shard_examples
-            paths = [self._folder / shard_name(f"view{view}", number)]
-            if view == 0:
-                # Keys first: if the records of a shard exist, its keys exist too.
-                paths.insert(0, self._folder / shard_name("keys", number))
-            with whole_files(*paths) as files:
-                start = done
-                while done < start + plan.shard_examples and (batch := next(stream, None)):
-                    self._write(plan, view, done, batch, files)
-                    done += batch.count
-                    self._report(before + done, total)
+            start = done
+            for count in self._shard(plan, view, start // plan.shard_examples, stream):
+                done += count
+                self._report(before + done, total)
             over = done < start + plan.shard_examples
         return done
+
+    def _shard(
+        self, plan: TargetsManifest, view: int, number: int, stream: Iterator[PaddedBatch]
+    ) -> Iterator[int]:
+        """Writes one shard from the batches that follow; yields the examples of each batch."""
+        paths = [self._folder / shard_name(f"view{view}", number)]
+        if view == 0:
+            # Keys first: if the records of a shard exist, its keys exist too.
+            paths.insert(0, self._folder / shard_name("keys", number))
+        with whole_files(*paths) as files:
+            start = done = number * plan.shard_examples
+            while done < start + plan.shard_examples and (batch := next(stream, None)):
+                self._write(plan, view, done, batch, files)
+                done += batch.count
+                yield batch.count
+
+    def write_shards(
+        self, plan: TargetsManifest, view: int, numbers: Iterable[int]
+    ) -> dict[str, Any]:
+        """Writes those of some shards of a view that are missing; returns the counts of the score.
+
+        The examples of those that exist are compared with their keys.
+
+        Args:
+            plan: The manifest of the unfinished build.
+            view: The view.
+            numbers: The numbers of the shards.
+        """
+        self._shard_examples, size = plan.shard_examples, plan.shard_examples
+        self._pool = pool_of(self._dataset, self._settings.augment)
+        for number in numbers:
+            if (self._folder / shard_name(f"view{view}", number)).exists():
+                first = number * size
+                for keys in _keys.keys_of(self._dataset.skip(first).take(size)).as_numpy_iterator():
+                    self._compare(first, keys)
+                    first += len(keys)
+                continue
+            batches = keyed_batches(
+                self._dataset.take((number + 1) * size),
+                plan.batch_size,
+                skip=number * size,
+                view=view,
+                augment=self._settings.augment,
+                pool=self._pool,
+            )
+            for _ in self._shard(plan, view, number, padded(batches, plan.batch_size)):
+                pass
+        return self._score.counts()
 
     def _write(
         self, plan: TargetsManifest, view: int, first: int, batch: PaddedBatch, files: list
@@ -324,7 +247,7 @@ class StoreBuilder:
 
     def _logits(self, view: int, first: int, batch: PaddedBatch) -> dict:
         """Returns the teacher's logits; those of the first batch are known from planning."""
-        if view or first:
+        if view or first or self._first is None:
             return self._source(batch.x, first, batch.count)
         keys, values = self._first
         if not np.array_equal(keys, batch.keys):

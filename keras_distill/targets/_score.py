@@ -51,6 +51,22 @@ class TeacherScore:
         self._right += int((rows.logits.argmax(axis=1) == rows.ids).sum())
         self._labeled += len(rows.ids)
 
+    def counts(self) -> dict[str, Any]:
+        """Returns what `merge` adds to the score of another process."""
+        return {
+            "rows": self._rows,
+            "right": self._right,
+            "labeled": self._labeled,
+            "judged": self._judged,
+        }
+
+    def merge(self, counts: Mapping[str, Any]) -> None:
+        """Adds what `counts` returned in the process that wrote a part of the store."""
+        self._rows += counts["rows"]
+        self._right += counts["right"]
+        self._labeled += counts["labeled"]
+        self._judged &= counts["judged"]
+
     def result(self) -> TargetsBuild:
         """Returns what was measured."""
         known = self._judged and self._labeled > 0

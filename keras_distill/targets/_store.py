@@ -11,7 +11,6 @@ from keras_distill._internal import (
     _files,
     bad,
     check_batch_size,
-    check_choice,
     check_count,
 )
 from keras_distill._internal._checks import MAX_INT
@@ -19,7 +18,6 @@ from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._progress import Report, reporting
 from keras_distill.data import Augmentation
 from keras_distill.records import (
-    MAX_VIEWS,
     TARGETS_FORMAT,
     TARGETS_VERSION,
     TargetsBuild,
@@ -27,16 +25,16 @@ from keras_distill.records import (
     TargetsManifest,
 )
 from keras_distill.targets import _keys, _read, _verify
-from keras_distill.targets._build import (
-    MANIFEST,
-    BuildSettings,
-    StoreBuilder,
-    partial_path,
-)
+from keras_distill.targets._build import StoreBuilder
 from keras_distill.targets._info import describe
 from keras_distill.targets._logits import LogitsSource
 from keras_distill.targets._memory import RecordsInMemory
-from keras_distill.work import settle
+from keras_distill.targets._settings import (
+    MANIFEST,
+    build_settings,
+    checked_target,
+    partial_path,
+)
 
 
 class SoftTargetStore:
@@ -126,9 +124,9 @@ class SoftTargetStore:
             InputError: If an argument breaks its rule, `path` exists, another process builds the
                 store, the data are not as described, or the logits cannot be stored.
         """
-        settings = _build_settings(top_k, dtype, views, augment, batch_size, shard_batches)
+        settings = build_settings(top_k, dtype, views, augment, batch_size, shard_batches)
         _keys.x_spec(dataset)
-        path = _target(path, overwrite or reuse)
+        path = checked_target(path, overwrite or reuse)
         source = LogitsSource(teacher, from_probabilities)
         if source.arrays is not None and augment is not None:
             raise bad("augment", "be left out for an array, which knows no views", augment)
@@ -321,45 +319,6 @@ class SoftTargetStore:
             f"`augment` must be the augmentation of the store's views, {self._augment}. Received:"
             f" {augment}. Leave it out, or build a store with that augmentation."
         )
-
-
-def _build_settings(
-    top_k: int | None,
-    dtype: str,
-    views: int,
-    augment: Augmentation | None,
-    batch_size: int,
-    shard_batches: int | None,
-) -> BuildSettings:
-    views = check_count("views", views, at_most=MAX_VIEWS)
-    if augment is not None and not isinstance(augment, Augmentation):
-        raise bad("augment", "be a keras_distill.data.Augmentation", augment)
-    if views > 1 and augment is None:
-        raise bad("views", "be 1 without `augment`: all views would be the same", views)
-    return BuildSettings(
-        top_k=None if top_k is None else check_count("top_k", top_k),
-        dtype=check_choice("dtype", dtype, ("float16", "float32")),
-        views=views,
-        augment=augment,
-        batch_size=check_batch_size(batch_size),
-        shard_batches=None
-        if shard_batches is None
-        else check_count("shard_batches", shard_batches),
-    )
-
-
-def _target(path: str | os.PathLike, overwrite: bool) -> Path:
-    """Returns `path` if a store may be written there: only a store is ever replaced."""
-    settle(Path(path))
-    path = _files.check_output(path, overwrite=overwrite)
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise bad(
-            "path",
-            "be a new path, or a store",
-            str(path),
-            "The existing path is not a soft-target store.",
-        )
-    return path
 
 
 def _augmentation(path: Path, manifest: TargetsManifest) -> Augmentation | None:

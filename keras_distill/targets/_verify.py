@@ -11,8 +11,8 @@ from keras_distill._internal._soft_targets import TopK
 from keras_distill.data import Augmentation, MemoryDataset
 from keras_distill.records import TargetsManifest
 from keras_distill.targets import _keys, _layout
-from keras_distill.targets._build import keyed_batches, padded
 from keras_distill.targets._logits import LogitsSource
+from keras_distill.targets._stream import keyed_batches, padded
 
 _NOISE = 1e-3
 

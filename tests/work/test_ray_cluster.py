@@ -212,6 +212,30 @@ def test_specialists_trained_on_ray_are_byte_identical(cluster, tmp_path):
     assert compare.differences(out, expected.out) == []
 
 
+def test_a_store_written_on_two_nodes_is_byte_identical(cluster, tmp_path):
+    """Also with a worker killed while it writes a shard."""
+    inputs = verbs.make_inputs(tmp_path / "inputs")
+    expected = trial.reference("targets", inputs, tmp_path)
+    out = tmp_path / "ray" / "out"
+    argv = verbs.command("targets", inputs, out)
+    command = [sys.executable, "-m", "keras_distill", *argv, "--backend", "ray", "--workers", "2"]
+    killed = []
+
+    def writing():
+        started = list(verbs.unfinished("targets", out).glob("*.tmp"))
+        return [p for p in _workers(cluster) if _works_on_job(p)] if started else []
+
+    def kill(found):
+        os.kill(found[0], signal.SIGKILL)
+        killed.append(found[0])
+
+    watcher = _when(writing, kill)
+    subprocess.run(command, check=True, capture_output=True)
+    watcher.join(WAIT)
+    assert len(killed) == 1
+    assert compare.differences(out, expected.out) == []
+
+
 def _workers(cluster):
     nodes = (cluster.head.pid, cluster.second.pid)
     return [pid for node in nodes for pid in trial._descendants(node)]
@@ -220,5 +244,5 @@ def _workers(cluster):
 def _works_on_job(pid):
     """Whether a process is a Ray worker that runs a job (Ray names it after the function)."""
     with contextlib.suppress(OSError):
-        return b"_execute_logged" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"ray::execute_logged" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False

@@ -1,0 +1,83 @@
+"""Teachers and data named by text, which any process can open."""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keras_distill import data, models, teachers
+from keras_distill._internal import InputError, _arrays, check_choice
+from keras_distill._internal._probabilities import Declared
+
+_SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class StoreSource:
+    """A teacher and a data set, named by text.
+
+    Attributes:
+        teacher: `.keras` or `.tflite` files, or one `.npy` file of logits; several are an ensemble.
+        data: A data spec, such as "digits" or "tfds:mnist".
+        data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
+        split: train, validation, or test.
+        mean: Mean of an ensemble: geometric or arithmetic.
+        temperature: Temperature of an arithmetic mean.
+        from_probabilities: See `SoftTargetStore.build`.
+        imports: Modules that register custom layers.
+    """
+
+    teacher: tuple[str, ...]
+    data: str
+    data_dir: str | None = None
+    split: str = "train"
+    mean: str = "geometric"
+    temperature: float | None = None
+    from_probabilities: Declared = None
+    imports: tuple[str, ...] = ()
+
+    def values(self) -> dict[str, Any]:
+        """Returns the fields as JSON values; `of` inverts it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "StoreSource":
+        """Makes a source from what `values` returned."""
+        lists = {name: tuple(values[name]) for name in ("teacher", "imports")}
+        return cls(**{**values, **lists})
+
+    def open(self) -> tuple[Any, tf.data.Dataset]:
+        """Returns the teacher, as `SoftTargetStore.build` takes it, and the data set.
+
+        Raises:
+            InputError: If one of them cannot be opened.
+        """
+        check_choice("split", self.split, _SPLITS)
+        splits = data.load(self.data, data_dir=self.data_dir, reads=(self.split,))
+        return self.open_teacher(), getattr(splits, self.split)
+
+    def open_teacher(self) -> Any:
+        """Returns the teacher alone."""
+        found = [_one(Path(path), self.imports) for path in self.teacher]
+        if len(found) == 1:
+            return found[0]
+        if any(path.endswith(".npy") for path in self.teacher):
+            raise InputError("An ensemble takes .keras and .tflite files, no .npy files.")
+        return teachers.TeacherEnsemble(found, mean=self.mean, temperature=self.temperature)
+
+
+def _one(path: Path, imports: tuple[str, ...]) -> Any:
+    if path.suffix == ".npy":
+        return _arrays.read_npy(path)
+    if path.suffix == ".keras":
+        return models.load(path, imports=imports)
+    return teachers.as_teacher(path)
+
+
+@functools.lru_cache(maxsize=1)
+def opened(source: StoreSource) -> tuple[Any, tf.data.Dataset]:
+    """Returns what `source.open()` returns; the jobs of one process share it."""
+    return source.open()
