@@ -27,7 +27,8 @@ class Candidate(Record):
         title: What it is.
         parameters: Number of parameters.
         bytes: Of its untrained `.tflite` file; the trained one has the same size.
-        latency_ratio: Latency of that file relative to the teacher's; None if not asked for.
+        latency_ratio: Latency of that file relative to the teacher's; None if the teacher is no
+            Keras model.
         rounds: The rounds of the ranking that it took part in.
         outcome: Whether it was chosen, was ranked behind others, or is over the budget.
         reason: What of the budget it does not keep.

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 
 from keras_distill import models
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, bad
 from keras_distill.benchmarks import measure_latency
 from keras_distill.export import KerasSource, random_samples
 from keras_distill.records import BudgetPart, Candidate, ShrinkRecord
 from keras_distill.runs._context import RunContext
-from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk
+from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk, smallest_file
 
 _ROWS = 64
 _SMALLEST_FIRST = ("weight-only-int4", "int8", "weight-only-int8", "dynamic", "int16x8", "float16")
@@ -50,6 +50,43 @@ def precision_of(context: RunContext) -> str:
     return next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
 
 
+def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:
+    """Returns how many candidates `make_candidates` makes.
+
+    Args:
+        budget: What they may cost.
+        teacher: The teacher, trained or not, if it is a Keras model.
+    """
+    if teacher is None:
+        return len(budget.candidates)
+    shallower = len(_SHALLOWER) if find_blocks(teacher) else 0
+    return 3 + len(_NARROWER) + shallower + len(budget.candidates)  # 3: widest, taylor, scratch
+
+
+def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Model | None) -> None:
+    """Refuses a budget below the narrowest teacher, before the teacher is trained.
+
+    Args:
+        context: The run.
+        budget: What the candidates may cost.
+        teacher: The teacher, trained or not, if it is a Keras model.
+
+    Raises:
+        InputError: If no candidate could keep to the budget.
+    """
+    if teacher is None or budget.candidates:
+        return
+    precision = precision_of(context)
+    smallest = smallest_file(teacher, precision)
+    if smallest > budget.max_bytes:
+        raise bad(
+            "budget.max_bytes",
+            f"be >= {smallest}, the bytes of the narrowest {context.recipe.teacher} as {precision},"
+            " or `candidates` must be given",
+            budget.max_bytes,
+        )
+
+
 def make_candidates(
     context: RunContext, budget: BudgetPart, teacher: keras.Model | None
 ) -> tuple[CandidateFiles, list[Candidate]]:
@@ -70,7 +107,7 @@ def make_candidates(
     files.folder.mkdir(exist_ok=True)
     makers = _Makers(context, budget, files)
     found = [*makers.narrower(teacher), *makers.given()]
-    found = _with_latency(found, budget, files, teacher, precision_of(context))
+    found = _with_latency(context, found, budget, files, teacher)
     if all(one.outcome == "over the budget" for one in found):
         smallest = min(found, key=lambda one: one.bytes)
         raise InputError(
@@ -168,29 +205,31 @@ def _with_random_weights(path: Path) -> keras.Model:
 
 
 def _with_latency(
+    context: RunContext,
     found: list[Candidate],
     budget: BudgetPart,
     files: CandidateFiles,
     teacher: keras.Model | None,
-    precision: str,
 ) -> list[Candidate]:
-    """Measures the candidates and the teacher in turn, if the budget has a latency."""
-    most = budget.max_latency_ratio
-    if most is None or teacher is None or all(one.latency_ratio is not None for one in found):
+    """Measures the candidates and the teacher in turn."""
+    most, precision = budget.max_latency_ratio, precision_of(context)
+    if teacher is None or all(one.latency_ratio is not None for one in found):
         return found
+    context.reporter.stage("candidate", f"latency of {len(found)} candidates and the teacher")
     samples = random_samples(teacher, KerasSource(teacher).inputs, _ROWS)
     paths = {one.name: files.folder / f"{one.name}-{precision}.tflite" for one in found}
     paths = {
         "teacher": export_candidate(teacher, "float32", samples, files.folder, "teacher"),
         **paths,
     }
-    timings = measure_latency(paths, {k: v[:1] for k, v in samples.x.items()}, batch_size=1)
+    row = {name: rows[:1] for name, rows in samples.x.items()}
+    timings = measure_latency(paths, row, runs=context.recipe.benchmark.runs, batch_size=1)
     measured: list[Candidate] = []
     for one in found:
         ratio = timings[one.name].records[0].ratio
         assert ratio is not None  # only the first has none
         update: dict[str, Any] = {"latency_ratio": ratio.value}
-        if one.outcome == "ranked" and ratio.value > most:
+        if most is not None and one.outcome == "ranked" and ratio.value > most:
             reason = f"{ratio.value:.2f} times the teacher's latency, more than {most:g}"
             update |= {"outcome": "over the budget", "reason": reason}
         measured.append(one.model_copy(update=update))

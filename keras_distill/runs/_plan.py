@@ -18,6 +18,7 @@ from keras_distill._internal._progress import Reporter
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill.records import (
+    AUTO,
     KEY_BYTES,
     ClassifierSettings,
     PlanRecord,
@@ -25,10 +26,12 @@ from keras_distill.records import (
     Recipe,
     TargetsOutput,
 )
+from keras_distill.runs._candidates import precision_of
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._load_recipe import smoke_recipe
 from keras_distill.runs._losses import reads_layers
-from keras_distill.runs._shrink import checked_student
+from keras_distill.runs._search import check_budget, planned_rounds
+from keras_distill.runs._shrink import checked_student, planned_student
 from keras_distill.runs._targets import SoftTargets
 from keras_distill.runs._teacher_sources import is_spec, open_teacher
 from keras_distill.runs._variants import Lesson, Pupil, compiled
@@ -99,6 +102,7 @@ def plan(
     with temporary_folder() as work:
         folder = WorkFolder(Path(work, "plan"), {})
         context = RunContext.load(recipe, folder, scale=scale, imports=imports, reporter=reporter)
+        check_budget(context)
         stages = tuple(_stages(context))
     return PlanRecord(
         recipe=recipe,
@@ -137,6 +141,7 @@ def _stages(context: RunContext) -> Iterator[PlanStage]:
     soft = _student_cost(context, pupil, SoftTargets(context, None, live))
     names = recipe.variants_trained(few_labels=seen.few)
     hard = soft if names == ("distilled",) else _student_cost(context, pupil, None)
+    yield from _search_stages(context, soft)
     for name in names:
         distilled = name in ("distilled", "self", "mutual")
         generations = recipe.generations if name == "distilled" else 1
@@ -196,11 +201,37 @@ def _targets(context: RunContext, teacher: Teacher, what: str) -> PlanStage:
     )
 
 
+def _search_stages(context: RunContext, cost: _Cost) -> Iterator[PlanStage]:
+    """Yields what a search for the student takes; each training of it is traced anew."""
+    if context.recipe.budget is None:
+        return
+    rounds, trained, examples = planned_rounds(context), 0, context.student_data.examples
+    count = rounds[0].candidates if rounds else 1
+    yield PlanStage(name="candidates", what=f"up to {count} students, made and exported untrained")
+    seconds, steps = 0.0, 0
+    for one in rounds:
+        settings = context.recipe.training.model_copy(
+            update={"epochs": one.epochs, "patience": None}
+        )
+        length = rounds_of(settings, examples)
+        seconds += one.candidates * cost.seconds(length, settings, 1)
+        steps += one.candidates * length.count * length.steps_per_round
+        trained += one.candidates * one.epochs
+    yield PlanStage(
+        name="search",
+        what=f"up to {count} candidates ranked in {len(rounds)} rounds: {trained} epochs",
+        steps=steps,
+        seconds=seconds,
+    )
+
+
 def _student_builder(context: RunContext) -> Callable[[int], keras.Model]:
     """Returns what builds the student; one that is made from the teacher is made of an untrained.
 
     The shrunk teacher of a run is in its folder, which a plan does not have.
     """
+    if context.recipe.student.model == AUTO:
+        return lambda seed: planned_student(context, precision_of(context))
     if context.recipe.student.model.startswith("shrink:"):
         return lambda seed: checked_student(context)
     return context.build_student

@@ -23,10 +23,16 @@ from keras_distill.records import (
     SearchRecord,
     ShrinkRecord,
 )
-from keras_distill.runs._candidates import CandidateFiles, make_candidates, precision_of
+from keras_distill.runs._candidates import (
+    CandidateFiles,
+    check_reachable,
+    count_candidates,
+    make_candidates,
+    precision_of,
+)
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import logits_of
-from keras_distill.runs._shrink import CHOSEN
+from keras_distill.runs._shrink import CHOSEN, untrained_teacher
 from keras_distill.runs._students import soft_lesson
 from keras_distill.runs._targets import SoftTargets
 from keras_distill.runs._variants import Pupil, train
@@ -111,6 +117,18 @@ def rounds_for(candidates: int, full: int, first: int | None = None) -> list[Rou
         growth = 2 if allowed >= doubled else 1
         first = max(1, int(allowed / (doubled if growth == 2 else sum(counts))))
     return [Round(count, min(full, first * growth**place)) for place, count in enumerate(counts)]
+
+
+def planned_rounds(context: RunContext) -> list[Round]:
+    """Plans the rounds before a candidate is made: as if all of them kept to the budget.
+
+    Args:
+        context: The run, of a recipe with `budget`.
+    """
+    budget = context.recipe.budget
+    assert budget is not None  # said by the caller
+    count = count_candidates(budget, untrained_teacher(context))
+    return rounds_for(count, context.recipe.training.epochs, budget.epochs)
 
 
 def _rank(
@@ -247,6 +265,12 @@ def check_budget(context: RunContext) -> None:
             "`budget.max_drop` needs a teacher that runs: a store does not show its accuracy. Set"
             " it to none, or give the teacher."
         )
+    if context.store is not None and budget.max_latency_ratio is not None:
+        raise InputError(
+            "`budget.max_latency_ratio` needs a teacher that runs: a store has no latency. Leave it"
+            " out, or give the teacher."
+        )
     for spec in budget.candidates:
         models.parse(spec, name="candidates")
         context.build(spec)
+    check_reachable(context, budget, untrained_teacher(context))

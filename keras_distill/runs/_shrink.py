@@ -8,7 +8,7 @@ from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill.records import AUTO, ShrinkRecord
 from keras_distill.runs._teacher_sources import is_spec
-from keras_distill.shrink import Settings, is_shrink_spec, shrunk
+from keras_distill.shrink import Settings, bytes_per_weight, is_shrink_spec, shrunk
 
 if TYPE_CHECKING:
     from keras_distill.runs._context import RunContext
@@ -60,15 +60,39 @@ def checked_student(context: "RunContext") -> keras.Model:
     if spec != AUTO and not is_shrink_spec(spec):
         models.parse(spec, name="student")
         return context.build(spec, seed=context.recipe.seeds[0])
-    part = context.recipe.teacher
-    given = part.models[0]
-    is_model = (is_spec(given) or given.endswith(".keras")) and part.classes is None
-    one = is_model and len(part.models) * part.members == 1
-    teacher = context.build(given) if one else None
+    teacher = untrained_teacher(context)
     if spec == AUTO:  # stands for its narrower copies, which have the same layers
         return teacher if teacher is not None else _first_candidate(context)
     settings = Settings.parse(spec)
     return shrunk(_checked(teacher), settings, context.splits, measure=False).model
+
+
+def untrained_teacher(context: "RunContext") -> keras.Model | None:
+    """Builds the teacher, untrained if the run trains it; None if it is no single Keras model."""
+    part = context.recipe.teacher
+    given = part.models[0]
+    is_model = (is_spec(given) or given.endswith(".keras")) and part.classes is None
+    one = is_model and len(part.models) * part.members == 1
+    return context.build(given) if one else None
+
+
+def planned_student(context: "RunContext", precision: str) -> keras.Model:
+    """Builds a student like the one that a search will find: as large as the budget allows.
+
+    Args:
+        context: The run.
+        precision: Of the file whose bytes count.
+    """
+    model, budget = checked_student(context), context.recipe.budget
+    if budget is None or untrained_teacher(context) is None:
+        return model
+    parameters = int(budget.max_bytes / bytes_per_weight(precision))
+    if model.count_params() <= parameters:
+        return model
+    try:
+        return shrunk(model, Settings.of(budget=f"params={parameters}"), measure=False).model
+    except InputError:  # it has more parameters than its file has bytes: normalizations fold
+        return model
 
 
 def _first_candidate(context: "RunContext") -> keras.Model:

@@ -16,7 +16,7 @@ from keras_distill.shrink._analysis import Analysis, Group, analyze
 from keras_distill.shrink._budget import Budget
 from keras_distill.shrink._depth import find_blocks
 from keras_distill.shrink._handlers import register_handler
-from keras_distill.shrink._measured import bytes_per_weight, export_candidate
+from keras_distill.shrink._measured import bytes_per_weight, export_candidate, smallest_file
 from keras_distill.shrink._pipeline import Shrunk, shrunk
 from keras_distill.shrink._settings import Settings, is_shrink_spec
 from keras_distill.shrink._shrink import shrink
@@ -39,6 +39,7 @@ __all__ = [
     "register_handler",
     "shrink",
     "shrunk",
+    "smallest_file",
 ]
 
 

@@ -12,7 +12,7 @@ from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
 from keras_distill.benchmarks import measure_latency
 from keras_distill.export import KerasSource, Samples, export_all, random_samples
-from keras_distill.shrink._analysis import Analysis
+from keras_distill.shrink._analysis import Analysis, analyze
 from keras_distill.shrink._budget import Budget
 from keras_distill.shrink._cost import Costs
 from keras_distill.shrink._rebuild import rebuild
@@ -83,6 +83,21 @@ def measured_choice(
             f"be >= {budget.kind}={value:.4g}, the smallest that {model.name!r} allows",
             budget.text,
         )
+
+
+def smallest_file(model: keras.Model, precision: str) -> int:
+    """Returns the bytes of the file of the narrowest model that a budget allows.
+
+    Raises:
+        InputError: If it cannot be exported in this precision.
+    """
+    analysis = analyze(model)
+    keep, _ = within(analysis, np.ones(analysis.units), lambda _: False, multiple=1)
+    narrow = rebuild(analysis, keep).model
+    samples = random_samples(model, KerasSource(model).inputs, _ROWS)
+    with temporary_folder() as folder:
+        path = export_candidate(narrow, precision, samples, Path(folder), "smallest")
+        return path.stat().st_size
 
 
 class _Scale(abc.ABC):

@@ -9,6 +9,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
 from keras_distill.records import RunRecord
+from keras_distill.report import _search as _search_page
 from keras_distill.runs import _run, _search
 from keras_distill.runs._run import run
 from keras_distill.runs._search import rounds_for
@@ -63,6 +64,15 @@ def test_an_interrupted_search_resumes(finished):
     assert "candidate" not in finished[2] and "search" in finished[2]
 
 
+def test_the_plan_counts_candidates_and_epochs():
+    found = runs.plan(_recipe(budget__candidates=["mlp:4", "mlp:300"]))
+    stages = {stage.name: stage for stage in found.stages}
+    assert "up to 7 students" in stages["candidates"].what
+    assert "7 candidates ranked in 3 rounds: 13 epochs" in stages["search"].what
+    assert stages["search"].seconds > 0
+    assert stages["search"].steps == 13 * stages["student"].steps / 12
+
+
 def test_the_file_keeps_to_the_budget(finished):
     out, record, _ = finished
     assert record.budget.failures == () and record.budget.drop <= 50
@@ -96,8 +106,19 @@ def test_the_chosen_candidate_is_distilled_in_full(finished):
 
 def test_the_page_shows_the_search(finished):
     page = report.render(finished[1])
+    search = finished[1].search
     assert "Search for the student" in page and "The budget is met" in page
-    assert "300" in page and "over the budget" in page
+    assert "mlp:300" in page and "over the budget" in page
+    assert f"Chosen: {search.chosen.title}, with " in page and "next is" in page
+    assert all(one.latency_ratio for one in search.candidates)
+    best = _search_page.front(search)
+    assert best and all(one.rounds for one in best)
+    for one in best:  # by the definition
+        costs = (one.bytes, one.latency_ratio, -one.rounds[0].validation_accuracy)
+        for other in search.candidates:
+            if other.rounds:
+                than = (other.bytes, other.latency_ratio, -other.rounds[0].validation_accuracy)
+                assert than == costs or any(a > b for a, b in zip(than, costs, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +132,7 @@ def test_the_page_shows_the_search(finished):
         ({"budget.candidates": ["mlp:4", "mlp:4"]}, "different candidates"),
         ({"training.budget": "1m"}, "training.epochs"),
         ({"budget.candidates": ["nothing:4"]}, "no model 'nothing'"),
+        ({"budget.max_bytes": 100}, r"be >= \d+, the bytes of the narrowest mlp:32.* as int8"),
     ],
 )
 def test_mistakes_are_found_before_the_teacher_is_trained(changes, message, tmp_path, monkeypatch):
@@ -122,8 +144,9 @@ def test_mistakes_are_found_before_the_teacher_is_trained(changes, message, tmp_
 
 def test_a_budget_that_nothing_keeps_to(finished, tmp_path):
     teacher = str(finished[0] / "teacher.keras")
-    with pytest.raises(InputError, match=r"be >= bytes=\d+, the smallest"):
-        run(_recipe(teacher__model=teacher, budget__max_bytes=100), tmp_path / "run")
+    given = {"teacher__model": teacher, "budget__max_bytes": 100}
+    with pytest.raises(InputError, match=r"by any of 1 candidates\. The smallest, mlp"):
+        run(_recipe(budget__candidates=["mlp:4"], **given), tmp_path / "run")
 
 
 def test_rounds():

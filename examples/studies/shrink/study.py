@@ -1,8 +1,12 @@
 """Halves the width of 20 networks and measures what is left: parameters, bytes, latency.
 
-    python examples/studies/shrink/study.py --out examples/studies/shrink/records/networks.json
+    python examples/studies/shrink/study.py --out examples/studies/shrink/records/networks.json \
+        --files files
+    python examples/studies/shrink/study.py --out examples/studies/shrink/records/networks.json \
+        --files files --latency
 
-With --latency, also the latency of the `.tflite` files, which take turns.
+The first command may run on a busy machine. The second one measures the latency of the `.tflite`
+files that the first one left in `files`, and needs a quiet machine.
 
 Weights are random (nothing is downloaded), so the table says what is understood and how much
 smaller and faster it gets, not what it costs in accuracy. A finished network is not measured again.
@@ -10,7 +14,6 @@ smaller and faster it gets, not what it costs in accuracy. A finished network is
 
 import argparse
 import json
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -24,6 +27,7 @@ from networks import NETWORKS
 
 from keras_distill import benchmarks
 
+ROUNDS = 30  # of calls in turn
 COLUMNS = (
     "network", "groups", "removable", "difference", "parameters", "operations", "bytes",
     "latency (95 %)", "seconds",
@@ -42,8 +46,8 @@ def rows_of(model, count=16):
     return found if len(found) > 1 else next(iter(found.values()))
 
 
-def measured(build, folder, latency=False):
-    """Shrinks one network to half the width; returns the numbers of its row."""
+def measured(build, folder):
+    """Shrinks one network to half the width; returns the numbers of its row, without latency."""
     keras.utils.set_random_seed(0)
     model, records = build(), []
     start = time.perf_counter()
@@ -53,17 +57,15 @@ def measured(build, folder, latency=False):
     student = kd.shrink(model, width=0.5, report=records.append)
     seconds = time.perf_counter() - start
     (record,), rows = records, rows_of(model)
+    folder.mkdir(parents=True, exist_ok=True)
     student.save(folder / "student.keras")
     again = kd.models.load(folder / "student.keras")
     x = list(rows.values()) if isinstance(rows, dict) else rows
     same = np.array_equal(student.predict(x, verbose=0), again.predict(x, verbose=0))
-    files = {"model": folder / "model.tflite", "student": folder / "student.tflite"}
+    files = files_in(folder)
     for name, network in (("model", model), ("student", student)):
-        kd.export_tflite(network, files[name], data=rows, keep_failed=True)
-    ratio = None
-    if latency:
-        timings = benchmarks.measure_latency(files, rows, runs=50)
-        ratio = timings["student"].records[0].ratio
+        kd.export_tflite(network, files[name], data=rows, keep_failed=True, overwrite=True)
+    np.savez(folder / "row.npz", **(rows if isinstance(rows, dict) else {"x": rows}))
     return {
         "groups": len(record.groups),
         "removable": removable(model, analysis),
@@ -74,11 +76,26 @@ def measured(build, folder, latency=False):
         "parameters": record.parameters_after / record.parameters_before,
         "operations": record.macs_after / record.macs_before,
         "bytes": files["student"].stat().st_size / files["model"].stat().st_size,
-        "latency": None if ratio is None else [ratio.value, ratio.low, ratio.high],
+        "latency": None,
         "seconds": seconds,
         "seconds_analysis": analyzing,
         "parameters_before": record.parameters_before,
     }
+
+
+def files_in(folder):
+    """The two files of a network."""
+    return {"model": folder / "model.tflite", "student": folder / "student.tflite"}
+
+
+def latency_of(folder):
+    """Ratio of the latencies of the two files, which take turns, with its 95 % interval."""
+    with np.load(folder / "row.npz") as rows:
+        x = dict(rows)
+    x = x["x"] if list(x) == ["x"] else x
+    timings = benchmarks.measure_latency(files_in(folder), x, runs=ROUNDS, batch_size=1)
+    ratio = timings["student"].records[0].ratio
+    return [ratio.value, ratio.low, ratio.high]
 
 
 def removable(model, analysis):
@@ -110,24 +127,32 @@ def readme_tables(records):
 
 
 def main():
-    """Measures the networks that the file does not have yet, and prints the table."""
+    """Measures what the file does not have yet, and prints the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="JSON file, continued if it exists")
+    parser.add_argument("--files", type=Path, required=True, help="Folder for the networks' files.")
     parser.add_argument("--only", nargs="*", default=list(NETWORKS), help="Names of networks.")
     parser.add_argument(
-        "--latency", action="store_true", help="Also measure latency: the machine must be quiet."
+        "--latency", action="store_true", help="Measure latency only: the machine must be quiet."
     )
     options = parser.parse_args()
     found = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in options.only:
-        if name not in found:
+        folder = options.files / "".join(c if c.isalnum() else "-" for c in name)
+        if options.latency:
+            if name not in found or found[name]["latency"] or not (folder / "row.npz").exists():
+                continue
+            found[name]["latency"] = latency_of(folder)
+        elif name in found and (folder / "row.npz").exists():
+            continue
+        else:
             keras.backend.clear_session()
-            with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found[name] = measured(NETWORKS[name], Path(folder), options.latency)
-            print(row(name, found[name]), flush=True)
-            ordered = {key: found[key] for key in NETWORKS if key in found}
-            options.out.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+                found[name] = measured(NETWORKS[name], folder)
+        print(row(name, found[name]), flush=True)
+        ordered = {key: found[key] for key in NETWORKS if key in found}
+        options.out.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
     print(f"keras-distill {kd.__version__}: {len(found)} networks in {options.out}")
 
 
