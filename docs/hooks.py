@@ -4,18 +4,20 @@ mkdocs calls `on_files` when it collects the pages; see `hooks` in mkdocs.yml.
 """
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
-import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from keras_distill.cli._app import build
+from keras_distill.cli._verb import command_of
 from keras_distill.records import Key, recipe_keys
 
 ROOT = Path(__file__).parents[1]
 STUDIES = "examples/studies"
+_COMMON = ("help", "quiet", "verbose")  # options of every verb
 # Links between pages, pictures, and other sites are kept; links to records and scripts are not.
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)([^)\s]+)\)")
 
@@ -25,7 +27,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name in ("CONTRIBUTING", "CHANGELOG"):
         text = (ROOT / f"{name}.md").read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, f"{name.lower()}.md", content=text))
-    files.append(File.generated(config, "cli.md", content=_command_line()))
+    files.append(File.generated(config, "reference/cli.md", content=_command_line()))
     pages = sorted((ROOT / STUDIES).glob("*/README.md"))
     files.append(File.generated(config, "studies.md", content=_studies(pages)))
     for page in pages:
@@ -45,6 +47,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     The table of all keys of a recipe replaces its mark.
     """
     markdown = markdown.replace("<!-- recipe keys -->", _recipe_keys())
+    markdown = markdown.replace("](../README.md)", "](index.md)")
     return re.sub(rf"\]\(\.\./((?:\.\./)?{STUDIES}/)", r"](\1", markdown)
 
 
@@ -95,23 +98,36 @@ def _command_line() -> str:
         "",
         "Exit codes: 0 on success, 1 if a verification fails, 2 on bad input with one line on"
         " stderr. `--json` prints the record and nothing else. Existing output is replaced only"
-        " with `--overwrite`.",
+        " with `--overwrite`. Every verb takes `-h` (`--help`), `-q` (`--quiet`: no progress and no"
+        " next command), and `-v` (`--verbose`: the logs of TensorFlow, and the traceback of an"
+        " unexpected error). `keras-distill --install-completion` makes your shell complete verbs,"
+        " options, and choices.",
     ]
-    group = typer.main.get_command(build())
+    group: Any = command_of(build())
     for name, command in group.commands.items():
         verbs = getattr(command, "commands", None)
         for verb, leaf in {name: command}.items() if verbs is None else verbs.items():
             full = name if verbs is None else f"{name} {verb}"
-            lines += ["", f"## keras-distill {full}", "", (leaf.help or "").strip(), ""]
-            lines += ["| argument or option | meaning |", "|---|---|"]
-            lines += [_option_row(param) for param in leaf.params if param.name != "help"]
+            text, _, example = (leaf.help or "").partition("\b\nExample:\n")
+            lines += ["", f"## keras-distill {full}", "", text.strip(), ""]
+            lines += [textwrap.indent(textwrap.dedent(example).rstrip(), "    "), ""]
+            lines += ["| argument or option | meaning | default |", "|---|---|---|"]
+            lines += [_option_row(param) for param in leaf.params if param.name not in _COMMON]
     return "\n".join(lines) + "\n"
 
 
 def _option_row(param: Any) -> str:
     argument = param.param_type_name == "argument"
     name = param.name.upper() if argument else "`, `".join([*param.opts, *param.secondary_opts])
-    text = " ".join((param.help or "").split()).replace("|", "\\|")
+    choices = param.metavar if not argument and "|" in (param.metavar or "") else None
+    text = " ".join((param.help or "").split())
+    if choices is not None:
+        text += f" One of {', '.join(choices.split('|'))}."
     shown = param.default not in (None, False, [], ()) and not callable(param.default)
-    default = f" Default: `{param.default}`." if shown and not param.required else ""
-    return f"| `{name}` | {text}{default} |"
+    default = f"`{param.default}`" if shown and not param.required else ""
+    if isinstance(param.show_default, str):
+        default = param.show_default
+    if param.required:
+        default = "required"
+    cells = (cell.replace("|", "\\|") for cell in (f"`{name}`", text, default))
+    return f"| {' | '.join(cells)} |"

@@ -14,6 +14,7 @@ from keras_distill._internal._checks import (
     check_count,
     check_identifier,
     check_number,
+    did_you_mean,
     is_number,
     require_extra,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "check_count",
     "check_identifier",
     "check_number",
+    "did_you_mean",
     "is_number",
     "require_extra",
 ]

@@ -4,13 +4,14 @@ Every mistake of a user raises one of these errors, so that the command line can
 line and an exit code.
 """
 
+import difflib
 import importlib
 import importlib.util
 import math
 import numbers
 import re
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
@@ -86,7 +87,22 @@ def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
     if len(text) > 200:
         text = text[:200] + "…"
     message = f"`{name}` must {rule}. Received: {name}={text}"
-    return InputError(f"{message}. {remedy}" if remedy else message)
+    return InputError(f"{message}. {remedy.lstrip()}" if remedy else message)
+
+
+def did_you_mean(value: object, known: Iterable[object]) -> str:
+    """Returns a question with the name in `known` that a wrong one most resembles, or "".
+
+    It starts with a space, as what follows a sentence.
+
+    Example:
+        >>> did_you_mean("mpl", ["mlp", "resnet"]), did_you_mean("x", ["mlp", "resnet"])
+        (' Did you mean `mlp`?', '')
+    """
+    names = [name for name in known if isinstance(name, str)]
+    by_folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(value)[:100].lower(), by_folded, 1)
+    return f" Did you mean `{by_folded[near[0]]}`?" if near else ""
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -184,10 +200,11 @@ def check_choice(name: str, value: T, choices: Collection[T]) -> T:
     """Returns `value` if it is one of `choices`.
 
     Raises:
-        InputError: If it is not; the message lists the choices.
+        InputError: If it is not; the message lists the choices and names the nearest.
     """
     if value not in choices:
-        raise bad(name, f"be one of {', '.join(map(str, choices))}", value)
+        near = did_you_mean(value, choices)
+        raise bad(name, f"be one of {', '.join(map(str, choices))}", value, near)
     return value
 
 

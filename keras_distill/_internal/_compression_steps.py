@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keras_distill._internal import InputError, _spec, bad
+from keras_distill._internal import InputError, _spec, bad, did_you_mean
 
 SCHEDULES = ("polynomial", "constant", "2:4")  # of pruning
 
@@ -49,7 +49,10 @@ class Step:
         )
         if kind not in _ORDER or (colon and not argument) or (kind == "quantize" and colon):
             raise bad(
-                "steps", "be prune:SPARSITY[:SCHEDULE], prune:2:4, cluster:VALUES or quantize", text
+                "steps",
+                "be prune:SPARSITY[:SCHEDULE], prune:2:4, cluster:VALUES or quantize",
+                text,
+                did_you_mean(kind, _ORDER) if kind not in _ORDER else "",
             )
         if kind == "cluster" and argument:
             return cls(text, kind, clusters=_spec.count(2)("steps: cluster", argument))

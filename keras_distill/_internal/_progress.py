@@ -6,6 +6,9 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from keras_distill._internal import _verbosity
+from keras_distill._internal._verbosity import Verbosity
+
 Report = Callable[[int, int | None], None]
 """Receives the parts done of a piece of work, and their total (None: not known)."""
 
@@ -13,7 +16,11 @@ Report = Callable[[int, int | None], None]
 class Task(Protocol):
     """A `Report` of a piece of work whose total need not be given again."""
 
-    def __call__(self, done: int, total: int | None = None, /) -> None: ...
+    def __call__(self, done: int, total: int | None = None, /, note: str = "") -> None: ...
+
+
+def silent(done: int, total: int | None = None, /, note: str = "") -> None:
+    """A `Task` that shows nothing."""
 
 
 class Reporter:
@@ -25,7 +32,7 @@ class Reporter:
     def track(self, name: str, total: int | None = None) -> Task:
         """Starts a piece of work of `total` parts; call the result with the parts done so far."""
         del name, total
-        return lambda done, total=None, /: None
+        return silent
 
 
 class TerminalReporter(Reporter):
@@ -34,20 +41,24 @@ class TerminalReporter(Reporter):
     Use it as a context manager, so that it removes its bars.
 
     Args:
-        shown: Whether to show bars; None: if stderr is a terminal.
+        shown: Whether to show bars; None: if stderr is a terminal. With `-q`, neither bars nor
+            stages are shown.
     """
 
     def __init__(self, shown: bool | None = None) -> None:
         from rich import progress
         from rich.console import Console
 
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, quiet=_verbosity.current() is Verbosity.QUIET)
         self._progress = progress.Progress(
             progress.TextColumn("  {task.description}"),
-            progress.BarColumn(),
+            progress.BarColumn(bar_width=20),
             progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[note]}"),
+            progress.TextColumn("time"),
             progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(compact=True),
             console=self._console,
             transient=True,
             disable=not (self._console.is_terminal if shown is None else shown),
@@ -66,14 +77,14 @@ class TerminalReporter(Reporter):
         self._console.print(f"[bold]{name:<10}[/bold] {detail}", highlight=False)
 
     def track(self, name: str, total: int | None = None) -> Task:
-        task = self._progress.add_task(name, total=total)
+        task = self._progress.add_task(name, total=total, note="")
         known, begun = total, False
 
-        def report(done: int, total: int | None = None, /) -> None:
+        def report(done: int, total: int | None = None, /, note: str = "") -> None:
             nonlocal begun
             # What a resumed session finds done does not count for the time left.
             update = self._progress.update if begun else self._progress.reset
-            update(task, completed=done, total=known if total is None else total)
+            update(task, completed=done, total=known if total is None else total, note=note)
             begun = True
 
         return report

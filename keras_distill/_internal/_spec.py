@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras_distill._internal import _checks, bad
+from keras_distill._internal import _checks, bad, did_you_mean
 
 MAX_PIXELS = 1 << 24  # of one image, 4096 x 4096
 
@@ -70,7 +70,10 @@ class Spec:
             if key not in readers:
                 known = ", ".join(sorted(readers)) or "none"
                 raise bad(
-                    self.name, f"have known options only (of {self.kind}: {known})", self.text
+                    self.name,
+                    f"have known options only (of {self.kind}: {known})",
+                    self.text,
+                    did_you_mean(key, readers),
                 )
         return {
             key: readers[key](f"{self.name} option {key}", value)

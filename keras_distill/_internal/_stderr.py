@@ -7,6 +7,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
+from keras_distill._internal import _verbosity
+from keras_distill._internal._verbosity import Verbosity
+
 _one_at_a_time = threading.RLock()
 
 
@@ -14,7 +17,8 @@ _one_at_a_time = threading.RLock()
 def held_stderr(shown: Callable[[bytes], bool] = lambda line: False) -> Iterator[None]:
     """Holds back what any code writes to file descriptor 2 during the block.
 
-    TensorFlow and LiteRT log from C++, and have no setting for some of their lines.
+    TensorFlow and LiteRT log from C++, and have no setting for some of their lines. With `-v`,
+    nothing is held back.
 
     Args:
         shown: Which lines are written after all at the end. If the block raises an `Exception`,
@@ -24,6 +28,9 @@ def held_stderr(shown: Callable[[bytes], bool] = lambda line: False) -> Iterator
         >>> with held_stderr():
         ...     _ = os.write(2, b"not seen")
     """
+    if _verbosity.current() is Verbosity.VERBOSE:
+        yield
+        return
     with _one_at_a_time:
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or None
             sys.stderr.flush()

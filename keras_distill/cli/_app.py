@@ -14,6 +14,7 @@ from keras_distill.cli import (
     export,
     init,
     plan,
+    predict,
     recipes,
     report,
     run,
@@ -22,7 +23,7 @@ from keras_distill.cli import (
     targets,
     verify,
 )
-from keras_distill.cli._verb import execute
+from keras_distill.cli._verb import execute, new_app
 
 
 def _version(shown: bool) -> None:
@@ -36,12 +37,18 @@ def _top(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    """From a big Keras model to a small, fast, verified .tflite file."""
+    """From a big Keras model to a small, fast, verified .tflite file.
+
+    \b
+    Example:
+      keras-distill run
+      keras-distill run --teacher my.keras --data images:photos --max-bytes 100k
+    """
 
 
 def build() -> typer.Typer:
     """Builds the app of all verbs."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = new_app(add_completion=True)
     app.callback()(_top)
     app.command("init")(init.command)
     app.command("plan")(plan.command)
@@ -51,6 +58,7 @@ def build() -> typer.Typer:
     app.command("compress")(compress.command)
     app.command("export")(export.command)
     app.command("verify")(verify.command)
+    app.command("predict")(predict.command)
     app.command("benchmark")(benchmark.command)
     app.command("report")(report.command)
     app.command("recipes")(recipes.command)

@@ -9,6 +9,9 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_distill._internal import _verbosity
+from keras_distill._internal._verbosity import Verbosity
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
@@ -86,4 +89,5 @@ def print_line(text: str, style: str | None = None) -> None:
 
 def print_next(*words: "str | os.PathLike[str]") -> None:
     """Prints the command that usually follows, quoted so that a shell takes it as it is."""
-    print_line(f"Next: {shlex.join(map(str, words))}")
+    if _verbosity.current() is not Verbosity.QUIET:
+        print_line(f"Next: {shlex.join(map(str, words))}")

@@ -11,18 +11,28 @@ import typer
 
 from keras_distill._internal import InputError
 
+
+def choice(name: str, *choices: str, help: str) -> Any:
+    """Returns an option whose choices the help lists and a shell completes; the verb checks it."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [text for text in choices if text.startswith(incomplete)]
+
+    return typer.Option(name, metavar="|".join(choices), help=help, autocompletion=complete)
+
+
 _DATA = typer.Option("--data", help="Data set, such as digits, tfds:mnist, or images:DIR.")
 Data = Annotated[str, _DATA]
 OptionalData = Annotated[str | None, _DATA]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Folder of prepared TFDS data sets.")
 ]
-Split = Annotated[str, typer.Option("--split", help="train, validation, or test.")]
+Split = Annotated[str, choice("--split", "train", "validation", "test", help="Part of the data.")]
 
 Strict = Annotated[
     bool,
     typer.Option(
-        "--strict", help="Refuse files in images:DIR that are not images. Default: skip them."
+        "--strict", help="Refuse files in images:DIR that are not images, instead of skipping them."
     ),
 ]
 
@@ -38,7 +48,7 @@ _TEMPERATURE = typer.Option("--temperature", help="Temperature of the soft targe
 Temperature = Annotated[float, _TEMPERATURE]
 OptionalTemperature = Annotated[float | None, _TEMPERATURE]
 
-_OPTIMIZER = typer.Option("--optimizer", help="adam, adamw, or sgd.")
+_OPTIMIZER = choice("--optimizer", "adam", "adamw", "sgd", help="Optimizer.")
 Optimizer = Annotated[str, _OPTIMIZER]
 OptionalOptimizer = Annotated[str | None, _OPTIMIZER]
 
@@ -46,15 +56,15 @@ _LEARNING_RATE = typer.Option("--learning-rate", help="Learning rate at the firs
 LearningRate = Annotated[float, _LEARNING_RATE]
 OptionalLearningRate = Annotated[float | None, _LEARNING_RATE]
 
-_SCHEDULE = typer.Option(
-    "--schedule", help="Learning rate: cosine (falls to 0 at the last step) or constant."
+_SCHEDULE = choice(
+    "--schedule", "cosine", "constant", help="Learning rate; cosine falls to 0 at the last step."
 )
 Schedule = Annotated[str, _SCHEDULE]
 OptionalSchedule = Annotated[str | None, _SCHEDULE]
 
 OptionalWeightDecay = Annotated[
     float | None,
-    typer.Option("--weight-decay", help="Decoupled weight decay. Default: the optimizer's."),
+    typer.Option("--weight-decay", help="Decoupled weight decay.", show_default="the optimizer's"),
 ]
 
 FromProbabilities = Annotated[
@@ -88,6 +98,12 @@ Settings = Annotated[
         " KEY= returns it to its default.",
     ),
 ]
+Scale = Annotated[
+    str, choice("--scale", "full", "smoke", help="smoke: two steps of everything, for a try.")
+]
+Backend = Annotated[
+    str, choice("--backend", "in-turn", "processes", "ray", help="How trainings are run.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -109,6 +125,8 @@ def strict_spec(spec: str, strict: bool) -> str:
     return f"{spec}{'&' if '?' in spec else '?'}strict=1"
 
 
-def output(help: str) -> Any:
-    """Returns the option `--output`, `-o` with the `help` of one verb."""
-    return typer.Option("--output", "-o", help=help)
+def output(help: str, show_default: str | None = None) -> Any:
+    """Returns the option `--output`, `-o` with the `help` and default of one verb."""
+    if show_default is None:
+        return typer.Option("--output", "-o", help=help)
+    return typer.Option("--output", "-o", help=help, show_default=show_default)

@@ -6,9 +6,10 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from keras_distill._internal import (
@@ -17,8 +18,10 @@ from keras_distill._internal import (
     MissingExtraError,
     VerificationError,
     _backend,
+    _verbosity,
 )
 from keras_distill._internal._stderr import held_stderr
+from keras_distill._internal._verbosity import Verbosity
 from keras_distill.cli._signals import Interruption
 
 DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -55,7 +58,8 @@ def import_tensorflow() -> None:
     with held_stderr():
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")
+        if _verbosity.current() is not Verbosity.VERBOSE:
+            tf.get_logger().setLevel("ERROR")
 
 
 def uses_tensorflow(command: Callable[P, R]) -> Callable[P, R]:
@@ -81,6 +85,66 @@ def _without_eof(invoke: Callable[..., R]) -> Callable[..., R]:
     return guarded
 
 
+def new_app(**settings: Any) -> typer.Typer:
+    """Makes an app: plain help, and errors that `execute` turns into one line."""
+    settings = {"add_completion": False, **settings}
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
+
+
+def command_of(app: typer.Typer) -> TyperCommand | TyperGroup:
+    """Returns the command of an app; it and its verbs also take `-h`, `-q`, and `-v`."""
+    command: Any = typer.main.get_command(app)
+    command.context_settings["help_option_names"] = ["-h", "--help"]
+    options = new_app()
+    options.command()(_said)
+    said: Any = typer.main.get_command(options)
+    verbs = [command]
+    while verbs:
+        verb = verbs.pop()
+        verbs += getattr(verb, "commands", {}).values()
+        verb.params += said.params
+    return command
+
+
+def _chosen(context: object, option: Any, given: bool) -> None:
+    if given:
+        _verbosity.choose(Verbosity(option.name))
+
+
+def _said(
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            is_eager=True,
+            expose_value=False,
+            callback=_chosen,
+            help="Show results, warnings, and errors only.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            is_eager=True,
+            expose_value=False,
+            callback=_chosen,
+            help="Show the logs of TensorFlow too, and the traceback of an unexpected error.",
+        ),
+    ] = False,
+) -> None: ...
+
+
+def _usage(error: TyperException, prog: str) -> str:
+    """Returns a mistake in the command line on one line, with the command that shows the help."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    verb = prog if context is None else context.command_path
+    return f"{message}{'' if message.endswith('?') else '.'} See: {verb} --help"
+
+
 def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
     """Runs a typer app and turns every outcome into an exit code.
 
@@ -91,13 +155,12 @@ def execute(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> int:
 
     Returns:
         0 on success, 1 if a verification fails, 2 on bad input (one line on stderr), 130 after
-        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. With KERAS_DISTILL_TRACEBACK=1 an unexpected
-        error prints its traceback.
+        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. With `-v`, an unexpected error prints its
+        traceback.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read by TensorFlow at import
     interruption = Interruption()
     try:
-        with interruption:
+        with _verbosity.one_command(), interruption:
             message, code = _outcome(app, argv, prog)
     except KeyboardInterrupt:  # while another error was handled
         message, code = None, INTERRUPTED
@@ -115,7 +178,7 @@ def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[s
     try:
         _backend.check()
         warnings.showwarning = _show_warning
-        command = typer.main.get_command(app)
+        command = command_of(app)
         command.invoke = _without_eof(command.invoke)  # type: ignore[method-assign]
         result = command.main(
             args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False
@@ -123,8 +186,7 @@ def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[s
     except typer.Exit as error:
         return None, error.exit_code
     except TyperException as error:
-        message = " ".join(error.format_message().split()).rstrip(".")
-        return f"{message}. See: {prog} --help", BAD_INPUT
+        return _usage(error, prog), BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         return None, INTERRUPTED
     except MemoryError:
@@ -139,9 +201,9 @@ def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[s
     except OSError as error:
         return _line(error), BAD_INPUT
     except Exception as error:
-        if os.environ.get("KERAS_DISTILL_TRACEBACK") == "1":
+        if _verbosity.current() is Verbosity.VERBOSE:
             traceback.print_exc()
-        hint = "Set KERAS_DISTILL_TRACEBACK=1 to see the traceback."
+        hint = "Run it with -v to see the traceback."
         return f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT
     return None, result if isinstance(result, int) else DONE
 
@@ -150,7 +212,7 @@ def verb_main(command: Callable[..., object], prog: str) -> Callable[[Sequence[s
     """Returns the `main(argv) -> int` of one typer command function."""
 
     def main(argv: Sequence[str] | None = None) -> int:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app = new_app()
         app.command()(command)
         return execute(app, argv, prog)
 

@@ -40,7 +40,7 @@ def command(
     data: OptionalData = None,
     split: Split = "test",
     samples: Annotated[
-        int | None, typer.Option(help="Maximum number of rows for the quality. [all]")
+        int | None, typer.Option(help="Maximum number of rows for the quality.", show_default="all")
     ] = None,
     data_dir: DataDir = None,
     strict: Strict = False,
@@ -67,6 +67,10 @@ def command(
 
     The models take turns call by call, so that load on the machine affects all alike. A Keras model
     is measured in Keras and as the float32 .tflite file it converts to.
+
+    \b
+    Example:
+      keras-distill benchmark teacher.keras student.keras student.tflite --data digits
     """
     from keras_distill import benchmarks, report
 

@@ -25,6 +25,10 @@ def command(
     """Show the settings that differ between runs, and paired differences in test accuracy.
 
     Differences are paired by seed; p-values are corrected for the number of tests by Holm's method.
+
+    \b
+    Example:
+      keras-distill compare saved_models/digits saved_models/other -o compare.html
     """
     from keras_distill import report
     from keras_distill._internal import _files

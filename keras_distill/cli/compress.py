@@ -58,8 +58,8 @@ def command(
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Maximum loss of accuracy of the file against STUDENT, in points."
-            " [1, or one row if that is more]"
+            help="Maximum loss of accuracy of the file against STUDENT, in points.",
+            show_default="1, or one row if that is more",
         ),
     ] = None,
     recover: Annotated[
@@ -84,6 +84,11 @@ def command(
     The output folder gets student.keras, the .tflite file with its record, compress.json, and after
     a quantize step fake_quant/, the model to continue training from. --alpha 0 needs no teacher.
     You can interrupt the command at any time: run it again to resume.
+
+    \b
+    Example:
+      keras-distill compress student.keras --teacher teacher.keras --data digits \\
+          --steps prune:0.5,quantize -o small
     """
     from keras_distill import data as sources
     from keras_distill import models

@@ -15,6 +15,7 @@ from keras_distill.cli._options import (
     Json,
     Overwrite,
     Split,
+    choice,
     output,
 )
 from keras_distill.cli._verb import uses_tensorflow, verb_main
@@ -36,7 +37,7 @@ def command(
         int, typer.Option(help="Builds of the store, timed together with teacher.predict.")
     ] = 0,
     setting: Annotated[
-        str, typer.Option(help="Setting of oneDNN: onednn, tf-default, or both.")
+        str, choice("--setting", "onednn", "tf-default", "both", help="Setting of oneDNN.")
     ] = "both",
     imports: Imports,
     out: Annotated[Path | None, output("Write the record to this file.")] = None,
@@ -47,6 +48,10 @@ def command(
 
     TensorFlow's default of oneDNN and the setting of keras_distill are two processes that take
     turns.
+
+    \b
+    Example:
+      keras-distill cost resnet:56 resnet:20 --data tfds:cifar100
     """
     from keras_distill import benchmarks
     from keras_distill._internal._progress import TerminalReporter

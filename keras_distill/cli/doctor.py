@@ -62,6 +62,10 @@ def command(*, as_json: Json = False) -> int:
     """Show versions, oneDNN, devices, and what each missing extra would add.
 
     The exit code is 1 if a package that keras-distill needs is missing.
+
+    \b
+    Example:
+      keras-distill doctor
     """
     facts = examine()
     code = DONE if all(facts["packages"].values()) else VERIFICATION_FAILED

@@ -15,6 +15,7 @@ from keras_distill.cli._options import (
     OptionalData,
     Overwrite,
     Strict,
+    choice,
     output,
     strict_spec,
 )
@@ -35,7 +36,6 @@ def command(
         str,
         typer.Option(
             "--quantization",
-            "-q",
             help="float32, float16, dynamic, int8, int16x8, weight-only-int8, weight-only-int4;"
             " several separated by commas; or all.",
         ),
@@ -55,7 +55,10 @@ def command(
     ] = 1000,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Maximum loss of accuracy, in points. [1, or one row if that is more]"),
+        typer.Option(
+            help="Maximum loss of accuracy, in points.",
+            show_default="1, or one row if that is more",
+        ),
     ] = None,
     limit: Annotated[
         float | None,
@@ -68,7 +71,8 @@ def command(
         bool, typer.Option("--dynamic-batch", help="Accept any number of rows per call.")
     ] = False,
     io: Annotated[
-        str, typer.Option(help="Input and output type of an integer file: integer or float32.")
+        str,
+        choice("--io", "integer", "float32", help="Input and output type of an integer file."),
     ] = "integer",
     sparse: Annotated[
         bool, typer.Option("--sparse", help="Store a float32 or float16 file without its zeros.")
@@ -87,6 +91,11 @@ def command(
     Without either, its verdict is "not verified on data". Exit code 1: a file fails verification.
     Exit code 2: bad input, or a precision named on the command line that this model does not
     support; with `all`, unsupported precisions are only reported.
+
+    \b
+    Example:
+      keras-distill export student.keras -o student.tflite --quantization int8 \\
+          --calibration digits
     """
     from keras_distill.export import QUANTIZATIONS, export_all, export_tflite
 

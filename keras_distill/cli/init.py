@@ -32,11 +32,11 @@ def command(
     data_dir: _options.DataDir = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Your teacher: model spec or file. Default: a spec for the data."),
+        typer.Option(help="Your teacher: model spec or file.", show_default="a spec for the data"),
     ] = None,
     student: Annotated[
         str | None,
-        typer.Option(help="Model spec or file. Default: the teacher, half as wide."),
+        typer.Option(help="Model spec or file.", show_default="the teacher, half as wide"),
     ] = None,
     out: Annotated[Path, _options.output("The .toml file to write.")] = Path("recipe.toml"),
     overwrite: _options.Overwrite = False,
@@ -45,6 +45,10 @@ def command(
     """Write a commented recipe for your data and your teacher.
 
     Every setting is in the file with what it does; those that you do not need stay comments.
+
+    \b
+    Example:
+      keras-distill init --data images:photos --teacher my.keras -o mine.toml
     """
     from keras_distill import data as sources
     from keras_distill import runs

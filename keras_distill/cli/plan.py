@@ -17,19 +17,24 @@ def command(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="Built-in recipe (see `keras-distill recipes`) or .toml file. Default: digits."
+            help="Built-in recipe (see `keras-distill recipes`) or .toml file.",
+            show_default="digits",
         ),
     ] = None,
     *,
     data_dir: _options.DataDir = None,
     settings: _options.Settings,
-    scale: Annotated[str, typer.Option(help="full, or smoke: two steps of everything.")] = "full",
+    scale: _options.Scale = "full",
     imports: _options.Imports,
     as_json: _options.Json = False,
 ) -> None:
     """Show what a run will do, with an estimate of its time, memory, and disk.
 
     The recipe is checked as at the start of a run, and a few steps of each training are timed.
+
+    \b
+    Example:
+      keras-distill plan mine.toml
     """
     from keras_distill import runs
     from keras_distill._internal._progress import TerminalReporter

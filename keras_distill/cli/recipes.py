@@ -6,7 +6,12 @@ from keras_distill.cli._verb import verb_main
 
 
 def command(*, as_json: Json = False) -> None:
-    """List the built-in recipes; --json prints them with every setting."""
+    """List the built-in recipes; --json prints them with every setting.
+
+    \b
+    Example:
+      keras-distill recipes
+    """
     from keras_distill import runs
 
     found = {name: runs.load_recipe(name) for name in runs.builtin_recipes()}

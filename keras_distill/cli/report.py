@@ -19,7 +19,7 @@ def command(
         ),
     ],
     *,
-    out: Annotated[Path | None, output("The page. Default: beside the record.")] = None,
+    out: Annotated[Path | None, output("The page.", show_default="beside the record")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -27,6 +27,10 @@ def command(
 
     The page beside the record is made again in place; any other existing file is replaced only with
     --overwrite.
+
+    \b
+    Example:
+      keras-distill report saved_models/digits --open
     """
     from keras_distill import report
 

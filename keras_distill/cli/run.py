@@ -62,7 +62,8 @@ def command(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="Built-in recipe (see `keras-distill recipes`) or .toml file. Default: digits."
+            help="Built-in recipe (see `keras-distill recipes`) or .toml file.",
+            show_default="digits",
         ),
     ] = None,
     *,
@@ -105,13 +106,13 @@ def command(
     ],
     labels: Annotated[
         str | None,
-        typer.Option(help="Labels that the student sees: a count or a share. Default: all."),
+        typer.Option(help="Labels that the student sees: a count or a share.", show_default="all"),
     ] = None,
     alpha: _options.OptionalAlpha = None,
     temperature: _options.OptionalTemperature = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the student.")] = None,
     teacher_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of the teacher. Default: as the student.")
+        int | None, typer.Option(help="Epochs of the teacher.", show_default="as the student")
     ] = None,
     batch_size: _options.OptionalBatchSize = None,
     optimizer: _options.OptionalOptimizer = None,
@@ -121,18 +122,20 @@ def command(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds: 0, 1, …")] = None,
     quantization: Annotated[
         str | None,
-        typer.Option("--quantization", "-q", help="Precisions of the files, separated by commas."),
+        typer.Option(help="Precisions of the files, such as float32,int8."),
     ] = None,
     compress: Annotated[
         str | None,
         typer.Option(
-            help="Compression steps for the chosen student, such as"
-            " prune:0.5,quantize. Default: none."
+            help="Compression steps for the chosen student, such as prune:0.5,quantize.",
+            show_default="none",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run, and of its folder.")] = None,
-    out: Annotated[Path | None, _options.output("Run folder. Default: saved_models/NAME.")] = None,
-    scale: Annotated[str, typer.Option(help="full, or smoke: two steps of everything.")] = "full",
+    out: Annotated[
+        Path | None, _options.output("Run folder.", show_default="saved_models/NAME")
+    ] = None,
+    scale: _options.Scale = "full",
     settings: _options.Settings,
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,
@@ -143,6 +146,11 @@ def command(
     Options replace settings of the recipe. With --data but without RECIPE, --teacher and --student
     (or --max-bytes) are required and the other settings have their defaults. You can interrupt a
     run at any time: run the same command again to resume.
+
+    \b
+    Example:
+      keras-distill run
+      keras-distill run --teacher my.keras --data images:photos --max-bytes 100k
     """
     from keras_distill import runs
     from keras_distill._internal._progress import TerminalReporter

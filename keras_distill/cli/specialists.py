@@ -11,6 +11,7 @@ from keras_distill._internal import InputError, _files
 from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import (
     Alpha,
+    Backend,
     BatchSize,
     DataDir,
     Imports,
@@ -26,14 +27,17 @@ from keras_distill.cli._options import (
     Overwrite,
     Schedule,
     Temperature,
+    choice,
     output,
 )
-from keras_distill.cli._verb import execute, uses_tensorflow
+from keras_distill.cli._verb import execute, new_app, uses_tensorflow
 
 if TYPE_CHECKING:
     from keras_distill.records import JobRecord, SpecialistsRecipe
 
-Crop = Annotated[int | None, typer.Option(help="Maximum shift of training images, pixels. [0]")]
+Crop = Annotated[
+    int | None, typer.Option(help="Maximum shift of training images, pixels.", show_default="0")
+]
 Flip = Annotated[bool | None, typer.Option(help="Mirror half of the training images.")]
 Trained = typer.Argument(help="A folder that `train` wrote.")
 
@@ -49,19 +53,23 @@ def train(
     ] = None,
     data: OptionalData = None,
     data_dir: DataDir = None,
-    clusters: Annotated[int | None, typer.Option(help="Number of class sets. [10]")] = None,
+    clusters: Annotated[
+        int | None, typer.Option(help="Number of class sets.", show_default="10")
+    ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Classes per set. [the clusters as they are]")
+        int | None, typer.Option(help="Classes per set.", show_default="the clusters as they are")
     ] = None,
     even: Annotated[
         bool | None, typer.Option(help="Distribute the classes evenly over sets of --size.")
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option(help="Use the specialists that cover one of the TOP best classes. [1]"),
+        typer.Option(
+            help="Use the specialists that cover one of the TOP best classes.", show_default="1"
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over a specialist's own examples. [4]")
+        int | None, typer.Option(help="Passes over a specialist's own examples.", show_default="4")
     ] = None,
     batch_size: OptionalBatchSize = None,
     optimizer: OptionalOptimizer = None,
@@ -69,18 +77,19 @@ def train(
     schedule: OptionalSchedule = None,
     weight_decay: OptionalWeightDecay = None,
     alpha: Annotated[
-        float | None, typer.Option(help="Weight of the generalist's soft targets. [0]")
+        float | None,
+        typer.Option(help="Weight of the generalist's soft targets.", show_default="0"),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Temperature of these soft targets. [2]")
+        float | None, typer.Option(help="Temperature of these soft targets.", show_default="2")
     ] = None,
     crop: Crop = None,
     flip: Flip = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the order of the data. [0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the order of the data.", show_default="0")
+    ] = None,
     out: Annotated[Path, output("The folder to write.")],
-    backend: Annotated[
-        str, typer.Option(help="How to run the trainings: in-turn, processes, or ray.")
-    ] = "in-turn",
+    backend: Backend = "in-turn",
     workers: Annotated[int, typer.Option(help="Number of specialists trained at a time.")] = 1,
     imports: Imports,
     overwrite: Overwrite = False,
@@ -89,6 +98,10 @@ def train(
     """Cluster the classes that the generalist confuses, and train a specialist for each set.
 
     Run the same command again to resume an interrupted training.
+
+    \b
+    Example:
+      keras-distill specialists train --generalist teacher.keras --data digits -o experts
     """
     from keras_distill import specialists
 
@@ -152,7 +165,9 @@ def evaluate(
     *,
     data: OptionalData = None,
     data_dir: DataDir = None,
-    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    split: Annotated[
+        str, choice("--split", "test", "validation", help="Part of the data.")
+    ] = "test",
     model: Annotated[
         list[Path],
         typer.Option(
@@ -161,12 +176,19 @@ def evaluate(
             help="Another .keras file to evaluate, such as a distilled one; may be repeated.",
         ),
     ],
-    out: Annotated[Path | None, output("The record. [FOLDER/evaluation.json]")] = None,
+    out: Annotated[
+        Path | None, output("The record.", show_default="FOLDER/evaluation.json")
+    ] = None,
     imports: Imports,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Compare generalist and specialists with the generalist; write a record and a page."""
+    """Compare generalist and specialists with the generalist; write a record and a page.
+
+    \b
+    Example:
+      keras-distill specialists evaluate experts
+    """
     from keras_distill import report, specialists
 
     out = out or folders[0] / "evaluation.json"
@@ -195,7 +217,10 @@ def distill(
     *,
     student: Annotated[
         str | None,
-        typer.Option(help="Model spec, or a .keras file to start from. [a copy of the generalist]"),
+        typer.Option(
+            help="Model spec, or a .keras file to start from.",
+            show_default="a copy of the generalist",
+        ),
     ] = None,
     out: Annotated[Path, output("The .keras file to write.")],
     data: OptionalData = None,
@@ -221,6 +246,10 @@ def distill(
     """Distill generalist and specialists back into one model.
 
     Run the same command again to resume an interrupted training.
+
+    \b
+    Example:
+      keras-distill specialists distill experts -o student.keras
     """
     from keras_distill import specialists
     from keras_distill._internal._progress import TerminalReporter
@@ -281,10 +310,8 @@ def _recipe(
     return SpecialistsRecipe.parse(values, source=str(path or "the options"))
 
 
-app = typer.Typer(
-    add_completion=False,
+app = new_app(
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
     help="Train specialists for a generalist, evaluate, and distill them (Hinton 2015, section 5).",
 )
 for _verb in (train, evaluate, distill):

@@ -37,22 +37,21 @@ def command(
         str | None,
         typer.Option(
             help="What every point is compared with: alone (the student without a teacher), none,"
-            " or KEY=VALUE,KEY=VALUE, a point.  [default: alone]"
+            " or KEY=VALUE,KEY=VALUE, a point.",
+            show_default="alone",
         ),
     ] = None,
-    backend: Annotated[
-        str, typer.Option(help="How students are trained: in-turn, processes, or ray.")
-    ] = "in-turn",
+    backend: _options.Backend = "in-turn",
     workers: Annotated[int, typer.Option(help="Number of students trained at a time.")] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads of each process.  [default: cores divided by workers]"),
+        typer.Option(help="Threads of each process.", show_default="cores divided by workers"),
     ] = None,
     data_dir: _options.DataDir = None,
     out: Annotated[
-        Path | None, _options.output("Folder of the sweep. Default: saved_models/NAME-sweep.")
+        Path | None, _options.output("Folder of the sweep.", show_default="saved_models/NAME-sweep")
     ] = None,
-    scale: Annotated[str, typer.Option(help="full, or smoke: two steps of everything.")] = "full",
+    scale: _options.Scale = "full",
     settings: _options.Settings,
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,
@@ -62,6 +61,10 @@ def command(
 
     You can interrupt a sweep at any time: run the same command again to resume. Run it with other
     points or more seeds to add them to a finished sweep.
+
+    \b
+    Example:
+      keras-distill sweep digits --grid distillation.temperature=1,2,4,8 --seeds 3
     """
     from keras_distill import runs
     from keras_distill._internal._progress import TerminalReporter
@@ -150,7 +153,7 @@ def _print_sweep(record: "SweepRecord", out: Path) -> None:
     print_line(report.sweep_note(record), style="dim")
     for line in report.sweep_sentences(record):
         print_line(line)
-    print_next(f"open {out / 'report.html'}")
+    print_next("open", out / "report.html")
 
 
 def _is_text(rows: list[list[str]], column: int) -> bool:

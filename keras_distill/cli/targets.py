@@ -18,10 +18,11 @@ from keras_distill.cli._options import (
     Overwrite,
     Split,
     Strict,
+    choice,
     output,
     strict_spec,
 )
-from keras_distill.cli._verb import execute, uses_tensorflow
+from keras_distill.cli._verb import execute, new_app, uses_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from keras_distill.targets import StoreSource
 
 _Store = Annotated[Path, typer.Argument(help="Folder of the store.")]
-_Mean = Annotated[str, typer.Option(help="Mean of an ensemble: geometric or arithmetic.")]
+_Mean = Annotated[str, choice("--mean", "geometric", "arithmetic", help="Mean of an ensemble.")]
 _Temperature = Annotated[
     float | None, typer.Option(help="Temperature of an ensemble's arithmetic mean.")
 ]
@@ -90,7 +91,7 @@ def build(
     split: Split = "train",
     strict: Strict = False,
     top_k: Annotated[
-        int | None, typer.Option(help="Logits to keep per row.  [default: all]")
+        int | None, typer.Option(help="Logits to keep per row.", show_default="all")
     ] = None,
     views: Annotated[int, typer.Option(help="Augmented views per example.")] = 1,
     augment: Annotated[
@@ -102,7 +103,7 @@ def build(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Examples per call of the teacher.")] = 128,
     dtype: Annotated[
-        str, typer.Option(help="float16, or float32 for logits beyond 65504.")
+        str, choice("--dtype", "float16", "float32", help="float32 for logits beyond 65504.")
     ] = "float16",
     mean: _Mean = "geometric",
     temperature: _Temperature = None,
@@ -122,6 +123,10 @@ def build(
     """Run a teacher over the data once and store its logits.
 
     You can interrupt a build at any time. Run the same command again to resume.
+
+    \b
+    Example:
+      keras-distill targets build teacher.keras -o targets --data digits
     """
     from keras_distill.targets import SoftTargetStore, build_store
 
@@ -162,7 +167,12 @@ def info(
     examples: Annotated[int, typer.Option(help="Records to measure the error of top-k on.")] = 512,
     as_json: Json = False,
 ) -> None:
-    """Show what a store holds, and the KL error of top-k logits at each temperature."""
+    """Show what a store holds, and the KL error of top-k logits at each temperature.
+
+    \b
+    Example:
+      keras-distill targets info targets
+    """
     from keras_distill.targets import SoftTargetStore
 
     _print_info(SoftTargetStore.open(store).info(examples), as_json)
@@ -188,7 +198,12 @@ def verify(
     imports: Imports,
     as_json: Json = False,
 ) -> None:
-    """Check every byte of a store; with --data every example; with --teacher its fingerprint."""
+    """Check every byte of a store; with --data every example; with --teacher its fingerprint.
+
+    \b
+    Example:
+      keras-distill targets verify targets --data digits --teacher teacher.keras
+    """
     from keras_distill.targets import SoftTargetStore
 
     found = SoftTargetStore.open(store).verify(
@@ -259,7 +274,7 @@ def _facts(found: "TargetsInfo") -> list[tuple[str, str]]:
     return [*facts, ("teacher accuracy", accuracy), ("speed", speed)]
 
 
-app = typer.Typer(no_args_is_help=True, help="Store soft targets once: build, info, verify.")
+app = new_app(no_args_is_help=True, help="Store soft targets once: build, info, verify.")
 app.command("build")(build)
 app.command("info")(info)
 app.command("verify")(verify)

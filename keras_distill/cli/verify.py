@@ -23,10 +23,15 @@ def command(
     ],
     data: Data,
     split: Split = "test",
-    samples: Annotated[int | None, typer.Option(help="Maximum number of rows. [all]")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Maximum number of rows.", show_default="all")
+    ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Maximum loss of accuracy, in points. [1, or one row if that is more]"),
+        typer.Option(
+            help="Maximum loss of accuracy, in points.",
+            show_default="1, or one row if that is more",
+        ),
     ] = None,
     limit: Annotated[
         float | None,
@@ -45,6 +50,10 @@ def command(
 
     The file passes if it loses no more accuracy than --max-drop allows. Exit code 1: it fails; the
     record is written all the same.
+
+    \b
+    Example:
+      keras-distill verify small.tflite --against big.tflite --data images:photos
     """
     from keras_distill.export import verify_tflite
 

@@ -1,6 +1,5 @@
 """Trains a wrapped tf_keras twin, with Keras 3 callbacks too, and resumes after an interruption."""
 
-import difflib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from keras_distill import data as sources
-from keras_distill._internal import InputError, bad, check_count
+from keras_distill._internal import InputError, bad, check_count, did_you_mean
 from keras_distill._internal._checks import MAX_INT
 from keras_distill.compress._objective import Objective
 from keras_distill.records import TrainingSettings
@@ -70,9 +69,8 @@ class Training:
         names = [*TrainingSettings.model_fields, *(f.name for f in fields(cls)[1:])]
         for name in options:
             if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                remedy = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(names)}."
-                raise InputError(f"`{name}` is not a setting of the training. {remedy}")
+                remedy = did_you_mean(name, names) or f" Known: {', '.join(names)}."
+                raise InputError(f"`{name}` is not a setting of the training.{remedy}")
         own = {name: options.pop(name) for name in TrainingSettings.model_fields if name in options}
         settings = TrainingSettings.parse({"epochs": 10, **own}, source="compress")
         return cls(settings, **options)

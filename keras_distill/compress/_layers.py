@@ -168,7 +168,7 @@ _WHY_NOT = {
 
 _INSTEAD = (
     "Quantization after training needs no such layer: keras-distill export STUDENT.keras"
-    " -q int8 --calibration SPEC."
+    " --quantization int8 --calibration SPEC."
 )
 
 

@@ -31,7 +31,7 @@ def check_kind(model: Any) -> None:
             f"Model {model.name!r} is a subclassed model ({type(model).__name__}), whose layers"
             " and connections no config describes. Rebuild it as a functional model:"
             " keras.Model(inputs, outputs). Or quantize it after training: keras-distill export"
-            " STUDENT.keras -q int8 --calibration SPEC."
+            " STUDENT.keras --quantization int8 --calibration SPEC."
         )
 
 

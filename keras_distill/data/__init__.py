@@ -6,6 +6,7 @@ a source, write such a file and add a line to the table.
 
 from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import batches, epoch_seed, read_ahead, shuffled
+from keras_distill.data._image_files import read_images
 from keras_distill.data._labels import UNLABELED, keep_labels, labels_of, select
 from keras_distill.data._load import load, load_or_call, sources
 from keras_distill.data._memory import MemoryDataset
@@ -34,6 +35,7 @@ __all__ = [
     "mixed_labels",
     "pictures",
     "read_ahead",
+    "read_images",
     "select",
     "shuffled",
     "sources",

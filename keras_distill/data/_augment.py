@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import InputError, bad, check_count, check_number
+from keras_distill._internal import InputError, bad, check_count, check_number, did_you_mean
 from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Tensor, TensorLike
 from keras_distill.data._mixing import STREAMS as MIX_STREAMS
@@ -149,8 +149,9 @@ class Augmentation:
         """
         unknown = sorted(set(settings) - {field.name for field in fields(cls)})
         if unknown:
-            known = ", ".join(field.name for field in fields(cls))
-            raise InputError(f"Unknown augmentation {unknown[0]!r}. Known: {known}.")
+            names = [field.name for field in fields(cls)]
+            known, near = ", ".join(names), did_you_mean(unknown[0], names)
+            raise InputError(f"Unknown augmentation {unknown[0]!r}. Known: {known}.{near}")
         return cls(**settings)
 
     def settings(self) -> dict[str, Any]:
@@ -190,7 +191,10 @@ class Augmentation:
         """Computes the view of a batch of images, and says how they were mixed.
 
         Args:
-            x, index, view, pool: As for `apply`.
+            x: As for `apply`.
+            index: As for `apply`.
+            view: As for `apply`.
+            pool: As for `apply`.
 
         Returns:
             The images, and what `mixed_labels` needs; None if it does not mix.

@@ -192,7 +192,7 @@ def decode_all(
     *,
     resize: bool,
     what: str,
-    root: Path,
+    root: Path | None = None,
 ) -> Array:
     """Returns the pixels of all files, uint8 `(n, *shape)`; each file is decoded once.
 
@@ -201,7 +201,7 @@ def decode_all(
         shape: As for `fitted`.
         resize: As for `fitted`.
         what: The data, for errors.
-        root: The folder that names in errors start from.
+        root: The folder that names in errors start from; None: names as given.
 
     Raises:
         InputError: With all files that cannot be decoded.
@@ -213,12 +213,42 @@ def decode_all(
         try:
             pixels[number] = fitted(decode(files[number]), shape, resize=resize)
         except DamagedError as error:
-            damaged[str(Path(files[number].path).relative_to(root))] = str(error)
+            path = Path(files[number].path)
+            damaged[str(path if root is None else path.relative_to(root))] = str(error)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(one, range(len(files))))
     refuse_damaged(damaged, len(files), what=what)
     return pixels
+
+
+def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> Array:
+    """Returns images of any size as a model of that input shape takes them, as `images:DIR` does.
+
+    Args:
+        paths: Image files.
+        shape: `(height, width, 1 or 3)`; other sizes are resized.
+
+    Returns:
+        uint8 `(n, height, width, channels)`.
+
+    Raises:
+        InputError: With all paths that are no image files, or cannot be decoded.
+    """
+    files: list[ImageFile] = []
+    damaged: dict[str, str] = {}
+    for path in paths:
+        try:
+            found = inspect(path) if path.is_file() else None
+        except DamagedError as error:
+            damaged[str(path)] = str(error)
+            continue
+        if found is None:
+            damaged[str(path)] = "no such image file"
+        else:
+            files.append(found)
+    refuse_damaged(damaged, len(paths), what="images")
+    return decode_all(files, shape, resize=True, what="images")
 
 
 def refuse_damaged(damaged: Mapping[str, str], count: int, *, what: str) -> None:

@@ -8,7 +8,13 @@ import warnings
 from collections.abc import Callable, Collection
 from typing import Any
 
-from keras_distill._internal import InputError, KerasDistillWarning, check_choice, check_count
+from keras_distill._internal import (
+    InputError,
+    KerasDistillWarning,
+    check_choice,
+    check_count,
+    did_you_mean,
+)
 from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
@@ -106,7 +112,7 @@ def _source(
     if parsed.kind not in SOURCES:
         raise InputError(
             f"data: no source {parsed.kind!r}. Choose from: {', '.join(sources())}."
-            f" Received: data={spec!r}"
+            f" Received: data={spec!r}.{did_you_mean(parsed.kind, SOURCES)}"
         )
     check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     for split in reads or ():

@@ -2,7 +2,7 @@
 
 from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolated, probe
-from keras_distill.litert._metadata import add_metadata
+from keras_distill.litert._metadata import add_metadata, label_file
 from keras_distill.litert._parallel import ParallelModel, usable_threads
 from keras_distill.litert._parser import Graph, read_graph
 from keras_distill.litert._tensors import TensorSpec, takes_pixels
@@ -17,6 +17,7 @@ __all__ = [
     "TensorSpec",
     "add_metadata",
     "count_weights",
+    "label_file",
     "predict_isolated",
     "probe",
     "read_graph",

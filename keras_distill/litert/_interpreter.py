@@ -80,6 +80,13 @@ class LiteRTModel:
         self.outputs = tuple(self._output_spec(name, d) for name, d in self._outputs.items())
         self._batch = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
 
+    def __repr__(self) -> str:
+        shown = [
+            ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in specs)
+            for specs in (self.inputs, self.outputs)
+        ]
+        return f"LiteRTModel({str(self.path)!r}, {shown[0]} -> {shown[1]})"
+
     def _load(self) -> None:
         from ai_edge_litert.interpreter import Interpreter
 

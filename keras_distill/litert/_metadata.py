@@ -9,6 +9,7 @@ builds for current Python.
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from keras_distill.litert._interpreter import TensorSpec
 from keras_distill.litert._parser import Graph, read_graph, refuses_damage
 
 LABELS = "labels.txt"
+_MEMBERS, _LABEL_BYTES = 100, 1 << 20  # of the archive of a file of unknown origin
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
@@ -115,6 +117,30 @@ def _label_archive(class_names: Sequence[str]) -> bytes:
         # The default date keeps equal exports byte-identical.
         archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{name}\n" for name in class_names))
     return packed.getvalue()
+
+
+def label_file(path: str | os.PathLike[str], classes: int) -> tuple[str, ...]:
+    """Reads the class names from the label file that the metadata of a `.tflite` file adds to it.
+
+    Args:
+        path: The file, of any origin.
+        classes: Number of classes. A label file of another length is not used.
+
+    Returns:
+        The names by class id; empty if there are none.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist()[:_MEMBERS]:
+                if not member.filename.endswith(".txt") or member.file_size > _LABEL_BYTES:
+                    continue
+                with archive.open(member) as file:
+                    lines = file.read(_LABEL_BYTES).decode("utf-8").splitlines()
+                if len(lines) == classes:
+                    return tuple(lines)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error):
+        return ()
+    return ()
 
 
 class _Builder:

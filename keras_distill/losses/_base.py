@@ -296,6 +296,20 @@ class DistillationLoss(keras.distillation.DistillationLoss):
                 f" Received: k={kept[-1]}, {shape[-1]} classes."
             )
 
+    def __repr__(self) -> str:
+        """Returns the call that makes it, without settings that are None.
+
+        Example:
+            >>> import keras_distill as kd
+            >>> kd.SoftTargetLoss(temperature=2.0)
+            SoftTargetLoss(temperature=2.0)
+        """
+        given = {
+            name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters
+        }
+        shown = ", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None)
+        return f"{type(self).__name__}({shown})"
+
     def get_config(self) -> dict[str, Json]:
         """Returns the settings, schedules serialized; `from_config` takes them.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_distill._internal import InputError, _spec, bad
+from keras_distill._internal import InputError, _spec, bad, did_you_mean
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import Array
 from keras_distill.models._family import Family, Rescaling, as_images
@@ -45,7 +45,10 @@ class Application(Family):
         )
         if spec.argument not in _names():
             raise bad(
-                spec.name, f"be applications:NAME, NAME one of {', '.join(_names())}", spec.text
+                spec.name,
+                f"be applications:NAME, NAME one of {', '.join(_names())}",
+                spec.text,
+                did_you_mean(spec.argument, _names()),
             )
         parameters = inspect.signature(getattr(keras.applications, spec.argument)).parameters
         for option in ("alpha", "minimalistic"):

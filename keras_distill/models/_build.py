@@ -12,7 +12,14 @@ from typing import Any
 
 import keras
 
-from keras_distill._internal import InputError, _user_code, bad, check_count, is_number
+from keras_distill._internal import (
+    InputError,
+    _user_code,
+    bad,
+    check_count,
+    did_you_mean,
+    is_number,
+)
 from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import PathLike
@@ -95,7 +102,7 @@ def parse(
         raise InputError(
             f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())},"
             " py:package.module:function, or the path of a .keras file."
-            f" Received: {name}={spec!r}"
+            f" Received: {name}={spec!r}.{did_you_mean(parsed.kind, FAMILIES)}"
         )
     return FAMILIES[parsed.kind][0].parse(parsed)
 

@@ -1,10 +1,10 @@
 """The bases of every record on disk: JSON for results, TOML for what people write."""
 
-import difflib
 import hashlib
 import json
 import math
 import numbers
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _files, did_you_mean
 from keras_distill._internal._checks import shallow, shown
 from keras_distill._internal._types import PathLike
 from keras_distill.records._html import as_html
@@ -243,26 +243,30 @@ def _describe_one(record: type[Record], item: ErrorDetails) -> str:
         return f"`{key}` must be given"
     if item["type"] == "extra_forbidden":
         near = _nearest(record, steps)
-        return f"`{key}` must be a known key" + (f". Did you mean `{near}`?" if near else "")
+        return f"`{key}` must be a known key" + (f".{near}" if near else "")
     rule = item["msg"]
     for theirs, ours in _WORDS:
         rule = rule.replace(theirs, ours)
     message = f"`{key}` must {rule.removeprefix('must ')}" if _is_rule(rule) else f"`{key}`: {rule}"
     given = item.get("input")
-    return message if isinstance(given, dict) else f"{message}. Received: {shown(given):.80}"
+    if isinstance(given, dict):
+        return message
+    choices = re.findall("'([^']*)'", rule) if item["type"] == "literal_error" else ()
+    near = did_you_mean(given, choices)
+    return f"{message}. Received: {shown(given):.80}{near and '.'}{near}"
 
 
-def _nearest(record: type[Record], location: tuple[int | str, ...]) -> str | None:
-    """Returns the known key that an unknown one most resembles in its table, else those of others.
+def _nearest(record: type[Record], location: tuple[int | str, ...]) -> str:
+    """Asks for the known key that an unknown one most resembles in its table, else in others.
 
     The keys of other tables are those of the same name, at most three.
     """
     wrong = str(location[-1])
-    near = difflib.get_close_matches(wrong, _known_keys(record, location), 1)
+    near = did_you_mean(wrong, _known_keys(record, location))
     if near:
-        return near[0]
+        return near
     others = [key for key in dotted_keys(record) if key.rpartition(".")[2] == wrong]
-    return "` or `".join(others[:3]) or None
+    return f" Did you mean `{'` or `'.join(others[:3])}`?" if others else ""
 
 
 def dotted_keys(record: type[Record], prefix: str = "") -> Iterator[str]:

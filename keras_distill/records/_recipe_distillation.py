@@ -1,11 +1,11 @@
 """The part of a recipe on distillation: weight, temperature, and losses."""
 
-import difflib
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 from typing_extensions import Self
 
+from keras_distill._internal import did_you_mean
 from keras_distill.records._base import Record
 from keras_distill.records._training_settings import Count, Temperature
 
@@ -121,8 +121,8 @@ class LossPart(Record):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in LOSSES:
-            near = difflib.get_close_matches(value, LOSSES, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            near = did_you_mean(value, LOSSES)
+            hint = near and f" ({near.lstrip()})"
             raise ValueError(f"must be one of {', '.join(LOSSES)}{hint}")
         return value
 
@@ -131,10 +131,8 @@ class LossPart(Record):
         known = ("loss", "weight", *LOSSES[self.loss])
         for name, value in (self.model_extra or {}).items():
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" Did you mean `{near[0]}`?" if near else ""
                 rule = f"must have keys of {self.loss} only ({', '.join(known)})"
-                raise ValueError(f"{rule}. Received: `{name:.60}`.{hint}")
+                raise ValueError(f"{rule}. Received: `{name:.60}`.{did_you_mean(name, known)}")
             if isinstance(value, dict):
                 SchedulePart.parse(value, source=f"{self.loss}.{name}")
         return self

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, did_you_mean
 from keras_distill.records import Recipe, changed, read_toml
 
 _FOLDER = Path(__file__).with_name("recipes")
@@ -45,6 +45,7 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
     else:
         raise InputError(
             f"Unknown recipe {name!r}. Built in: {', '.join(known)}; or give a .toml file."
+            f"{did_you_mean(name, known)}"
         )
     return _parse(read_toml(path), overrides or {}, source=source)
 

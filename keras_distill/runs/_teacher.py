@@ -143,7 +143,7 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
         rounds,
         state,
         validation_data=as_rows(validation, splits) if mixes else validation,
-        report=context.reporter.track(stem, rounds.count),
+        report=context.reporter.track(stem),
         ending=ending_of(settings, rounds),
     )
     if not path.exists():

@@ -187,7 +187,7 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
             rounds,
             variant.states[seed],
             validation_data=context.student_validation,
-            report=context.reporter.track(f"seed {seed}", rounds.count),
+            report=context.reporter.track(f"seed {seed}"),
             ending=ending,
             callbacks=pupil.callbacks(lesson, seed),
         )

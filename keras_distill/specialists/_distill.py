@@ -176,7 +176,7 @@ def _fit(
         rounds,
         state,
         validation_data=splits.validation.batch(_EVALUATION_BATCH),
-        report=reporter.track("training", rounds.count),
+        report=reporter.track("training"),
     )
     return DistillationResult(
         parameters=student.count_params(),

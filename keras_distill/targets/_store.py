@@ -70,6 +70,18 @@ class SoftTargetStore:
         self._verified = False
         self._in_memory = RecordsInMemory(path, manifest)
 
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        outputs = [
+            (f"{output.name}: " if output.name else "")
+            + (f"{output.top_k} of " if output.top_k else "")
+            + f"{output.shape[-1]:,} classes, {output.dtype}"
+            for output in manifest.outputs
+        ]
+        views = f"{manifest.views} view{'s' if manifest.views > 1 else ''}"
+        facts = [f"{manifest.examples:,} examples", *outputs, views]
+        return f"SoftTargetStore({str(self.path)!r}, {', '.join(facts)})"
+
     @classmethod
     def build(
         cls,

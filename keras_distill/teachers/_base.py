@@ -49,6 +49,10 @@ class Teacher(abc.ABC):
     steps: Mapping[str, float] = MappingProxyType({})
     _own_declaration: Declaration | None = None
 
+    def __repr__(self) -> str:
+        only = "" if self.temperature is None else f", temperature={self.temperature:g}"
+        return f"{type(self).__name__}({self.name!r}{only})"
+
     @abc.abstractmethod
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
         """Computes logits and inner layers' outputs in one pass, eagerly or inside a graph.

@@ -100,6 +100,14 @@ class Distiller(PairModel):
         self.built = bool(student.built)
         self.set_teacher(teacher, teacher_preprocess, from_probabilities=from_probabilities)
 
+    def __repr__(self) -> str:
+        teacher = "None" if self.teacher is None else repr(self.teacher.name)
+        size = f" ({self.student.count_params():,} parameters)" if self.student.built else ""
+        return (
+            f"{type(self).__name__}(teacher={teacher}, student={self.student.name!r}{size},"
+            f" distillation_losses={self.distillation_losses}, alpha={self.alpha!r})"
+        )
+
     # One step
 
     def call(self, inputs: Any, training: bool | None = None, with_features: bool = False) -> Any:
@@ -242,7 +250,12 @@ class Distiller(PairModel):
                 other libraries (pandas, PyTorch, JAX) are converted. Without labels, the student
                 trains on soft targets alone.
             y: Labels or `Targets`, if x is arrays.
-            batch_size, epochs, verbose, callbacks, validation_split, shuffle: As in Keras.
+            batch_size: As in Keras.
+            epochs: As in Keras.
+            verbose: As in Keras.
+            callbacks: As in Keras.
+            validation_split: As in Keras.
+            shuffle: As in Keras.
             validation_data: As in Keras. Without stored soft targets, its loss is the hard loss for
                 any alpha.
             class_weight: Weights by class id, or a list with one for each class; 1 for other

@@ -31,6 +31,10 @@ class _Between(keras.optimizers.schedules.LearningRateSchedule):
         """Returns the share of the way after the share `passed` of the steps."""
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({shown})"
+
     def get_config(self) -> dict[str, Any]:
         """The settings."""
         return {

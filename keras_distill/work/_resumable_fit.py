@@ -2,12 +2,13 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import keras
 
 from keras_distill._internal._fused_normalization import fused_batch_normalization
+from keras_distill._internal._progress import Task, silent
 from keras_distill._internal._types import Dataset
 from keras_distill.work._state import TrainingState
 
@@ -125,15 +126,17 @@ class _SaveState(keras.callbacks.Callback):
         self,
         state: TrainingState,
         progress: Progress,
-        report: Callable[[int], None],
+        report: Task,
         ending: Ending,
+        rounds: Rounds,
     ) -> None:
         super().__init__()
-        self._state, self._progress, self._report = state, progress, report
-        self._ending, self._steps = ending, 0
+        self._state, self._progress, self._task = state, progress, report
+        self._ending, self._rounds = ending, rounds
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._since = time.monotonic()
+        self._report(self._progress.rounds, 0, {})
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         ending = self._ending
@@ -144,6 +147,8 @@ class _SaveState(keras.callbacks.Callback):
         optimizer.learning_rate = ending.rate(share, int(optimizer.iterations))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if batch + 1 < self._rounds.steps_per_round:  # the last step, when its round is saved
+            self._report(self._progress.rounds, batch + 1, logs or {})
         seconds = self._ending.seconds
         if seconds is not None and self._elapsed() >= seconds:
             self._stop()
@@ -158,7 +163,18 @@ class _SaveState(keras.callbacks.Callback):
         if self._ending.patience is not None:
             self._watch(self._ending.patience)
         self._state.save(training_variables(self._trainer), vars(progress))
-        self._report(epoch + 1)
+        self._report(epoch + 1, 0, logs or {})
+
+    def _report(self, rounds: int, steps: int, logs: Mapping[str, float]) -> None:
+        """Reports the steps done, or the seconds of a budget, with the metrics of these steps."""
+        validated = self._progress.logs.get(_WATCHED, [])
+        shares = {"accuracy": logs.get("accuracy"), "validation": validated[-1:] and validated[-1]}
+        note = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share)
+        if self._ending.seconds is not None:
+            self._task(int(self._elapsed()), int(self._ending.seconds), note)
+        else:
+            each = self._rounds.steps_per_round
+            self._task(rounds * each + steps, self._rounds.count * each, note)
 
     def _watch(self, patience: int) -> None:
         """Keeps the weights of the best round; ends the training after `patience` others."""
@@ -205,7 +221,7 @@ def fit_resumable(
     path: str | os.PathLike[str],
     *,
     validation_data: Dataset,
-    report: Callable[[int], None] = lambda done: None,
+    report: Task = silent,
     ending: Ending = Ending(),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Progress:
@@ -221,7 +237,8 @@ def fit_resumable(
         rounds: How many epochs, of how many steps.
         path: The file of the state (`.npz`).
         validation_data: Batches for validation after each round.
-        report: Called after each round, with the number of rounds completed.
+        report: Receives the number of steps done, after the last one of a round when its state is
+            saved, and that of all steps; with a budget of time, seconds.
         ending: When the training ends before its last round.
         callbacks: Further callbacks, such as those of TensorBoard. A round is an epoch to them.
 
@@ -242,7 +259,7 @@ def fit_resumable(
                 epochs=rounds.count,
                 steps_per_epoch=rounds.steps_per_round,
                 validation_data=validation_data,
-                callbacks=[*callbacks, _SaveState(state, progress, report, ending)],
+                callbacks=[*callbacks, _SaveState(state, progress, report, ending, rounds)],
                 shuffle=False,
                 verbose=0,  # pyright: ignore[reportArgumentType]
             )

@@ -15,6 +15,7 @@ VERBS = [
     "compare",
     "compress",
     "export",
+    "predict",
     "benchmark",
     "report",
     "recipes",
@@ -173,8 +174,7 @@ def test_an_unexpected_error_is_one_line_unless_its_traceback_is_asked_for(monke
     monkeypatch.setattr("keras_distill.runs.builtin_recipes", broken)
     assert main(["recipes"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    monkeypatch.setenv("KERAS_DISTILL_TRACEBACK", "1")
-    assert main(["recipes"]) == 2
+    assert main(["recipes", "-v"]) == main(["--verbose", "recipes"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
 

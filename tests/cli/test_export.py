@@ -49,7 +49,7 @@ def test_a_flat_folder_of_images_calibrates_and_strict_refuses_other_files(net, 
         pixels = np.random.default_rng(i).integers(0, 17, (8, 8)).astype(np.uint8)
         Image.fromarray(pixels).save(photos / f"{i:02}.png")
     (photos / "Thumbs.db").write_bytes(bytes(100))
-    argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "-q", "int8"]
+    argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "--quantization", "int8"]
     argv += ["--calibration", f"images:{photos}"]
     assert main([*argv, "--strict"]) == 2
     told = capsys.readouterr().err
@@ -71,7 +71,14 @@ def test_token_ids_from_an_archive_calibrate_an_embedding(tmp_path, capsys, dtyp
     tokens = keras.Input((6,), dtype="int32", name="tokens")
     hidden = layers.GlobalAveragePooling1D()(layers.Embedding(50, 8)(tokens))
     keras.Model(tokens, layers.Dense(4)(hidden), name="bag").save(tmp_path / "bag.keras")
-    argv = ["export", str(tmp_path / "bag.keras"), "-o", str(tmp_path / "bag.tflite"), "-q", "int8"]
+    argv = [
+        "export",
+        str(tmp_path / "bag.keras"),
+        "-o",
+        str(tmp_path / "bag.tflite"),
+        "--quantization",
+        "int8",
+    ]
     assert main([*argv, "--calibration", f"npz:{tmp_path / 'tokens.npz'}", "--json"]) == 0
     shown = ExportRecord.parse(json.loads(capsys.readouterr().out), source="stdout")
     assert shown.inputs[0].dtype == "int32"
@@ -102,7 +109,14 @@ def test_a_model_of_text_is_refused_in_one_line(tmp_path, capsys):
 
 
 def test_a_failed_verification_is_exit_code_1_and_leaves_nothing(net, tmp_path, capsys):
-    argv = ["export", str(net), "-o", str(tmp_path / "net.tflite"), "-q", "weight-only-int4"]
+    argv = [
+        "export",
+        str(net),
+        "-o",
+        str(tmp_path / "net.tflite"),
+        "--quantization",
+        "weight-only-int4",
+    ]
     assert main([*argv, "--limit", "1e-6"]) == 1
     told = capsys.readouterr()
     assert told.err.startswith(
@@ -166,7 +180,16 @@ def result_is(monkeypatch):
 )
 def test_exit_code_of_several(net, tmp_path, capsys, result_is, asked, found, code):
     result_is(**found)
-    argv = ["export", str(net), "-o", str(tmp_path), "-q", asked, "--calibration", "digits"]
+    argv = [
+        "export",
+        str(net),
+        "-o",
+        str(tmp_path),
+        "--quantization",
+        asked,
+        "--calibration",
+        "digits",
+    ]
     assert main(argv) == code
     shown = capsys.readouterr().out
     for name in found.get("rejected", ()):
@@ -179,7 +202,16 @@ def test_exit_code_of_several(net, tmp_path, capsys, result_is, asked, found, co
 
 def test_options_reach_the_exporter(net, tmp_path, result_is):
     given = result_is(made=["float32"])
-    argv = ["export", str(net), "-o", str(tmp_path), "-q", "all", "--calibration", "digits"]
+    argv = [
+        "export",
+        str(net),
+        "-o",
+        str(tmp_path),
+        "--quantization",
+        "all",
+        "--calibration",
+        "digits",
+    ]
     argv += ["--dynamic-batch", "--io", "float32", "--limit", "0.4", "--keep-failed"]
     assert main([*argv, "--timeout", "9", "--verification-samples", "7"]) == 0
     assert given["batch_size"] is None and given["io"] == "float32" and given["keep_failed"]
@@ -192,9 +224,12 @@ def test_options_reach_the_exporter(net, tmp_path, result_is):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["-q", "int9"], "`quantization` must be one of float32, float16"),
-        (["-q", "int8"], "int8 needs `calibration` (--calibration)"),
-        (["-q", "float32,int8", "--calibration", "digits"], "must be a folder for several"),
+        (["--quantization", "int9"], "`quantization` must be one of float32, float16"),
+        (["--quantization", "int8"], "int8 needs `calibration` (--calibration)"),
+        (
+            ["--quantization", "float32,int8", "--calibration", "digits"],
+            "must be a folder for several",
+        ),
         (["--max-drop", "1"], "`max_drop` needs labeled rows: pass `data` (--data)"),
         (["--data", "nothing"], "nothing"),
         (["--batch-size", "0"], "`batch_size` must be a whole number >= 1"),

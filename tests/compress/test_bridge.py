@@ -245,7 +245,7 @@ def half():
 
 REFUSED = {
     "custom layer": (lambda: vector(Doubled(name="mine")), "'mine'.*Doubled.*keras.layers"),
-    "subclassed": (Subclassed, "subclassed model .Subclassed..*export STUDENT.keras -q int8"),
+    "subclassed": (Subclassed, "subclassed model .Subclassed..*export STUDENT.keras --quant"),
     "lambda": (lambda: vector(L.Lambda(lambda x: x, name="code")), "'code'.*Lambda"),
     "ops": (with_ops, "keras.ops.Relu"),
     "division by a tensor": (with_division, "keras.ops.TrueDivide"),

@@ -143,7 +143,7 @@ def test_a_full_disk_is_left_as_it_was(converted_before, tmp_path, mounted, caps
     (folder / "net.tflite").write_text("the old one")
     (folder / "net.tflite.json").write_text("its record")
     out = str(folder / "net.tflite")
-    assert main([str(file), "-o", out, "-q", "dynamic", "--overwrite"]) == 2
+    assert main([str(file), "-o", out, "--quantization", "dynamic", "--overwrite"]) == 2
     told = capsys.readouterr().err
     assert "No space left on device" in told and told.count("\n") == 1
     assert (folder / "net.tflite").read_text() == "the old one"

@@ -104,7 +104,14 @@ def test_the_next_command_can_be_pasted(tmp_path, spec, capsys, monkeypatch):
     folder = tmp_path / "it's mine"
     folder.mkdir()
     _model(255).save(folder / "net.keras")
-    argv = ["export", str(folder / "net.keras"), "-o", str(folder / "net.tflite"), "-q", "int8"]
+    argv = [
+        "export",
+        str(folder / "net.keras"),
+        "-o",
+        str(folder / "net.tflite"),
+        "--quantization",
+        "int8",
+    ]
     assert main([*argv, "--calibration", spec, "--limit", "1e-9"]) == 1
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1 and "fails verification" in shown.err

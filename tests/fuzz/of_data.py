@@ -74,7 +74,7 @@ def read_data(m: Maker, spec: str, *, refused: bool = True, expect: str = "") ->
              f"{m.out}/run"],
             ["compress", str(m.good.model), "--steps", "prune:0.5", "--data", spec, "--alpha", "0",
              "-o", f"{m.out}/small"],
-            ["export", str(m.good.model), "-q", "int8", "--calibration", spec, "-o",
+            ["export", str(m.good.model), "--quantization", "int8", "--calibration", spec, "-o",
              f"{m.out}/f.tflite"],
         ]  # fmt: skip
     return Case(m.pick(*verbs), refused=refused, expect=expect)

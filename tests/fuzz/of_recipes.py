@@ -167,7 +167,7 @@ def options(m: Maker) -> Case:
         (["benchmark", model, "--runs", m.pick("0", "-1", "1" + "0" * 30)], "runs"),
         (["benchmark", model, "--threads", m.pick("", "0", "-1", "x", "1,,2", "1000000000")], "threads"),
         (["benchmark", model, "--batch-size", m.pick("0", "-1", "1" + "0" * 30)], "batch.size"),
-        (["export", model, "-o", f"{m.out}/f.tflite", "-q", m.pick("x", "", ",", "int8,x")], ""),
+        (["export", model, "-o", f"{m.out}/f.tflite", "--quantization", m.pick("x", "", ",", "int8,x")], ""),
         (["export", model, "-o", f"{m.out}/f.tflite", "--batch-size", m.pick("0", "-1", "1" + "0" * 30)],
          "batch.size"),
         (["export", model, "-o", f"{m.out}/f.tflite", "--io", "x"], "io"),

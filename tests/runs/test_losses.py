@@ -131,7 +131,7 @@ def test_only_losses_that_name_layers_need_the_teacher_itself():
 @pytest.mark.parametrize(
     ("term", "message"),
     [
-        ({"loss": "DecoupledLos"}, r"`losses.0.loss` must be one of .*\(did you mean Decoup"),
+        ({"loss": "DecoupledLos"}, r"`losses.0.loss` must be one of .*\(Did you mean `Decoup"),
         (
             {"loss": "DecoupledLoss", "temprature": 2},
             r"`losses.0` must have keys of DecoupledLoss only .*`temprature`. Did you mean `temper",

@@ -4,6 +4,7 @@ import pytest
 
 from keras_distill import data
 from keras_distill._internal import InputError
+from keras_distill._internal._progress import silent
 from keras_distill.work import Ending, Rounds, fit_resumable
 
 
@@ -34,7 +35,7 @@ def splits():
     return data.load("digits")
 
 
-def _fit(model, splits, path, rounds=ROUNDS, report=lambda done: None, ending=WHOLE):
+def _fit(model, splits, path, rounds=ROUNDS, report=silent, ending=WHOLE):
     return fit_resumable(
         model,
         lambda epoch: data.batches(splits.train, 12, shuffle_seed=3, epoch=epoch, epochs=None),
@@ -47,11 +48,15 @@ def _fit(model, splits, path, rounds=ROUNDS, report=lambda done: None, ending=WH
 
 
 def _stop_after(rounds):
-    def report(done):
-        if done == rounds:
+    def report(done, total, note):
+        if done == rounds * ROUNDS.steps_per_round:
             raise KeyboardInterrupt
 
     return report
+
+
+def _never(done, total, note):
+    raise AssertionError("trains again")
 
 
 def test_an_interrupted_training_ends_like_an_uninterrupted_one(splits, tmp_path):
@@ -67,12 +72,26 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(splits, tmp_path
         np.testing.assert_array_equal(mine, other)
 
 
+def test_progress_is_told_within_a_round_with_the_metrics(splits, tmp_path):
+    seen = []
+    _fit(
+        _trainer(),
+        splits,
+        tmp_path / "x.npz",
+        Rounds(1, 5),
+        lambda *told, note: seen.append((*told, note)),
+    )
+    assert [done for done, _, _ in seen] == [0, 1, 2, 3, 4, 5]
+    assert {total for _, total, _ in seen} == {5} and "accuracy " in seen[2][2]
+    assert "validation " in seen[-1][2]
+
+
 def test_a_finished_training_is_not_done_again(splits, tmp_path):
     path = tmp_path / "x.npz"
     model = _trainer()
     _fit(model, splits, path, Rounds(1, 5))
     again = _trainer(seed=5)
-    progress = _fit(again, splits, path, Rounds(1, 5), report=_stop_after(1))
+    progress = _fit(again, splits, path, Rounds(1, 5), report=_never)
     assert progress.rounds == 1
     for mine, other in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
@@ -122,7 +141,7 @@ def test_patience_keeps_the_weights_of_the_best_round_and_stops(splits, tmp_path
     assert accuracy == pytest.approx(progress.kept("val_accuracy"))
     assert progress.kept("val_accuracy") > progress.logs["val_accuracy"][-1]
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
-    again = _fit(model, splits, tmp_path / "x.npz", ending=ending, report=_stop_after(1))
+    again = _fit(model, splits, tmp_path / "x.npz", ending=ending, report=_never)
     assert again == progress
 
 
