@@ -3,6 +3,7 @@
 mkdocs calls `on_files` when it collects the pages; see `hooks` in mkdocs.yml.
 """
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -16,7 +17,7 @@ from keras_distill.cli._verb import command_of
 from keras_distill.records import Key, recipe_keys
 
 ROOT = Path(__file__).parents[1]
-STUDIES = "examples/studies"
+STUDIES, NOTEBOOKS = "examples/studies", "examples/notebooks"
 _COMMON = ("help", "quiet", "verbose")  # options of every verb
 # Links between pages, pictures, and other sites are kept; links to records and scripts are not.
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)([^)\s]+)\)")
@@ -28,6 +29,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / f"{name}.md").read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, f"{name.lower()}.md", content=text))
     files.append(File.generated(config, "reference/cli.md", content=_command_line()))
+    notebooks = sorted((ROOT / NOTEBOOKS).glob("*.ipynb"))
+    files.append(File.generated(config, "notebooks.md", content=_notebooks(notebooks)))
+    for path in notebooks:
+        source = path.relative_to(ROOT).as_posix()
+        files.append(File.generated(config, source, content=path.read_bytes()))
     pages = sorted((ROOT / STUDIES).glob("*/README.md"))
     files.append(File.generated(config, "studies.md", content=_studies(pages)))
     for page in pages:
@@ -42,13 +48,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Points links to the studies, which lie beside docs/ in the repository, into the site.
+    """Points links to studies and notebooks, which lie beside docs/, into the site.
 
     The table of all keys of a recipe replaces its mark.
     """
     markdown = markdown.replace("<!-- recipe keys -->", _recipe_keys())
     markdown = markdown.replace("](../README.md)", "](index.md)")
-    return re.sub(rf"\]\(\.\./((?:\.\./)?{STUDIES}/)", r"](\1", markdown)
+    return re.sub(rf"\]\(\.\./((?:\.\./)?(?:{STUDIES}|{NOTEBOOKS})/)", r"](\1", markdown)
 
 
 def _without_file_links(text: str) -> str:
@@ -89,6 +95,25 @@ def _studies(pages: list[Path]) -> str:
         title = page.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         lines.append(f"- [{title}]({page.relative_to(ROOT).as_posix()})")
     return "\n".join(lines) + "\n"
+
+
+def _notebooks(paths: list[Path]) -> str:
+    """Lists the notebooks with the first paragraph of each."""
+    lines = [
+        "# Notebooks",
+        "",
+        "Each runs from top to bottom in less than a minute on two CPU cores, without a network,"
+        " in Jupyter and in Colab (*File, Upload notebook*). The files are in"
+        " `examples/notebooks/`.",
+        "",
+        "    pip install jupyterlab matplotlib && jupyter lab examples/notebooks",
+        "",
+    ]
+    for path in paths:
+        first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        title, _, text = "".join(first).partition("\n")
+        lines += [f"## [{title.lstrip('# ')}]({path.relative_to(ROOT).as_posix()})", text, ""]
+    return "\n".join(lines)
 
 
 def _command_line() -> str:

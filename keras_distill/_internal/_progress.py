@@ -52,13 +52,11 @@ class TerminalReporter(Reporter):
         self._console = Console(stderr=True, quiet=_verbosity.current() is Verbosity.QUIET)
         self._progress = progress.Progress(
             progress.TextColumn("  {task.description}"),
-            progress.BarColumn(bar_width=20),
+            progress.BarColumn(bar_width=10),
             progress.MofNCompleteColumn(),
             progress.TextColumn("{task.fields[note]}"),
-            progress.TextColumn("time"),
-            progress.TimeElapsedColumn(),
             progress.TextColumn("left"),
-            progress.TimeRemainingColumn(compact=True),
+            progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self._console,
             transient=True,
             disable=not (self._console.is_terminal if shown is None else shown),

@@ -185,6 +185,8 @@ def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[s
         )
     except typer.Exit as error:
         return None, error.exit_code
+    except SystemExit as error:  # of typer, after it printed or installed a shell's completion
+        return None, error.code if isinstance(error.code, int) else DONE
     except TyperException as error:
         return _usage(error, prog), BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):

@@ -134,6 +134,9 @@ def command(
             else:
                 _print_exports([record])
                 _print_verdict([record])
+                if record.verification.passed and options["data"]:
+                    words = ["keras-distill", "benchmark", str(model), str(out)]
+                    print_next(*_with_data(words, options["data"], data_dir, imports))
             return DONE
         if out.suffix == ".tflite":
             raise InputError(f"`--output` must be a folder for several precisions. Received: {out}")
@@ -157,10 +160,15 @@ def _quantize_command(
     if data is None or model.suffix != ".keras":
         return []
     words = ["keras-distill", "compress", str(model), "--steps", "quantize", "--alpha", "0"]
-    words += ["--data", data]
+    words += ["-o", str(out.with_name(f"{out.stem}-quantized"))]
+    return _with_data(words, data, data_dir, imports)
+
+
+def _with_data(words: list[str], data: str, data_dir: Path | None, imports: list[str]) -> list[str]:
+    """Returns a command with the options that name its data and layers."""
+    words = [*words, "--data", data]
     words += [] if data_dir is None else ["--data-dir", str(data_dir)]
-    words += [word for name in imports for word in ("--import", name)]
-    return [*words, "-o", str(out.with_name(f"{out.stem}-quantized"))]
+    return words + [word for name in imports for word in ("--import", name)]
 
 
 def _print_set(result: "ExportSet") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from keras_distill.cli._console import print_line, print_next
+from keras_distill.cli._console import print_line
 from keras_distill.cli._options import Overwrite, output
 from keras_distill.cli._verb import verb_main
 
@@ -40,7 +40,7 @@ def command(
         import webbrowser
 
         if not webbrowser.open(page.resolve().as_uri()):
-            print_next("open", page)
+            print_line("No browser was found. Open the file above in one.")
 
 
 main = verb_main(command, "keras-distill report")

@@ -217,7 +217,7 @@ def _print_run(record: "RunRecord", out: Path) -> None:
     print_line(report.run_note(record), style="dim")
     for line in report.run_sentences(record):
         print_line(line)
-    print_next("open", out / "report.html")
+    print_next("keras-distill", "report", out, "--open")
 
 
 main = verb_main(command, "keras-distill run")

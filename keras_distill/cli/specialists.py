@@ -209,6 +209,8 @@ def evaluate(
         return
     print_table(*report.specialists_table(record))
     print_line(f"Wrote {out} and {page}.")
+    if len(folders) == 1 and not model:
+        print_next("keras-distill", "specialists", "distill", folders[0], "-o", "student.keras")
 
 
 @uses_tensorflow

@@ -153,7 +153,7 @@ def _print_sweep(record: "SweepRecord", out: Path) -> None:
     print_line(report.sweep_note(record), style="dim")
     for line in report.sweep_sentences(record):
         print_line(line)
-    print_next("open", out / "report.html")
+    print_next("keras-distill", "report", out, "--open")
 
 
 def _is_text(rows: list[list[str]], column: int) -> bool:

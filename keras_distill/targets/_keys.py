@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_distill._internal import InputError
 from keras_distill._internal._graph_errors import insist
 from keras_distill._internal._types import Tensor
+from keras_distill.data import MemoryDataset
 from keras_distill.records import KEY_BYTES
 
 # The batch size for reading keys and records one by one.
@@ -54,29 +55,48 @@ def describe(spec: Any, name: str = "x") -> tuple[str, ...]:
     return tuple(found)
 
 
+def as_pairs(dataset: Any) -> Any:
+    """Returns a data set of x alone, without labels, as one of `(x, ())`; others as they are.
+
+    Example:
+        >>> as_pairs(tf.data.Dataset.from_tensor_slices([[1.0], [2.0]])).element_spec
+        (TensorSpec(shape=(1,), dtype=tf.float32, name=None), ())
+    """
+    if not isinstance(dataset, tf.data.Dataset):
+        return dataset
+    spec: Any = dataset.element_spec
+    if isinstance(spec, tuple) and len(spec) != 1:
+        return dataset
+    if isinstance(dataset, MemoryDataset):
+        x = dataset.tensors
+        return MemoryDataset((x[0] if isinstance(spec, tuple) else x, ()))
+    return dataset.map(as_written(lambda x: (x, ())))
+
+
 def x_spec(dataset: Any, name: str = "dataset") -> Any:
     """Returns the element spec of x, after checking that a store can be built from `dataset`.
 
     Raises:
         InputError: If it is not an unbatched, finite `tf.data.Dataset` of `(x, y)` or
-            `(x, y, sample_weight)`.
+            `(x, y, sample_weight)`, as `as_pairs` makes it.
     """
     if not isinstance(dataset, tf.data.Dataset):
         raise InputError(
-            f"`{name}` must be a tf.data.Dataset of (x, y). Received: {type(dataset).__name__}."
+            f"`{name}` must be a tf.data.Dataset of (x, y), or of x. Received:"
+            f" {type(dataset).__name__}."
             " For arrays: tf.data.Dataset.from_tensor_slices((x, y))."
         )
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise InputError(
-            f"`{name}` must give (x, y) or (x, y, sample_weight). Received: {spec}."
-            " Give unlabeled examples the label -1."
+            f"`{name}` must give (x, y), (x, y, sample_weight), or x alone. Received: {spec}."
+            " Where some examples are unlabeled, give them the label -1."
         )
     if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
         raise InputError(f"`{name}` must be finite. Remove repeat(), or add take(n).")
     for part, what in zip(spec, ("x", "y", "sample_weight"), strict=False):
         describe(part, what)
-    parts = [tf.nest.flatten(component)[0] for component in spec[:2]]
+    parts = [part for component in spec[:2] for part in tf.nest.flatten(component)[:1]]
     if all(isinstance(p, tf.TensorSpec) and p.shape[:1] == [None] for p in parts):
         raise InputError(
             f"`{name}` must be unbatched, its examples of one shape. Received: {spec}."

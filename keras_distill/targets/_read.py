@@ -106,12 +106,16 @@ class PeekableDataset(tf.data.Dataset):
         return PeekableDataset(repeated, self._first, self._state, self.batches_per_epoch)
 
 
-def labeled(labels: Any) -> tf.Tensor:
+def labeled(labels: Any) -> Any:
     """Returns which examples have a label: all but those with the sparse class label -1.
+
+    Of data without labels, `()`, nothing.
 
     Args:
         labels: y of one example or of a batch; the result has the shape of a class id.
     """
+    if isinstance(labels, tuple) and not labels:
+        return labels
     if not isinstance(labels, tf.Tensor) or not labels.dtype.is_integer:
         return tf.ones(tf.shape(tf.nest.flatten(labels)[0])[:1], tf.bool)
     ids = labels[:, 0] if labels.shape.rank == 2 and labels.shape[1] == 1 else labels

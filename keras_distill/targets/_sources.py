@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_distill import data, models, teachers
 from keras_distill._internal import InputError, _arrays, check_choice
 from keras_distill._internal._probabilities import Declared
+from keras_distill.targets._keys import as_pairs
 
 _SPLITS = ("train", "validation", "test")
 
@@ -57,7 +58,7 @@ class StoreSource:
         """
         check_choice("split", self.split, _SPLITS)
         splits = data.load(self.data, data_dir=self.data_dir, reads=(self.split,))
-        return self.open_teacher(), getattr(splits, self.split)
+        return self.open_teacher(), as_pairs(getattr(splits, self.split))
 
     def open_teacher(self) -> Any:
         """Returns the teacher alone."""

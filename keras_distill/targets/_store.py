@@ -110,8 +110,8 @@ class SoftTargetStore:
             teacher: A Keras model, a list of them, a `Teacher`, a `.keras` or `.tflite` file, a
                 function from a NumPy batch to logits, an array of logits `(n, ..., N)`, or a dict
                 of arrays by output name.
-            dataset: `(x, y)` or `(x, y, sample_weight)`, unbatched, finite, in the same order each
-                time it is read: before any shuffle and any random augmentation.
+            dataset: `(x, y)`, `(x, y, sample_weight)`, or x alone; unbatched, finite, in the same
+                order each time it is read: before any shuffle and any random augmentation.
             path: The folder to create.
             top_k: The number of logits to keep of each row, with four moments of the rest, so that
                 the record is valid at every temperature; None: all.
@@ -137,6 +137,7 @@ class SoftTargetStore:
                 store, the data are not as described, or the logits cannot be stored.
         """
         settings = build_settings(top_k, dtype, views, augment, batch_size, shard_batches)
+        dataset = _keys.as_pairs(dataset)
         _keys.x_spec(dataset)
         path = checked_target(path, overwrite or reuse)
         source = LogitsSource(teacher, from_probabilities)
@@ -263,6 +264,7 @@ class SoftTargetStore:
         Raises:
             VerificationError: If something differs from the manifest; the message says what.
         """
+        dataset = _keys.as_pairs(dataset)
         return _verify.verify(self.path, self.manifest, self._augment, dataset, teacher)
 
     def info(self, examples: int = 512) -> TargetsInfo:
@@ -283,6 +285,7 @@ class SoftTargetStore:
     ) -> _read.StoreReader:
         self._check_temperature(temperature)
         self._check_augment(augment)
+        dataset = _keys.as_pairs(dataset)
         spec = _keys.x_spec(dataset)
         _read.refuse_targets(dataset)
         inputs = _keys.describe(spec)

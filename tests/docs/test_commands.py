@@ -49,6 +49,7 @@ def _without_effect(app):
 @pytest.fixture
 def parse(monkeypatch):
     """Parses a command line with the real parser, without running it; returns the exit code."""
+    monkeypatch.setattr("typer.completion.install", lambda **_: ("a shell", "nowhere"))
     app = build()
     saved = [(c, c.callback) for a in _apps(app) for c in a.registered_commands]
     _without_effect(app)
@@ -108,7 +109,9 @@ def _blocks(path, language="python"):
     return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text("utf-8"), re.M | re.S)
 
 
-_GUIDES = [path for path in PAGES if "docs" in path.parts and _blocks(path)]
+_GUIDES = [path for path in PAGES if path.is_relative_to(ROOT / "docs") and _blocks(path)]
+# A line of output follows its code after an empty line, indented.
+_OUTPUT = re.compile(r"^```python\n(?:(?!```).)*```\n\n {4}([^\n]*)$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("path", _GUIDES, ids=lambda path: path.stem)
@@ -122,7 +125,7 @@ def test_the_python_of_a_guide_runs_and_prints_what_it_says(path, tmp_path, monk
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as that of a file which is not verified
         exec(compile(code, str(path), "exec"), {"__name__": "__main__"})
-    expected = re.findall(r"^```\n\n {4}(.*)$", path.read_text("utf-8"), re.M)
+    expected = _OUTPUT.findall(path.read_text("utf-8"))
     assert capsys.readouterr().out.splitlines() == expected
     keras.backend.clear_session()
 

@@ -49,6 +49,21 @@ def test_a_student_from_the_store_is_the_student_trained_online(build, data, aug
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [tf.data.Dataset.from_tensor_slices, kd_data.MemoryDataset])
+def test_data_of_x_alone_are_stored_and_train_on_soft_targets_alone(build, data, kind):
+    store = build(dataset=kind(data.x))
+    assert store.manifest.examples == len(data.x)
+    assert store.verify(kind(data.x))["data"].startswith("70 examples")
+    losses = {}
+    for name, y in {"none": (), "all -1": (np.full(len(data.x), -1),)}.items():
+        batches = store.batches(kind((data.x, *y)) if y else kind(data.x), 16, seed=3)
+        distiller = kd.Distiller(None, net(1, 8), alpha=1.0)
+        distiller.compile(keras.optimizers.Adam(0.01))
+        losses[name] = distiller.fit(batches, epochs=2, verbose=0).history["loss"]
+    assert losses["none"] == pytest.approx(losses["all -1"])
+    assert losses["none"][1] < losses["none"][0]
+
+
 def test_epochs_of_fit_are_those_of_the_data(build, data):
     """What `fit` looks at before its first step is no epoch."""
     seen = []
