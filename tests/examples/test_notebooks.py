@@ -44,7 +44,7 @@ def _temperature(text, outputs):
     differences = [float(d) for d in re.findall(r"largest difference ([\d.e-]+)", text)]
     assert len(differences) == 3 and max(differences) < 1e-12
     assert float(re.findall(r"at T = 200: ([\d.]+)%", text)[0]) < 5
-    assert text.count("True") == 2 and "[ True]" not in text.replace("\n[ True]", "")
+    assert text.count("True") == 2  # the loss is the formula, and finite
     (page,) = [o["data"]["text/html"] for o in outputs if "text/html" in o.get("data", {})]
     assert 'type="range"' in page and "ROWS" not in page
 
@@ -86,7 +86,8 @@ CHECKS = {
 def test_notebook_runs_without_a_warning_and_shows_what_it_says(path, tmp_path, monkeypatch):
     outputs = _executed(path, tmp_path, monkeypatch)
     stderr = "".join(o["text"] for o in outputs if o.get("name") == "stderr")
-    assert stderr == ""
+    # LiteRT says which delegate it uses.
+    assert [line for line in stderr.splitlines() if line and not line.startswith("INFO: ")] == []
     text = _text(outputs)
     assert "warning" not in text.lower()
     CHECKS[path.stem](text, outputs)
