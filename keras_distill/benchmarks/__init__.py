@@ -3,8 +3,10 @@
 from keras_distill._internal._machine import describe as describe_machine
 from keras_distill._internal._machine import versions as describe_versions
 from keras_distill._internal._stats import (
+    holm,
     mean_interval,
     paired_difference,
+    paired_p_value,
     ratio_of_means,
     ratio_of_medians,
     share_kept,
@@ -33,11 +35,13 @@ __all__ = [
     "cost_sections",
     "describe_machine",
     "describe_versions",
+    "holm",
     "mean_interval",
     "measure_latency",
     "measure_quality",
     "measure_size",
     "paired_difference",
+    "paired_p_value",
     "ratio_of_means",
     "ratio_of_medians",
     "share_kept",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from keras_distill._internal import _spec, check_count, require_extra
+from keras_distill._internal import _spec, bad, check_count, require_extra
 from keras_distill._internal._checks import MAX_SEED
 from keras_distill._internal._types import Array, Dataset
 from keras_distill.data._labels import UNLABELED
@@ -28,20 +28,36 @@ _PIECE = 1000
 def load(source: Source) -> Splits:
     """Generates the published data set: 4,000 training and 1,000 test signals, float32 `(40,)`.
 
-    Option: `examples=N` makes N in place of 5,000, a multiple of 50 (4 of 5 are train).
+    Options: `examples=N` makes N in place of 5,000, a multiple of 50 (4 of 5 are train).
+    `unlabeled=N` makes N further training examples without labels, none of them in the published
+    set, and a tenth as many for validation and for test.
 
     Raises:
-        InputError: If an option is unknown or out of range.
+        InputError: If an option is unknown or out of range, or both are given.
         MissingExtraError: If the package mnist1d is not installed.
     """
     source.spec.refuse_argument()
-    options = source.spec.read(examples=_spec.count(at_least=50))
+    options = source.spec.read(
+        examples=_spec.count(at_least=50), unlabeled=_spec.count(at_least=10)
+    )
+    if "unlabeled" in options:
+        if "examples" in options:
+            raise bad("data", "have one of the options examples and unlabeled", source.text)
+        return _further(options["unlabeled"], source)
     made = _make(options.get("examples", PUBLISHED_SIZE), PUBLISHED_SEED, train_split=0.8)
     return from_arrays(
         {"train": (made["x"], made["y"]), "test": (made["x_test"], made["y_test"])},
         source,
         name="mnist1d",
     )
+
+
+def _further(count: int, source: Source) -> Splits:
+    """Returns splits of examples without labels, `count` of them for training."""
+    tenth = count // 10
+    x = _signals(count + 2 * tenth, 0)
+    parts = {"train": x[:count], "validation": x[count:-tenth], "test": x[-tenth:]}
+    return from_arrays({k: (v, None) for k, v in parts.items()}, source, name="mnist1d-unlabeled")
 
 
 def unlabeled(count: int, *, seed: int = 0) -> Dataset:
@@ -67,12 +83,16 @@ def unlabeled(count: int, *, seed: int = 0) -> Dataset:
     """
     check_count("count", count)
     check_count("seed", seed, at_least=0, at_most=MAX_SEED)
+    x = _signals(count, seed)
+    return tf.data.Dataset.from_tensor_slices((x, np.full(count, UNLABELED, np.int64)))
+
+
+def _signals(count: int, seed: int) -> Array:
     pieces = [
         _make(_PIECE, _piece_seed(seed, piece), train_split=1.0)["x"]
         for piece in range(-(-count // _PIECE))
     ]
-    x = np.concatenate(pieces)[:count].astype(np.float32)
-    return tf.data.Dataset.from_tensor_slices((x, np.full(count, UNLABELED, np.int64)))
+    return np.concatenate(pieces)[:count].astype(np.float32)
 
 
 def _piece_seed(seed: int, piece: int) -> int:

@@ -3,6 +3,7 @@ import random
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from keras_distill import data
 from keras_distill._internal import InputError, MissingExtraError
@@ -38,6 +39,20 @@ def test_unlabeled():
 
 
 @installed
+def test_a_spec_of_unlabeled_examples_that_the_published_set_lacks():
+    splits = data.load("mnist1d?unlabeled=1000")
+    assert splits.sizes == {"train": 1000, "validation": 100, "test": 100}
+    assert not splits.labeled
+    published = data.load("mnist1d")
+    known = [x for s in splits.sizes for x, _ in getattr(published, s).as_numpy_iterator()]
+    new = [x for s in splits.sizes for x in getattr(splits, s).as_numpy_iterator()]
+    # Each set is scaled by its own mean and deviation, so that rows are compared by correlation.
+    a, b = (scipy.stats.zscore(np.stack(rows), axis=1) / 40**0.5 for rows in (known, new))
+    assert len(np.unique(b, axis=0)) == 1200
+    assert 0.9 < (a @ b.T).max() < 0.9999 < (a @ a.T).max()
+
+
+@installed
 def test_global_generators_are_left_alone():
     random.seed(3), np.random.seed(3)
     expected = random.random(), np.random.rand()
@@ -47,10 +62,18 @@ def test_global_generators_are_left_alone():
 
 
 @installed
-@pytest.mark.parametrize("spec", ["mnist1d:3", "mnist1d?examples=3", "mnist1d?size=3"])
+@pytest.mark.parametrize(
+    "spec", ["mnist1d:3", "mnist1d?examples=3", "mnist1d?size=3", "mnist1d?unlabeled=3"]
+)
 def test_bad_spec(spec):
     with pytest.raises(InputError):
         data.load(spec)
+
+
+@installed
+def test_examples_and_unlabeled_exclude_each_other():
+    with pytest.raises(InputError, match="one of the options examples and unlabeled"):
+        data.load("mnist1d?examples=100&unlabeled=100")
 
 
 @installed

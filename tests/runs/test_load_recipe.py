@@ -3,6 +3,7 @@ import pytest
 from keras_distill import runs
 from keras_distill._internal import InputError
 from keras_distill.records._recipe import Recipe
+from keras_distill.runs._sweep_plan import plan
 
 MINIMAL = {
     "data.source": "digits",
@@ -16,6 +17,18 @@ def test_builtin_recipes_are_named_after_their_file_and_say_what_they_show(name)
     recipe = runs.load_recipe(name)
     assert recipe.name == name
     assert len(recipe.summary) > 20
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in runs.builtin_recipes() if runs.load_recipe(name).sweep is not None]
+)
+def test_builtin_sweeps_have_points_that_differ_at_both_scales(name):
+    recipe = runs.load_recipe(name)
+    points = recipe.sweep.expanded()
+    assert len(points) > 2
+    for scale in ("full", "smoke"):
+        planned = plan(recipe, scale)
+        assert len([point for point in planned if point.variant == "distilled"]) == len(points)
 
 
 def test_the_default_recipe_has_enough_seeds_for_an_interval_and_keeps_few_labels():

@@ -64,8 +64,16 @@ def few_prepared(tfds_dir, tmp_path_factory):
     return folder
 
 
-# Variations of hinton-mnist: `pytest -m slow tests/runs/test_run.py`.
-SLOW = ("hinton-mnist-best", "hinton-mnist-omitted", "hinton-mnist-sevens-eights")
+# Variations of others, and sweeps: `pytest -m slow tests/runs/test_run.py`.
+SLOW = (
+    "ablation",
+    "configurations",
+    "hinton-mnist-best",
+    "hinton-mnist-omitted",
+    "hinton-mnist-sevens-eights",
+    "hinton-mnist-temperature",
+    "regularization",
+)
 
 
 @pytest.mark.parametrize(

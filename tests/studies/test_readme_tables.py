@@ -2,19 +2,50 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-WITH_TABLES = ["compression", "hinton-mnist", "shrink", "specialists", "store"]
+STUDIES = Path(__file__).parents[2] / "examples" / "studies"
+WITH_TABLES = sorted(
+    path.parent.name
+    for path in STUDIES.glob("*/study.py")
+    if "\ndef readme_tables(" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def pages(load_study):
+    """The script that writes all tables."""
+    return load_study(".", "tables")
 
 
 @pytest.mark.parametrize("name", WITH_TABLES)
-def test_readme_shows_the_tables_of_its_records(name, load_study, studies):
+def test_readme_shows_the_tables_of_its_records(name, pages, load_study, studies):
     readme = (studies / name / "README.md").read_text(encoding="utf-8")
     tables = load_study(name).readme_tables(studies / name / "records")
     assert tables
-    for table in tables:
-        assert f"<!-- table -->\n{table.strip()}\n<!-- /table -->" in readme
+    assert pages.with_tables(readme, tables) == readme
+
+
+def test_the_readme_quotes_the_records(pages, load_study, studies):
+    readme = (studies.parents[1] / "README.md").read_text(encoding="utf-8")
+    quoted = [name for name in WITH_TABLES if "headlines" in vars(load_study(name))]
+    assert len(quoted) > 3
+    for name in quoted:
+        for question, answer in load_study(name).headlines(studies / name / "records"):
+            assert pages.with_headline(readme, name, question, answer) == readme
+
+
+def test_a_page_with_other_tables_or_rows_is_refused(pages):
+    page = "a\n<!-- table -->\nold\n<!-- /table -->\nb"
+    assert pages.with_tables(page, ["new\n"]) == page.replace("old", "new")
+    with pytest.raises(ValueError, match="1 tables, not 2"):
+        pages.with_tables(page, ["one", "two"])
+    row = "| Why? | {} | [x](studies/x/README.md) |"
+    assert pages.with_headline(row.format("old"), "x", "Why?", "new") == row.format("new")
+    with pytest.raises(ValueError, match="one row"):
+        pages.with_headline(row.format("old"), "y", "Why?", "new")
 
 
 def test_readme_of_export_shows_the_run(studies):

@@ -109,6 +109,7 @@ class Study:
     split: str
     work: Path
     results: Path
+    labels: float = 1.0  # share of the training labels that the student has
 
     def __post_init__(self):
         examples = list(getattr(self.splits, self.split).batch(1000).as_numpy_iterator())
@@ -126,6 +127,8 @@ class Study:
         fields = ("student", "teacher", "epochs", "student_epochs", "teacher_epochs")
         fields += ("learning_rate", "split")
         settings = {name: getattr(self, name) for name in fields}
+        if self.labels < 1:
+            settings["labels"] = self.labels
         for folder in (self.work, self.results):
             kept = folder / "settings.json"
             if not kept.exists():
@@ -161,15 +164,27 @@ class Study:
         trainer.fit(batches, epochs=epochs, steps_per_epoch=self.steps, verbose=2)
         return trainer
 
+    def kept(self, seed):
+        """The training split, with label -1 where the student has none."""
+        if self.labels == 1:
+            return self.splits.train
+        count = round(self.labels * int(self.splits.train.cardinality()))
+        return kd.data.keep_labels(self.splits.train, count, seed=seed % SHIFT)
+
     def labeled(self, seed, epoch=0):
-        """Batches of (x, y) without end."""
-        return kd.data.batches(
-            self.splits.train, BATCH, shuffle_seed=seed, epoch=epoch, epochs=None
-        )
+        """Batches of (x, y) with labels, without end."""
+        kept = self.kept(seed)
+        if self.labels < 1:
+            kept = kd.data.select(kept, kd.data.labels_of(kept) != kd.data.UNLABELED)
+            epoch = epoch * self.steps * BATCH // int(kept.cardinality())
+        return kd.data.batches(kept, BATCH, shuffle_seed=seed, epoch=epoch, epochs=None)
 
     def softened(self, seed, epoch=0):
-        """The same batches in the same order with the teacher's soft targets, without end."""
-        batches = self.store().batches(self.splits.train, BATCH, seed=seed, first_epoch=epoch)
+        """Batches of all examples with the teacher's soft targets, without end.
+
+        With all labels, they are those of `labeled` in the same order.
+        """
+        batches = self.store().batches(self.kept(seed), BATCH, seed=seed, first_epoch=epoch)
         return batches.repeat()
 
     def taught(self):
@@ -177,7 +192,8 @@ class Study:
         saved = self.teaching / "teacher.keras"
         if not saved.exists():
             teacher = self.built(self.teacher, 1000)
-            self.trained(teacher, self.labeled(1000), self.teacher_epochs)
+            whole = kd.data.batches(self.splits.train, BATCH, shuffle_seed=1000, epochs=None)
+            self.trained(teacher, whole, self.teacher_epochs)
             save_model(teacher, saved)
         return kd.models.load(saved)
 
@@ -376,12 +392,18 @@ def table(cells, latency):
 
 
 def readme_tables(records):
-    """The tables of README.md, made from a folder of records."""
+    """The tables of README.md: few labels, then all labels."""
+    folders = (records / "few-labels", records)
+    return [records_table(folder) for folder in folders if folder.exists()]
+
+
+def records_table(records):
+    """The table of a folder of records."""
     latency = Latency.load(records / "latency.json").milliseconds
     cells = [Cell.load(path) for path in records.glob("*-[0-9].json")]
     order = list(VARIANTS)
     cells.sort(key=lambda cell: (order.index(cell.variant), cell.seed))
-    return [table(cells, latency)]
+    return table(cells, latency)
 
 
 def main():
@@ -395,6 +417,7 @@ def main():
     parser.add_argument("--student-epochs", type=int, default=20)
     parser.add_argument("--teacher-epochs", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--labels", type=float, default=1.0, help="share that the student has")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--variants", default=",".join(VARIANTS), help="separated by commas")
     parser.add_argument("--work", type=Path, default=Path("saved_models/compression-study"))
@@ -403,12 +426,14 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="digits, 1 seed, 1 epoch of each")
     given = parser.parse_args()
     if given.table:
-        print(*readme_tables(given.table), sep="\n\n")
+        print(records_table(given.table))
         return
     if given.smoke:
         given.data, given.student, given.teacher, given.seeds = "digits", "mlp:8", "mlp:32", 1
         given.epochs = given.student_epochs = given.teacher_epochs = 1
     name = slug(f"{given.data}-{given.student}")
+    if given.labels < 1:
+        name += f"-{given.labels:g}"
     study = Study(
         kd.data.load(given.data, data_dir=given.data_dir),
         student=given.student,
@@ -418,6 +443,7 @@ def main():
         teacher_epochs=given.teacher_epochs,
         learning_rate=given.learning_rate,
         split=given.split,
+        labels=given.labels,
         work=given.work / name,
         results=given.records or given.work / name / "records",
     )

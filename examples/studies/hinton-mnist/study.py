@@ -46,7 +46,7 @@ def interval(values: list[int]) -> str:
     """Returns the mean with its 95 % t interval."""
     if len(values) == 1:
         return f"{values[0]}"
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    low, high = _ends(values)
     return f"{np.mean(values):.1f} ({low:.1f} to {high:.1f})"
 
 
@@ -87,6 +87,21 @@ def readme_tables(records: Path) -> list[str]:
                 f" {100 * row['unseen']:.1f} % |"
             )
     return [*tables, "\n".join(lines)] if shifts else tables
+
+
+def headlines(records: Path) -> list[tuple[str, str]]:
+    """Returns the rows of this study in the project's README."""
+    best, control = errors("best-t4", records), errors("control", records)
+    low, high = (f"{end:.0f}" for end in _ends(best))
+    answer = (
+        f"{np.mean(best):.0f} of 10,000 ({low} to {high}); Hinton 2015 has {PAPER['distilled']};"
+        f" on the same views without a teacher {np.mean(control):.0f}"
+    )
+    return [("How many errors does a distilled 2x800 network make on MNIST?", answer)]
+
+
+def _ends(values: list[int]) -> tuple[float, float]:
+    return stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
 
 
 def _cell(name: str, records: Path, variant: str = "distilled") -> str:

@@ -1,17 +1,18 @@
-"""Shows the math of soft targets: prints the numbers and draws the plots.
+"""Checks the math of soft targets: writes the numbers to records/theory.json, and draws the plots.
 
-    python examples/studies/temperature/study.py --out plots
+    python examples/studies/hinton-mnist-temperature/theory.py
 
 Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, in float64: what the temperature does to
 probabilities, the gradient of the loss, and its limit at high temperature.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import matplotlib
 
-import keras_distill  # before TensorFlow, so that oneDNN is on
+import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is on)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -20,7 +21,9 @@ import tensorflow as tf
 
 from keras_distill.losses import functional
 
+FOLDER = Path(__file__).parent
 CLASSES, ROWS = 10, 200
+SHOWN = (1, 10, 100, 1000, 10000)
 BLUE, ORANGE, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#777777"
 
 
@@ -40,13 +43,11 @@ def logits(seed):
 
 
 def softening(axes):
-    """[8, 2, 0.5] at several temperatures."""
+    """Returns softmax([8, 2, 0.5] / T) by T."""
     temperatures = (1, 2, 5, 10, 20)
-    print("softmax([8, 2, 0.5] / T)")
     bars = []
     for temperature in temperatures:
         q = tf.exp(functional.log_softmax([8.0, 2.0, 0.5], temperature)).numpy()
-        print(f"  T = {temperature:2}:  " + "  ".join(f"{p:.3f}" for p in q))
         bars.append(q)
     places = np.arange(len(temperatures))
     for i, (logit, color) in enumerate(zip(("8", "2", "0.5"), (BLUE, ORANGE, GREEN), strict=True)):
@@ -56,10 +57,11 @@ def softening(axes):
     axes.set_xticks(places, [f"{t}" for t in temperatures])
     axes.set(xlabel="temperature T", ylabel="probability", title="Softening of [8, 2, 0.5]")
     axes.legend(title="logit", frameon=False)
+    return {f"{t}": q.tolist() for t, q in zip(temperatures, bars, strict=True)}
 
 
 def uniformity(axes):
-    """The largest distance of a probability from 1/N against T."""
+    """Returns the largest distance of a probability from 1/N, mean over rows, by T."""
     z, temperatures = logits(0), np.logspace(0, 4, 33)
     gaps = np.array(
         [
@@ -67,27 +69,23 @@ def uniformity(axes):
             for t in temperatures
         ]
     )
-    print(f"\nmean over {ROWS} rows of max |q - 1/N|, N = {CLASSES}")
-    for t in (1, 10, 100, 1000, 10000):
-        print(f"  T = {t:5}:  {np.interp(t, temperatures, gaps):.2e}")
     first_order = np.abs(z).max(axis=1).mean() / CLASSES / temperatures
     axes.loglog(temperatures, gaps, color=BLUE, label="max |q - 1/N|")
     axes.loglog(temperatures, first_order, "--", color=GRAY, label="max |z| / (N T)")
     axes.set(xlabel="temperature T", title="Uniform as T grows", ylim=(gaps.min() / 2, 2))
     axes.legend(frameon=False)
+    return {f"{t}": float(np.interp(t, temperatures, gaps)) for t in SHOWN}
 
 
 def same_gradient(axes):
-    """Cross-entropy and KL divergence on the line from another student to the teacher."""
+    """Compares the gradients of cross-entropy and KL divergence at T = 4.
+
+    The plot has both losses on the line from another student to the teacher.
+    """
     teacher, other = logits(1), logits(2)
-    print("\ncross-entropy and KL at T = 4, and the formula T (softmax(s/T) - softmax(t/T))")
-    kl, kl_gradient = gradient(functional.soft_target, teacher, other, 4.0)
-    ce, ce_gradient = gradient(functional.soft_cross_entropy, teacher, other, 4.0)
+    _, kl_gradient = gradient(functional.soft_target, teacher, other, 4.0)
+    _, ce_gradient = gradient(functional.soft_cross_entropy, teacher, other, 4.0)
     q, p = (np.exp(functional.log_softmax(z, 4.0).numpy()) for z in (other, teacher))
-    print(f"  largest gradient                      {np.abs(kl_gradient).max():.3f}")
-    print(f"  largest difference of the gradients   {np.abs(kl_gradient - ce_gradient).max():.1e}")
-    print(f"  largest difference from the formula   {np.abs(kl_gradient - 4 * (q - p)).max():.1e}")
-    print(f"  CE - KL, T² times the entropy         {(ce - kl).mean():.3f}")
     line = np.linspace(-0.5, 1.5, 81)
     points = [(1 - w) * other + w * teacher for w in line]
     for loss, label, color in (
@@ -104,10 +102,15 @@ def same_gradient(axes):
         ylim=(0, None),
     )
     axes.legend(frameon=False)
+    return {
+        "largest": float(np.abs(kl_gradient).max()),
+        "difference": float(np.abs(kl_gradient - ce_gradient).max()),
+        "difference_from_formula": float(np.abs(kl_gradient - 4 * (q - p)).max()),
+    }
 
 
 def logit_matching_limit(axes):
-    """Gradient of the soft-target loss over that of logit matching, against T."""
+    """Returns the gradient of T² KL over that of logit matching by T: median, least, most."""
     teacher, student = logits(3), logits(4)
     limit = gradient(functional.logit_matching, teacher, student)[1]
     temperatures = np.logspace(0, 4, 17)
@@ -116,10 +119,10 @@ def logit_matching_limit(axes):
         soft = gradient(functional.soft_target, teacher, student, temperature)[1]
         ratios.append((soft * limit).sum(axis=1) / (limit * limit).sum(axis=1))
     ratios = np.array(ratios)
-    print("\ngradient of T² KL over that of logit matching (1 in the limit)")
-    for t in (1, 10, 100, 1000, 10000):
+    found = {}
+    for t in SHOWN:
         row = ratios[np.argmin(np.abs(temperatures - t))]
-        print(f"  T = {t:5}:  median {np.median(row):.4f}, from {row.min():.4f} to {row.max():.4f}")
+        found[f"{t}"] = [float(f(row)) for f in (np.median, np.min, np.max)]
     low, middle, high = np.percentile(ratios, [5, 50, 95], axis=1)
     axes.fill_between(temperatures, low, high, color=BLUE, alpha=0.2, label="90 % of the rows")
     axes.semilogx(temperatures, middle, color=BLUE, label="median")
@@ -131,21 +134,22 @@ def logit_matching_limit(axes):
         ylim=(0, None),
     )
     axes.legend(frameon=False)
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the plots")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for records and plots")
     out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    print(f"keras_distill {keras_distill.__version__}\n")
+    (out / "records").mkdir(parents=True, exist_ok=True)
+    found = {}
     for draw in (softening, uniformity, same_gradient, logit_matching_limit):
         figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
         axes.spines[["top", "right"]].set_visible(False)
-        draw(axes)
+        found[draw.__name__] = draw(axes)
         figure.savefig(out / f"{draw.__name__}.png", dpi=150)
         plt.close(figure)
-    print(f"\nplots in {out}")
+    (out / "records" / "theory.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
