@@ -17,7 +17,9 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from keras_distill._internal import InputError
 from keras_distill.report._colors import INK, LIGHT, LINE, SOFT
+from keras_distill.report._engine import DrawingError, draw, one_engine
 
 WIDE, HALF, NARROW = 960, 480, 320  # pixels; the narrow one fits a screen of 390
 FONT_SIZE = 13
@@ -84,7 +86,19 @@ class Chart:
 
 
 def to_html(chart: Chart) -> Markup:
-    """Draws a chart as a `<div>` with one `<svg>` for wide and one for narrow screens."""
+    """Draws a chart as a `<div>` with one `<svg>` for wide and one for narrow screens.
+
+    A chart that cannot be drawn is replaced by its summary and the reason.
+    """
+    try:
+        with one_engine():
+            drawings = _drawings(chart)
+    except DrawingError as error:
+        drawings = Markup("<p>{} (There is no drawing: {}.)</p>").format(chart.summary, error)
+    return Markup('<div class="chart">{}</div>').format(drawings)
+
+
+def _drawings(chart: Chart) -> Markup:
     drawings = Markup("")
     widths = {"wide": chart.width, "narrow": NARROW}
     for name, width in ({"only": chart.width} if chart.width <= 340 else widths).items():
@@ -94,7 +108,7 @@ def to_html(chart: Chart) -> Markup:
         for size in ("width", "height"):  # CSS scales it
             root.attrib.pop(size, None)
         drawings += Markup(ElementTree.tostring(root, encoding="unicode"))
-    return Markup('<div class="chart">{}</div>').format(drawings)
+    return drawings
 
 
 def picture(charts: Sequence[Chart], kind: str) -> bytes:
@@ -103,23 +117,24 @@ def picture(charts: Sequence[Chart], kind: str) -> bytes:
     Args:
         charts: The charts.
         kind: "png", "svg", or "pdf".
-    """
-    import vl_convert
 
+    Raises:
+        InputError: If the drawing engine fails.
+    """
     plots = [chart.width - chart.padding.left - chart.padding.right for chart in charts]
     drawn = [{"width": p, **chart.draw(p)} for chart, p in zip(charts, plots, strict=True)]
     spec = {"config": {**_CONFIG, "background": LIGHT["--paper"]}, "padding": 16, "hconcat": drawn}
     text = _VARIABLE.sub(lambda found: LIGHT[found[1]], json.dumps(spec))
-    if kind == "png":
-        return vl_convert.vegalite_to_png(text, scale=2)
-    if kind == "pdf":
-        return vl_convert.vegalite_to_pdf(text)
-    return vl_convert.vegalite_to_svg(text).encode()
+    try:
+        return draw(json.loads(text), kind)
+    except DrawingError as error:
+        raise InputError(
+            f"The picture cannot be drawn: {error}. The engine reserves 64 GiB of addresses: try it"
+            " without a limit of the address space (`ulimit -v unlimited`)."
+        ) from error
 
 
 def _tree(chart: Chart, width: int) -> ElementTree.Element:
-    import vl_convert  # starts a JavaScript engine, so it is imported by pages with charts only
-
     plot = width - chart.padding.left - chart.padding.right
     spec = {
         "config": _CONFIG,
@@ -129,7 +144,7 @@ def _tree(chart: Chart, width: int) -> ElementTree.Element:
         **chart.draw(plot),
     }
     ElementTree.register_namespace("", _SVG)
-    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec))
+    root = ElementTree.fromstring(draw(spec, "svg"))
     for element in root.iter():
         _clean(element)
     root.set("role", "img")

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from keras_distill.report._charts import to_html
 from keras_distill.report._colors import DARK, LIGHT
+from keras_distill.report._engine import one_engine
 
 _FOLDER = Path(__file__).with_name("templates")
 
@@ -43,4 +44,5 @@ def render_template(name: str, **values: Any) -> str:
 
     Its macros draw charts: pass a `Chart` as a value and write `{{ figure(chart, "caption") }}`.
     """
-    return _environment().get_template(name).render(**values)
+    with one_engine():
+        return _environment().get_template(name).render(**values)

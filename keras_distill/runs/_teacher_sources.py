@@ -1,11 +1,10 @@
 """What a recipe may name as a teacher, opened and put together."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from keras_distill import models
-from keras_distill._internal import InputError, _user_code, bad
+from keras_distill._internal import InputError, _files, _user_code, bad
 from keras_distill.records import ENSEMBLE_FORMAT, Recipe, TeacherPart
 from keras_distill.runs._losses import distillation_losses
 from keras_distill.targets import SoftTargetStore
@@ -77,8 +76,8 @@ def _opened(source: str, part: TeacherPart, imports: tuple[str, ...]) -> Teacher
 
 def _holds_specialists(folder: Path) -> bool:
     try:
-        found = json.loads((folder / _ENSEMBLE).read_text("utf-8"))
-    except (OSError, ValueError):
+        found = _files.read_json(folder / _ENSEMBLE)
+    except InputError:
         return False
     return isinstance(found, dict) and found.get("format") == ENSEMBLE_FORMAT
 

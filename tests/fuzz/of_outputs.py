@@ -10,7 +10,7 @@ from tests.fuzz.of_models import read_with
 from tests.fuzz.of_records import copy_of_store
 
 
-def _special(m: Maker, name: str) -> Path:
+def special(m: Maker, name: str) -> Path:
     """A FIFO, a socket, or a link to a device."""
     path = m.files / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,35 +32,35 @@ def special_inputs(m: Maker) -> Case:
     """A FIFO, a socket, or a device where a file is read."""
     which = m.random.randrange(9)
     if which == 0:
-        argv = read_with(m, _special(m, "model.keras"), sure=True)
+        argv = read_with(m, special(m, "model.keras"), sure=True)
     elif which == 1:
-        path = _special(m, "model.tflite")
+        path = special(m, "model.tflite")
         argv = m.pick(
             ["targets", "build", str(path), "-o", f"{m.out}/store", "--data", m.data],
             ["benchmark", str(path)],
         )
     elif which == 2:
-        argv = ["targets", "build", str(_special(m, "x.npy")), "-o", f"{m.out}/s", "--data", m.data]
+        argv = ["targets", "build", str(special(m, "x.npy")), "-o", f"{m.out}/s", "--data", m.data]
     elif which == 3:
-        argv = read_data(m, f"npz:{_special(m, 'x.npz')}").argv
+        argv = read_data(m, f"npz:{special(m, 'x.npz')}").argv
     elif which == 4:
-        _special(m, "idx/train-images-idx3-ubyte")
+        special(m, "idx/train-images-idx3-ubyte")
         m.write("idx/train-labels-idx1-ubyte", idx((18,), body=bytes(18)))
         argv = read_data(m, f"idx:{m.files}/idx").argv
     elif which == 5:
-        argv = ["run", str(_special(m, "recipe.toml")), "--output", f"{m.out}/run"]
+        argv = ["run", str(special(m, "recipe.toml")), "--output", f"{m.out}/run"]
     elif which == 6:
-        _special(m, "run/record.json")
+        special(m, "run/record.json")
         argv = ["report", f"{m.files}/run", "-o", f"{m.out}/page.html"]
     elif which == 7:
         folder = copy_of_store(m)
         (folder / "manifest.json").unlink()
-        _special(m, "store/manifest.json")
+        special(m, "store/manifest.json")
         argv = ["targets", "info", str(folder)]
     else:
         argv = [
             "export",
-            str(_special(m, "saved/saved_model.pb").parent),
+            str(special(m, "saved/saved_model.pb").parent),
             "-o",
             f"{m.out}/f.tflite",
         ]
@@ -70,7 +70,7 @@ def special_inputs(m: Maker) -> Case:
 @kind
 def special_outputs(m: Maker) -> Case:
     """A FIFO, a socket, or a device where something is to be written: it stays what it is."""
-    out = _special(m, "special")
+    out = special(m, "special")
     suffix = {0: "", 1: ".tflite", 2: ".json"}
     which = m.random.randrange(6)
     if which in (1, 2):

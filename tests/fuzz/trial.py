@@ -22,9 +22,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz import good, kinds, of_data, of_models, of_outputs, of_recipes, of_records, oracle
+from tests.fuzz import (
+    good,
+    kinds,
+    of_data,
+    of_models,
+    of_outputs,
+    of_recipes,
+    of_records,
+    of_verbs,
+    oracle,
+)
 
-MODULES = (of_data, of_models, of_outputs, of_recipes, of_records)  # importing them adds kinds
+MODULES = (
+    of_data,
+    of_models,
+    of_outputs,
+    of_recipes,
+    of_records,
+    of_verbs,
+)  # importing them adds kinds
 
 ADDRESS_SPACE = 4 << 30  # beyond what TensorFlow maps at its start
 TENSORFLOW = 8 << 30  # what it maps at its start, at most

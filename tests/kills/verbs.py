@@ -89,7 +89,7 @@ def command(verb: str, inputs: Inputs, out: Path) -> list[str]:
             *("--epochs", "4", "--batch-size", "8", *end),
         ],
         "specialists": [
-            *("specialists", "train", "--generalist", model, "--data", few, "--clusters", "3"),
+            *("specialists", "train", "--generalist", model, "--data", few, "--clusters", "2"),
             *("--epochs", "12", "--batch-size", "8", *end),
         ],
     }[verb]

@@ -1,0 +1,97 @@
+"""Draws Vega-Lite specifications in a child process.
+
+The JavaScript engine reserves some 64 GiB of address space, and ends its process where a limit
+(`ulimit -v`) forbids that. A page must not be lost to it, nor the run that the page is about.
+"""
+
+import base64
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from keras_distill._internal._child import Child, ChildError
+
+_SERVICE = "keras_distill.report._engine:Service"
+_SECONDS = 300.0  # that one drawing may take, the start of the engine included
+
+
+class DrawingError(Exception):
+    """A chart could not be drawn; the message is the reason."""
+
+
+class Service:
+    """The child's side."""
+
+    def draw(self, spec: dict[str, Any], kind: str) -> str:
+        """Returns the drawing in base64."""
+        import vl_convert
+
+        if kind == "png":
+            drawn = vl_convert.vegalite_to_png(spec, scale=2)
+        elif kind == "pdf":
+            drawn = vl_convert.vegalite_to_pdf(spec)
+        else:
+            drawn = vl_convert.vegalite_to_svg(spec).encode()
+        return base64.b64encode(drawn).decode()
+
+
+class _Engine:
+    """A child that starts for the first drawing; once it has failed, it does not start again."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._failure: str | None = None
+
+    def draw(self, spec: Mapping[str, Any], kind: str) -> bytes:
+        if self._failure is not None:
+            raise DrawingError(self._failure)
+        if self._child is None:
+            self._child = Child(_SERVICE)
+        try:
+            drawn = self._child.ask("draw", timeout=_SECONDS, spec=dict(spec), kind=kind)
+        except ChildError as error:
+            if error.raised:  # the engine works, and refuses this specification
+                raise ValueError(error.reason) from error
+            self._failure = f"the drawing engine {error.reason}"
+            raise DrawingError(self._failure) from error
+        return base64.b64decode(drawn)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+
+
+_shared: ContextVar[_Engine | None] = ContextVar("_shared", default=None)
+
+
+@contextlib.contextmanager
+def one_engine() -> Iterator[None]:
+    """Lets all drawings of the block share one process."""
+    if _shared.get() is not None:
+        yield
+        return
+    engine = _Engine()
+    token = _shared.set(engine)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+        engine.close()
+
+
+def draw(spec: Mapping[str, Any], kind: str) -> bytes:
+    """Draws a Vega-Lite specification.
+
+    Args:
+        spec: JSON values.
+        kind: "svg", "png" (twice as many pixels as the specification says), or "pdf".
+
+    Raises:
+        DrawingError: If the engine crashed or takes too long.
+        ValueError: If it refuses the specification.
+    """
+    with one_engine():
+        engine = _shared.get()
+        assert engine is not None  # set by `one_engine`
+        return engine.draw(spec, kind)
