@@ -61,6 +61,8 @@ class StoreBuilder:
             overwrite: Whether to replace another store, finished or not.
             reuse: Whether to keep a finished store that is equal.
         """
+        if (known := int(self._dataset.cardinality())) >= 0:
+            self._check_length(known)
         plan = self._plan()
         self._shard_examples = plan.shard_examples
         finished = reuse and (self._path / MANIFEST).exists()
@@ -148,11 +150,14 @@ class StoreBuilder:
                     f"`dataset` gave {found} examples where {examples} were expected (view {view})."
                 )
             examples = found
+        self._check_length(examples)
+        return examples
+
+    def _check_length(self, examples: int) -> None:
         if self._source.length() not in (None, examples):
             raise InputError(
                 f"The teacher's array holds {self._source.length()} rows for {examples} examples."
             )
-        return examples
 
     def _view(self, plan: TargetsManifest, view: int, examples: int | None) -> int:
         """Writes the shards of one view that are missing; returns its number of examples."""

@@ -177,10 +177,13 @@ def outputs_of(
     """Returns the layout of a record, determined from the first batch.
 
     Raises:
-        InputError: If `top_k` keeps every class of some output.
+        InputError: If an output has too many dimensions or none of some size, or `top_k` keeps
+            every class.
     """
     found = []
     for name, logits in values.items():
+        if 0 in logits.shape[1:]:
+            raise bad("teacher", "give one or more logits for each example", logits.shape[1:])
         if logits.ndim - 1 > MAX_RANK:
             raise bad("teacher", f"give logits of at most {MAX_RANK} dimensions", logits.shape[1:])
         if top_k is not None and top_k >= logits.shape[-1]:

@@ -254,6 +254,17 @@ def test_a_batch_of_large_examples_is_refused_before_it_is_padded(build):
         build(dataset=one, batch_size=1025)
 
 
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((71, 7), "holds 71 rows for 70 examples"), ((70, 0), "one or more logits"),
+     ((70, 0, 7), "one or more logits")],
+)  # fmt: skip
+def test_an_array_that_does_not_fit_leaves_nothing(build, tmp_path, shape, message):
+    with pytest.raises(InputError, match=message):
+        build(np.full(shape, -5, np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_teacher_that_fails_on_the_data_is_named(build):
     def fails(x):
         raise ValueError("expected 10 features\nand more")
