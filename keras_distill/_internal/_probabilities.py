@@ -63,7 +63,7 @@ def lie_in_unit_interval(values: Any) -> bool:
 def cannot_be_logits(values: Any) -> bool:
     """Returns whether outputs are probabilities with certainty, of one kind or another.
 
-    All of at least 16 values in 0..1, or fewer in rows that sum to 1.
+    Rows that sum to 1, or all of at least 16 values in 0..1.
 
     Example:
         >>> cannot_be_logits([[0.25, 0.75]]), cannot_be_logits([[0.25, 0.7]])
@@ -72,9 +72,9 @@ def cannot_be_logits(values: Any) -> bool:
         True
     """
     values = np.asarray(values, np.float32)
-    if values.size < _ENOUGH:
-        return look_like_probabilities(values)
-    return lie_in_unit_interval(values)
+    if look_like_probabilities(values):
+        return True
+    return values.size >= _ENOUGH and lie_in_unit_interval(values)
 
 
 def probabilities_to_logits(p: Any, kind: Kind = "softmax", *, step: float | None = None) -> Array:

@@ -38,6 +38,7 @@ def command(
     teacher: Annotated[
         str | None, typer.Option(help="Live teacher instead of a store: a .keras or .tflite file.")
     ] = None,
+    from_probabilities: _options.FromProbabilities = None,
     data_dir: _options.DataDir = None,
     strict: _options.Strict = False,
     alpha: _options.Alpha = 0.9,
@@ -136,6 +137,7 @@ def command(
                 overwrite=overwrite,
                 export={"data": splits, "class_names": splits.class_names},
                 teacher=teacher,
+                from_probabilities=from_probabilities,
                 alpha=alpha,
                 temperature=temperature,
                 epochs=epochs,

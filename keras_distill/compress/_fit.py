@@ -28,9 +28,11 @@ class Training:
             rate, schedule, weight decay.
         teacher: A live teacher: a Keras model, a file, a function, a list; None where the data
             carry `Targets`, or alpha is 0.
+        from_probabilities: Whether the teacher or the `Targets` give probabilities, see
+            `Distiller`.
         alpha: Weight of the soft terms, 0..1, a number or a schedule.
         temperature: Temperature of the default soft loss.
-        distillation_losses: Losses on logits, see `Distiller`; None: `SoftTargetLoss`.
+        distillation_losses: Losses on logits, see `Distiller`; None: chosen by the task.
         distillation_loss_weights: Their weights, see `Distiller`.
         loss: The hard loss; None: chosen by the labels.
         steps_per_epoch: Required where a data set does not know its length.
@@ -43,6 +45,7 @@ class Training:
 
     settings: TrainingSettings
     teacher: Any = None
+    from_probabilities: Any = None
     alpha: Any = 0.9
     temperature: Any = 4.0
     distillation_losses: Any = None
@@ -80,6 +83,7 @@ class Training:
         return Objective(
             student,
             teacher=self.teacher,
+            from_probabilities=self.from_probabilities,
             alpha=self.alpha,
             temperature=self.temperature,
             distillation_losses=self.distillation_losses,
@@ -327,7 +331,7 @@ def fit(
     x, y, _ = tf_keras.utils.unpack_x_y_sample_weight(
         next(iter(training.batches("data", data).take(1)))
     )
-    objective.prepare(y, trainer(x, training=False))
+    objective.prepare(x, y, trainer(x, training=False))
     trainer.compile(
         optimizer=make_optimizer(
             training.settings, steps * training.settings.epochs, optimizers=tf_keras.optimizers

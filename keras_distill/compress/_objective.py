@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._keras_private import mask_of
+from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Outputs, Schedule, Step, Tensor
 from keras_distill.losses import value_at
@@ -63,6 +64,8 @@ class Objective:
         student: The Keras 3 model that is compressed.
         teacher: A live teacher (anything `teachers.as_teacher` takes), or None where the data
             carry `Targets` or alpha is 0.
+        from_probabilities: Whether the teacher or the `Targets` give probabilities, see
+            `Distiller`.
         alpha: Weight of the soft terms, as in `Distiller`.
         temperature: Temperature of the default losses.
         distillation_losses: Losses on logits, see `Distiller`; None: chosen by the task.
@@ -78,6 +81,7 @@ class Objective:
         student: keras.Model,
         *,
         teacher: Any = None,
+        from_probabilities: Declared = None,
         alpha: Schedule = 0.9,
         temperature: Schedule = DEFAULT_TEMPERATURE,
         distillation_losses: Any = None,
@@ -93,7 +97,8 @@ class Objective:
                 " Distiller. Leave it out of `distillation_losses`."
             )
         self._reader = ModelReader(student, "student")
-        self._source = TeacherSource(None if self._hard_only else teacher)
+        given = None if self._hard_only else teacher
+        self._source = TeacherSource(given, from_probabilities=from_probabilities)
         self._source.check_temperature(self._soft.losses)
         self.names = self._output_names(student)
         self._given_loss = loss
@@ -121,15 +126,17 @@ class Objective:
         found = [self._reader.head(name).kind for name in self.names]
         return [kind if kind in _HEADS else None for kind in found]
 
-    def prepare(self, y: Any, logits: Any) -> None:
-        """Reads one batch: chooses the hard loss, and checks what training will need.
+    def prepare(self, x: Any, y: Any, logits: Any) -> None:
+        """Reads one batch: chooses the losses, and checks what training will need.
 
         Args:
+            x: Inputs, as the student takes them.
             y: Labels or `Targets`.
             logits: The twin's, flat.
 
         Raises:
-            InputError: If labels or soft targets are missing or fit no loss.
+            InputError: If labels or soft targets are missing or fit no loss, or soft targets are
+                probabilities that were not declared.
         """
         targets = split(y)
         if not self._hard_only and targets.teacher is None and self._source.teacher is None:
@@ -143,6 +150,8 @@ class Objective:
         self._read_tasks(targets, outputs)
         if not self._hard_only and targets.teacher is not None:
             check_shapes(self._soft, outputs_by_name(targets.teacher), outputs)
+        if not self._hard_only:
+            self._check_soft_targets(x, targets)
         if targets.labels is None:
             return
         chosen = self._given_loss
@@ -152,6 +161,14 @@ class Objective:
             check_from_logits(chosen, self._reader)
         by_name = chosen if isinstance(chosen, Mapping) else {self.names[0]: chosen}
         self._hard = {name: keras.losses.get(loss) for name, loss in by_name.items()}
+
+    def _check_soft_targets(self, x: Any, targets: Targets) -> None:
+        """Refuses probabilities in place of logits."""
+        values = [name for name, task in self._tasks.items() if task is Task.REGRESSION]
+        if targets.teacher is not None:
+            self._source.check_stored(targets.teacher, values)
+        elif self._source.teacher is not None and self._source.teacher.needs_check:
+            self._source.checked_logits(x, values)
 
     def _read_tasks(self, targets: Targets, outputs: Outputs) -> None:
         """Reads what each output predicts, and chooses the soft losses where none were given."""

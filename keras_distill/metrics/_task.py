@@ -46,6 +46,7 @@ _CATEGORICAL = {
 }
 _BINARY = {"binary_crossentropy", "binary_focal_crossentropy"}
 _EITHER = {"crossentropy", "ce"}
+_MANY = 1000  # labels
 _VALUES = {
     "mean_squared_error",
     "mean_absolute_error",
@@ -166,9 +167,11 @@ def _of_numbers(values: Array, units: int | None) -> Evidence:
     both = frozenset([Task.BINARY, Task.REGRESSION])
     if np.isin(found, (0, 1)).all():
         return Evidence("the labels are 0 and 1", both, Task.BINARY)
-    if values.dtype.kind == "i" and np.isin(found, (-1, 0, 1)).all() and 0 in found:
-        # -1 may mean that a row has no label; only heads and losses can tell.
-        return Evidence("the labels are -1, 0, and 1", both)
+    # -1 may mean that a row has no label; only heads and losses can tell. Of many rows, some would
+    # have the label 0.
+    unlabeled = values.dtype.kind == "i" and np.isin(found, (-1, 0, 1)).all()
+    if unlabeled and (0 in found or len(found) == 1 or values.size < _MANY):
+        return Evidence("the labels are -1, and 0 or 1", both)
     shown = f"the labels are values from {found.min():.4g} to {found.max():.4g}"
     if values.dtype.kind == "f" and found.min() >= 0 and found.max() <= 1:
         return Evidence(shown, both, Task.REGRESSION)

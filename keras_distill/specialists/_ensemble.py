@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_distill import models
 from keras_distill._internal import InputError, _checks, _files, bad
+from keras_distill._internal._probabilities import floors
 from keras_distill.export import export_tflite
 from keras_distill.records import EnsembleManifest, EnsemblePart, ExportRecord
 from keras_distill.specialists._class_sets import ClassSets
@@ -110,7 +111,7 @@ class SpecialistEnsemble(Teacher):
             for number in range(len(self.specialists))
         ]
         probs = combine(generalist, parts, self.class_sets.sets, active, tol=self.tol)
-        logits = tf.math.log(tf.maximum(probs, np.finfo(np.float64).tiny))
+        logits = tf.math.log(tf.maximum(probs, floors(np.float64)[0]))
         return {ONLY: tf.cast(logits, tf.float32)}, {}
 
     def _active(self, generalist: tf.Tensor) -> tf.Tensor:

@@ -117,12 +117,23 @@ def labeled_batch(
             two_classes=task is Task.BINARY,
         )
         rank = _sample_weights.positions(output)
-        labels = _sample_weights.without_missing(labels, mask)
+        labels = _of_one_rank(_sample_weights.without_missing(labels, mask), output)
         weight = _sample_weights.weigh(mask, weights.get(name), rank)
         batch.labels[name] = _checked(labels, weight) if task in UNDER_SIGMOID else labels
         batch.weights[name] = weight
         batch.present[name] = _sample_weights.weigh(mask, None, rank)
     return batch
+
+
+def _of_one_rank(labels: Any, output: Any) -> Any:
+    """Returns labels of one unit at each position with the axis of units.
+
+    Keras would drop that axis of the output, and then take the mean over positions.
+    """
+    rank = len(output.shape)
+    if rank > 2 and output.shape[-1] == 1 and len(labels.shape) == rank - 1:
+        return tf.expand_dims(labels, -1)
+    return labels
 
 
 def _checked(labels: Any, weights: Any) -> Tensor:

@@ -169,8 +169,8 @@ def _feature_shapes(model: Teacher | ModelReader, names: str | tuple[str, ...]) 
     return model.feature_shape(names)
 
 
-def _check_first_batch(data: Given, pair: Pair, *, stored: bool) -> None:
-    """Checks on the first batch what no graph shows: that outputs are logits of the right shape.
+def _check_soft_targets(data: Given, pair: Pair, *, stored: bool) -> None:
+    """Checks on the first batch what no graph shows: that the teacher gives logits of its shape.
 
     Args:
         data: The training data.
@@ -178,40 +178,44 @@ def _check_first_batch(data: Given, pair: Pair, *, stored: bool) -> None:
         stored: Whether the data carry soft targets, so that no live teacher will run.
 
     Raises:
-        InputError: If they are not.
+        InputError: If it does not.
     """
-    source, reader, soft = pair.source, pair.reader, pair.soft_terms
+    source, soft = pair.source, pair.soft_terms
     # Values of a regression may look like probabilities.
     values = [name for name, task in pair.tasks.items() if task is Task.REGRESSION]
     if stored:
-        soft_targets = split(data.first[1]).teacher
-        if soft_targets is not None and not data.is_store:
-            source.check_stored(soft_targets, values)
-    elif source.teacher is not None and source.teacher.needs_check:
+        # A store has checked its logits when it was built.
+        if not data.is_store and (data.is_cheap or "stored" not in source.checked):
+            soft_targets = split(data.first[1]).teacher
+            if soft_targets is not None:
+                source.check_stored(soft_targets, values)
+        source.checked.add("stored")
+        return
+    live = source.teacher
+    if live is not None and live.needs_check and "teacher" not in source.checked:
         logits = source.checked_logits(data.some_inputs(_ROWS), values)
-        check_shapes(soft, logits, reader.symbolic())
-    if reader.needs_check:
-        outputs, _ = reader.call(data.first[0])
-        reader.check(data.first[0], reader.logits(reader.by_name(outputs)))
+        check_shapes(soft, logits, pair.reader.symbolic())
+    source.checked.add("teacher")
 
 
 def check_data(data: Given, pair: Pair) -> None:
-    """Checks training data, and once per teacher their first batch.
+    """Checks training data, and once their first batch.
 
     Args:
         data: The training data.
         pair: Teacher, student, and losses.
 
     Raises:
-        InputError: If there are no soft targets and no teacher, or labels are missing, or stored
-            logits do not fit.
+        InputError: If there are no soft targets and no teacher, or labels are missing, or soft
+            targets or the student's outputs are probabilities in place of logits.
     """
     check_known(data, pair)
-    known = data.known
-    if not pair.source.checked:
-        stored = known is not None and known.teacher is not None
-        _check_first_batch(data, pair, stored=stored)
-        pair.source.checked = True
+    known, reader = data.known, pair.reader
+    _check_soft_targets(data, pair, stored=known is not None and known.teacher is not None)
+    if reader.needs_check and "student" not in pair.source.checked:
+        outputs, _ = reader.call(data.first[0])
+        reader.check(data.first[0], reader.logits(reader.by_name(outputs)))
+        pair.source.checked.add("student")
 
 
 def check_known(data: Given, pair: Pair) -> None:

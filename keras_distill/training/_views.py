@@ -56,7 +56,7 @@ class TeacherSource:
     Attributes:
         teacher: The teacher; None without one.
         from_probabilities: As given.
-        checked: Whether its logits were checked on the first batch of some data.
+        checked: What was checked on the first batch of some data: "teacher", "stored", "student".
 
     Raises:
         InputError: If `given` is not a teacher, or `preprocess` comes without one.
@@ -77,7 +77,7 @@ class TeacherSource:
             None if given is None else as_teacher(given, from_probabilities=from_probabilities)
         )
         self._stored = Declaration(from_probabilities, "The stored soft targets")
-        self.checked = False
+        self.checked: set[str] = set()
 
     @property
     def on_host(self) -> bool:

@@ -32,7 +32,9 @@ MASKS = np.random.default_rng(0).integers(0, 2, (3, 4, 4))
         ([[0.0], [1.0]], (None, 1), BINARY),
         ([True, False], (None, 1), BINARY),
         ([-1, 0, 1], (None, 1), None),  # unlabeled, or values
-        ([-1, 1], (None, 1), VALUES),
+        ([-1, 1], (None, 1), None),
+        ([-1, -1], (None, 1), None),
+        ([-1, 1] * 500, (None, 1), VALUES),  # as a hinge loss has them
         ([0, 1, 2], (None, 1), VALUES),
         ([0.2, 0.4], (None, 1), VALUES),
         ([3.7, -2.0], (None, 1), VALUES),
@@ -61,6 +63,7 @@ def test_rows_without_a_label_are_not_read():
         ((None, 5), "softmax", "mean_squared_error", np.eye(5), CLASSES),  # the Brier score
         ((None, 5), None, "mean_squared_error", None, VALUES),
         ((None, 1), "sigmoid", None, [-1, 0, 1], BINARY),
+        ((None, 1), "sigmoid", None, [-1, 1, -1], BINARY),
         ((None, 1), None, "binary_crossentropy", [0.2, 0.7], BINARY),
         ((None, 1), None, "mean_squared_error", [0, 1], VALUES),
         ((None, 4, 4, 1), "sigmoid", None, None, BINARY),

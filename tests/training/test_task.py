@@ -469,3 +469,21 @@ class TestProbabilitiesTakenForLogits:
 def _softmax(x):
     z = np.exp(x @ V)
     return z / z.sum(1, keepdims=True)
+
+
+def test_masks_are_two_classes_at_each_position():
+    def net(width, seed):
+        keras.utils.set_random_seed(seed)
+        conv = layers.Conv2D(width, 3, padding="same", activation="relu")
+        return keras.Sequential([keras.Input((6, 6, 1)), conv, layers.Conv2D(1, 1)])
+
+    x = RNG.normal(size=(32, 6, 6, 1)).astype("float32")
+    for y in ((x > 0).astype("float32"), (x[..., 0] > 0).astype(int)):
+        student = net(4, 0)
+        distiller = Distiller(net(8, 1), student, agreement=True)
+        distiller.compile(keras.optimizers.SGD(0.0))
+        logs = distiller.fit(x, y, verbose=0).history
+        assert kinds(distiller) == [MultiLabelSoftLoss]
+        right = (student.predict(x, verbose=0) > 0) == (x > 0)
+        assert logs["accuracy"][0] == pytest.approx(right.mean(), abs=1e-5)
+        assert 0 < logs["agreement"][0] < 1
