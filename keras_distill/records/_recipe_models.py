@@ -22,10 +22,10 @@ class TeacherPart(ClassifierChanges):
 
     Attributes:
         model: What the teacher is; a list is an ensemble. A model spec is trained by the run. Used
-            as they are: a `.keras` or `.tflite` file, a folder of an ensemble or of specialists,
-            and `py:package.module:function`, whose function returns a Keras model, or a function
-            from a NumPy batch to logits. A store of soft targets (`keras-distill targets build`)
-            takes the place of a teacher.
+            as they are: a `.keras` or `.tflite` file, the folder of a SavedModel, of an ensemble,
+            or of specialists, and `py:package.module:function`, whose function returns a Keras
+            model, or a function from a NumPy batch to logits. A store of soft targets
+            (`keras-distill targets build`) takes the place of a teacher.
         members: With one spec: networks to train from different initial weights; their ensemble
             teaches.
         mean: Mean of an ensemble: `geometric`, or `arithmetic` at `distillation.temperature`.

@@ -16,7 +16,13 @@ from keras_distill.runs._loaded_data import as_rows
 from keras_distill.runs._student_data import augmentation
 from keras_distill.runs._teacher_sources import is_spec, open_teacher
 from keras_distill.runs._variants import Pupil, in_float32
-from keras_distill.teachers import KerasTeacher, Teacher, TFLiteTeacher, as_teacher
+from keras_distill.teachers import (
+    KerasTeacher,
+    SavedModelTeacher,
+    Teacher,
+    TFLiteTeacher,
+    as_teacher,
+)
 from keras_distill.training import compile_classifier, ending_of, rounds_of
 from keras_distill.work import fit_resumable
 
@@ -93,7 +99,7 @@ def _copied(context: RunContext, source: str, stem: str) -> str:
 def _measured(teacher: Teacher) -> Any:
     if isinstance(teacher, KerasTeacher):
         return teacher.model
-    return teacher.path if isinstance(teacher, TFLiteTeacher) else None
+    return teacher.path if isinstance(teacher, TFLiteTeacher | SavedModelTeacher) else None
 
 
 def _parameters(members: list[Teacher]) -> int | None:

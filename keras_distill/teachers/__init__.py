@@ -21,6 +21,7 @@ from keras_distill.teachers._outputs import (
     plain_outputs,
 )
 from keras_distill.teachers._reader import ModelReader
+from keras_distill.teachers._saved_model import SavedModelTeacher
 from keras_distill.teachers._tflite import TFLiteTeacher
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Head",
     "KerasTeacher",
     "ModelReader",
+    "SavedModelTeacher",
     "TFLiteTeacher",
     "Teacher",
     "TeacherEnsemble",

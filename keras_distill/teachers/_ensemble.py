@@ -22,6 +22,7 @@ from keras_distill.teachers._callable_teacher import CallableTeacher
 from keras_distill.teachers._heads import Head
 from keras_distill.teachers._keras_teacher import KerasTeacher
 from keras_distill.teachers._outputs import plain_outputs
+from keras_distill.teachers._saved_model import SavedModelTeacher
 from keras_distill.teachers._tflite import TFLiteTeacher
 
 SETTINGS = "ensemble.json"
@@ -266,8 +267,8 @@ def as_teacher(source: Any, *, from_probabilities: Declared = None) -> Teacher:
 
     Args:
         source: A `Teacher`; a Keras 3 model; a list of sources (their geometric mean); the path of
-            a .keras or .tflite file or of a saved ensemble; or a function from a NumPy batch to
-            logits.
+            a .keras or .tflite file, of a SavedModel folder, or of a saved ensemble; or a function
+            from a NumPy batch to logits.
         from_probabilities: Whether it gives probabilities. None: a first batch that is wholly in
             0..1 is refused. False: it gives logits. True: their logarithms serve as logits if rows
             sum to 1, else log(p / (1 - p)); "softmax" or "sigmoid" says which where the values do
@@ -301,13 +302,16 @@ def _as_teacher(source: Any) -> Teacher:
         suffix = Path(source).suffix
         if (Path(source) / SETTINGS).is_file():
             return TeacherEnsemble.load(source)
+        if (Path(source) / "saved_model.pb").is_file():
+            return SavedModelTeacher(source)
         if suffix == ".keras":
             return KerasTeacher(models.load(source))
         if suffix == ".tflite":
             return TFLiteTeacher(source)
         raise bad(
             "teacher",
-            "be the path of a .keras or .tflite file, or of a saved ensemble",
+            "be the path of a .keras or .tflite file, of a SavedModel folder, or of a saved"
+            " ensemble",
             str(source),
         )
     if callable(source) and not isinstance(source, type):

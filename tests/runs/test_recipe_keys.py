@@ -4,11 +4,21 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill import InputError, KerasDistillWarning, data, export_tflite, models
+from keras_distill import (
+    InputError,
+    KerasDistillWarning,
+    SpecialistEnsemble,
+    TeacherEnsemble,
+    data,
+    export_tflite,
+    models,
+)
 from keras_distill.cli import main
-from keras_distill.records import Recipe, RunRecord
+from keras_distill.records import Recipe, RunRecord, TeacherPart
 from keras_distill.runs._run import run
+from keras_distill.runs._teacher_sources import is_spec, open_teacher
 from keras_distill.targets import SoftTargetStore
+from keras_distill.teachers import SavedModelTeacher
 
 BASE = {
     "name": "keys",
@@ -353,3 +363,25 @@ def test_teachers_and_students_are_checked_before_any_training(tmp_path, changes
     with pytest.raises(InputError, match=message):
         smoke(tmp_path, changes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_ensembles_and_specialists_are_teachers(tmp_path):
+    def net(classes, seed):
+        return models.build("mlp:6", input_shape=(8, 8, 1), num_classes=classes, seed=seed)
+
+    TeacherEnsemble([net(4, 0), net(4, 1)]).save(tmp_path / "ensemble")
+    SpecialistEnsemble(net(4, 0), [net(3, 1)], [[0, 1]]).save(tmp_path / "experts")
+    net(4, 0).export(tmp_path / "served", verbose=False)
+    for name, kind in (
+        ("ensemble", TeacherEnsemble),
+        ("experts", SpecialistEnsemble),
+        ("served", SavedModelTeacher),
+    ):
+        source = str(tmp_path / name)
+        assert not is_spec(source)
+        teacher = open_teacher(source, TeacherPart(model=source), ())
+        assert isinstance(teacher, kind)
+        assert teacher.predict(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 4)
+        assert len(teacher.fingerprint()) == 64
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
+    np.testing.assert_allclose(teacher.predict(x), net(4, 0)(x), rtol=1e-5, atol=1e-6)
