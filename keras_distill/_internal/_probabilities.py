@@ -23,7 +23,8 @@ def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
     """Returns whether every row of `values` is >= 0 and sums to 1.
 
     Args:
-        values: Outputs or labels `(..., N)`; with fewer than 2 axes or N < 2 the result is False.
+        values: Outputs or labels `(..., N)`; without values, with fewer than 2 axes, or with N < 2
+            the result is False.
         tolerance: The largest difference of a row's sum from 1.
 
     Example:
@@ -31,7 +32,7 @@ def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
         (True, False)
     """
     values = np.asarray(values, np.float32)
-    if values.ndim < 2 or values.shape[-1] < 2:
+    if values.ndim < 2 or values.shape[-1] < 2 or not values.size:
         return False
     return bool(are_probabilities(values, tolerance).all())
 

@@ -1,6 +1,7 @@
 """Tries hostile inputs: `try_case` in this process, `python -m tests.fuzz.trial` in children.
 
     python -m tests.fuzz.trial --seed 1 --count 2000           every fault, and a table of kinds
+    python -m tests.fuzz.trial --seed 1 --count 2000 --forks   each input in a process of its own
     python -m tests.fuzz.trial --seed 1 --only 17 --show       what one input answers
 
 Each child has its address space limited, and is ended and replaced if it hangs or dies.
@@ -8,6 +9,7 @@ Each child has its address space limited, and is ended and replaced if it hangs 
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.forked import ForkServer
 from tests.fuzz import (
     good,
     kinds,
@@ -132,6 +135,61 @@ def _ask_process(argv: list[str], scratch: Path) -> oracle.Answer:
     return oracle.Answer(done.returncode, out, err, max(0.0, seconds), 0)
 
 
+def run_forks(seed: int, numbers: list[int], log: Path | None) -> list[Trial]:
+    """Tries every input in a forked process of its own, under `ulimit -v`.
+
+    Args:
+        seed: Of the inputs.
+        numbers: Which inputs.
+        log: A file of the trials so far, which are not tried again.
+    """
+    known: dict[int, Trial] = {}
+    if log is not None and log.exists():
+        known = {t.number: t for t in (Trial(*json.loads(line)) for line in log.open())}
+    with ForkServer() as server, tempfile.TemporaryDirectory(prefix="hostile-") as name:
+        (sound_folder := Path(name, "sound")).mkdir()
+        sound = good.make(sound_folder)
+        for number in numbers:
+            if number in known:
+                continue
+            place = Path(name, f"case{number}")
+            trial = try_case(seed, number, sound, place, lambda *case: _ask_fork(server, *case))
+            shutil.rmtree(place, ignore_errors=True)
+            known[number] = trial
+            print(*_lines(trial), sep="\n", end="\n" if trial.faults else "", flush=True)
+            if log is not None:
+                with log.open("a") as file:
+                    file.write(json.dumps(trial) + "\n")
+    return [known[number] for number in numbers]
+
+
+def _ask_fork(server: ForkServer, argv: list[str], scratch: Path) -> oracle.Answer:
+    out, err, temporary = scratch / "out", scratch / "err", scratch / "tmp"
+    temporary.mkdir()
+    process = server.start(_printable(argv), out, err, temporary, ADDRESS_SPACE)
+    code, raised, memory = None, "", 0
+    deadline = time.monotonic() + oracle.HANGS + STARTING
+    while (code := process.poll()) is None:
+        memory = max(memory, _peak(process.pid))
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait(60)
+            raised = "took too long"
+            break
+        time.sleep(0.02)
+    text = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
+    return oracle.Answer(code, *text, process.seconds, memory, raised)
+
+
+def _peak(pid: int) -> int:
+    """Returns the largest anonymous memory of a process so far as seen now, in bytes."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
 def _printable(argv: list[str]) -> list[str]:
     """Arguments as a process can have them: without null characters, at most 100,000 long."""
     return [part.replace("\0", "0").encode(errors="replace").decode()[:100_000] for part in argv]
@@ -233,6 +291,8 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="*")
     parser.add_argument("--kinds", nargs="*")
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--forks", action="store_true", help="a process for each input")
+    parser.add_argument("--log", type=Path, help="with --forks: file of trials, to resume")
     parser.add_argument("--serve", nargs="*")
     given = parser.parse_args()
     if given.serve:
@@ -241,7 +301,10 @@ def main() -> None:
     numbers = given.only or list(range(given.count))
     if given.kinds:
         numbers = [n for n in numbers if kind_of(given.seed, n) in given.kinds]
-    trials = run_trials(given.seed, numbers)
+    if given.forks:
+        trials = run_forks(given.seed, numbers, given.log)
+    else:
+        trials = run_trials(given.seed, numbers)
     if given.show:
         for trial in trials:
             facts = f"{trial.code} {trial.seconds:.1f} s {trial.memory >> 20} MiB"
