@@ -8,6 +8,7 @@ command line.
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
@@ -131,7 +132,7 @@ def _become(request: dict[str, Any]) -> None:
         file = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(file, number)
         os.close(file)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115: the old one has read ahead
+    sys.stdin = os.fdopen(0)  # the old one has read ahead
     os.environ["TMPDIR"] = request["tmp"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["memory"]:
@@ -142,11 +143,10 @@ def _become(request: dict[str, Any]) -> None:
 
 def _serve() -> None:
     """Forks for every request; returns in the forks, and ends with the requests."""
-    import keras_distill.cli._app  # noqa: F401
-
+    importlib.import_module("keras_distill.cli")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does
-    from keras_distill import benchmarks, export, runs, specialists  # noqa: F401: imports the rest
-
+    for name in ("benchmarks", "export", "runs", "specialists"):  # they import the rest
+        importlib.import_module(f"keras_distill.{name}")
     gc.freeze()  # a fork that ends does not copy what it never used
     out = os.fdopen(os.dup(1), "w")
     for line in iter(sys.stdin.readline, ""):
