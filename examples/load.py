@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import ctypes
 import gc
+import json
 import os
 import tempfile
 import time
@@ -178,6 +179,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--classes", type=int, default=250_000)
     parser.add_argument("--distillers", type=int, default=200)
+    parser.add_argument("--record", type=Path, help="file to write the figures to, as JSON")
     given = parser.parse_args()
     share = 100 if given.quick else 1
     with tempfile.TemporaryDirectory(prefix="load-") as name:
@@ -190,6 +192,8 @@ def main() -> None:
             distillers(given.distillers // share),
             exports(given.exports // share, folder),
         ]
+    if given.record is not None:
+        given.record.write_text(json.dumps([p._asdict() for p in parts], indent=2) + "\n")
     for part in parts:
         slope = "" if part.slope is None else f"{part.slope:+.3f} MB each, "
         print(

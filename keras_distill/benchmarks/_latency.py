@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_distill import models as keras_models
 from keras_distill._internal import _stats, bad, check_batch_size, check_count
-from keras_distill._internal._checks import MAX_THREADS
+from keras_distill._internal._checks import MAX_BATCH, MAX_THREADS
 from keras_distill.litert import IsolatedModel
 from keras_distill.records import LatencyRecord, RatioRecord
 
@@ -36,7 +37,7 @@ class _KerasCalls:
 
     def __init__(self, model: keras.Model, x: Any) -> None:
         self._call = tf.function(lambda rows: model(rows, training=False))
-        self._all = x
+        self._all, self._most = x, keras_models.rows_at_once(model, MAX_BATCH)
         self._rows = self._take(1)
 
     def _take(self, count: int) -> Any:
@@ -57,8 +58,10 @@ class _KerasCalls:
         return seconds
 
     def resize_batch(self, size: int) -> bool:
-        self._rows = self._take(size)
-        return True
+        fits = size <= self._most
+        if fits:
+            self._rows = self._take(size)
+        return fits
 
     def close(self) -> None:
         """Does nothing: there is no child."""

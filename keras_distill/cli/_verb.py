@@ -28,6 +28,7 @@ DONE, VERIFICATION_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 P = ParamSpec("P")
 R = TypeVar("R")
 _LENGTH, _TAIL = 500, 120
+_NO_MEMORY = "there is not enough memory for this input."
 _REMEDY = "Run the same command again to resume."
 
 
@@ -192,7 +193,7 @@ def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[s
     except (KeyboardInterrupt, typer.Abort):
         return None, INTERRUPTED
     except MemoryError:
-        return "there is not enough memory for this input.", BAD_INPUT
+        return _NO_MEMORY, BAD_INPUT
     except VerificationError as error:
         return _line(error), VERIFICATION_FAILED
     except (InputError, MissingExtraError) as error:
@@ -203,11 +204,19 @@ def _outcome(app: typer.Typer, argv: Sequence[str] | None, prog: str) -> tuple[s
     except OSError as error:
         return _line(error), BAD_INPUT
     except Exception as error:
+        if _ran_out_of_memory(error):
+            return _NO_MEMORY, BAD_INPUT
         if _verbosity.current() is Verbosity.VERBOSE:
             traceback.print_exc()
         hint = "Run it with -v to see the traceback."
         return f"unexpected {type(error).__name__}: {_line(error)} {hint}", BAD_INPUT
     return None, result if isinstance(result, int) else DONE
+
+
+def _ran_out_of_memory(error: BaseException) -> bool:
+    """Returns whether TensorFlow, if it is imported, has no memory for a tensor."""
+    errors = getattr(sys.modules.get("tensorflow"), "errors", None)
+    return errors is not None and isinstance(error, errors.ResourceExhaustedError)
 
 
 def verb_main(command: Callable[..., object], prog: str) -> Callable[[Sequence[str] | None], int]:

@@ -36,7 +36,10 @@ def command(
         Path | None, typer.Option(help="Soft-target store of the training rows of --data.")
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Live teacher instead of a store: a .keras or .tflite file.")
+        str | None,
+        typer.Option(
+            help="Live teacher instead of a store: a .keras or .tflite file, or a folder."
+        ),
     ] = None,
     from_probabilities: _options.FromProbabilities = None,
     data_dir: _options.DataDir = None,
@@ -95,6 +98,7 @@ def command(
     from keras_distill import models
     from keras_distill.compress import compress
     from keras_distill.targets import SoftTargetStore
+    from keras_distill.teachers import as_teacher
 
     parse_steps(steps.split(","), sparse=sparse)
     if targets is not None and teacher is not None:
@@ -107,6 +111,7 @@ def command(
     check_number("alpha", alpha, at_least=0, at_most=1)
     check_number("temperature", temperature, at_least=1e-3, at_most=1e6)
     model = models.load(student, imports=tuple(imports))
+    live = None if teacher is None else as_teacher(teacher, imports=tuple(imports))
     spec = _options.strict_spec(data, strict)
     splits = sources.load(spec, data_dir=data_dir, reads=("train", "validation"))
 
@@ -136,7 +141,7 @@ def command(
                 recover=recover,
                 overwrite=overwrite,
                 export={"data": splits, "class_names": splits.class_names},
-                teacher=teacher,
+                teacher=live,
                 from_probabilities=from_probabilities,
                 alpha=alpha,
                 temperature=temperature,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_distill._internal import InputError, check_choice
+from keras_distill._internal import InputError, check_choice, check_count
+from keras_distill._internal._checks import MAX_THREADS
 from keras_distill.cli._console import print_facts, print_json, print_table
 from keras_distill.cli._options import (
     Data,
@@ -27,6 +28,7 @@ from keras_distill.cli._verb import execute, new_app, uses_tensorflow
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from keras_distill._internal._progress import Report, Reporter
     from keras_distill.data import Augmentation
     from keras_distill.records import TargetsInfo
     from keras_distill.targets import StoreSource
@@ -82,7 +84,10 @@ def _augmentation(text: str | None) -> "Augmentation | None":
 def build(
     teacher: Annotated[
         list[Path],
-        typer.Argument(help=".keras or .tflite file, or .npy of logits; several: an ensemble."),
+        typer.Argument(
+            help="A .keras or .tflite file, the folder of a SavedModel or an ensemble,"
+            " py:MODULE:FUNCTION, or an .npy file of logits; several: an ensemble."
+        ),
     ],
     *,
     out: Annotated[Path, output("Folder of the new store.")],
@@ -114,7 +119,10 @@ def build(
     workers: Annotated[int, typer.Option(help="Processes that write at a time.")] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads of each process.  [default: cores divided by workers]"),
+        typer.Option(
+            help="Threads of each process, and of a .tflite file."
+            "  [default: cores divided by workers]"
+        ),
     ] = None,
     imports: Imports,
     overwrite: Overwrite = False,
@@ -128,8 +136,11 @@ def build(
     Example:
       keras-distill targets build teacher.keras -o targets --data digits
     """
+    from keras_distill._internal._progress import TerminalReporter
     from keras_distill.targets import SoftTargetStore, build_store
 
+    if threads is not None:
+        check_count("threads", threads, at_most=MAX_THREADS)
     source = _source(
         teacher,
         imports,
@@ -139,6 +150,7 @@ def build(
         data_dir=None if data_dir is None else str(data_dir),
         split=split,
         from_probabilities=from_probabilities,
+        threads=threads,
     )
     settings: dict[str, Any] = {
         "top_k": top_k,
@@ -148,16 +160,39 @@ def build(
         "dtype": dtype,
         "overwrite": overwrite,
     }
-    if backend == "in-turn":
-        given, dataset = source.open()
-        store = SoftTargetStore.build(
-            given, dataset, out, from_probabilities=from_probabilities, **settings
-        )
-    else:
-        store = build_store(
-            source, out, backend=backend, workers=workers, threads=threads, **settings
-        )
+    with TerminalReporter() as reporter:
+        settings["progress"] = _progress(reporter, source)
+        if backend == "in-turn":
+            given, dataset = source.open()
+            store = SoftTargetStore.build(
+                given, dataset, out, from_probabilities=from_probabilities, **settings
+            )
+        else:
+            store = build_store(
+                source, out, backend=backend, workers=workers, threads=threads, **settings
+            )
     _print_info(store.info(), as_json)
+
+
+def _progress(reporter: "Reporter", source: "StoreSource") -> "Report":
+    """Returns what receives the progress of a build.
+
+    It shows the stage once a first batch is stored: bad input is answered by one line alone.
+    """
+    begun, task = False, None
+
+    def report(done: int, total: int | None) -> None:
+        nonlocal begun, task
+        if begun and task is None:
+            rows = "" if total is None else f", {total} rows"
+            reporter.stage("teacher", ", ".join(source.teacher))
+            reporter.stage("targets", f"{source.data} ({source.split}{rows})")
+            task = reporter.track("soft targets")
+        begun = True
+        if task is not None:
+            task(done, total)
+
+    return report
 
 
 @uses_tensorflow

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill.data._splits import TEST_SEED, Source, Splits, from_arrays, stratified
+from keras_distill.data._splits import TEST_SEED, Source, Splits, from_arrays
+from keras_distill.data._stratified import stratified
 
 TEST_COUNT = 500
 

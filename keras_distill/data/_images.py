@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_distill._internal import InputError, _spec, bad
 from keras_distill._internal._spec import Spec
 from keras_distill._internal._types import Array, Dataset
+from keras_distill.data._checked_arrays import class_names_of, in_memory
 from keras_distill.data._image_files import (
     DamagedError,
     ImageFile,
@@ -19,15 +20,8 @@ from keras_distill.data._image_files import (
     refuse_damaged,
     stream,
 )
-from keras_distill.data._splits import (
-    Source,
-    Splits,
-    class_names_of,
-    held_out,
-    in_memory,
-    missing,
-    note,
-)
+from keras_distill.data._splits import Source, Splits, missing, note
+from keras_distill.data._stratified import held_out
 from keras_distill.data._streams import MEMORY_LIMIT
 
 _SPLITS = {

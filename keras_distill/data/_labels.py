@@ -9,7 +9,7 @@ from keras_distill._internal import InputError, check_count
 from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Array, Dataset, Tensor
 from keras_distill.data._memory import MemoryDataset
-from keras_distill.data._splits import stratified
+from keras_distill.data._stratified import stratified
 
 UNLABELED = -1
 

@@ -8,16 +8,10 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Array, Dataset
+from keras_distill.data._checked_arrays import class_names_of, kept_dtype
 from keras_distill.data._labels import labels_of, select
-from keras_distill.data._splits import (
-    Source,
-    Splits,
-    class_names_of,
-    held_out,
-    kept_dtype,
-    missing,
-    note,
-)
+from keras_distill.data._splits import Source, Splits, missing, note
+from keras_distill.data._stratified import held_out
 
 # Sources load their examples into memory, decoded, up to this many bytes.
 MEMORY_LIMIT = 2 << 30

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_distill import models
 from keras_distill._internal import InputError, _keras_private
 from keras_distill._internal._signatures import InputInfo
 from keras_distill._internal._types import Array
@@ -62,9 +63,11 @@ def random_samples(
     """Makes random rows in the range that the model expects.
 
     Integers are drawn below the size of the model's smallest embedding; floats uniformly in the
-    range of the first `Rescaling`, or from N(0, 1) without one.
+    range of the first `Rescaling`, or from N(0, 1) without one. A model with enormous outputs
+    gets fewer rows.
     """
     random = np.random.default_rng(seed)
+    count = count if model is None else models.rows_at_once(model, count)
     layers = [] if model is None else list(_keras_private.sublayers(model))
     sizes = [layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)]
     rescaling = None if model is None else first_rescaling(model)

@@ -63,7 +63,7 @@ def measure_own_accuracy(
         constant = metrics.constant_accuracy(labels[name])
         better = _better_scaling(source, samples, name, labels[name], constant)
         if better is not None:
-            raise InputError(_wrong_range(better, what, layers))
+            raise InputError(better.message(what, layers=layers))
         if metrics.is_near_chance(score, constant, int((labels[name] >= 0).sum())):
             warnings.append(
                 f"{what} has {score:.2%} accuracy on the given data, no better than always"
@@ -84,20 +84,3 @@ def _better_scaling(
     floats = tuple(i.name for i in source.inputs if np.dtype(i.dtype).kind == "f")
     x = {name: a[labeled] for name, a in samples.x.items()}
     return metrics.better_scaling(accuracy, x, constant, floats)
-
-
-def _wrong_range(found: metrics.BetterScaling, what: str, layers: bool) -> str:
-    scaling = found.scaling
-    remedy = "Give rows in that range"
-    if layers:
-        remedy += (
-            f", or put keras.layers.{scaling.layer} before the first layer of the model and save"
-            " it again"
-        )
-    else:
-        remedy += ": a function that scales them is a data source too (py:MODULE:FUNCTION)"
-    return (
-        f"`data` has the wrong range for the model: {what} has {found.accuracy:.2%} accuracy on the"
-        f" values as given ({found.low:.4g}..{found.high:.4g}), and {found.scaled_accuracy:.2%} on"
-        f" {scaling.text} ({found.rows} rows, input {found.input!r:.40}). {remedy}."
-    )

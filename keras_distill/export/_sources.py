@@ -103,7 +103,7 @@ class KerasSource:
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the model in inference mode, in batches."""
         rows = len(next(iter(x.values())))
-        size = self.inputs[0].shape[0] or _BATCH
+        size = self.inputs[0].shape[0] or models.rows_at_once(self.model, _BATCH)
         parts: list[dict[str, Any]] = []
         for start in range(0, rows, size):
             flat = [

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_distill import models
 from keras_distill._internal import (
     InputError,
     _files,
@@ -85,7 +86,7 @@ def verify_tflite(
         check_number("max_drop", max_drop, at_least=0, at_most=100)
     if limit is not None:
         check_number("limit", limit, above=0)
-    reference, file = _model(against, imports), _model(path, imports)
+    reference, file = _model("against", against, imports), _model("path", path, imports)
     if not same_inputs(reference.inputs, file.inputs):
         raise InputError(
             f"{path} takes {shown_inputs(file.inputs)}, but {against} takes"
@@ -127,10 +128,12 @@ def verify_tflite(
     )
 
 
-def _model(path: PathLike, imports: Sequence[str]) -> Predictor:
-    if Path(path).suffix.lower() == ".tflite" and not Path(path).is_dir():
-        return TFLiteSource(path)
-    return resolve(path, imports=imports)
+def _model(name: str, path: PathLike, imports: Sequence[str]) -> Predictor:
+    takes = (models.KERAS, models.SAVED_MODEL, models.TFLITE)
+    found = models.model_file(path, takes, name=name)
+    if found.kind == models.TFLITE:
+        return TFLiteSource(found.path)
+    return resolve(found.path, imports=imports)
 
 
 def _finite(outputs: dict[str, Array], path: PathLike) -> dict[str, Array]:

@@ -55,6 +55,29 @@ class BetterScaling(NamedTuple):
     scaled_accuracy: float
     rows: int
 
+    def message(self, what: str, *, layers: bool) -> str:
+        """Returns the error that names the range and the remedy.
+
+        Args:
+            what: What the model is: "the Keras model".
+            layers: Whether layers can be added to it.
+        """
+        scaling = self.scaling
+        remedy = "Give rows in that range"
+        if layers:
+            remedy += (
+                f", or put keras.layers.{scaling.layer} before the first layer of the model and"
+                " save it again"
+            )
+        else:
+            remedy += ": a function that scales them is a data source too (py:MODULE:FUNCTION)"
+        named = f", input {self.input!r:.40}" if self.input else ""
+        return (
+            f"`data` has the wrong range for the model: {what} has {self.accuracy:.2%} accuracy on"
+            f" the values as given ({self.low:.4g}..{self.high:.4g}), and"
+            f" {self.scaled_accuracy:.2%} on {scaling.text} ({self.rows} rows{named}). {remedy}."
+        )
+
 
 def plausible_scalings(x: Array) -> list[Scaling]:
     """Lists the scalings by which one usual range of inputs becomes another.

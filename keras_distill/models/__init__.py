@@ -4,7 +4,15 @@ The table of families is `FAMILIES` in `_build.py`; each is one class in a file 
 family, write such a class (a subclass of `Family`) and add a line to the table.
 """
 
-from keras_distill.models._build import build, check_fits, families, logit_shapes, parse, seeded
+from keras_distill.models._build import (
+    build,
+    check_fits,
+    families,
+    is_file,
+    logit_shapes,
+    parse,
+    seeded,
+)
 from keras_distill.models._file_kinds import (
     ENSEMBLE,
     KERAS,
@@ -15,7 +23,7 @@ from keras_distill.models._file_kinds import (
     model_file,
 )
 from keras_distill.models._graph import follow, has_graph, random_inputs
-from keras_distill.models._inspection import fingerprint, walk_layers
+from keras_distill.models._inspection import fingerprint, rows_at_once, walk_layers
 from keras_distill.models._load import load
 from keras_distill.models._precision import with_precision
 from keras_distill.models._pretrained import load_pretrained
@@ -38,12 +46,14 @@ __all__ = [
     "fingerprint",
     "follow",
     "has_graph",
+    "is_file",
     "load",
     "load_pretrained",
     "logit_shapes",
     "model_file",
     "parse",
     "random_inputs",
+    "rows_at_once",
     "save",
     "save_uncompiled",
     "seeded",

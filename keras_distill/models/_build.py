@@ -6,6 +6,7 @@ To add a family: write a subclass of `Family` in `models/_name.py`, and add a li
 import contextlib
 import os
 import random
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,18 @@ class PythonModel:
     spec: str
 
 
+def is_file(spec: object) -> bool:
+    """Returns whether a spec is the path of a model; a family of its name comes first.
+
+    Example:
+        >>> is_file("model.h5"), is_file("mlp:30"), is_file("other")
+        (True, False, False)
+    """
+    written = spec.strip() if isinstance(spec, str) else ""
+    family = re.split("[:?]", written, maxsplit=1)[0]
+    return bool(written) and family not in FAMILIES and names_a_file(written)
+
+
 def parse(
     spec: PathLike, *, name: str = "model", takes: Collection[str] = (KERAS,)
 ) -> Family | ModelFile | PythonModel:
@@ -90,6 +103,8 @@ def parse(
     if str(spec).startswith("py:"):
         _user_code.function_of(name, str(spec))
         return PythonModel(str(spec))
+    if is_file(spec):
+        return model_file(spec, takes, name=name)
     parsed = Spec.parse(name, spec)
     if parsed.kind == "shrink":
         raise InputError(
@@ -97,8 +112,6 @@ def parse(
             f" with kd.shrink and give the .keras file. Received: {name}={spec!r}"
         )
     if parsed.kind not in FAMILIES:
-        if names_a_file(spec):
-            return model_file(spec, takes, name=name)
         raise InputError(
             f"{name}: no model {parsed.kind!r}. Choose from: {', '.join(families())},"
             " py:package.module:function, or the path of a .keras file."

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_distill._internal import _keras_private
+
 # The keys of a config that hold names, or the graph's wiring, which contains names too.
+_ENTRIES = 1 << 26  # numbers in the output of a layer
 _NAMING = ("name", "inbound_nodes", "input_layers", "output_layers", "build_config", "module")
 
 
@@ -48,6 +52,25 @@ def walk_layers(
             yield from walk_layers(
                 layer, enter=enter, models=models, prefix=f"{prefix}{layer.name}/"
             )
+
+
+def rows_at_once(model: keras.Model, most: int) -> int:
+    """Returns how many rows a model may take at once, so that no layer's output is enormous.
+
+    Args:
+        model: The model.
+        most: The largest number.
+
+    Returns:
+        From 1 to `most`: with more rows, an output of a layer has more than 2^26 numbers.
+
+    Example:
+        >>> rows_at_once(keras.Sequential([keras.Input((1 << 20,)), keras.layers.ReLU()]), 128)
+        64
+    """
+    shapes = [s for _, layer in walk_layers(model) for s in _keras_private.output_shapes(layer)]
+    largest = max((math.prod(size or 1 for size in shape[1:]) for shape in shapes), default=1)
+    return max(1, min(most, _ENTRIES // max(1, largest)))
 
 
 def fingerprint(model: Any) -> str:

@@ -1,15 +1,16 @@
 """What the stages of a run share: recipe, data, builder of models, folder, progress."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_distill import models
+from keras_distill import metrics, models
 from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.data import Splits
@@ -20,11 +21,13 @@ from keras_distill.runs._shrink import checked_student, student_spec
 from keras_distill.runs._student_data import StudentData
 from keras_distill.runs._teacher_sources import compose, is_spec, open_teacher, stored_teacher
 from keras_distill.targets import SoftTargetStore
-from keras_distill.teachers import Teacher, TFLiteTeacher, as_teacher
+from keras_distill.teachers import KerasTeacher, Teacher, TFLiteTeacher, as_teacher
 from keras_distill.training import Distiller
 from keras_distill.work import WorkFolder
 
+_OTHER_CLASSES = " If it has other classes, map them to those of the data: [teacher] classes."
 _ROWS = 64  # that the teacher is looked at with
+_RANGE_ROWS = 256  # on which its range is judged
 
 
 class FinishedFolder(NamedTuple):
@@ -211,6 +214,8 @@ def check_teacher(context: RunContext) -> Teacher | None:
     teacher = context.composed(members * part.members)
     if not (len(members) == 1 and teacher is members[0] and is_spec(part.models[0])):
         _check_classes(teacher, context)
+        if not any(map(is_spec, part.models)):
+            _check_range(teacher, context)
     return teacher
 
 
@@ -240,6 +245,8 @@ def _check_store(store: SoftTargetStore, context: RunContext) -> None:
         raise InputError(
             f"{store.path} must hold one row of {classes} logits for each example, one for each"
             f" class of {context.recipe.data.source}. It holds logits of shape {output.shape}."
+            " Map other classes before they are stored: teachers.AdaptedTeacher(teacher,"
+            " teachers.ClassMap(…)), or name the teacher in place of the store, with its classes."
         )
     temperature = context.recipe.distillation.temperature
     if store.manifest.teacher.temperature not in (None, temperature):
@@ -279,8 +286,35 @@ def _check_classes(teacher: Teacher, context: RunContext) -> None:
         ) from error
     fits = not isinstance(logits, dict) and logits.shape in models.logit_shapes(len(x), classes)
     if isinstance(logits, dict) or not fits:
-        given = "several outputs" if isinstance(logits, dict) else f"shape {logits.shape}"
-        raise InputError(
+        rule = (
             f"The teacher must give one row of {classes} logits for each example, one for each"
-            f" class of {context.recipe.data.source}. For {len(x)} examples it gives {given}."
+            f" class of {context.recipe.data.source}."
         )
+        if not isinstance(logits, dict):
+            other = _OTHER_CLASSES if logits.ndim == 2 else ""
+            raise InputError(f"{rule} For {len(x)} examples it gives shape {logits.shape}.{other}")
+        fitting = [name for name, rows in logits.items() if rows.shape[-1] == classes]
+        chosen = teacher.choice((fitting or list(logits))[0])
+        raise InputError(
+            f"{rule} It gives the outputs {', '.join(logits)}. Choose one, and save it or give a"
+            f" function that returns it (py:MODULE:FUNCTION): {chosen}"
+        )
+
+
+def _check_range(teacher: Teacher, context: RunContext) -> None:
+    """Refuses a teacher that is far more accurate on data of another range.
+
+    Raises:
+        InputError: With both accuracies, and the scaling.
+    """
+    x, y = next(iter(context.splits.validation.batch(_RANGE_ROWS)))
+    x, y = x.numpy(), np.asarray(y)
+    if x.dtype.kind != "f" and x.dtype != np.uint8:  # ids, which cannot be scaled
+        return
+
+    def accuracy(scaled: Mapping[str, Any], rows: Any) -> float:
+        return float(metrics.accuracy(np.asarray(teacher.predict(scaled[""])), y[rows]))
+
+    found = metrics.better_scaling(accuracy, {"": x}, metrics.constant_accuracy(y), ("",))
+    if found is not None:
+        raise InputError(found.message("the teacher", layers=isinstance(teacher, KerasTeacher)))

@@ -7,7 +7,7 @@ import keras
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill.records import AUTO, ShrinkRecord
-from keras_distill.runs._teacher_sources import is_spec
+from keras_distill.runs._teacher_sources import is_keras
 from keras_distill.shrink import Settings, bytes_per_weight, is_shrink_spec, shrunk
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def untrained_teacher(context: "RunContext") -> keras.Model | None:
     """Builds the teacher, untrained if the run trains it; None if it is no single Keras model."""
     part = context.recipe.teacher
     given = part.models[0]
-    is_model = (is_spec(given) or given.endswith(".keras")) and part.classes is None
+    is_model = is_keras(given) and part.classes is None
     one = is_model and len(part.models) * part.members == 1
     return context.build(given) if one else None
 

@@ -13,19 +13,28 @@ from keras_distill.teachers import (
     ClassMap,
     Teacher,
     TeacherEnsemble,
-    TFLiteTeacher,
     as_teacher,
     read_classes,
 )
 
 _STORE, _ENSEMBLE = "manifest.json", "ensemble.json"
-_FILES = (".keras", ".tflite", ".h5", ".hdf5", ".pb")
 
 
 def is_spec(source: str) -> bool:
     """Returns whether a source is the spec of a model that the run trains."""
-    path = Path(source)
-    return not (source.startswith("py:") or path.suffix in _FILES or path.is_dir())
+    return not (source.startswith("py:") or models.is_file(source))
+
+
+def is_keras(source: str) -> bool:
+    """Returns whether a source is a Keras model: a spec, or a `.keras` file.
+
+    Raises:
+        InputError: If it names a file that is no model.
+    """
+    if is_spec(source):
+        return True
+    takes = models.TEACHERS
+    return models.is_file(source) and models.model_file(source, takes).kind == models.KERAS
 
 
 def stored_teacher(recipe: Recipe) -> SoftTargetStore | None:
@@ -58,20 +67,11 @@ def open_teacher(source: str, part: TeacherPart, imports: tuple[str, ...]) -> Te
 
 
 def _opened(source: str, part: TeacherPart, imports: tuple[str, ...]) -> Teacher:
-    path = Path(source).expanduser()
-    if source.startswith("py:"):
-        return as_teacher(_user_code.call("teacher", source))
-    if not path.exists():
-        raise InputError(f"teacher: no file {path}.")
-    if path.suffix == ".tflite":
-        return TFLiteTeacher(path, threads=part.threads or 1)
-    if path.suffix in _FILES:
-        return as_teacher(models.load(path, imports=imports))
-    if _holds_specialists(path):
+    if _holds_specialists(path := Path(source).expanduser()):
         from keras_distill.specialists import SpecialistEnsemble
 
         return SpecialistEnsemble.load(path, imports=imports)
-    return as_teacher(path)
+    return as_teacher(source, imports=imports, threads=part.threads)
 
 
 def _holds_specialists(folder: Path) -> bool:

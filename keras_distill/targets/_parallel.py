@@ -1,11 +1,12 @@
 """Builds a store by several processes: shards are independent, so each writes a range of them."""
 
+import dataclasses
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _files, check_count
 from keras_distill._internal._progress import Report, reporting
 from keras_distill.data import Augmentation
 from keras_distill.records import JobRecord, TargetsManifest
@@ -54,8 +55,8 @@ def build_store(
             files of the source.
         backend: in-turn, processes, or ray; see `work.JobPool`, as for the next two.
         workers: How many write at a time.
-        threads: Threads of TensorFlow in each process; None: the machine's cores divided by
-            `workers`.
+        threads: Threads of TensorFlow, and of `.tflite` files unless the source says otherwise, in
+            each process; None: the machine's cores divided by `workers`.
         top_k, views, augment, batch_size, dtype, shard_batches, overwrite, progress: See
             `SoftTargetStore.build`.
 
@@ -67,6 +68,9 @@ def build_store(
     """
     settings = build_settings(top_k, dtype, views, augment, batch_size, shard_batches)
     path = checked_target(path, overwrite)
+    if source.threads is None:
+        each = threads or max(1, (os.cpu_count() or 1) // check_count("workers", workers))
+        source = dataclasses.replace(source, threads=each)
     with (
         JobPool(backend, workers, threads=threads) as pool,
         reporting("soft targets", progress) as report,

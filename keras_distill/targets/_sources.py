@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_distill import data, models, teachers
+from keras_distill import data, teachers
 from keras_distill._internal import InputError, _arrays, check_choice
 from keras_distill._internal._probabilities import Declared
 from keras_distill.targets._keys import as_pairs
@@ -21,7 +21,8 @@ class StoreSource:
     """A teacher and a data set, named by text.
 
     Attributes:
-        teacher: `.keras` or `.tflite` files, or one `.npy` file of logits; several are an ensemble.
+        teacher: What `teachers.as_teacher` takes as text, or one `.npy` file of logits; several are
+            an ensemble.
         data: A data spec, such as "digits" or "tfds:mnist".
         data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
         split: train, validation, or test.
@@ -29,6 +30,7 @@ class StoreSource:
         temperature: Temperature of an arithmetic mean.
         from_probabilities: See `SoftTargetStore.build`.
         imports: Modules that register custom layers.
+        threads: Threads of `.tflite` files; see `teachers.TFLiteTeacher`.
     """
 
     teacher: tuple[str, ...]
@@ -39,6 +41,7 @@ class StoreSource:
     temperature: float | None = None
     from_probabilities: Declared = None
     imports: tuple[str, ...] = ()
+    threads: int | None = None
 
     def values(self) -> dict[str, Any]:
         """Returns the fields as JSON values; `of` inverts it."""
@@ -62,20 +65,17 @@ class StoreSource:
 
     def open_teacher(self) -> Any:
         """Returns the teacher alone."""
-        found = [_one(Path(path), self.imports) for path in self.teacher]
+        found = [self._one(path) for path in self.teacher]
         if len(found) == 1:
             return found[0]
         if any(path.endswith(".npy") for path in self.teacher):
-            raise InputError("An ensemble takes .keras and .tflite files, no .npy files.")
+            raise InputError("An ensemble takes models that run, no .npy files.")
         return teachers.TeacherEnsemble(found, mean=self.mean, temperature=self.temperature)
 
-
-def _one(path: Path, imports: tuple[str, ...]) -> Any:
-    if path.suffix == ".npy":
-        return _arrays.read_npy(path)
-    if path.suffix == ".keras":
-        return models.load(path, imports=imports)
-    return teachers.as_teacher(path)
+    def _one(self, path: str) -> Any:
+        if path.endswith(".npy"):
+            return _arrays.read_npy(Path(path))
+        return teachers.as_teacher(path, imports=self.imports, threads=self.threads)
 
 
 @functools.lru_cache(maxsize=1)

@@ -198,6 +198,10 @@ class Teacher(abc.ABC):
         hidden = {name: output for name, output in outputs.items() if self.hides_head(name)}
         return {**outputs, **self._declaration.logits(hidden)}
 
+    def choice(self, name: str) -> str:
+        """Returns Python code that makes a teacher of one of the outputs of `teacher`."""
+        return f"lambda x: as_teacher(teacher).predict(x)[{name!r}]"
+
     def no_layers(self, layers: Sequence[str]) -> InputError:
         """Returns the error for reading layers of a teacher that has none."""
         return InputError(

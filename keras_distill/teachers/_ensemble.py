@@ -11,7 +11,7 @@ import tensorflow as tf
 from typing_extensions import Self
 
 from keras_distill import models
-from keras_distill._internal import InputError, bad, check_choice, check_number
+from keras_distill._internal import InputError, _user_code, bad, check_choice, check_number
 from keras_distill._internal._files import atomic_path, read_json, write_json
 from keras_distill._internal._probabilities import Declared
 from keras_distill._internal._types import Outputs, PathLike, Shape, Tensor
@@ -259,7 +259,13 @@ def _agree(a: Mapping[Any, Shape], b: Mapping[Any, Shape]) -> bool:
     return ranks and not any(known_differ(a[key], b[key]) for key in a)
 
 
-def as_teacher(source: Any, *, from_probabilities: Declared = None) -> Teacher:
+def as_teacher(
+    source: Any,
+    *,
+    from_probabilities: Declared = None,
+    imports: Sequence[str] = (),
+    threads: int | None = None,
+) -> Teacher:
     """Returns `source` as a `Teacher`.
 
     A softmax or sigmoid that a Keras model or a `.tflite` file shows at its end is removed exactly.
@@ -267,25 +273,29 @@ def as_teacher(source: Any, *, from_probabilities: Declared = None) -> Teacher:
 
     Args:
         source: A `Teacher`; a Keras 3 model; a list of sources (their geometric mean); the path of
-            a .keras or .tflite file, of a SavedModel folder, or of a saved ensemble; or a function
-            from a NumPy batch to logits.
+            a .keras or .tflite file, of a SavedModel folder, or of a saved ensemble; a function
+            from a NumPy batch to logits; or `py:package.module:function`, which returns one of
+            these.
         from_probabilities: Whether it gives probabilities. None: a first batch that is wholly in
             0..1 is refused. False: it gives logits. True: their logarithms serve as logits if rows
             sum to 1, else log(p / (1 - p)); "softmax" or "sigmoid" says which where the values do
             not show it.
+        imports: Modules that register custom layers of .keras files.
+        threads: Threads of .tflite files; None: see `TFLiteTeacher`.
 
     Raises:
-        InputError: If `source` is none of these.
+        InputError: If `source` is none of these; for a file, the message says what it is and what
+            to do.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
         >>> type(as_teacher([model, model])).__name__
         'TeacherEnsemble'
     """
-    return _as_teacher(source).declared(from_probabilities)
+    return _as_teacher(source, imports, threads).declared(from_probabilities)
 
 
-def _as_teacher(source: Any) -> Teacher:
+def _as_teacher(source: Any, imports: Sequence[str], threads: int | None) -> Teacher:
     if isinstance(source, Teacher):
         if not isinstance(source.output_shapes, Mapping | None):
             raise bad(
@@ -297,23 +307,11 @@ def _as_teacher(source: Any) -> Teacher:
     if isinstance(source, keras.Model):
         return KerasTeacher(source)
     if isinstance(source, list | tuple):
-        return TeacherEnsemble(source)
+        return TeacherEnsemble([_as_teacher(part, imports, threads) for part in source])
+    if isinstance(source, str) and source.startswith("py:"):
+        return _as_teacher(_user_code.call("teacher", source), imports, threads)
     if isinstance(source, str | os.PathLike):
-        suffix = Path(source).suffix
-        if (Path(source) / SETTINGS).is_file():
-            return TeacherEnsemble.load(source)
-        if (Path(source) / "saved_model.pb").is_file():
-            return SavedModelTeacher(source)
-        if suffix == ".keras":
-            return KerasTeacher(models.load(source))
-        if suffix == ".tflite":
-            return TFLiteTeacher(source)
-        raise bad(
-            "teacher",
-            "be the path of a .keras or .tflite file, of a SavedModel folder, or of a saved"
-            " ensemble",
-            str(source),
-        )
+        return _of_file(source, imports, threads)
     if callable(source) and not isinstance(source, type):
         return CallableTeacher(source)
     raise bad(
@@ -321,3 +319,14 @@ def _as_teacher(source: Any) -> Teacher:
         "be a Keras 3 model, a list of them, a Teacher, a .keras or .tflite file, or a function",
         source,
     )
+
+
+def _of_file(path: PathLike, imports: Sequence[str], threads: int | None) -> Teacher:
+    found = models.model_file(path, models.TEACHERS, name="teacher")
+    if found.kind == models.ENSEMBLE:
+        return TeacherEnsemble.load(found.path)
+    if found.kind == models.SAVED_MODEL:
+        return SavedModelTeacher(found.path)
+    if found.kind == models.TFLITE:
+        return TFLiteTeacher(found.path, threads=threads)
+    return KerasTeacher(models.load(found.path, imports=imports))

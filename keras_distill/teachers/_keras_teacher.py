@@ -1,6 +1,6 @@
 """A Keras model as a teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -81,6 +81,14 @@ class KerasTeacher(Teacher):
         """
         found = self._function(keras.tree.map_structure(tf.convert_to_tensor, x))
         return plain_outputs(to_numpy(self._as_checked_logits(found)))
+
+    def choice(self, name: str) -> str:
+        """Returns Python code that makes a model of one of the outputs of `teacher`."""
+        shapes = self.output_shapes
+        if shapes is None:
+            return super().choice(name)
+        place = name if isinstance(self.model.output, Mapping) else list(shapes).index(name)
+        return f"keras.Model(teacher.inputs, teacher.output[{place!r}])"
 
     def head(self, name: str) -> Head | None:
         """Returns the head of an output; of a model without a graph once a batch has shown it."""

@@ -9,7 +9,7 @@ import numpy as np
 from keras_distill._internal import _files, check_choice
 from keras_distill._internal._probabilities import DECLARATIONS, Declared
 from keras_distill._internal._types import Outputs, PathLike, Shape
-from keras_distill.litert import LiteRTModel, probe
+from keras_distill.litert import LiteRTModel, ParallelModel, probe
 from keras_distill.teachers._base import Teacher, run_on_host
 from keras_distill.teachers._heads import Head
 from keras_distill.teachers._outputs import ONLY, outputs_by_name
@@ -27,7 +27,8 @@ class TFLiteTeacher(Teacher):
         from_probabilities: Whether its outputs are probabilities, computed in a way that the file
             does not show; see `as_teacher`. A probability that is rounded to 0 becomes half a
             step.
-        threads: Threads of the interpreter.
+        threads: Threads that share the rows of a batch, each with an interpreter of its own; None:
+            one for each core of this process, at most 8. The logits do not depend on it.
 
     Raises:
         InputError: If the file is not a readable .tflite file, or crashes the interpreter.
@@ -36,7 +37,7 @@ class TFLiteTeacher(Teacher):
     on_host = True
 
     def __init__(
-        self, path: PathLike, *, from_probabilities: Declared = None, threads: int = 1
+        self, path: PathLike, *, from_probabilities: Declared = None, threads: int | None = None
     ) -> None:
         self.path = path
         self.name = os.path.basename(path)
@@ -44,15 +45,16 @@ class TFLiteTeacher(Teacher):
             "from_probabilities", from_probabilities, DECLARATIONS
         )
         probe(path)  # in a child: a damaged file can crash the interpreter, and this process
-        self._model = LiteRTModel(path, threads=threads, logits=True)
-        outputs = self._model.outputs
+        self._model = ParallelModel(lambda: LiteRTModel(path, logits=True), threads=threads)
+        first = self._model.first
+        outputs = first.outputs
         keys = [spec.name if len(outputs) > 1 else ONLY for spec in outputs]
         self._shapes: dict[str, Shape] = {
             key: (None, *spec.shape[1:]) for key, spec in zip(keys, outputs, strict=True)
         }
         self.output_shapes = self._shapes
         self.heads = {
-            key: Head(self._model.heads.get(spec.name, "unknown"), spec.name)
+            key: Head(first.heads.get(spec.name, "unknown"), spec.name)
             for key, spec in zip(keys, outputs, strict=True)
         }
         self.steps = {

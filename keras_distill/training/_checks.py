@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_distill import models
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import Outputs, Schedule
 from keras_distill.losses import DistillationLoss, RegressionLoss, SoftTargetLoss, check_setting
@@ -92,6 +93,47 @@ def _check_output(role: str, outputs: Outputs, name: str) -> None:
     )
 
 
+def _check_one_output(teacher: Teacher, given: Outputs | None, student: Outputs | None) -> None:
+    """Refuses a teacher of several outputs for a student of one, and names the one to choose.
+
+    Args:
+        teacher: The teacher.
+        given: Its outputs, or anything with their shapes; None if unknown.
+        student: Those of the student.
+
+    Raises:
+        InputError: If it is one.
+    """
+    if given is None or student is None or ONLY in given or ONLY not in student or len(given) < 2:
+        return
+    classes = student[ONLY].shape[-1]
+    fitting = [name for name, output in given.items() if output.shape[-1] == classes]
+    shown = ", ".join(f"{name} {tuple(output.shape)}" for name, output in given.items())
+    raise InputError(
+        f"The student has one output, and the teacher several: {shown}. Choose the one to distill:"
+        f" teacher = {teacher.choice((fitting or list(given))[0])}. Or give the student outputs"
+        " with the same names."
+    )
+
+
+def check_saved(student: keras.Model, callbacks: Any) -> None:
+    """Refuses a student of which a callback would write files that cannot be loaded.
+
+    Args:
+        student: The student.
+        callbacks: As for `fit`.
+
+    Raises:
+        InputError: If it has a class that is not registered.
+    """
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = callbacks.callbacks
+    for callback in keras.tree.flatten(callbacks):
+        saves = isinstance(callback, keras.callbacks.ModelCheckpoint)
+        if saves and not callback.save_weights_only:
+            models.check_registered(student, "The student")
+
+
 def check_values_compared(soft: SoftTerms, heads: Mapping[str, Head] | None, role: str) -> None:
     """Refuses a regression loss on a model that ends in probabilities.
 
@@ -120,6 +162,7 @@ def check_pair(pair: Pair) -> None:
     check_values_compared(soft, source.teacher.heads, "teacher")
     shapes = source.teacher.output_shapes
     symbolic: Any = shapes and {name: keras.KerasTensor(s) for name, s in shapes.items()}
+    _check_one_output(source.teacher, symbolic, reader.symbolic())
     check_shapes(soft, symbolic, reader.symbolic())
 
 
@@ -194,6 +237,7 @@ def _check_soft_targets(data: Given, pair: Pair, *, stored: bool) -> None:
     live = source.teacher
     if live is not None and live.needs_check and "teacher" not in source.checked:
         logits = source.checked_logits(data.some_inputs(_ROWS), values)
+        _check_one_output(live, logits, pair.reader.symbolic())
         check_shapes(soft, logits, pair.reader.symbolic())
     source.checked.add("teacher")
 

@@ -266,6 +266,7 @@ class Distiller(PairModel):
         Raises:
             InputError: If the data do not fit, before the first step if that can be known.
         """
+        _checks.check_saved(self.student, callbacks)
         data = Given(x, y, batch_size)
         validation_data = as_arrays("validation_data", validation_data)
         sample_weight = as_arrays("sample_weight", sample_weight)

@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras_distill._internal import InputError
 from keras_distill._internal._spec import Spec
 from keras_distill.data import _streams
-from keras_distill.data._splits import Source, from_arrays, stratified
+from keras_distill.data._splits import Source, from_arrays
+from keras_distill.data._stratified import stratified
 
 
 def arrays(counts=(10, 20, 30), seed=0, dtype=np.uint8):

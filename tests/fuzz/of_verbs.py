@@ -214,3 +214,55 @@ def folders_of_others(m: Maker) -> Case:
         ["export", str(folder), "-o", f"{m.out}/f.tflite"],
     )  # fmt: skip
     return Case(argv, refused=True)
+
+
+@kind
+def compared_runs(m: Maker) -> Case:
+    """A sound run beside a folder that is none, or whose record is changed."""
+    value = json.loads((m.good.run / "record.json").read_text())
+    value, _ = edited(value, m.random)
+    text = m.pick(json.dumps(value), "", "{}", "[" * 100_000, '{"recipe": null}')
+    m.write("run/record.json", text)
+    other = m.pick(f"{m.files}/run", f"{m.files}/nothing", str(m.good.model), "/dev/zero", "")
+    runs = m.pick([str(m.good.run), other], [other, str(m.good.run)], [other], [other] * 2000)
+    options = m.pick([], ["--output", f"{m.out}/page.html"], ["--reference", "x"])
+    return Case(["compare", *runs, *options])
+
+
+@kind
+def parallel_builds(m: Maker) -> Case:
+    """Options of a build by several processes without sense."""
+    options = m.pick(
+        ["--backend", m.pick("x", "", "ray ")],
+        ["--backend", "processes", "--workers", m.pick("0", "-1", "1" + "0" * 30, "x")],
+        ["--backend", "processes", "--threads", m.pick("0", "-1", "1" + "0" * 30, "x")],
+        ["--threads", m.pick("0", "-1", "1" + "0" * 30, "1.5")],
+        ["--backend", "processes", "--split", "x"],
+    )
+    teacher = m.pick(str(m.good.model), str(good.TFLITE / "float.tflite"))
+    argv = ["targets", "build", teacher, "--data", m.data, "-o", f"{m.out}/store"]
+    return Case([*argv, *options], refused=True)
+
+
+@kind
+def teachers_at_every_door(m: Maker) -> Case:
+    """A file of another kind, or a damaged one, wherever a teacher is taken."""
+    source = m.pick(m.good.model, good.TFLITE / "float.tflite", good.TFLITE / "int8.tflite")
+    content = m.pick(damaged(source.read_bytes(), m.random), b"", b"\x89HDF\r\n\x1a\n" * 3, b"text")
+    name = m.pick(
+        f"a{source.suffix}", "a.h5", "a.weights.h5", "a", "a:b?c=d", "a.onnx", "-a", "a b"
+    )
+    path = m.pick(
+        str(m.write(name, content)), f"{m.files}/{name}/x", "py:", "py:os:getcwd", "~", "."
+    )
+    model, data = str(m.good.model), m.data
+    argv = m.pick(
+        ["run", "--data", data, "--teacher", path, "--student", "mlp:2", "--epochs", "1",
+         "--seeds", "1", "--scale", "smoke", "--output", f"{m.out}/run"],
+        ["targets", "build", "--data", data, "-o", f"{m.out}/store", "--", path],
+        ["compress", model, "--steps", "quantize", "--data", data, "--teacher", path, "--epochs",
+         "1", "-o", f"{m.out}/small"],
+        ["specialists", "train", "--generalist", path, "--data", data, "-o", f"{m.out}/experts"],
+        ["verify", model, "--against", path, "--data", data],
+    )  # fmt: skip
+    return Case(argv)

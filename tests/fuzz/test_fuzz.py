@@ -8,7 +8,7 @@ import pytest
 from tests.fuzz import good, kinds, oracle, trial
 
 SEED, GROUPS = 1, 10
-NUMBERS = range(490)  # each of the kinds ten times
+NUMBERS = range(520)  # each of the kinds ten times
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # what TensorFlow and NumPy say of such inputs

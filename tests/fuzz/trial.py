@@ -283,6 +283,22 @@ def table(trials: list[Trial]) -> str:
     return "\n".join(rows)
 
 
+def record(path: Path, seed: int, trials: list[Trial], *, forks: bool) -> None:
+    """Adds what was found to a file of records."""
+    found = {
+        "seed": seed,
+        "inputs": len(trials),
+        "process_for_each": forks,
+        "kinds": len({trial.kind for trial in trials}),
+        "answers": dict(sorted(collections.Counter(str(t.code) for t in trials).items())),
+        "slowest_seconds": round(max(t.seconds for t in trials), 1),
+        "most_memory_mib": max(t.memory for t in trials) >> 20,
+        "faults": [f"{t.kind}: {fault:.100}" for t in trials for fault in t.faults],
+    }
+    before = json.loads(path.read_text()) if path.exists() else []
+    path.write_text(json.dumps([*before, found], indent=2) + "\n")
+
+
 def main() -> None:
     """Runs from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -293,6 +309,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--forks", action="store_true", help="a process for each input")
     parser.add_argument("--log", type=Path, help="with --forks: file of trials, to resume")
+    parser.add_argument("--record", type=Path, help="file of records, to add to")
     parser.add_argument("--serve", nargs="*")
     given = parser.parse_args()
     if given.serve:
@@ -312,6 +329,8 @@ def main() -> None:
                 f"{trial.number} {trial.kind} -> {facts}\n    {trial.argv}\n    {trial.err.strip()}"
             )
     print(table(trials))
+    if given.record is not None:
+        record(given.record, given.seed, trials, forks=given.forks)
 
 
 if __name__ == "__main__":

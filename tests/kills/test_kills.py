@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.forked import ForkServer
 from tests.kills import compare, trial, verbs
 
 SEED = 1
@@ -22,18 +23,25 @@ def inputs(tmp_path_factory):
     return verbs.make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
+@pytest.fixture(scope="module")
+def server():
+    with ForkServer() as found:
+        yield found
+
+
 @pytest.fixture(scope="module", params=verbs.VERBS)
-def undisturbed(request, inputs, tmp_path_factory):
-    """A verb, and what it makes without a kill."""
+def undisturbed(request, inputs, server, tmp_path_factory):
+    """A command, and what it makes without a kill."""
     folder = tmp_path_factory.mktemp(request.param)
-    return request.param, trial.reference(request.param, inputs, folder)
+    command = trial.Command(request.param, inputs, server)
+    return command, trial.reference(command, folder)
 
 
 @on_linux
 @pytest.mark.slow
-def test_killed_commands_resume_to_byte_identical_folders(undisturbed, inputs, tmp_path):
-    verb, expected = undisturbed
-    counts, faults = trial.kill(verb, inputs, expected, tmp_path, SIGNALS, SEED)
+def test_killed_commands_resume_to_byte_identical_folders(undisturbed, tmp_path):
+    command, expected = undisturbed
+    counts, faults = trial.kill(command, expected, tmp_path, SIGNALS, SEED)
     assert not faults, "\n".join(faults)
     assert {name: counts[name] for name in ("SIGKILL", "SIGTERM", "SIGINT")} == {
         "SIGKILL": 20,
@@ -44,11 +52,11 @@ def test_killed_commands_resume_to_byte_identical_folders(undisturbed, inputs, t
 
 @on_linux
 @pytest.mark.slow
-def test_of_two_processes_at_once_one_is_refused(undisturbed, inputs, tmp_path):
-    verb, expected = undisturbed
+def test_of_two_processes_at_once_one_is_refused(undisturbed, tmp_path):
+    command, expected = undisturbed
     source = random.Random(SEED)
     for _ in range(10):
-        _, faults = trial.two_at_once(verb, inputs, expected, tmp_path / "two", source)
+        _, faults = trial.two_at_once(command, expected, tmp_path / "two", source)
         assert not faults, "\n".join(faults)
 
 

@@ -8,17 +8,18 @@ again until it is done. Its folder must then be that of a command that was never
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.forked import ForkServer
 from tests.kills import compare, verbs
 
 START, END = 600.0, 900.0  # seconds that a start, and the work after it, may take on a busy machine
@@ -33,30 +34,40 @@ class Reference(NamedTuple):
     seconds: float
 
 
+class Command(NamedTuple):
+    """A command that is started again and again.
+
+    Attributes:
+        verb: The command.
+        inputs: What it reads.
+        server: Starts its processes.
+    """
+
+    verb: str
+    inputs: verbs.Inputs
+    server: ForkServer
+
+    def start(self, out: Path, temporary: Path) -> "Session":
+        """Starts a process that writes to `out`, with a folder for its temporary files."""
+        return Session(self, out, temporary)
+
+
 class Session:
     """One process of a command.
 
     Args:
-        verb: The command.
-        inputs: What it reads.
+        command: The command.
         out: Its output.
         temporary: The folder of its temporary files.
     """
 
-    def __init__(self, verb: str, inputs: verbs.Inputs, out: Path, temporary: Path) -> None:
-        self._out, self._folder = out, verbs.unfinished(verb, out)
+    def __init__(self, command: Command, out: Path, temporary: Path) -> None:
+        self._out, self._folder = out, verbs.unfinished(command.verb, out)
         temporary.mkdir(exist_ok=True)
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        command = [sys.executable, "-m", "keras_distill", *verbs.command(verb, inputs, out)]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            env={**os.environ, "TMPDIR": str(temporary)},
-            start_new_session=True,
-            preexec_fn=_heed_ctrl_c,
-        )
+        self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
+        argv = verbs.command(command.verb, command.inputs, out)
+        log = Path(self._log.name)
+        self.process = command.server.start(argv, Path(os.devnull), log, temporary)
 
     def wait_for_work(self) -> bool:
         """Waits until the process has locked its folder; returns whether it did before its end."""
@@ -102,11 +113,6 @@ class Session:
         return code, self._log.read()
 
 
-def _heed_ctrl_c() -> None:
-    """Undoes what a shell does to commands in the background, and they to theirs."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def _processor_time(pid: int) -> float:
     """Returns the processor time of a process and of all its descendants, in seconds."""
     ticks = 0
@@ -140,10 +146,10 @@ def _alive(pids: list[int], seconds: float) -> list[int]:
         time.sleep(0.05)
 
 
-def reference(verb: str, inputs: verbs.Inputs, folder: Path) -> Reference:
+def reference(command: Command, folder: Path) -> Reference:
     """Runs a command undisturbed."""
     out = folder / "out"
-    session = Session(verb, inputs, out, folder / "tmp")
+    session = command.start(out, folder / "tmp")
     assert session.wait_for_work(), session.finish()
     start = end = _processor_time(session.process.pid)
     while session.process.poll() is None:
@@ -158,8 +164,7 @@ class Chain:
     """A command that is ended again and again, until it is done.
 
     Args:
-        verb: The command.
-        inputs: What it reads.
+        command: The command.
         expected: The undisturbed command.
         folder: The folder for its output and temporary files.
 
@@ -168,8 +173,8 @@ class Chain:
         faults: Everything that was wrong.
     """
 
-    def __init__(self, verb: str, inputs: verbs.Inputs, expected: Reference, folder: Path) -> None:
-        self._verb, self._inputs, self._expected = verb, inputs, expected
+    def __init__(self, command: Command, expected: Reference, folder: Path) -> None:
+        self._command, self._verb, self._expected = command, command.verb, expected
         self._out, self._temporary = folder / "work" / "out", folder / "tmp"
         self.counts: Counter[str] = Counter()
         self.faults: list[str] = []
@@ -203,7 +208,7 @@ class Chain:
 
     def _session(self) -> Session:
         self._temporary.mkdir(parents=True, exist_ok=True)
-        return Session(self._verb, self._inputs, self._out, self._temporary)
+        return self._command.start(self._out, self._temporary)
 
     def _was_done(self, name: str, code: int) -> bool:
         """Returns whether the signal came while Python shut down, when it has no handlers."""
@@ -248,8 +253,7 @@ class Chain:
 
 
 def kill(
-    verb: str,
-    inputs: verbs.Inputs,
+    command: Command,
     expected: Reference,
     folder: Path,
     signals: list[str],
@@ -261,23 +265,23 @@ def kill(
     counts: Counter[str] = Counter()
     faults = []
     while left:
-        chain = Chain(verb, inputs, expected, folder)
+        chain = Chain(command, expected, folder)
         chain.run(left, source)
         counts += chain.counts
         faults += chain.faults
-        print(verb, dict(counts), *chain.faults, sep="\n    ", flush=True)
+        print(command.verb, dict(counts), *chain.faults, sep="\n    ", flush=True)
     return counts, faults
 
 
 def two_at_once(
-    verb: str, inputs: verbs.Inputs, expected: Reference, folder: Path, source: random.Random
+    command: Command, expected: Reference, folder: Path, source: random.Random
 ) -> tuple[str, list[str]]:
     """Starts two processes on one output; returns how the second ended, and what was wrong."""
     out, faults = folder / "work" / "out", []
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     sessions = []
     for _ in range(2):
-        sessions.append(Session(verb, inputs, out, folder / "tmp"))
+        sessions.append(command.start(out, folder / "tmp"))
         time.sleep(source.choice([0, 0, source.uniform(0, expected.seconds)]))
     ends = sorted((session.finish() for session in sessions), key=lambda end: end[0])
     codes = [code for code, _ in ends]
@@ -306,26 +310,30 @@ def main() -> None:
     parser.add_argument("--ints", type=int, default=5)
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--record", type=Path, help="file of records, to add to")
     given = parser.parse_args()
     signals = ["SIGKILL"] * given.kills + ["SIGTERM"] * given.terms + ["SIGINT"] * given.ints
-    with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        folder = Path(name)
-        inputs = verbs.make_inputs(folder / "inputs")
+    with tempfile.TemporaryDirectory(prefix="kills-") as name, ForkServer() as server:
+        inputs = verbs.make_inputs(Path(name, "inputs"))
         for verb in given.verb:
-            (folder / verb).mkdir()
-            expected = reference(verb, inputs, folder / verb)
+            (folder := Path(name, verb)).mkdir()
+            command = Command(verb, inputs, server)
+            expected = reference(command, folder)
             print(f"{verb}: {expected.seconds:.1f} s of processor time undisturbed", flush=True)
-            counts, faults = kill(
-                verb, inputs, expected, folder / verb / "kills", signals, given.seed
-            )
+            counts, faults = kill(command, expected, folder / "kills", signals, given.seed)
             source, second = random.Random(given.seed), Counter()
             for _ in range(given.pairs):
-                how, wrong = two_at_once(verb, inputs, expected, folder / verb / "two", source)
+                how, wrong = two_at_once(command, expected, folder / "two", source)
                 second[how] += 1
                 faults += wrong
                 print(verb, "two at once:", how, *wrong, sep="\n    ", flush=True)
             print(f"{verb}: {dict(counts)}, two at once: {dict(second)}, {len(faults)} faults")
             print(*faults, sep="\n", flush=True)
+            if given.record is not None:
+                found = {"verb": verb, "ended": dict(counts), "two_at_once": dict(second)}
+                found |= {"seconds": round(expected.seconds, 1), "faults": faults}
+                before = json.loads(given.record.read_text()) if given.record.exists() else []
+                given.record.write_text(json.dumps([*before, found], indent=2) + "\n")
 
 
 if __name__ == "__main__":

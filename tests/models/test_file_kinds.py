@@ -1,5 +1,6 @@
 """Each kind of file is recognized by its content, and the way out is named where it is refused."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -122,3 +123,7 @@ def test_specs_are_not_files(tmp_path, monkeypatch):
         models.parse("other")
     with pytest.raises(InputError, match="no such file"):
         models.parse("no/such/model")
+    for name in ("my: file", "a?b", "c?d=1&e"):
+        (tmp_path / name).write_text("a text")
+        with pytest.raises(InputError, match=rf"{re.escape(name)} is not a model: neither"):
+            models.parse(name)

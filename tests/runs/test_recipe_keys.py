@@ -348,7 +348,7 @@ def test_a_tflite_file_of_probabilities_on_several_threads(tmp_path):
         ({"teacher.model": "py:nowhere:f"}, "must be a module that Python finds"),
         ({"student.model": "py:json:loads"}, r"loads\(\) failed: TypeError"),
         ({"student.pretrained": "/nowhere.keras"}, "pretrained: no such file"),
-        ({"teacher.model": "/nowhere.h5"}, "teacher: no file /nowhere.h5"),
+        ({"teacher.model": "/nowhere.h5"}, "teacher: no such file: /nowhere.h5"),
         (
             {
                 "teacher.members": 2,
@@ -363,6 +363,36 @@ def test_teachers_and_students_are_checked_before_any_training(tmp_path, changes
     with pytest.raises(InputError, match=message):
         smoke(tmp_path, changes)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["keras", "tflite"])
+def test_a_teacher_of_another_input_range_is_refused(tmp_path, kind):
+    splits = data.load("digits")
+    x, y = (np.stack(part) for part in zip(*splits.train.as_numpy_iterator(), strict=True))
+    model = models.build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(True))
+    scaled = x / 8 - 1
+    model.fit(scaled, y, epochs=8, verbose=0)
+    path = tmp_path / f"teacher.{kind}"
+    if kind == "keras":
+        model.save(path)
+    else:
+        export_tflite(model, path, data=(scaled, y))
+    with pytest.raises(InputError, match=r"wrong range for the model: the teacher has .* accuracy"):
+        smoke(tmp_path, {"teacher.model": str(path)})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_several_outputs_or_other_classes_says_what_to_do(tmp_path):
+    x = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(x)
+    ten, three = (keras.layers.Dense(n, name=f"o{n}")(flat) for n in (10, 3))
+    keras.Model(x, {"ten": ten, "three": three}).save(tmp_path / "two.keras")
+    keras.Model(x, three).save(tmp_path / "three.keras")
+    with pytest.raises(InputError, match=r"Choose one.*keras\.Model\(.*teacher\.output\['ten'\]"):
+        smoke(tmp_path, {"teacher.model": str(tmp_path / "two.keras")})
+    with pytest.raises(InputError, match=r"gives shape \(64, 3\)\. .*\[teacher\] classes"):
+        smoke(tmp_path, {"teacher.model": str(tmp_path / "three.keras")})
 
 
 def test_folders_of_ensembles_and_specialists_are_teachers(tmp_path):

@@ -199,7 +199,7 @@ def test_a_tflite_teacher_from_a_file(finished, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"teacher.model": "/nowhere/teacher.keras"}, r"no file /nowhere/teacher\.keras"),
+        ({"teacher.model": "/nowhere/teacher.keras"}, r"no such file: /nowhere/teacher\.keras"),
         ({"data.labels": 5}, "count"),
         ({"data.labels": 99999}, "at most the 1167 training examples"),
         ({"student.model": "mlp:0"}, "mlp"),

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 import keras_distill as kd
 from keras_distill import data as kd_data
-from keras_distill.data import Augmentation
+from keras_distill.data import Augmentation, MemoryDataset
+
+BATCH = 8
 
 
 def net(seed, units):
@@ -157,3 +159,35 @@ def test_batches_go_through_mirrored_strategy(build, data):
         np.testing.assert_allclose(y.teacher, data.logits(x.numpy()), rtol=1e-3, atol=1e-3)
         seen += len(x)
     assert seen == 70
+
+
+@pytest.mark.parametrize("form", ["stream", "memory", "one", "dict"])
+def test_data_without_labels_train_on_the_soft_targets_alone(build, data, form):
+    x = {"x": data.x} if form == "dict" else data.x
+    sliced = tf.data.Dataset.from_tensor_slices((x,) if form == "one" else x)
+    alone = MemoryDataset(data.x) if form == "memory" else sliced
+    teacher = (lambda x: data.teacher(x["x"])) if form == "dict" else data.teacher
+    store = build(teacher, alone, views=1)
+    assert len(store) == len(data.x) and store.built.labeled == 0
+    assert "the same" in store.verify(alone)["data"]
+    x, y = next(iter(store.batches(alone, BATCH, shuffle=False)))
+    assert y.labels == () and y.labeled == ()
+    np.testing.assert_allclose(y.teacher, data.logits()[:BATCH], rtol=1e-3, atol=1e-3)
+    last = next(iter(store.attach(alone).batch(BATCH)))[1]
+    np.testing.assert_array_equal(last.teacher, y.teacher)
+    if form == "dict":
+        return
+    # The store is that of the same examples with labels.
+    assert "the same" in store.verify(data.dataset)["data"]
+    distiller = kd.Distiller(None, net(0, 8))
+    logs = distiller.fit(store.batches(alone, BATCH), epochs=3, verbose=0).history
+    assert set(logs) == {"loss", "soft_loss"} and logs["loss"][2] < logs["loss"][0]
+
+
+def test_augmented_views_without_labels(build, data):
+    augment = Augmentation(crop=1, flip=True, seed=3)
+    alone = tf.data.Dataset.from_tensor_slices(data.x)
+    store = build(dataset=alone, views=2, augment=augment)
+    assert store.manifest.views == 2
+    x, y = next(iter(store.batches(alone, BATCH, shuffle=False)))
+    np.testing.assert_allclose(y.teacher, data.logits(x.numpy()), rtol=2e-3, atol=2e-3)

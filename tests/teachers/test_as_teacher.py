@@ -1,5 +1,6 @@
 """as_teacher: one door for everything that can teach."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_distill import Distiller
 from keras_distill._internal import InputError
+from keras_distill.records import TeacherPart
+from keras_distill.runs._teacher_sources import open_teacher
+from keras_distill.targets import StoreSource
 from keras_distill.teachers import (
     CallableTeacher,
     KerasTeacher,
@@ -75,13 +80,63 @@ def test_the_shapes_of_a_teacher_have_names():
         as_teacher(teacher)
 
 
-def test_paths_that_are_no_teacher(tmp_path):
-    with pytest.raises(
-        InputError, match=r"`teacher` must be the path of a .keras or .tflite file, or of a saved"
+def _recipe_teacher(source):
+    return open_teacher(str(source), TeacherPart(model=str(source)), ())
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        as_teacher,
+        lambda path: as_teacher(str(path)),
+        lambda path: as_teacher([path, path]),
+        lambda path: StoreSource((str(path),), "digits").open_teacher(),
+        lambda path: Distiller(path, _model()),
+        _recipe_teacher,
+    ],
+)
+def test_every_door_says_the_same_of_what_is_no_teacher(tmp_path, door):
+    _model().save_weights(tmp_path / "a.weights.h5")
+    _model().save(tmp_path / "a.h5")
+    (tmp_path / "empty.keras").touch()
+    (tmp_path / "notes").write_text("text")
+    (tmp_path / "folder").mkdir()
+    for name, says in (
+        ("absent.keras", "teacher: no such file: "),
+        ("absent/folder", "teacher: no such file: "),
+        ("a.weights.h5", "has weights alone, without a model"),
+        ("a.h5", "is a model in HDF5 (Keras 3."),
+        ("notes", "is not a model: neither a .keras nor a .tflite file, nor a SavedModel folder"),
+        ("folder", "is a folder without a model"),
     ):
-        as_teacher(tmp_path / "weights.h5")
-    with pytest.raises(InputError, match=r"absent\.keras"):
-        as_teacher(tmp_path / "absent.keras")
+        with pytest.raises(InputError, match=re.escape(says)) as caught:
+            door(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_function_that_is_named_is_a_teacher(tmp_path, monkeypatch):
+    (tmp_path / "own_teachers.py").write_text(
+        "import numpy as np\ndef make():\n    return lambda x: np.asarray(x) * 2 - 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for door in (as_teacher, _recipe_teacher):
+        found = door("py:own_teachers:make").predict(np.ones((2, 3), "float32"))
+        np.testing.assert_array_equal(found, np.ones((2, 3)))
+
+
+def test_the_output_to_choose_is_named():
+    x = keras.Input((4,))
+    parts = {name: keras.layers.Dense(n, name=name)(x) for name, n in (("kind", 3), ("size", 2))}
+    rows = np.ones((2, 4), "float32")
+    for outputs in (parts, [parts["kind"], parts["size"]]):
+        model = keras.Model(x, outputs)
+        code = as_teacher(model).choice("size")
+        chosen = eval(code, {"keras": keras, "teacher": model})
+        np.testing.assert_array_equal(chosen(rows), as_teacher(model).predict(rows)["size"])
+    both = {"kind": (4,), "size": (4,)}
+    teacher = CallableTeacher(lambda x: {"kind": x, "size": x * 2}, output_shape=both)
+    own = eval(teacher.choice("size"), {"as_teacher": as_teacher, "teacher": teacher})
+    np.testing.assert_array_equal(own(rows), rows * 2)
 
 
 def _tflite(model, path):
@@ -104,6 +159,9 @@ def test_tflite_file(tmp_path):
     in_graph = tf.function(teacher.logits)(tf.constant(x))
     np.testing.assert_allclose(in_graph, model(x), atol=1e-5)
     np.testing.assert_allclose(teacher.predict(x), model(x), atol=1e-5)
+    alone = as_teacher(teacher.path, threads=1)
+    shared = as_teacher(str(teacher.path), threads=3)
+    np.testing.assert_array_equal(shared.predict(x), alone.predict(x))
     assert len(teacher.fingerprint()) == 64
     with pytest.raises(InputError, match="TFLiteTeacher has no layers to read"):
         teacher.features(x, ["a"])

@@ -368,3 +368,28 @@ def test_projection_that_cannot_be(mlp):
 def test_unbuilt_teacher(mlp):
     with pytest.raises(InputError, match=r"is not built, so it cannot have been trained"):
         Distiller(keras.Sequential([layers.Dense(3)]), mlp())
+
+
+class _Wrapped(keras.Model):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def call(self, x):
+        return self.model(x)
+
+
+@pytest.mark.parametrize("subclassed", [False, True])
+def test_a_teacher_of_several_outputs_names_the_one_to_choose(subclassed):
+    x = keras.Input((4,))
+    parts = {name: layers.Dense(n, name=name)(x) for name, n in (("kind", 2), ("size", 3))}
+    model = keras.Model(x, parts)
+    student = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    rows, labels = np.ones((8, 4), "float32"), np.arange(8) % 3
+    with pytest.raises(InputError, match=r"the teacher several: kind .*, size .*\['size'\]"):
+        if subclassed:
+            own = _Wrapped(model)
+            own(rows)
+            Distiller(own, student).fit(rows, labels, verbose=0)
+        else:
+            Distiller(model, student)

@@ -182,6 +182,31 @@ def test_model_checkpoint(data, tmp_path):
     assert hard == pytest.approx(min(history.history["val_hard_loss"]), rel=1e-4)
 
 
+class _Unregistered(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_a_checkpoint_that_could_not_be_loaded_is_refused_before_training(data, tmp_path):
+    x, y = data
+    distiller = Distiller(_net(12, 1), _Unregistered())
+    for callback in (keras.callbacks.ModelCheckpoint, StudentCheckpoint):
+        with pytest.raises(InputError, match=r"_Unregistered, which is not registered.*Decorate"):
+            distiller.fit(x, y, callbacks=[callback(tmp_path / "a.keras")], **_settings())
+    assert int(distiller.optimizer.iterations if distiller.compiled else 0) == 0
+    assert list(tmp_path.iterdir()) == []
+    kept = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "w.weights.h5", save_weights_only=True),
+        keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+    ]
+    distiller.fit(x, y, callbacks=kept, **_settings())
+    assert (tmp_path / "w.weights.h5").is_file()
+
+
 def test_early_stopping_restores_the_student(data):
     x, y = data
     distiller = Distiller(_net(12, 1), _net(5, 0))
