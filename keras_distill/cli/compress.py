@@ -1,6 +1,5 @@
 """`keras-distill compress`: prunes, clusters, and quantizes a student while distilling it."""
 
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,9 +95,11 @@ def command(
     """
     from keras_distill import data as sources
     from keras_distill import models
+    from keras_distill._internal._progress import TerminalReporter
     from keras_distill.compress import compress
     from keras_distill.targets import SoftTargetStore
     from keras_distill.teachers import as_teacher
+    from keras_distill.work import ReportSteps
 
     parse_steps(steps.split(","), sparse=sparse)
     if targets is not None and teacher is not None:
@@ -128,8 +129,9 @@ def command(
         )
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), TerminalReporter() as reporter:
             warnings.simplefilter("ignore")  # the records have them
+            reporter.stage("compress", f"{steps}; {epochs} epochs each")
             done = compress(
                 model,
                 stream,
@@ -152,7 +154,7 @@ def command(
                 schedule=schedule,
                 weight_decay=weight_decay,
                 validation_data=splits.validation.batch(batch_size),
-                verbose=2 if sys.stdout.isatty() and not as_json else 0,
+                callbacks=[ReportSteps(reporter)],
             )
     except VerificationError as error:
         if error.record is not None:

@@ -19,6 +19,7 @@ from keras_distill.runs._context import RunContext
 from keras_distill.runs._losses import distillation_losses, logits_only
 from keras_distill.runs._targets import SoftTargets, stored_batches
 from keras_distill.targets import SoftTargetStore
+from keras_distill.work import ReportSteps
 
 COMPRESSED = "compressed"
 """Name of the folder in the run's folder that compression makes."""
@@ -117,5 +118,6 @@ def _compress(
             **distillation_losses(logits_only(recipe.distillation), training.epochs * steps),
             steps_per_epoch=steps,
             validation_data=context.validation,
+            callbacks=[ReportSteps(context.reporter)],
             **training.model_dump(),
         )

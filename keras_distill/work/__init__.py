@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         steps_per_execution,
         training_variables,
     )
+    from keras_distill.work._steps import ReportSteps
 
 __all__ = [
     "BACKENDS",
@@ -33,6 +34,7 @@ __all__ = [
     "Job",
     "JobPool",
     "Progress",
+    "ReportSteps",
     "Rounds",
     "TrainingState",
     "WorkFolder",
@@ -59,6 +61,8 @@ _TRAINING = (
 
 
 def __getattr__(name: str) -> Any:
+    if name == "ReportSteps":
+        return importlib.import_module("keras_distill.work._steps").ReportSteps
     if name in _TRAINING:
         return getattr(importlib.import_module("keras_distill.work._resumable_fit"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

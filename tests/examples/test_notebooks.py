@@ -63,7 +63,7 @@ def _your_model(text, outputs):
 def _losses(text, outputs):
     found = re.findall(r"^(Hinton|reverse|decoupled|DIST).* ([\d.]+)%  \(", text, re.MULTILINE)
     assert len(found) == 4 and all(float(share) > 60 for _, share in found)
-    assert len(re.findall(r"^T = \d: 0\.\d{3} ± 0\.\d{3}$", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^T = [\d.]+: 0\.\d{3} ± 0\.\d{3}$", text, re.MULTILINE)) == 2
     assert "'sweep.csv'" in text and "'report.html'" in text
 
 

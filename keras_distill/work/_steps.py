@@ -1,0 +1,40 @@
+"""A callback that reports the steps of `fit`."""
+
+import keras
+
+from keras_distill._internal._progress import Reporter, silent
+
+
+class ReportSteps(keras.callbacks.Callback):
+    """Reports the steps of every training that it is given to, and the accuracy of the epoch.
+
+    Args:
+        reporter: Receives the progress: a piece of work for each training.
+
+    Example:
+        >>> from keras_distill._internal._progress import Reporter
+        >>> callback = ReportSteps(Reporter())
+        >>> callback.set_params({"epochs": 2, "steps": 3})
+        >>> callback.on_train_begin()
+        >>> callback.on_train_batch_end(0, {"accuracy": 0.5})
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter, self._task, self._epoch = reporter, silent, 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Starts a piece of work."""
+        self._task = self._reporter.track("training")
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Counts the epochs."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Reports the steps done."""
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        accuracy = (logs or {}).get("accuracy")
+        note = "" if accuracy is None else f"accuracy {accuracy:.1%}"
+        total = steps * epochs if steps and epochs else None
+        self._task(self._epoch * (steps or 0) + batch + 1, total, note)
