@@ -93,15 +93,19 @@ def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
 def did_you_mean(value: object, known: Iterable[object]) -> str:
     """Returns a question with the name in `known` that a wrong one most resembles, or "".
 
-    It starts with a space, as what follows a sentence.
+    It starts with a space, as what follows a sentence. A name may be cut short.
 
     Example:
         >>> did_you_mean("mpl", ["mlp", "resnet"]), did_you_mean("x", ["mlp", "resnet"])
         (' Did you mean `mlp`?', '')
+        >>> did_you_mean("temp", ["alpha", "temperature"])
+        ' Did you mean `temperature`?'
     """
     names = [name for name in known if isinstance(name, str)]
     by_folded = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(str(value)[:100].lower(), by_folded, 1)
+    wrong = str(value)[:100].lower()
+    near = difflib.get_close_matches(wrong, by_folded, 1)
+    near = near or [name for name in by_folded if len(wrong) > 2 and name.startswith(wrong)]
     return f" Did you mean `{by_folded[near[0]]}`?" if near else ""
 
 

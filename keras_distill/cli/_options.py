@@ -104,6 +104,22 @@ Scale = Annotated[
 Backend = Annotated[
     str, choice("--backend", "in-turn", "processes", "ray", help="How trainings are run.")
 ]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        metavar="DIR",
+        help="Folder for the curves and settings of every training, for TensorBoard.",
+    ),
+]
+MLflow = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow",
+        metavar="EXPERIMENT",
+        help="Experiment of MLflow (at MLFLOW_TRACKING_URI), in which every training is a run.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 

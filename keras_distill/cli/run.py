@@ -136,6 +136,8 @@ def command(
         Path | None, _options.output("Run folder.", show_default="saved_models/NAME")
     ] = None,
     scale: _options.Scale = "full",
+    tensorboard: _options.TensorBoard = None,
+    mlflow: _options.MLflow = None,
     settings: _options.Settings,
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,
@@ -200,6 +202,8 @@ def command(
             overwrite=overwrite,
             imports=tuple(imports),
             reporter=reporter,
+            tensorboard=tensorboard,
+            mlflow=mlflow,
         )
     if as_json:
         print_json(record)

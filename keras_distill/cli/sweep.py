@@ -52,6 +52,8 @@ def command(
         Path | None, _options.output("Folder of the sweep.", show_default="saved_models/NAME-sweep")
     ] = None,
     scale: _options.Scale = "full",
+    tensorboard: _options.TensorBoard = None,
+    mlflow: _options.MLflow = None,
     settings: _options.Settings,
     imports: _options.Imports,
     overwrite: _options.Overwrite = False,
@@ -94,6 +96,8 @@ def command(
             overwrite=overwrite,
             imports=tuple(imports),
             reporter=reporter,
+            tensorboard=tensorboard,
+            mlflow=mlflow,
         )
     if as_json:
         print_json(record)

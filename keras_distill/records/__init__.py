@@ -15,7 +15,7 @@ from keras_distill.records._benchmark import (
     RatioRecord,
     SizeRecord,
 )
-from keras_distill.records._changes import changed, parse_setting, parse_value
+from keras_distill.records._changes import changed, parse_setting, parse_value, written_value
 from keras_distill.records._compare import (
     ComparedResult,
     ComparedSetting,
@@ -259,4 +259,5 @@ __all__ = [
     "recipe_keys",
     "setting_text",
     "shard_name",
+    "written_value",
 ]

@@ -1,6 +1,7 @@
 """Changes of nested settings by dotted keys, such as `distillation.temperature`."""
 
 import copy
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +61,33 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not mark or not _KEY.fullmatch(key.strip()):
         raise bad("set", "be KEY=VALUE, such as distillation.temperature=2", text)
     return key.strip(), parse_value(value.strip())
+
+
+def written_value(value: Any) -> str:
+    """Returns the text that `parse_value` reads as this JSON value.
+
+    Example:
+        >>> written_value([{"loss": "DISTLoss", "weight": 0.5}]), written_value("mlp:16")
+        ('[{loss = "DISTLoss", weight = 0.5}]', 'mlp:16')
+        >>> written_value("2"), written_value(True)
+        ('"2"', 'true')
+    """
+    if isinstance(value, str) and parse_value(value) == value:
+        return value
+    return _toml(value)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        inner = (f"{_toml_key(key)} = {_toml(part)}" for key, part in value.items())
+        return f"{{{', '.join(inner)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key)
 
 
 def parse_value(text: str) -> Any:

@@ -5,7 +5,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
@@ -21,6 +21,8 @@ _MAX_POINTS = 10_000
 _NOT_SWEPT = (
     "name", "summary", "budget", "variants", "seeds", "sweep", "export", "compress", "benchmark",
 )  # fmt: skip
+Reference = Literal["alone", "alone_all_labels", "label_smoothing", "none"]
+_REFERENCES = get_args(Reference)
 
 
 class SweepRange(Record):
@@ -159,7 +161,7 @@ class SweepPart(Record):
     grid: dict[str, tuple[Any, ...]] = Field(default={})
     points: tuple[Changes, ...] = Field(default=(), max_length=_MAX_POINTS)
     random: RandomPoints | None = None
-    reference: Literal["alone", "alone_all_labels", "label_smoothing", "none"] | Changes = "alone"
+    reference: Reference | Changes = "alone"
 
     @field_validator("grid", mode="before")
     @classmethod
@@ -169,6 +171,9 @@ class SweepPart(Record):
     @field_validator("reference", mode="before")
     @classmethod
     def _flat(cls, value: Any) -> Any:
+        if not _is_table(value) and value not in _REFERENCES:
+            rule = f"be {', '.join(_REFERENCES)}, or a table of values by key"
+            raise ValueError(f"must {rule}")
         return flattened(value) if _is_table(value) else value
 
     @field_validator("points", mode="before")

@@ -66,7 +66,7 @@ def heat_map(
         return _FAINTEST + (_FULLEST - _FAINTEST) * share
 
     def draw(plot: int) -> dict[str, Any]:
-        axis: dict[str, Any] = {"grid": False, "domain": False, "ticks": False}
+        axis: dict[str, Any] = {"grid": False, "domain": False, "ticks": False, "labelPadding": 6}
         at_x = {
             "field": "x", "type": "nominal", "sort": None, "scale": {"domain": [*columns]},
             "axis": {**axis, "title": x, "labelAngle": 0, "labelOverlap": False},

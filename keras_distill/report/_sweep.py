@@ -5,7 +5,7 @@ from typing import Any
 
 import tomli_w
 
-from keras_distill.records import SweepPoint, SweepRecord
+from keras_distill.records import SweepPoint, SweepRecord, written_value
 from keras_distill.report import _sweep_charts as charts
 from keras_distill.report import _sweep_summary as summary
 from keras_distill.report._cells import EMPTY, Cell, Table
@@ -102,7 +102,7 @@ def _teachers(record: SweepRecord) -> Table:
 def _details(record: SweepRecord, point: SweepPoint) -> dict[str, Any]:
     """Returns what the page says of one point: its settings, and how to run it alone."""
     values = {key: value for key, value in point.values.items() if value is not None}
-    options = [f"--set {shlex.quote(f'{k}={summary.shown(v)}')}" for k, v in values.items()]
+    options = [f"--set {shlex.quote(f'{k}={written_value(v)}')}" for k, v in values.items()]
     command = " ".join(["keras-distill run recipe.toml", *options])
     return {
         "anchor": charts.anchor(point),

@@ -1,13 +1,18 @@
 """Summarizes the record of a sweep: tables and sentences for the page and for the terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_distill.records import IntervalRecord, SweepPoint, SweepRecord
 
 _TERMINAL_ROWS = 40
 _SIGNIFICANT = 0.05
+_WITHOUT_TEACHER = {
+    "alone": "alone",
+    "alone all labels": "alone on all labels",
+    "label smoothing": "with label smoothing",
+}
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -29,11 +34,15 @@ def shown(value: Any) -> str:
     """Returns the value of a key as text.
 
     Example:
-        >>> shown(4.0), shown("mlp:16"), shown(None), shown([{"loss": "DISTLoss"}])
-        ('4', 'mlp:16', 'default', '[{"loss": "DISTLoss"}]')
+        >>> shown(4.0), shown("mlp:16"), shown(None), shown([])
+        ('4', 'mlp:16', 'default', 'default')
+        >>> shown([{"loss": "DISTLoss", "weight": 1.0}, {"loss": "HintLoss", "weight": 0.5}])
+        'DISTLoss + HintLoss(weight=0.5)'
     """
-    if value is None:
+    if value is None or value == []:
         return "default"
+    if isinstance(value, list) and all(isinstance(v, dict) and "loss" in v for v in value):
+        return " + ".join(map(_loss, value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -41,12 +50,23 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _loss(values: Mapping[str, Any]) -> str:
+    given = {k: v for k, v in values.items() if k != "loss" and (k, v) != ("weight", 1.0)}
+    settings = ", ".join(f"{key}={shown(value)}" for key, value in given.items())
+    return f"{values['loss']}({settings})" if settings else values["loss"]
+
+
+def word(point: SweepPoint) -> str:
+    """Names the variant of a reference: `alone`, `label smoothing`."""
+    return point.variant.partition(":")[0].replace("_", " ")
+
+
 def title(record: SweepRecord, point: SweepPoint) -> str:
     """Names a point by its values: `temperature 4, alpha 0.9`."""
     names = short_names(record.keys)
     if point.is_reference:
         values = [f"{names[k]} {shown(v)}" for k, v in point.values.items() if v is not None]
-        return f"alone ({', '.join(values)})" if values else "alone"
+        return f"{word(point)} ({', '.join(values)})" if values else word(point)
     return ", ".join(f"{names[key]} {shown(value)}" for key, value in point.values.items())
 
 
@@ -67,7 +87,7 @@ def columns(record: SweepRecord) -> list[str]:
 def row(record: SweepRecord, point: SweepPoint) -> list[str]:
     """Returns the cells of one point in the table."""
     mark = "best" if point.name == record.best else "flat" if point.name in record.flat else ""
-    cells = ["alone" if point.is_reference else mark]
+    cells = [word(point) if point.is_reference else mark]
     cells += [
         "" if value is None and point.is_reference else shown(value)
         for value in point.values.values()
@@ -195,7 +215,9 @@ def _against_reference(record: SweepRecord, best: SweepPoint) -> list[str]:
     if not compared or best.comparison is None:
         return []
     reference = record.point(best.comparison.reference)
-    name = "the student alone" if reference.is_reference else title(record, reference)
+    name = title(record, reference)
+    if reference.is_reference:
+        name = f"the student {_WITHOUT_TEACHER[word(reference)]}"
     text = f"Best minus {name}: {signed(best.comparison.difference)} points on test data"
     p = best.comparison.p_adjusted
     if p is None:

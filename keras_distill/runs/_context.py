@@ -20,6 +20,7 @@ from keras_distill.runs._losses import distillation_losses, reads_layers
 from keras_distill.runs._shrink import checked_student, student_spec
 from keras_distill.runs._student_data import StudentData
 from keras_distill.runs._teacher_sources import compose, is_spec, open_teacher, stored_teacher
+from keras_distill.runs._trackers import NO_TRACKERS, Trackers
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import KerasTeacher, Teacher, TFLiteTeacher, as_teacher
 from keras_distill.training import Distiller
@@ -63,6 +64,7 @@ class RunContext:
         test: The test split, in order and batched.
         folder: The folder of the run.
         reporter: Receives the progress.
+        trackers: Log the trainings.
     """
 
     recipe: Recipe
@@ -77,6 +79,7 @@ class RunContext:
     test: tf.data.Dataset
     folder: WorkFolder | FinishedFolder
     reporter: Reporter
+    trackers: Trackers
 
     @classmethod
     def load(
@@ -87,6 +90,7 @@ class RunContext:
         scale: str,
         imports: tuple[str, ...],
         reporter: Reporter,
+        trackers: Trackers = NO_TRACKERS,
     ) -> "RunContext":
         """Loads the data set (at scale `smoke`, two batches of each split) and checks the recipe.
 
@@ -99,7 +103,15 @@ class RunContext:
                 compressed as the recipe says.
         """
         loaded = load_data(recipe, scale, imports)
-        context = cls.of(recipe, folder, loaded, scale=scale, imports=imports, reporter=reporter)
+        context = cls.of(
+            recipe,
+            folder,
+            loaded,
+            scale=scale,
+            imports=imports,
+            reporter=reporter,
+            trackers=trackers,
+        )
         steps = None if recipe.training.seconds else 1
         losses = distillation_losses(recipe.distillation, steps)
         student, teacher = _checked_student(context), check_teacher(context)
@@ -121,6 +133,7 @@ class RunContext:
         scale: str,
         imports: tuple[str, ...],
         reporter: Reporter,
+        trackers: Trackers = NO_TRACKERS,
     ) -> "RunContext":
         """Returns the context of a recipe whose data are loaded; only the labels are checked."""
         store = stored_teacher(recipe)
@@ -137,6 +150,7 @@ class RunContext:
             test=loaded.test,
             folder=folder,
             reporter=reporter,
+            trackers=trackers,
         )
 
     def build_student(self, seed: int) -> keras.Model:

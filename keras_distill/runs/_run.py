@@ -21,6 +21,7 @@ from keras_distill.runs._shrink import shrink_teacher
 from keras_distill.runs._students import train_students
 from keras_distill.runs._targets import soft_targets
 from keras_distill.runs._teacher import obtain_teacher
+from keras_distill.runs._trackers import Trackers
 from keras_distill.work import WorkFolder
 
 # These parts of a recipe decide the trained weights. Changing another part keeps the training.
@@ -38,6 +39,8 @@ def run(
     overwrite: bool = False,
     imports: tuple[str, ...] = (),
     reporter: Reporter | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
+    mlflow: str | None = None,
 ) -> RunRecord:
     """Runs a recipe, or resumes an interrupted run of it.
 
@@ -55,6 +58,8 @@ def run(
             recipe.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.
+        tensorboard: A folder for the scalars and settings of every training, for TensorBoard.
+        mlflow: The name of an experiment of MLflow, in which every training is a run.
 
     Returns:
         The record, also saved as `out/record.json`; `out/explore.json` has what the models say
@@ -63,14 +68,18 @@ def run(
 
     Raises:
         InputError: If the recipe cannot be run, or `out` exists.
+        MissingExtraError: If TensorBoard or MLflow is asked for and not installed.
     """
     check_choice("scale", scale, ("full", "smoke"))
     if scale == "smoke":
         recipe = smoke_recipe(recipe)
+    trackers = Trackers.of(tensorboard, mlflow).within(recipe.name)
     folder = WorkFolder(out, _settings(recipe, scale), overwrite=overwrite)
     reporter = reporter or Reporter()
     with folder:
-        context = RunContext.load(recipe, folder, scale=scale, imports=imports, reporter=reporter)
+        context = RunContext.load(
+            recipe, folder, scale=scale, imports=imports, reporter=reporter, trackers=trackers
+        )
         check_budget(context)
         keras.utils.set_random_seed(0)
         sizes = ", ".join(f"{size} {split}" for split, size in context.splits.sizes.items())

@@ -22,7 +22,8 @@ from keras_distill.runs._sweep_plan import (
     student_settings,
     teacher_settings,
 )
-from keras_distill.runs._sweep_table import Outcome, sweep_csv, sweep_record
+from keras_distill.runs._sweep_table import Outcome, sweep_csv, sweep_record, varied_keys
+from keras_distill.runs._trackers import Trackers
 from keras_distill.work import Job, JobPool, job_failures
 
 _MODULE = "keras_distill.runs._sweep_jobs"
@@ -39,6 +40,8 @@ def sweep(
     overwrite: bool = False,
     imports: Sequence[str] = (),
     reporter: Reporter | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
+    mlflow: str | None = None,
 ) -> SweepRecord:
     """Trains a student for every point and seed of a sweep, or those that are missing.
 
@@ -62,16 +65,20 @@ def sweep(
         overwrite: Whether to discard a sweep that exists at `out`.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.
+        tensorboard: A folder for the scalars and settings of every training, for TensorBoard.
+        mlflow: The name of an experiment of MLflow, in which every training is a run.
 
     Returns:
         The record, also saved as `out/sweep.json`. Failed trainings are in `failures` of a point.
 
     Raises:
         InputError: If the recipe has no points or cannot be run, or `out` holds something else.
+        MissingExtraError: If TensorBoard or MLflow is asked for and not installed.
     """
     check_choice("scale", scale, ("full", "smoke"))
     reporter = reporter or Reporter()
     since = time.monotonic()
+    trackers = Trackers.of(tensorboard, mlflow)
     plan(recipe, scale)  # a mistake in a point must not cost a training
     with (
         _sharing(backend),
@@ -79,7 +86,8 @@ def sweep(
         JobPool(backend, workers, threads=threads) as pool,
     ):
         points = plan(recipe, scale, _earlier(folder.earlier))
-        session = _Session(points, folder, pool, scale, tuple(imports), reporter)
+        trackers = trackers.within("", varied_keys(recipe, folder.earlier))
+        session = _Session(points, folder, pool, scale, tuple(imports), reporter, trackers)
         outcome = session.run(folder.earlier)
         before = folder.earlier.seconds if folder.earlier is not None else 0.0
         record = sweep_record(
@@ -129,6 +137,7 @@ class _Session:
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
         reporter: Receives the progress.
+        trackers: Log the trainings.
     """
 
     def __init__(
@@ -139,10 +148,11 @@ class _Session:
         scale: str,
         imports: tuple[str, ...],
         reporter: Reporter,
+        trackers: Trackers,
     ) -> None:
         self._points, self._folder, self._pool = points, folder, pool
         self._common = {"scale": scale, "imports": list(imports)}
-        self._reporter = reporter
+        self._reporter, self._trackers = reporter, trackers
 
     def run(self, earlier: SweepRecord | None) -> Outcome:
         """Makes teachers, stores, and students; evaluates what no earlier command did.
@@ -185,6 +195,9 @@ class _Session:
         records = self._pool.run(jobs, self._folder.jobs, report=report)
         return {record.name: record for record in records}
 
+    def _trackers_of(self, group: str) -> dict[str, Any]:
+        return self._trackers.within(group, self._trackers.keys).values()
+
     def _teachers(self) -> dict[str, JobRecord]:
         needed = {point.teacher: point.recipe for point in self._points if point.teacher}
         jobs = [
@@ -192,12 +205,17 @@ class _Session:
                 name,
                 f"{_MODULE}:make_teacher",
                 {"settings": teacher_settings(recipe), **self._common},
-                places={"recipe": _dump(recipe), "out": str(self._folder.teachers / name)},
+                places={
+                    "recipe": _dump(recipe),
+                    "trackers": self._trackers_of(name),
+                    "out": str(self._folder.teachers / name),
+                },
             )
             for name, recipe in needed.items()
         ]
-        models = dict.fromkeys(str(recipe.teacher) for recipe in needed.values())
-        self._reporter.stage("teacher", ", ".join(models))
+        models = ", ".join(dict.fromkeys(str(recipe.teacher) for recipe in needed.values()))
+        count = f"{len(jobs)} teachers: " if len(jobs) > 1 else ""
+        self._reporter.stage("teacher", f"{count}{models}")
         return self._run(jobs, self._counter("teachers", len(jobs)))
 
     def _stores(self, teachers: Mapping[str, JobRecord]) -> dict[str, JobRecord]:
@@ -265,6 +283,7 @@ class _Session:
             places={
                 "recipe": _dump(point.recipe),
                 "trainer": point.trainer,
+                "trackers": self._trackers_of(point.name),
                 "teacher": self._teacher(point),
                 "store": None if point.store is None else str(self._folder.stores / point.store),
                 "out": str(self._folder.students / name),

@@ -25,21 +25,28 @@ from keras_distill.runs._sweep_kept import KEPT
 from keras_distill.runs._sweep_plan import DISTILLED, RESULT, WEIGHTS
 from keras_distill.runs._targets import SoftTargets, soft_targets, store_targets
 from keras_distill.runs._teacher import RunTeacher, obtain_teacher
+from keras_distill.runs._trackers import NO_TRACKERS, Trackers
 from keras_distill.shrink import is_shrink_spec
-from keras_distill.targets import SoftTargetStore
 from keras_distill.work import TrainingState, WorkFolder
 
 TARGETS, SHRUNK = "targets", "shrunk.keras"
 
 
 def make_teacher(
-    *, settings: dict[str, Any], recipe: dict[str, Any], scale: str, imports: list[str], out: str
+    *,
+    settings: dict[str, Any],
+    recipe: dict[str, Any],
+    trackers: dict[str, Any],
+    scale: str,
+    imports: list[str],
+    out: str,
 ) -> dict[str, Any]:
     """Trains a teacher, or copies its files.
 
     Args:
         settings: What decides the result; it makes another teacher another job.
         recipe: The recipe of a point that needs it.
+        trackers: The values of the `Trackers`.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
         out: The folder to write: its files, and `result.json`.
@@ -50,7 +57,7 @@ def make_teacher(
     if (Path(out) / RESULT).exists():  # its process was killed before the job was recorded
         return _read(Path(out) / RESULT)
     with WorkFolder(out, settings, overwrite=True, what="teacher of a sweep") as folder:
-        context = _context(recipe, folder, scale, imports)
+        context = _context(recipe, folder, scale, imports, trackers)
         check_teacher(context)
         teacher = obtain_teacher(context)
         assert teacher is not None  # a store is no job
@@ -119,6 +126,7 @@ def train_student(
     variant: str,
     trainer: str,
     recipe: dict[str, Any],
+    trackers: dict[str, Any],
     scale: str,
     imports: list[str],
     teacher: str | None,
@@ -134,6 +142,7 @@ def train_student(
         variant: `distilled`, or a variant without a teacher.
         trainer: Identifies the compiled trainer; see `Point.trainer`.
         recipe: The recipe of its point.
+        trackers: The values of the `Trackers`.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
         teacher: The folder of its teacher; None without.
@@ -147,7 +156,7 @@ def train_student(
         return _read(Path(out) / RESULT)
     marks = {**settings, "seed": seed, "fingerprint": fingerprint}
     with WorkFolder(out, marks, overwrite=True, what="student of a sweep") as folder:
-        context = _context({**recipe, "seeds": [seed]}, folder, scale, imports)
+        context = _context({**recipe, "seeds": [seed]}, folder, scale, imports, trackers)
         if is_shrink_spec(context.recipe.student.model):
             found = _opened(teacher, recipe, scale, imports)
             shrink_teacher(context, None if found is None else found.model)
@@ -185,7 +194,7 @@ def _targets(
         return soft_targets(context, None if found is None else found.teacher)
     if store is None:
         return soft_targets(context, None)
-    return SoftTargets(context, SoftTargetStore.open(Path(store) / TARGETS))
+    return SoftTargets(context, KEPT.store(Path(store) / TARGETS))
 
 
 def _opened(
@@ -297,10 +306,18 @@ def _context(
     folder: WorkFolder | FinishedFolder,
     scale: str,
     imports: Sequence[str],
+    trackers: Mapping[str, Any] | None = None,
 ) -> RunContext:
     parsed, modules = _parsed(recipe), tuple(imports)
-    loaded = KEPT.data(parsed, scale, modules)
-    return RunContext.of(parsed, folder, loaded, scale=scale, imports=modules, reporter=Reporter())
+    return RunContext.of(
+        parsed,
+        folder,
+        KEPT.data(parsed, scale, modules),
+        scale=scale,
+        imports=modules,
+        reporter=Reporter(),
+        trackers=NO_TRACKERS if trackers is None else Trackers.from_values(trackers),
+    )
 
 
 def _accuracy(

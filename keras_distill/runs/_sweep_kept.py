@@ -4,6 +4,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from keras_distill.runs._context import RunContext
 from keras_distill.runs._loaded_data import LoadedData, load_data
 from keras_distill.runs._losses import distillation_losses
 from keras_distill.runs._variants import Lesson, Pupil, Variant, compiled, values_of
+from keras_distill.targets import SoftTargetStore
 from keras_distill.training import Adjustable
 from keras_distill.work import Rounds
 
@@ -69,10 +71,11 @@ def _numbers(part: DistillationPart) -> dict[str, float]:
 
 
 class Kept:
-    """The last data set, and the trainers of the last few kinds of students."""
+    """The last data set and store, and the trainers of the last few kinds of students."""
 
     def __init__(self) -> None:
         self._data: tuple[str, LoadedData] | None = None
+        self._store: SoftTargetStore | None = None
         self._trainers: OrderedDict[str, _Trainers] = OrderedDict()
 
     def data(self, recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedData:
@@ -84,6 +87,12 @@ class Kept:
             self.clear()
             self._data = key, load_data(recipe, scale, imports)
         return self._data[1]
+
+    def store(self, path: Path) -> SoftTargetStore:
+        """Opens a store; the last one stays open, whose bytes and examples are checked already."""
+        if self._store is None or self._store.path != path:
+            self._store = SoftTargetStore.open(path)
+        return self._store
 
     def pupil(self, trainer: str, context: RunContext, seed: int) -> SweepPupil:
         """Returns the student of a recipe and a seed.
@@ -110,7 +119,7 @@ class Kept:
 
     def clear(self) -> None:
         """Forgets everything: data on disk may change between two sweeps."""
-        self._data = None
+        self._data = self._store = None
         self._trainers.clear()
 
 

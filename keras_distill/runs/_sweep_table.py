@@ -24,6 +24,7 @@ from keras_distill.records import (
     SweepTeacher,
 )
 from keras_distill.runs._sweep_plan import DISTILLED, Point, matters
+from keras_distill.runs._trackers import setting
 
 
 class Outcome(NamedTuple):
@@ -165,13 +166,7 @@ def _value(point: Point, key: str) -> Any:
     """Returns the value of a dotted key; None where there is none, or it has no effect."""
     if not matters(point.variant, key):
         return None
-    value: Any = point.recipe.model_dump(mode="json")
-    for step in key.split("."):
-        if isinstance(value, list) and step.isdigit() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value
+    return setting(point.recipe, key)
 
 
 def _compared(points: Sequence[SweepPoint], references: Mapping[str, str]) -> list[SweepPoint]:

@@ -143,15 +143,17 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
         )
         return views.map(lambda x, y: (x, y[0])) if mixes else views
 
-    progress = fit_resumable(
-        model,
-        batches,
-        rounds,
-        state,
-        validation_data=as_rows(validation, splits) if mixes else validation,
-        report=context.reporter.track(stem),
-        ending=ending_of(settings, rounds),
-    )
+    with context.trackers.training(recipe, stem, seed - _SEED) as callbacks:
+        progress = fit_resumable(
+            model,
+            batches,
+            rounds,
+            state,
+            validation_data=as_rows(validation, splits) if mixes else validation,
+            report=context.reporter.track(stem),
+            ending=ending_of(settings, rounds),
+            callbacks=callbacks,
+        )
     if not path.exists():
         models.save_uncompiled(in_float32(model), path)
     return path, Curve.of(progress.logs, rounds.epochs_per_round)

@@ -104,11 +104,6 @@ class Pupil:
         folder = context.folder.scratch
         return {seed: folder / f"{lesson.name}-{seed}.npz" for seed in self.initial}
 
-    def callbacks(self, lesson: Lesson, seed: int) -> Sequence[keras.callbacks.Callback]:
-        """Returns further callbacks of a training, such as those of TensorBoard."""
-        del lesson, seed
-        return ()
-
 
 @dataclass
 class Variant:
@@ -181,16 +176,17 @@ def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     for seed, values in pupil.initial.items():
         peer = values_of(pupil.build(seed + _PEER)) if lesson.with_peer else None
         variant.reset(values, peer)
-        variant.done[seed] = fit_resumable(
-            variant.trainer,
-            lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
-            rounds,
-            variant.states[seed],
-            validation_data=context.student_validation,
-            report=context.reporter.track(f"seed {seed}"),
-            ending=ending,
-            callbacks=pupil.callbacks(lesson, seed),
-        )
+        with context.trackers.training(context.recipe, lesson.name, seed) as callbacks:
+            variant.done[seed] = fit_resumable(
+                variant.trainer,
+                lambda first_epoch, s=seed: lesson.batches(s, first_epoch),
+                rounds,
+                variant.states[seed],
+                validation_data=context.student_validation,
+                report=context.reporter.track(f"seed {seed}"),
+                ending=ending,
+                callbacks=callbacks,
+            )
     return variant
 
 

@@ -8,6 +8,7 @@ from typing import Any
 MEASURED = {
     "created", "started", "seconds", "peak_memory_bytes", "cold_start_ms", "median_ms", "p90_ms",
     "p99_ms", "throughput", "batched_throughput", "ratio", "seal",
+    "attempts", "test_reads",  # how often a job was started, and a sweep was called
 }  # fmt: skip
 
 
@@ -38,8 +39,11 @@ def _same(found: Path, expected: Path) -> bool:
     if found.name == "report.html":
         from keras_distill import records, report
 
+        text, sweep = found.read_text(encoding="utf-8"), found.with_name("sweep.json")
+        if sweep.exists():
+            return text == report.render_sweep(records.SweepRecord.load(sweep))
         record = records.RunRecord.load(found.with_name("record.json"))
-        return found.read_text(encoding="utf-8") == report.render(record)
+        return text == report.render(record)
     return False
 
 

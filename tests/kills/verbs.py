@@ -33,7 +33,7 @@ quantizations = ["float32"]
 runs = 2
 """
 
-VERBS = ("run", "targets", "compress", "specialists")
+VERBS = ("run", "targets", "compress", "specialists", "sweep")
 
 
 class Inputs(NamedTuple):
@@ -84,6 +84,10 @@ def command(verb: str, inputs: Inputs, out: Path) -> list[str]:
             *("targets", "build", model, "--data", f"npz:{inputs.data}", "--batch-size", "16"),
             *("--views", "3", "--augment", "crop=1,flip", *end),
         ],
+        "sweep": [
+            *("sweep", str(inputs.recipe), "--grid", "distillation.temperature=1,4"),
+            *("--grid", "distillation.alpha=0.5,1", "--seeds", "2", *end),
+        ],
         "compress": [
             *("compress", model, "--steps", "prune:0.5,quantize", "--data", few, "--alpha", "0"),
             *("--epochs", "4", "--batch-size", "8", *end),
@@ -97,6 +101,8 @@ def command(verb: str, inputs: Inputs, out: Path) -> list[str]:
 
 def unfinished(verb: str, out: Path) -> Path:
     """Returns the folder in which the command works."""
+    if verb == "sweep":  # it grows in place
+        return out
     return out.with_name(out.name + (".partial" if verb == "targets" else ".unfinished"))
 
 

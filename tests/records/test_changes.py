@@ -2,7 +2,7 @@ import pytest
 
 from keras_distill import runs
 from keras_distill._internal import InputError
-from keras_distill.records import changed, parse_setting
+from keras_distill.records import changed, parse_setting, parse_value, written_value
 
 VALUES = {"a": {"b": 1}, "list": [{"c": 1}, {"c": 2}], "plain": 3}
 
@@ -76,6 +76,7 @@ def test_with_changes_validates_again_and_keeps_the_rest():
     [
         ("distilation.temperature", "distillation"),
         ("distillation.temprature", "temperature"),
+        ("distillation.temp", "temperature"),
         ("temperature", "distillation.temperature"),
         ("epochs", "teacher.epochs` or `assistant.epochs` or `budget.epochs"),
     ],
@@ -83,3 +84,22 @@ def test_with_changes_validates_again_and_keeps_the_rest():
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(key, near):
     with pytest.raises(InputError, match=f"recipe digits: .*a known key. Did you mean `{near}`"):
         runs.load_recipe("digits").with_changes({key: 2})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2,
+        0.1 + 0.2,
+        True,
+        "mlp:16",
+        "2",
+        'a "quoted" path',
+        [1, 2.5],
+        [],
+        [{"loss": "DecoupledLoss", "weight": {"schedule": "linear", "start": 1.0, "end": 0.0}}],
+        {"crop": 1, "flip": True, "two words": "x"},
+    ],
+)
+def test_what_is_written_is_read_back(value):
+    assert parse_value(written_value(value)) == value

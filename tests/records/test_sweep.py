@@ -69,7 +69,7 @@ def test_a_range_ends_where_it_says():
             {"random": {"count": 1, "keys": {"a": {"low": 0, "high": 1, "log": True}}}},
             "`low` must be > 0 with `log`",
         ),
-        ({"reference": "best"}, "alone"),
+        ({"reference": "best"}, "`reference` must be alone, .* or a table of values by key"),
     ],
 )
 def test_a_mistake_is_named(values, message):

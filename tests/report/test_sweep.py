@@ -1,6 +1,8 @@
 """The page of a sweep, of records without any training behind them."""
 
+import html
 import re
+import shlex
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_distill import report, runs
-from keras_distill.records import JobRecord, SweepRecord
+from keras_distill.records import JobRecord, SweepRecord, parse_setting
 from keras_distill.report._sweep_charts import anchor
 from keras_distill.runs import _sweep_plan, _sweep_table
 
@@ -72,6 +74,24 @@ def test_every_point_has_a_section_that_links_lead_to(grid, seeds):
     assert links == taught  # of the heat map, or of the differences
     assert "vega.github.io" not in page
     assert len(page) < 1_000_000
+
+
+def test_losses_are_named_and_commands_give_the_point_again():
+    losses = [{"loss": "DISTLoss", "weight": 1.0}, {"loss": "DecoupledLoss", "weight": 0.5}]
+    rates = [0.00495312345, 0.1]
+    grid = {"distillation.losses": [[], losses], "training.learning_rate": rates}
+    record = made(grid, 1, reference="label_smoothing")
+    text = " ".join(report.sweep_sentences(record))
+    assert "losses default" in text and "Best minus the student with label smoothing" in text
+    cells = {cell for row in report.sweep_table(record)[1] for cell in row}
+    assert {"DISTLoss + DecoupledLoss(weight=0.5)", "label smoothing", "default"} <= cells
+    page = html.unescape(report.render_sweep(record))
+    commands = re.findall(r"keras-distill run recipe.toml (--set .*?)<", page)
+    found = []
+    for command in commands:
+        settings = dict(map(parse_setting, shlex.split(command.replace("--set ", ""))))
+        found.append((settings["distillation.losses"], settings["training.learning_rate"]))
+    assert found == [(given, rate) for given in ([], losses) for rate in rates]
 
 
 def test_the_heat_map_frames_the_best_point_and_the_flat_region():

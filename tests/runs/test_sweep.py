@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_distill import runs
+from keras_distill import models, runs
 from keras_distill._internal import InputError
 from keras_distill.cli import main
 from keras_distill.records import SweepRecord
@@ -231,6 +231,21 @@ def test_every_kind_of_teacher_and_lesson_is_a_point(swept, tmp_path):
     assert {t.model for t in record.teachers} == {
         "mlp:32?dropout=0.2", "2 x mlp:32?dropout=0.2",
     }  # fmt: skip
+
+
+def test_widths_of_one_teacher_are_points(tmp_path):
+    short = {"training.epochs": 1, "teacher.epochs": 1, "seeds": 1}
+    widths = {"student.model": ["shrink:0.5", "shrink:0.25"]}
+    record = sweep(small(widths, **short), tmp_path / "out")
+    assert [point.failures for point in record.points] == [{}] * 4
+    taught = [point for point in record.points if not point.is_reference]
+    assert [point.values["student.model"] for point in taught] == widths["student.model"]
+    assert taught[0].parameters > 1.5 * taught[1].parameters
+    assert len(record.teachers) == 1 and len(list((tmp_path / "out" / "stores").iterdir())) == 1
+    # Alone, a narrower teacher is trained too, from the same weights.
+    assert {p.parameters for p in record.points} == {p.parameters for p in taught}
+    best = next(point for point in taught if point.name == record.best)
+    assert models.load(tmp_path / "out" / "student.keras").count_params() == best.parameters
 
 
 def test_a_reference_may_be_a_point(swept, tmp_path):

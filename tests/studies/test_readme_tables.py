@@ -89,3 +89,26 @@ def test_every_figure_of_the_findings_is_in_its_study(studies):
         assert figures, found
         for figure in figures:
             assert figure in page, (figure, link)
+
+
+def test_readme_of_class_maps_shows_the_runs(studies):
+    folder = studies / "class-maps"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    rows = {line.split(" | ")[0]: line for line in readme.splitlines() if line.startswith("| ")}
+    for column, name in ((1, "ten"), (2, "coarse")):
+        record = json.loads((folder / "records" / f"{name}.json").read_text())
+        found = {v["name"]: v["test_accuracy"] for v in record["variants"]}
+        shown = {
+            "| student alone, on the labels": _interval(found["alone"]),
+            "| student distilled": _interval(found["distilled"]),
+            "| gain, points, paired over 3 seeds": _interval(record["gain"], "+"),
+        }
+        for title, text in shown.items():
+            assert rows[title].strip("| ").split(" | ")[column] == text
+        accuracy = f"{100 * record['teacher']['test_accuracy']:.1f}"
+        assert accuracy in rows["| teacher, a ResNet-8 of 84,564 parameters, through the map"]
+
+
+def _interval(found, sign=""):
+    value, low, high = (f"{100 * found[key]:{sign}.1f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"

@@ -38,7 +38,9 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         except ConnectionError as error:
             _check_no_cluster_was_named(error)
             start_local_ray(workers * threads)
-    variables = {**environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # Workers of a cluster that runs already have its environment, not that of this process.
+    tracking = {name: v for name, v in os.environ.items() if name.startswith("MLFLOW_")}
+    variables = {**environment, **tracking, "PYTHONPATH": os.pathsep.join(sys.path)}
     remote = ray.remote(
         num_cpus=threads,
         max_retries=0,

@@ -1,0 +1,244 @@
+"""Measures what a sweep of 16 points costs beyond 16 plain trainings and one pass of the teacher.
+
+    python examples/studies/sweep-cost/study.py cost --data-dir DIR
+    python examples/studies/sweep-cost/study.py workers --data-dir DIR
+
+`cost` times the sweep between two halves of the plain trainings; `workers` times one worker between
+two sweeps of two workers. Both write a record to `--records`, from which `--page` writes answer and
+tables of the README.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import keras_distill  # noqa: F401 (before TensorFlow: it turns oneDNN on)
+
+# isort: split
+import keras
+import numpy as np
+
+from keras_distill import data, models, runs
+from keras_distill.records import ClassifierSettings, Recipe
+from keras_distill.training import compile_classifier, rounds_of
+
+RECORDS, PAGE = (Path(__file__).parent / name for name in ("records", "README.md"))
+SOURCE, TEACHER, STUDENT = "tfds:mnist", "mlp:256x256", "mlp:64"
+GRID = {
+    "distillation.temperature": [1.0, 2.0, 4.0, 8.0],
+    "distillation.alpha": [0.3, 0.6, 0.9, 1.0],
+}
+POINTS = 16
+
+
+class Study:
+    """The sweep, and the plain trainings of the same student.
+
+    Args:
+        data_dir: Folder of prepared TFDS data sets.
+        epochs: Epochs of a student.
+        folder: For the results.
+    """
+
+    def __init__(self, data_dir, epochs, folder):
+        self.data_dir, self.folder, self.sweeps = data_dir, folder, 0
+        self.settings = ClassifierSettings(epochs=epochs, batch_size=128)
+        self.teacher = folder / "teacher.keras"
+        splits = data.load(SOURCE, data_dir=data_dir)
+        self.statistics = data.statistics(splits.train)
+        self.shape, self.size = splits.input_shape, splits.sizes["train"]
+        teacher = self.build(TEACHER)
+        compile_classifier(teacher, self.settings, rounds_of(self.settings, self.size))
+        batches = data.batches(splits.train, 128, shuffle_seed=0, epoch=0)
+        teacher.fit(batches, epochs=1, verbose=0)
+        teacher.save(self.teacher)
+
+    def build(self, spec):
+        return models.build(
+            spec, input_shape=self.shape, num_classes=10, rescale=self.statistics, seed=0
+        )
+
+    def plain(self, count):
+        """Trains `count` students one after the other, each built and compiled by itself.
+
+        Returns the times of the trainings, and of the teacher's pass over the training data.
+        """
+        splits = data.load(SOURCE, data_dir=self.data_dir)
+        rounds = rounds_of(self.settings, self.size)
+        validation = data.batches(splits.validation, 256)
+        start = _now()
+        for seed in range(count):
+            student = self.build(STUDENT)
+            compile_classifier(student, self.settings, rounds)
+            student.fit(
+                data.batches(splits.train, 128, shuffle_seed=seed, epoch=0, epochs=None),
+                epochs=rounds.count,
+                steps_per_epoch=rounds.steps_per_round,
+                validation_data=validation,
+                shuffle=False,
+                verbose=0,
+            )
+        trained = _now()
+        keras.models.load_model(self.teacher).predict(splits.train.batch(128), verbose=0)
+        return trained - start, _now() - trained
+
+    def sweep(self, **backend):
+        """Returns the times of a whole sweep, from reading the data to the page; its record."""
+        self.sweeps += 1
+        recipe = Recipe.parse(
+            {
+                "name": "cost",
+                "seeds": 1,
+                "data": {"source": SOURCE, "data_dir": str(self.data_dir)},
+                "teacher": {"model": str(self.teacher)},
+                "student": {"model": STUDENT},
+                "training": self.settings.model_dump(exclude_unset=True),
+                "sweep": {"grid": GRID, "reference": "none"},
+            },
+            source="the study",
+        )
+        start = _now()
+        record = runs.sweep(recipe, self.folder / f"sweep{self.sweeps}", **backend)
+        assert sum(len(point.seeds) for point in record.points) == POINTS
+        return _now() - start, record
+
+
+def cost(study):
+    """Measures a sweep between two halves of the plain trainings."""
+    first, passed = study.plain(POINTS // 2)
+    swept, record = study.sweep()
+    second, again = study.plain(POINTS // 2)
+    fits = sum(r.seconds for point in record.points for r in point.seeds)
+    return {
+        "plain": [list(first), list(second)],
+        "teacher_pass": [list(passed), list(again)],
+        "sweep": list(swept),
+        "fit_seconds": fits,
+    }
+
+
+def workers(study):
+    """Measures a sweep by one worker between two by two workers."""
+    two, _ = study.sweep(backend="processes", workers=2)
+    one, _ = study.sweep()
+    again, _ = study.sweep(backend="processes", workers=2)
+    tables = {(study.folder / f"sweep{i}" / "sweep.csv").read_bytes() for i in (1, 3)}
+    assert len(tables) == 1
+    return {"one": list(one), "two": [list(two), list(again)]}
+
+
+def _now():
+    """Wall time, and processor time of this process and of its children that have ended."""
+    return np.array([time.perf_counter(), sum(os.times()[:4])])
+
+
+def readme_tables(folder):
+    """Returns the tables of the README, from the records."""
+    found = _records(folder)
+    return [_cost_table(found["cost"]), _workers_table(found["workers"])]
+
+
+def write_page(folder):
+    """Writes the answer and the tables of the README."""
+    found = _records(folder)
+    text = PAGE.read_text(encoding="utf-8")
+    text = re.sub(r"\A(# [^\n]*\n\n).*?\n\n", rf"\g<1>{_answer(found)}\n\n", text, flags=re.DOTALL)
+    tables = iter(readme_tables(folder))
+    text = re.sub(
+        r"<!-- table -->.*?<!-- /table -->",
+        lambda _: f"<!-- table -->\n{next(tables)}<!-- /table -->",
+        text,
+        flags=re.DOTALL,
+    )
+    PAGE.write_text(text, encoding="utf-8")
+
+
+def _records(folder):
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in MEASURES}
+
+
+def _answer(found):
+    wall, processor = _ratios(found["cost"])
+    workers = _workers_ratio(found["workers"])
+    verdicts = ["met" if good else "missed" for good in (wall <= 1.03, workers <= 0.65)]
+    return (
+        f"**It takes {wall:.2f} of the time of 16 plain trainings and one pass of the teacher"
+        f" (target at most 1.03, {verdicts[0]}; processor time {processor:.2f}). Two workers take"
+        f" {workers:.2f} of the time of one on two cores (target at most 0.65, {verdicts[1]}).**"
+    )
+
+
+def _ratios(record):
+    """The sweep's wall time and processor time, of the trainings and the teacher's pass."""
+    plain, passed = np.sum(record["plain"], axis=0), np.mean(record["teacher_pass"], axis=0)
+    return np.array(record["sweep"]) / (plain + passed)
+
+
+def _workers_ratio(record):
+    return np.mean(record["two"], axis=0)[0] / record["one"][0]
+
+
+def _cost_table(record):
+    plain, passed = np.sum(record["plain"], axis=0), np.mean(record["teacher_pass"], axis=0)
+    ratios = (f"**{ratio:.2f}**" for ratio in _ratios(record))
+    rows = [
+        (f"16 plain trainings of `{STUDENT}`, {record['epochs']} epochs each", *map(_s, plain)),
+        ("one pass of the teacher", *map(_s, passed)),
+        ("the sweep: teacher, store, 16 students, test, page", *map(_s, record["sweep"])),
+        ("of that, inside `fit`", _s(record["fit_seconds"]), ""),
+        ("sweep / (trainings + pass), target at most 1.03", *ratios),
+    ]
+    return _table(("", "wall time, s", "processor time, s"), rows)
+
+
+def _workers_table(record):
+    rows = [
+        ("one worker, 2 threads", _s(record["one"][0])),
+        ("two workers, 1 thread each, two turns", ", ".join(_s(t[0]) for t in record["two"])),
+        ("two workers / one, target at most 0.65", f"**{_workers_ratio(record):.2f}**"),
+    ]
+    return _table(("", "wall time, s"), rows)
+
+
+def _s(seconds):
+    return f"{seconds:.1f}"
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+MEASURES = {"cost": cost, "workers": workers}
+
+
+def main():
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("part", nargs="?", choices=tuple(MEASURES))
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    parser.add_argument("--page", action="store_true")
+    given = parser.parse_args()
+    if given.page:
+        write_page(given.records)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="sweep-cost-"))
+    try:
+        study = Study(given.data_dir, given.epochs, folder)
+        measured = MEASURES[given.part](study)
+        about = {"student": STUDENT, "epochs": given.epochs, "cores": os.cpu_count()}
+        text = json.dumps({**about, **measured}, indent=2)
+        (given.records / f"{given.part}.json").write_text(text + "\n")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
