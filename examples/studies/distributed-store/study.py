@@ -4,14 +4,12 @@
     python examples/studies/distributed-store/study.py writer
 
 `nodes` starts a Ray cluster of two nodes on this machine. `writer` measures what writing takes
-without a teacher. Both write a record to `--records`, from which `--page` writes answer and tables
-of the README.
+without a teacher. Both write a record to `--records`.
 """
 
 import argparse
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -22,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-RECORDS, PAGE = HERE / "records", HERE / "README.md"
+RECORDS = HERE / "records"
 TEACHER = "resnet:32"
 ROWS = 20_000
 # What is calculated: rows, classes, logits kept.
@@ -142,9 +140,9 @@ def nodes(folder):
 
 def writer(folder):
     """Measures how many rows a second one process checks, packs, and writes, without a teacher."""
-    import tensorflow as tf
+    from keras_distill.targets import SoftTargetStore  # isort: split
 
-    from keras_distill.targets import SoftTargetStore
+    import tensorflow as tf
 
     measured = {}
     for name, (_, classes, top_k) in CASES.items():
@@ -169,37 +167,13 @@ def writer(folder):
 
 def readme_tables(folder):
     """Returns the tables of the README, from the records."""
-    found = _records(folder)
-    return [_nodes_table(found["nodes"]), _writer_table(found["writer"])]
-
-
-def write_page(folder):
-    """Writes the answer and the tables of the README."""
-    text = PAGE.read_text(encoding="utf-8")
-    answer = _answer(_records(folder)["nodes"])
-    text = re.sub(r"\A(# [^\n]*\n\n).*?\n\n", rf"\g<1>{answer}\n\n", text, flags=re.DOTALL)
-    tables = iter(readme_tables(folder))
-    text = re.sub(
-        r"<!-- table -->.*?<!-- /table -->",
-        lambda _: f"<!-- table -->\n{next(tables)}<!-- /table -->",
-        text,
-        flags=re.DOTALL,
-    )
-    PAGE.write_text(text, encoding="utf-8")
-
-
-def _records(folder):
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in MEASURES}
-
-
-def _answer(record):
-    one, two, local, ray = record["seconds"].values()
-    equal = "Yes" if all(record["equal"]) else "No, the bytes differ"
-    return (
-        f"**{equal}: two Ray workers of one thread on two nodes write the store of {ROWS:,}"
-        f" examples in {ray / one:.2f} of the time of one process with one thread; two local"
-        f" processes in {local / one:.2f}, one process with two threads in {two / one:.2f}.**"
-    )
+    tables = {"nodes": _nodes_table, "writer": _writer_table}
+    return [
+        table(json.loads(path.read_text()))
+        if (path := folder / f"{name}.json").exists()
+        else "Not measured yet.\n"
+        for name, table in tables.items()
+    ]
 
 
 def _nodes_table(record):
@@ -261,13 +235,9 @@ MEASURES = {"nodes": nodes, "writer": writer}
 def main():
     """Runs from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", nargs="?", choices=tuple(MEASURES))
+    parser.add_argument("part", choices=tuple(MEASURES))
     parser.add_argument("--records", type=Path, default=RECORDS)
-    parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
-    if given.page:
-        write_page(given.records)
-        return
     with tempfile.TemporaryDirectory(prefix="distributed-store-") as folder:
         measured = MEASURES[given.part](Path(folder))
     text = json.dumps({"cores": os.cpu_count(), **measured}, indent=2)

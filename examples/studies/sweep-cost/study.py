@@ -4,14 +4,12 @@
     python examples/studies/sweep-cost/study.py workers --data-dir DIR
 
 `cost` times the sweep between two halves of the plain trainings; `workers` times one worker between
-two sweeps of two workers. Both write a record to `--records`, from which `--page` writes answer and
-tables of the README.
+two sweeps of two workers. Both write a record to `--records`.
 """
 
 import argparse
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -27,7 +25,7 @@ from keras_distill import data, models, runs
 from keras_distill.records import ClassifierSettings, Recipe
 from keras_distill.training import compile_classifier, rounds_of
 
-RECORDS, PAGE = (Path(__file__).parent / name for name in ("records", "README.md"))
+RECORDS = Path(__file__).parent / "records"
 SOURCE, TEACHER, STUDENT = "tfds:mnist", "mlp:256x256", "mlp:64"
 GRID = {
     "distillation.temperature": [1.0, 2.0, 4.0, 8.0],
@@ -139,38 +137,13 @@ def _now():
 
 def readme_tables(folder):
     """Returns the tables of the README, from the records."""
-    found = _records(folder)
-    return [_cost_table(found["cost"]), _workers_table(found["workers"])]
-
-
-def write_page(folder):
-    """Writes the answer and the tables of the README."""
-    found = _records(folder)
-    text = PAGE.read_text(encoding="utf-8")
-    text = re.sub(r"\A(# [^\n]*\n\n).*?\n\n", rf"\g<1>{_answer(found)}\n\n", text, flags=re.DOTALL)
-    tables = iter(readme_tables(folder))
-    text = re.sub(
-        r"<!-- table -->.*?<!-- /table -->",
-        lambda _: f"<!-- table -->\n{next(tables)}<!-- /table -->",
-        text,
-        flags=re.DOTALL,
-    )
-    PAGE.write_text(text, encoding="utf-8")
-
-
-def _records(folder):
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in MEASURES}
-
-
-def _answer(found):
-    wall, processor = _ratios(found["cost"])
-    workers = _workers_ratio(found["workers"])
-    verdicts = ["met" if good else "missed" for good in (wall <= 1.03, workers <= 0.65)]
-    return (
-        f"**It takes {wall:.2f} of the time of 16 plain trainings and one pass of the teacher"
-        f" (target at most 1.03, {verdicts[0]}; processor time {processor:.2f}). Two workers take"
-        f" {workers:.2f} of the time of one on two cores (target at most 0.65, {verdicts[1]}).**"
-    )
+    tables = {"cost": _cost_table, "workers": _workers_table}
+    return [
+        table(json.loads(path.read_text()))
+        if (path := folder / f"{name}.json").exists()
+        else "Not measured yet.\n"
+        for name, table in tables.items()
+    ]
 
 
 def _ratios(record):
@@ -220,15 +193,11 @@ MEASURES = {"cost": cost, "workers": workers}
 def main():
     """Runs from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", nargs="?", choices=tuple(MEASURES))
+    parser.add_argument("part", choices=tuple(MEASURES))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--records", type=Path, default=RECORDS)
-    parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
-    if given.page:
-        write_page(given.records)
-        return
     folder = Path(tempfile.mkdtemp(prefix="sweep-cost-"))
     try:
         study = Study(given.data_dir, given.epochs, folder)
