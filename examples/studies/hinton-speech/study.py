@@ -1,0 +1,173 @@
+"""How much of an ensemble's gain one acoustic model keeps; see README.md.
+
+    python examples/studies/hinton-speech/study.py --data-dir DIR
+
+trains what `records/` lacks and draws `share.svg`. `python examples/studies/tables.py` writes the
+tables into README.md. Interrupted, the same command resumes after the last network.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import acoustic
+import numpy as np
+import speech
+import speech_tables as tables
+from corpus import Corpus
+
+from keras_distill.benchmarks import describe_machine, describe_versions
+
+FOLDER = Path(__file__).parent
+SEEDS, MEMBERS, LABELED = 5, 10, 0.5
+
+
+@dataclass(frozen=True)
+class System:
+    """A kind of network that is trained with several seeds.
+
+    Attributes:
+        title: Its name on the page.
+        frames: What it is trained on: `labeled`, the frames of the 1,000 recordings whose labels
+            are known; `all`, those of the other 1,000 too, without labels; `all+copies`, the same
+            with copies at 0.9 and 1.1 times the speed.
+        spec: The network.
+        alpha: Weight of the soft targets; 0: trained on labels alone.
+        temperature: Of the soft targets.
+        epochs: Passes over its frames.
+        seeds: How many networks.
+    """
+
+    title: str
+    frames: str = "labeled"
+    spec: str = "mlp:128x128"
+    alpha: float = 1.0
+    temperature: float = 2.0
+    epochs: int = 10
+    seeds: int = SEEDS
+
+
+SYSTEMS = {
+    "alone": System("one network alone", alpha=0, seeds=MEMBERS),
+    "paper": System("distilled as in the paper, alpha = 0.5", alpha=0.5),
+    "all": System("distilled, also on 1,000 recordings without labels", frames="all"),
+    "all-copies": System(
+        "distilled, also on these and on copies of all", frames="all+copies", epochs=3
+    ),
+    "soft": System("distilled, soft targets alone"),
+}
+
+
+@dataclass
+class Study(Corpus):
+    """What is trained, and where the records are."""
+
+    records: Path = FOLDER / "records"
+
+    @property
+    def labeled(self) -> np.ndarray:
+        """Which recordings, and copies of them, have labels."""
+        chosen = speech.subset(self.data, self.train & self.real, LABELED, seed=0)
+        return chosen[self.data.originals]
+
+    def frames(self, system: System) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the frames that a system is trained on, and their states or -1."""
+        chosen = self.train if system.frames.startswith("all") else self.labeled
+        chosen = chosen if system.frames.endswith("copies") else chosen & self.real
+        known = np.repeat(self.labeled, self.data.lengths)
+        frames = self.data.frames(chosen)
+        return frames, np.where(known[frames], self.states[frames], -1)
+
+    @cached_property
+    def teacher(self) -> np.ndarray:
+        """The mean of the logits of the networks alone, for all frames."""
+        found = [np.load(self.work / f"alone-s{s}.npy", mmap_mode="r") for s in range(MEMBERS)]
+        return sum(part.astype(np.float32) for part in found) / MEMBERS
+
+    def trained(self, name: str, seed: int) -> Any:
+        """Trains one network."""
+        system = SYSTEMS[name]
+        frames, states = self.frames(system)
+        x, common = self.windows[frames], {"seed": seed, "epochs": system.epochs}
+        if not system.alpha:
+            return acoustic.trained_alone(system.spec, x, states, **common)
+        store = self.work / f"targets-{system.frames}"
+        given = {"alpha": system.alpha, "temperature": system.temperature}
+        taught = self.teacher[frames]
+        return acoustic.distilled(system.spec, x, states, taught, store, **common, **given)
+
+    def run(self, names: Iterable[str]) -> None:
+        """Trains and measures what the records of some systems lack."""
+        self.records.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            system = SYSTEMS[name]
+            path = self.records / f"{name}.json"
+            record = json.loads(path.read_text()) if path.exists() else self.empty(system)
+            for seed in range(len(record["seeds"]), system.seeds):
+                started = time.monotonic()
+                model = self.trained(name, seed)
+                seconds = time.monotonic() - started
+                if name == "alone":
+                    whole = acoustic.logits_of(model, self.windows)
+                    np.save(self.work / f"{name}-s{seed}.npy", whole.astype(np.float16))
+                found = self.measured(lambda at, m=model: acoustic.logits_of(m, self.windows[at]))
+                record["seeds"].append({"seed": seed, "seconds": seconds, **found})
+                record["parameters"] = model.count_params()
+                self._write(path, record)
+            if name == "alone" and not record["ensemble"]:
+                record["ensemble"] = self.measured(lambda at: self.teacher[at])
+                self._write(path, record)
+
+    def empty(self, system: System) -> dict[str, Any]:
+        """Returns the record of a system before its first network."""
+        splits = ("validation", "test")
+        lengths = {s: self.data.lengths[self.split(s)].tolist() for s in splits}
+        return {
+            "system": vars(system),
+            "frames": len(self.frames(system)[0]),
+            "lengths": lengths,
+            "parameters": None,
+            "seeds": [],
+            "ensemble": None,
+            "machine": describe_machine(),
+            "versions": describe_versions(),
+        }
+
+    def _write(self, path: Path, record: dict[str, Any]) -> None:
+        text = json.dumps(record, separators=(",", ":")) + "\n"
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(path)
+        last = record["seeds"][-1]["test_frames"]
+        share = sum(last) / sum(record["lengths"]["test"])
+        print(f"{path.stem:20} {len(record['seeds']):2} networks, last {share:.2%}", flush=True)
+
+
+def readme_tables(records: Path) -> list[str]:
+    """Returns the tables of README.md as Markdown."""
+    return [tables.paper_table(records), tables.kept_table(records)]
+
+
+def headlines(records: Path) -> list[tuple[str, str]]:
+    """Returns the row of this study in the project's README."""
+    return [tables.headline(records)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", help="folder of prepared TFDS data sets")
+    parser.add_argument("--work", type=Path, default=Path("saved_models/hinton-speech"))
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="separated by commas")
+    given = parser.parse_args()
+    study = Study(given.data_dir, given.work)
+    study.run(given.systems.split(","))
+    tables.draw(FOLDER / "records", FOLDER / "share.svg")
+
+
+if __name__ == "__main__":
+    main()
