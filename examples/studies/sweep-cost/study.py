@@ -1,10 +1,11 @@
 """Measures what a sweep of 16 points costs beyond 16 plain trainings and one pass of the teacher.
 
-    python examples/studies/sweep-cost/study.py cost --data-dir DIR
+    python examples/studies/sweep-cost/study.py small --data-dir DIR
+    python examples/studies/sweep-cost/study.py large --data-dir DIR
     python examples/studies/sweep-cost/study.py workers --data-dir DIR
 
-`cost` times the sweep between two halves of the plain trainings; `workers` times one worker between
-two sweeps of two workers. Both write a record to `--records`.
+`small` and `large`, two students, time the sweep between two halves of the plain trainings;
+`workers` times one worker between two sweeps of two workers. Each writes a record to `--records`.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from keras_distill.records import ClassifierSettings, Recipe
 from keras_distill.training import compile_classifier, rounds_of
 
 RECORDS = Path(__file__).parent / "records"
-SOURCE, TEACHER, STUDENT = "tfds:mnist", "mlp:256x256", "mlp:64"
+SOURCE, TEACHER = "tfds:mnist", "mlp:256x256"
+SMALL, LARGE = ("mlp:64", 4, 128), ("mlp:800x800", 1, 256)  # student, epochs, batch size
 GRID = {
     "distillation.temperature": [1.0, 2.0, 4.0, 8.0],
     "distillation.alpha": [0.3, 0.6, 0.9, 1.0],
@@ -39,13 +41,15 @@ class Study:
 
     Args:
         data_dir: Folder of prepared TFDS data sets.
-        epochs: Epochs of a student.
+        student: Its spec.
+        epochs: Its epochs.
+        batch_size: Its batch size.
         folder: For the results.
     """
 
-    def __init__(self, data_dir, epochs, folder):
-        self.data_dir, self.folder, self.sweeps = data_dir, folder, 0
-        self.settings = ClassifierSettings(epochs=epochs, batch_size=128)
+    def __init__(self, data_dir, student, epochs, batch_size, folder):
+        self.data_dir, self.student, self.folder, self.sweeps = data_dir, student, folder, 0
+        self.settings = ClassifierSettings(epochs=epochs, batch_size=batch_size)
         self.teacher = folder / "teacher.keras"
         splits = data.load(SOURCE, data_dir=data_dir)
         self.statistics = data.statistics(splits.train)
@@ -67,14 +71,14 @@ class Study:
         Returns the times of the trainings, and of the teacher's pass over the training data.
         """
         splits = data.load(SOURCE, data_dir=self.data_dir)
-        rounds = rounds_of(self.settings, self.size)
+        rounds, batch_size = rounds_of(self.settings, self.size), self.settings.batch_size
         validation = data.batches(splits.validation, 256)
         start = _now()
         for seed in range(count):
-            student = self.build(STUDENT)
+            student = self.build(self.student)
             compile_classifier(student, self.settings, rounds)
             student.fit(
-                data.batches(splits.train, 128, shuffle_seed=seed, epoch=0, epochs=None),
+                data.batches(splits.train, batch_size, shuffle_seed=seed, epoch=0, epochs=None),
                 epochs=rounds.count,
                 steps_per_epoch=rounds.steps_per_round,
                 validation_data=validation,
@@ -94,7 +98,7 @@ class Study:
                 "seeds": 1,
                 "data": {"source": SOURCE, "data_dir": str(self.data_dir)},
                 "teacher": {"model": str(self.teacher)},
-                "student": {"model": STUDENT},
+                "student": {"model": self.student},
                 "training": self.settings.model_dump(exclude_unset=True),
                 "sweep": {"grid": GRID, "reference": "none"},
             },
@@ -137,7 +141,7 @@ def _now():
 
 def readme_tables(folder):
     """Returns the tables of the README, from the records."""
-    tables = {"cost": _cost_table, "workers": _workers_table}
+    tables = {"small": _cost_table, "large": _cost_table, "workers": _workers_table}
     return [
         table(json.loads(path.read_text()))
         if (path := folder / f"{name}.json").exists()
@@ -160,7 +164,10 @@ def _cost_table(record):
     plain, passed = np.sum(record["plain"], axis=0), np.mean(record["teacher_pass"], axis=0)
     ratios = (f"**{ratio:.2f}**" for ratio in _ratios(record))
     rows = [
-        (f"16 plain trainings of `{STUDENT}`, {record['epochs']} epochs each", *map(_s, plain)),
+        (
+            f"16 plain trainings of `{record['student']}`, {record['epochs']} epochs",
+            *map(_s, plain),
+        ),
         ("one pass of the teacher", *map(_s, passed)),
         ("the sweep: teacher, store, 16 students, test, page", *map(_s, record["sweep"])),
         ("of that, inside `fit`", _s(record["fit_seconds"]), ""),
@@ -187,7 +194,7 @@ def _table(head, rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-MEASURES = {"cost": cost, "workers": workers}
+MEASURES = {"small": (cost, SMALL), "large": (cost, LARGE), "workers": (workers, SMALL)}
 
 
 def main():
@@ -195,18 +202,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("part", choices=tuple(MEASURES))
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--records", type=Path, default=RECORDS)
     given = parser.parse_args()
+    measure, (student, epochs, batch_size) = MEASURES[given.part]
     folder = Path(tempfile.mkdtemp(prefix="sweep-cost-"))
     try:
-        study = Study(given.data_dir, given.epochs, folder)
-        measured = MEASURES[given.part](study)
-        about = {"student": STUDENT, "epochs": given.epochs, "cores": os.cpu_count()}
-        text = json.dumps({**about, **measured}, indent=2)
-        (given.records / f"{given.part}.json").write_text(text + "\n")
+        measured = measure(Study(given.data_dir, student, epochs, batch_size, folder))
     finally:
         shutil.rmtree(folder)
+    about = {"student": student, "epochs": epochs, "batch_size": batch_size}
+    text = json.dumps({**about, "cores": os.cpu_count(), **measured}, indent=2)
+    (given.records / f"{given.part}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
