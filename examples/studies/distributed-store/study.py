@@ -241,6 +241,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="distributed-store-") as folder:
         measured = MEASURES[given.part](Path(folder))
     text = json.dumps({"cores": os.cpu_count(), **measured}, indent=2)
+    given.records.mkdir(parents=True, exist_ok=True)
     (given.records / f"{given.part}.json").write_text(text + "\n")
 
 

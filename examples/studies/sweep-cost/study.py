@@ -212,6 +212,7 @@ def main():
         shutil.rmtree(folder)
     about = {"student": student, "epochs": epochs, "batch_size": batch_size}
     text = json.dumps({**about, "cores": os.cpu_count(), **measured}, indent=2)
+    given.records.mkdir(parents=True, exist_ok=True)
     (given.records / f"{given.part}.json").write_text(text + "\n")
 
 
