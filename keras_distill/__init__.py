@@ -63,6 +63,7 @@ _FOLDERS = (
     "benchmarks",
     "compress",
     "data",
+    "device",
     "losses",
     "metrics",
     "models",

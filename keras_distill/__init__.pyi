@@ -3,6 +3,7 @@
 from keras_distill import benchmarks as benchmarks
 from keras_distill import compress as compress
 from keras_distill import data as data
+from keras_distill import device as device
 from keras_distill import losses as losses
 from keras_distill import metrics as metrics
 from keras_distill import models as models

@@ -16,6 +16,7 @@ RANKS = {
     "training": 5,
     "export": 6,
     "compress": 7,
+    "device": 7,
     "specialists": 7,
     "benchmarks": 8,
     "report": 8,

@@ -41,6 +41,14 @@ def describe() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
+def physical_memory() -> int | None:
+    """Returns the bytes of memory of the machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the main dependencies, and the oneDNN setting."""
     return {

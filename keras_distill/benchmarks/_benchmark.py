@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_distill import models
+from keras_distill import device, models
 from keras_distill._internal import (
     InputError,
     KerasDistillWarning,
@@ -72,6 +72,7 @@ def benchmark(
     runs: int = 50,
     batch_size: int = 32,
     in_keras: bool = True,
+    targets: Sequence[str] = (),
 ) -> BenchmarkRecord:
     """Measures size, latency, and quality of models; the first is the baseline (the teacher).
 
@@ -91,6 +92,7 @@ def benchmark(
         runs: Timed calls of each model.
         batch_size: Rows per call of the batched measurement.
         in_keras: Whether Keras models are measured in Keras too.
+        targets: Devices that each file is tried for, see `device.parse_targets`; none by default.
 
     Raises:
         InputError: If an argument breaks its rule, or a model cannot be loaded or run.
@@ -104,13 +106,15 @@ def benchmark(
     """
     check_choice("split", split, _SPLITS)
     check_settings(threads, runs, batch_size)
+    devices = device.parse_targets(targets) if targets else ()
+    device.check_installed(devices)
     named = _named(models)
     with temporary_folder() as work:
         subjects = _subjects(named, Path(work), in_keras, imports)
         rows = _rows(data, subjects[0], split, samples, data_dir)
         _check_inputs(subjects)
         x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))
-        entries = _entries(subjects, x, rows, threads, runs, batch_size)
+        entries = _entries(subjects, x, rows, threads, runs, batch_size, devices)
     return BenchmarkRecord(
         entries=entries,
         data=None if data is None else rows.source,
@@ -221,6 +225,7 @@ def _entries(
     threads: Sequence[int],
     runs: int,
     batch_size: int,
+    devices: Sequence[str],
 ) -> tuple[EntryRecord, ...]:
     qualities = _qualities(subjects, x, rows)
     timings = measure_latency(
@@ -243,6 +248,9 @@ def _entries(
                 size=size,
                 latency=timings[s.name].records,
                 quality=qualities.get(s.name),
+                devices=()
+                if s.in_keras
+                else device.check_targets(s.model, device.spaced(x), devices),
                 notes=s.notes + _pixel_notes(s, x) + (rows.warnings if s is subjects[0] else ()),
             )
         )

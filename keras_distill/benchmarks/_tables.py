@@ -4,12 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_distill.records import BenchmarkRecord, CostRecord, LatencyRecord
+from keras_distill.records import (
+    BenchmarkRecord,
+    CostRecord,
+    LatencyRecord,
+    device_notes,
+)
 
 # Title, columns, rows.
 Section = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
-TEXT_COLUMNS = frozenset({"#", "model", "runtime", "precision"})
+TEXT_COLUMNS = frozenset({"#", "model", "runtime", "precision", "target", "result"})
 MODEL_COLUMNS = ("#", "model", "runtime", "precision")
 SIZE_COLUMNS = (
     "#",
@@ -20,6 +25,7 @@ SIZE_COLUMNS = (
     "memory",
 )
 QUALITY_COLUMNS = ("#", "accuracy", "top-5", "agreement", "ECE", "NLL")
+DEVICE_COLUMNS = ("#", "target", "result")
 LATENCY_COLUMNS = (
     "#",
     "threads",
@@ -82,6 +88,15 @@ def latency_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
     ]
 
 
+def device_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
+    """Returns a row of `DEVICE_COLUMNS` per entry and target."""
+    return [
+        (str(number), result.target, result.statement)
+        for number, entry in enumerate(record.entries, 1)
+        for result in entry.devices
+    ]
+
+
 def _latency(number: int, latency: LatencyRecord) -> tuple[str, ...]:
     ratio = latency.ratio
     return (
@@ -132,6 +147,8 @@ def benchmark_notes(record: BenchmarkRecord) -> list[str]:
     lines.append("Memory: peak memory that opening the file and one call add to a new process.")
     if any(b.batched_throughput is None for e in record.entries for b in e.latency):
         lines.append("A dash under batched: the file has a fixed batch size.")
+    rows = "up to 200 random rows" if record.data is None else "up to 200 of the rows"
+    lines += device_notes([r for entry in record.entries for r in entry.devices], rows)
     lines += [f"{entry.name}: {note}" for entry in record.entries for note in entry.notes]
     return lines
 
@@ -147,6 +164,7 @@ def benchmark_sections(record: BenchmarkRecord) -> list[Section]:
         ("Size", SIZE_COLUMNS, size_rows(record)),
         ("Quality", QUALITY_COLUMNS, quality_rows(record)),
         ("Latency", LATENCY_COLUMNS, latency_rows(record)),
+        ("Devices", DEVICE_COLUMNS, device_rows(record)),
     ]
     return [table for table in tables if table[2]]
 

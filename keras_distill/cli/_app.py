@@ -10,6 +10,7 @@ from keras_distill.cli import (
     compare,
     compress,
     cost,
+    device,
     doctor,
     export,
     init,
@@ -60,6 +61,7 @@ def build() -> typer.Typer:
     app.command("verify")(verify.command)
     app.command("predict")(predict.command)
     app.command("benchmark")(benchmark.command)
+    app.command("device")(device.command)
     app.command("report")(report.command)
     app.command("recipes")(recipes.command)
     app.add_typer(targets.app, name="targets")

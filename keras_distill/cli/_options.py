@@ -120,6 +120,17 @@ MLflow = Annotated[
         help="Experiment of MLflow (at MLFLOW_TRACKING_URI), in which every training is a run.",
     ),
 ]
+# A list, as `Imports`.
+Targets = Annotated[
+    list[str],
+    typer.Option(
+        "--target",
+        default_factory=list,
+        show_default=False,
+        help="tflm, xnnpack, ethos-u55-128, ethos-u65-256, …, or arm for one Ethos-U of each"
+        " series; may be repeated.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 

@@ -16,6 +16,7 @@ from keras_distill.cli._options import (
     Overwrite,
     Split,
     Strict,
+    Targets,
     strict_spec,
 )
 from keras_distill.cli._verb import uses_tensorflow, verb_main
@@ -50,6 +51,7 @@ def command(
     runs: Annotated[int, typer.Option(help="Timed calls per model.")] = 50,
     batch_size: Annotated[int, typer.Option(help="Rows per call of the batched measurement.")] = 32,
     in_keras: Annotated[bool, typer.Option(help="Measure Keras models in Keras too.")] = True,
+    targets: Targets,
     imports: Imports,
     markdown: Annotated[
         Path | None, typer.Option(help="Write the tables to this file, as Markdown.")
@@ -93,6 +95,7 @@ def command(
             runs=runs,
             batch_size=batch_size,
             in_keras=in_keras,
+            targets=targets,
         )
     if markdown is not None:
         _files.write_text(markdown, benchmarks.benchmark_markdown(record), overwrite=overwrite)

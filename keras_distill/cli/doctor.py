@@ -26,6 +26,7 @@ _PACKAGES = [
 # extra -> (module, what it adds)
 _EXTRAS = {
     "mnist1d": ("mnist1d", "the data source mnist1d, with unlimited unlabeled examples"),
+    "micro": ("tflite_micro", "microcontrollers and Arm Ethos-U NPUs as targets of device"),
     "ray": ("ray", "independent jobs (seeds, sweeps, specialists) on a Ray cluster"),
     "dev": ("pytest", "the tests, ruff, and the notebook runner"),
 }

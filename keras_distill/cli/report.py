@@ -20,6 +20,9 @@ def command(
     ],
     *,
     out: Annotated[Path | None, output("The page.", show_default="beside the record")] = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write the model card of a run, as Markdown, instead.")
+    ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -34,7 +37,8 @@ def command(
     """
     from keras_distill import report
 
-    page = report.write(path, out, overwrite=overwrite)
+    write = report.write_card if card else report.write
+    page = write(path, out, overwrite=overwrite)
     print_line(str(page))
     if open_page:
         import webbrowser

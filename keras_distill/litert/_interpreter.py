@@ -20,7 +20,7 @@ from keras_distill._internal._stderr import held_stderr
 from keras_distill._internal._types import Array, Shape
 from keras_distill.litert._parser import check_mark, read_graph
 from keras_distill.litert._tail import Tail, with_logits
-from keras_distill.litert._tensors import TensorSpec, dequantize, quantize, spec_of
+from keras_distill.litert._tensors import TensorSpec, arrange, dequantize, spec_of
 
 DYNAMIC_BATCH = 64  # rows per invocation of a file with a dynamic batch
 
@@ -42,6 +42,7 @@ class LiteRTModel:
         path: The file.
         threads: Threads of the interpreter.
         logits: Whether outputs that end in a softmax or sigmoid give its input instead.
+        reference: Whether LiteRT's plain reference kernels compute everything, without a delegate.
 
     Attributes:
         path: The file.
@@ -62,9 +63,15 @@ class LiteRTModel:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int = 1, logits: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int = 1,
+        logits: bool = False,
+        reference: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._reference = reference
         self._content: bytes | None = None
         self._tails: dict[str, Tail] = {}
         self.heads: dict[str, str] = {}
@@ -88,15 +95,20 @@ class LiteRTModel:
         return f"LiteRTModel({str(self.path)!r}, {shown[0]} -> {shown[1]})"
 
     def _load(self) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        kernels = OpResolverType.BUILTIN_REF if self._reference else OpResolverType.AUTO
         try:
             source: dict[str, Any] = {"model_path": str(self.path)}
             if self._content is not None:
                 source = {"model_content": self._content}
             # A child's standard error is its log, of which a crash must not lose a line.
             with contextlib.nullcontext() if _child.serving() else held_stderr(_is_no_note):
-                self._interpreter: Any = Interpreter(**source, num_threads=self._threads)
+                self._interpreter: Any = Interpreter(
+                    **source,
+                    num_threads=self._threads,
+                    experimental_op_resolver_type=kernels,
+                )
                 self._interpreter.allocate_tensors()
             signatures = self._interpreter.get_signature_list()
             if len(signatures) == 1:
@@ -167,7 +179,9 @@ class LiteRTModel:
         self._load()
         return False
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Array | dict[str, Array]:
+    def predict(
+        self, x: Any, batch_size: int | None = None, *, raw: bool = False
+    ) -> Array | dict[str, Array]:
         """Runs the file on all of `x`.
 
         An integer input with a scale takes real values, which are quantized here, or raw pixels
@@ -179,6 +193,7 @@ class LiteRTModel:
                 does not keep the order of the model's inputs.
             batch_size: Rows per invocation of a file with a dynamic batch (default 64). A file
                 with a fixed batch uses its own size; the last batch is padded and cut.
+            raw: Whether quantized outputs are returned as the integers that they are.
 
         Returns:
             The output `(n, …)`, or a dict by output name if there are several.
@@ -195,7 +210,7 @@ class LiteRTModel:
         with self._lock:
             for start in range(0, rows, size):
                 chunk = {name: a[start : start + size] for name, a in arrays.items()}
-                parts.append(self._invoke(chunk, pad_to=self._batch))
+                parts.append(self._invoke(chunk, pad_to=self._batch, raw=raw))
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
@@ -208,25 +223,7 @@ class LiteRTModel:
         Raises:
             InputError: If `x` does not fit the inputs.
         """
-        names = [spec.name for spec in self.inputs]
-        if isinstance(x, Mapping):
-            given = dict(x)
-        elif len(names) == 1:
-            given = {names[0]: x}
-        else:
-            raise InputError(
-                f"{self.path} has several inputs ({names}), whose order is not that of the model."
-                " Pass a dict by input name."
-            )
-        if set(given) != set(names):
-            raise InputError(f"{self.path} takes the inputs {names}. Received: {sorted(given)}")
-        arrays = {spec.name: np.asarray(given[spec.name]) for spec in self.inputs}
-        alone = len(names) == 1
-        arrays = {s.name: quantize(arrays[s.name], s, alone=alone) for s in self.inputs}
-        rows = {len(a) for a in arrays.values()}
-        if len(rows) != 1 or rows == {0}:
-            raise InputError(f"Inputs need one length >= 1. Received lengths: {sorted(rows)}")
-        return arrays
+        return arrange(self.path, self.inputs, x)
 
     def call(self, rows: Mapping[str, Array]) -> None:
         """Runs the interpreter once on rows that `arrange` made; does not read the outputs.
@@ -247,6 +244,42 @@ class LiteRTModel:
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{self.path}: LiteRT cannot run it: {_one_line(error)}") from error
 
+    def order(self) -> tuple[list[str], list[str]]:
+        """Returns the names of inputs and outputs in the order of the graph in the file.
+
+        Other runtimes know them by this order; a signature sorts them by name.
+        """
+        names = [
+            {d["index"]: n for n, d in every.items()} for every in (self._inputs, self._outputs)
+        ]
+        graph = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        inputs, outputs = (
+            [by[d["index"]] for d in details if d["index"] in by]
+            for by, details in zip(names, graph, strict=True)
+        )
+        return inputs, outputs
+
+    def delegated(self) -> list[int]:
+        """Returns the positions, in the main graph, of the operators that the delegate took.
+
+        On a CPU, LiteRT's default delegate is XNNPACK. What it takes becomes a node that is not in
+        the file: the operators on the ways back from its outputs to its inputs.
+        """
+        nodes: list[dict[str, Any]] = self._interpreter._get_ops_details()
+        main = read_graph(self.path).subgraphs[0].ops
+        own, added = nodes[: len(main)], nodes[len(main) :]
+        makers = {int(t): place for place, node in enumerate(own) for t in node["outputs"]}
+        taken: set[int] = set()
+        for node in added:
+            outside, ways = set(map(int, node["inputs"])), [int(t) for t in node["outputs"]]
+            while ways:
+                tensor = ways.pop()
+                place = None if tensor in outside else makers.get(tensor)
+                if place is not None and place not in taken:
+                    taken.add(place)
+                    ways += [int(t) for t in own[place]["inputs"]]
+        return sorted(taken)
+
     def _shape(self, shapes: Mapping[str, Sequence[int | None]]) -> None:
         changed = False
         for name, shape in shapes.items():
@@ -262,7 +295,7 @@ class LiteRTModel:
         by_index = {d["index"]: d for d in self._interpreter.get_output_details()}
         return [by_index[d["index"]] for d in self._outputs.values()]
 
-    def _invoke(self, chunk: dict[str, Array], pad_to: int | None) -> dict[str, Array]:
+    def _invoke(self, chunk: dict[str, Array], pad_to: int | None, raw: bool) -> dict[str, Array]:
         rows = len(next(iter(chunk.values())))
         if pad_to is not None and rows < pad_to:
             chunk = {k: np.resize(v, (pad_to, *v.shape[1:])) for k, v in chunk.items()}
@@ -270,7 +303,7 @@ class LiteRTModel:
         outputs = {}
         for spec in self.outputs:
             values = self._interpreter.get_tensor(self._outputs[spec.name]["index"])
-            values = dequantize(values, spec)
+            values = np.array(values) if raw else dequantize(values, spec)
             if tail := self._tails.get(spec.name):
                 values = _shaped(values, spec.shape) * np.float32(tail.scale)
             outputs[spec.name] = values[:rows]

@@ -16,11 +16,12 @@ from typing_extensions import Self
 
 from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._machine import physical_memory
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
 from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._parser import read_graph
-from keras_distill.litert._tensors import TensorSpec
+from keras_distill.litert._tensors import TensorSpec, arrange
 from keras_distill.litert._warm_up import warm_up
 
 PROBE_SECONDS = 120.0
@@ -38,6 +39,7 @@ class IsolatedModel:
     Args:
         path: The file.
         threads: Threads of the interpreter.
+        reference: See `LiteRTModel`.
         timeout: Seconds that one request may take.
 
     Attributes:
@@ -51,14 +53,19 @@ class IsolatedModel:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int = 1, timeout: float = PROBE_SECONDS
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int = 1,
+        reference: bool = False,
+        timeout: float = PROBE_SECONDS,
     ) -> None:
         self.path = Path(path)
         self._timeout = timeout
         # A damaged shape may need any amount: more than the machine has is refused at once.
-        self._child = Child(_SERVICE, memory=_physical_memory())
+        self._child = Child(_SERVICE, memory=physical_memory())
         try:
-            facts = self._ask("load", path=str(path), threads=threads)
+            facts = self._ask("load", path=str(path), threads=threads, reference=reference)
         except BaseException:
             self.close()
             raise
@@ -75,14 +82,29 @@ class IsolatedModel:
         """Ends the child."""
         self._child.close()
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Array | dict[str, Array]:
+    def predict(
+        self, x: Any, batch_size: int | None = None, *, raw: bool = False
+    ) -> Array | dict[str, Array]:
         """Runs the file as `LiteRTModel.predict` does."""
         with temporary_folder() as folder:
             named = _save_rows(folder, x)
-            self._ask("predict", folder=folder, named=named, batch_size=batch_size)
+            self._ask("predict", folder=folder, named=named, batch_size=batch_size, raw=raw)
             with np.load(Path(folder, "y.npz")) as arrays:
                 outputs = {spec.name: arrays[spec.name] for spec in self.outputs}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def arrange(self, x: Any) -> dict[str, Array]:
+        """Checks and converts rows as `LiteRTModel.arrange` does; the child is not asked."""
+        return arrange(self.path, self.inputs, x)
+
+    def order(self) -> tuple[list[str], list[str]]:
+        """Returns the same as `LiteRTModel.order`."""
+        inputs, outputs = self._ask("order")
+        return inputs, outputs
+
+    def delegated(self) -> list[int]:
+        """Returns the same as `LiteRTModel.delegated`."""
+        return self._ask("delegated")
 
     def run_on_zeros(self) -> None:
         """Runs the file once, to see whether it fails."""
@@ -210,13 +232,13 @@ def _load_rows(folder: str, named: bool) -> Any:
 class Service:
     """The child's side: one method for each request."""
 
-    def load(self, path: str, threads: int) -> dict[str, Any]:
+    def load(self, path: str, threads: int, reference: bool) -> dict[str, Any]:
         warm_up(threads)  # is no part of opening this file
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _resident("VmRSS")
         start = time.perf_counter()
-        self.model = LiteRTModel(path, threads=threads)
+        self.model = LiteRTModel(path, threads=threads, reference=reference)
         self._opened = (time.perf_counter() - start, before)
         return {"inputs": self.model.inputs, "outputs": self.model.outputs}
 
@@ -225,8 +247,16 @@ class Service:
         self.model.predict({s.name: np.zeros([n or 1 for n in s.shape], s.dtype) for s in specs})
         return {}
 
-    def predict(self, folder: str, named: bool, batch_size: int | None) -> dict[str, Any]:
-        y = self.model.predict(_load_rows(folder, named), batch_size)
+    def order(self) -> tuple[list[str], list[str]]:
+        return self.model.order()
+
+    def delegated(self) -> list[int]:
+        return self.model.delegated()
+
+    def predict(
+        self, folder: str, named: bool, batch_size: int | None, raw: bool
+    ) -> dict[str, Any]:
+        y = self.model.predict(_load_rows(folder, named), batch_size, raw=raw)
         outputs: dict[str, Any] = y if isinstance(y, dict) else {self.model.outputs[0].name: y}
         np.savez(Path(folder, "y.npz"), **outputs)
         return {}
@@ -264,10 +294,3 @@ def _resident(field: str) -> int | None:
             if line.startswith(field):
                 return int(line.split()[1]) * 1024
     return None
-
-
-def _physical_memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None

@@ -283,6 +283,17 @@ class Graph:
             return None
         return int(self.buffer(tensor.buffer).view("<i4")[0])
 
+    def precision_of(self, op: Op) -> str:
+        """Returns the precision in which an operator of the main graph computes.
+
+        Raises:
+            InputError: If the tables of the file are damaged.
+        """
+        try:
+            return _computed_in(self.subgraphs[0], op)
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}: damaged .tflite file ({error}).") from error
+
     @functools.cached_property
     @refuses_damage
     def precision(self) -> str:
@@ -290,12 +301,8 @@ class Graph:
         votes: Counter[str] = Counter()
         for graph in self.subgraphs:
             for op in graph.ops:
-                if op.name in _MULTIPLYING:
-                    weight = graph.source(op.inputs[1])
-                    if weight.constant:
-                        data = graph.tensors[op.inputs[_DATA_INPUT.get(op.name, 0)]]
-                        decoded = weight is not graph.tensors[op.inputs[1]]
-                        votes[_precision(data.dtype, weight.dtype, decoded)] += weight.entries
+                if op.name in _MULTIPLYING and graph.source(op.inputs[1]).constant:
+                    votes[_computed_in(graph, op)] += graph.source(op.inputs[1]).entries
         return votes.most_common(1)[0][0] if votes else "float32"
 
 
@@ -364,6 +371,20 @@ def _multiplications(graph: Subgraph, op: Op) -> int:
         return data.entries // data.shape[-1] * weight.entries
     # (out, h, w, in) and (1, h, w, channels): every output position uses each weight once.
     return out.entries // out.shape[-1] * weight.entries
+
+
+def _computed_in(graph: Subgraph, op: Op) -> str:
+    """Returns the precision of an operator: by its weights, or by the type of its data."""
+    if op.name in _MULTIPLYING and graph.source(op.inputs[1]).constant:
+        weight = graph.source(op.inputs[1])
+        data = graph.tensors[op.inputs[_DATA_INPUT.get(op.name, 0)]]
+        decoded = weight is not graph.tensors[op.inputs[1]]
+        return _precision(data.dtype, weight.dtype, decoded)
+    tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+    data = [t.dtype for t in tensors if not t.constant]
+    if "float32" in data:
+        return "float32"
+    return data[0] if data else "constant"
 
 
 def _precision(data: str, weight: str, decoded: bool) -> str:

@@ -1,10 +1,12 @@
 """The inputs and outputs of a `.tflite` file, and how real values become its integers and back."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_distill._internal import bad
+from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import Array
 
 _NARROW = 8.0  # an input with a smaller range of real values is not made for 0..255
@@ -98,6 +100,38 @@ def quantize(x: Array, spec: TensorSpec, *, alone: bool = False) -> Array:
     limits = np.iinfo(dtype)
     q = np.round(x.astype(np.float64) / spec.scale) + (spec.zero_point or 0)
     return np.clip(np.nan_to_num(q), limits.min, limits.max).astype(dtype)
+
+
+def arrange(path: Path, specs: Sequence[TensorSpec], x: Any) -> dict[str, Array]:
+    """Checks rows for the inputs of a file; returns them by name, in the dtype of each input.
+
+    Args:
+        path: The file, for errors.
+        specs: Its inputs.
+        x: As for `LiteRTModel.predict`.
+
+    Raises:
+        InputError: If `x` does not fit the inputs.
+    """
+    names = [spec.name for spec in specs]
+    if isinstance(x, Mapping):
+        given = dict(x)
+    elif len(names) == 1:
+        given = {names[0]: x}
+    else:
+        raise InputError(
+            f"{path} has several inputs ({names}), whose order is not that of the model."
+            " Pass a dict by input name."
+        )
+    if set(given) != set(names):
+        raise InputError(f"{path} takes the inputs {names}. Received: {sorted(given)}")
+    arrays = {spec.name: np.asarray(given[spec.name]) for spec in specs}
+    alone = len(names) == 1
+    arrays = {s.name: quantize(arrays[s.name], s, alone=alone) for s in specs}
+    rows = {len(a) for a in arrays.values()}
+    if len(rows) != 1 or rows == {0}:
+        raise InputError(f"Inputs need one length >= 1. Received lengths: {sorted(rows)}")
+    return arrays
 
 
 def dequantize(y: Array, spec: TensorSpec) -> Array:

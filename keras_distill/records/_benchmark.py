@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from keras_distill.records._base import Measured, Record
+from keras_distill.records._device import DeviceResult
 
 
 class RatioRecord(Record):
@@ -109,6 +110,7 @@ class EntryRecord(Record):
         size: Size on disk and in memory.
         latency: One record per number of threads.
         quality: Quality on the data; None without labeled data.
+        devices: Where the file was tried; empty if nowhere.
         notes: Remarks.
     """
 
@@ -119,6 +121,7 @@ class EntryRecord(Record):
     size: SizeRecord
     latency: tuple[LatencyRecord, ...]
     quality: QualityRecord | None = None
+    devices: tuple[DeviceResult, ...] = Field(default=(), max_length=100)
     notes: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ from typing_extensions import Self
 
 from keras_distill._internal._checks import MAX_COUNT
 from keras_distill._internal._compression_steps import parse_steps
+from keras_distill._internal._device_targets import parse_targets
 from keras_distill.records._base import Record
 from keras_distill.records._export import Precision
 from keras_distill.records._training_settings import Count, TrainingChanges
@@ -78,10 +79,17 @@ another order, a later step would undo an earlier one.
 
 
 class BenchmarkPart(Record):
-    """How latency is measured: interleaved timed calls per file, after warm-up.
+    """How latency is measured: interleaved timed calls per file, after warm-up; and on what else.
 
     Attributes:
         runs: Timed calls of each file.
+        targets: Devices that each file is tried for: tflm, xnnpack, ethos-u55-128, …, arm.
     """
 
     runs: int = Field(default=50, ge=2, le=MAX_COUNT)
+    targets: tuple[str, ...] = Field(default=(), examples=[["tflm", "ethos-u55-128"]])
+
+    @field_validator("targets")
+    @classmethod
+    def _known_targets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return parse_targets(value) if value else ()

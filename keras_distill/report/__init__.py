@@ -1,6 +1,7 @@
 """Makes self-contained HTML pages from records. Needs no TensorFlow."""
 
 from keras_distill.report._benchmark import benchmark_picture, render_benchmark
+from keras_distill.report._card import card
 from keras_distill.report._compare import render_compare
 from keras_distill.report._compare import results_table as compare_results
 from keras_distill.report._compare import sentences as compare_sentences
@@ -20,10 +21,11 @@ from keras_distill.report._sweep_summary import table as sweep_table
 from keras_distill.report._verdict import headline_file
 from keras_distill.report._verdict import sentences as run_sentences
 from keras_distill.report._words import size as size_in_words
-from keras_distill.report._write import write
+from keras_distill.report._write import write, write_card
 
 __all__ = [
     "benchmark_picture",
+    "card",
     "compare_results",
     "compare_sentences",
     "compare_settings",
@@ -42,5 +44,6 @@ __all__ = [
     "sweep_sentences",
     "sweep_table",
     "write",
+    "write_card",
     "write_specialists",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from keras_distill._internal import InputError
 from keras_distill.records import BenchmarkRecord, EntryRecord, LatencyRecord
-from keras_distill.report import _words
+from keras_distill.report import _devices, _words
 from keras_distill.report._cells import EMPTY, Cell, Table
 from keras_distill.report._charts import Chart, picture
 from keras_distill.report._colors import SERIES
@@ -60,6 +60,8 @@ def render_benchmark(record: BenchmarkRecord) -> str:
         quality=_quality(record),
         size=_size(record),
         latency=_latency(record),
+        devices=_devices.devices(record.entries),
+        device_notes=_devices.notes(record.entries, "up to 200 rows"),
         raw=record.model_dump_json(indent=1),
     )
 

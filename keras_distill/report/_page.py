@@ -5,6 +5,7 @@ import tomli_w
 from keras_distill.records import ExploreRecord, RunRecord, SchedulePart
 from keras_distill.report import (
     _compression,
+    _devices,
     _figures,
     _run_tables,
     _search,
@@ -12,6 +13,7 @@ from keras_distill.report import (
     _summary,
     _verdict,
 )
+from keras_distill.report._card import card
 from keras_distill.report._exploration import exploration
 from keras_distill.report._hero import hero
 from keras_distill.report._template import render_template
@@ -24,7 +26,7 @@ def render(record: RunRecord, explored: ExploreRecord | None = None) -> str:
         record: The record of the run.
         explored: What its models say about the test split; None: the page does not show it.
     """
-    lines = _summary.rows(record)
+    lines, entries = _summary.rows(record), record.benchmark.entries
     temperature = _first(record.recipe.distillation.temperature)
     return render_template(
         "run.html",
@@ -48,10 +50,24 @@ def render(record: RunRecord, explored: ExploreRecord | None = None) -> str:
         compression_note=_compression.note(record),
         verification=_run_tables.verification(record),
         operators=_run_tables.operators(record),
+        devices=_devices.devices(entries),
+        device_notes=_devices.notes(entries, "up to 200 test examples"),
+        code=_code(record),
+        card=card(record, explored),
         method=_summary.method(record),
         recipe=tomli_w.dumps(record.recipe.model_dump(mode="json", exclude_none=True)),
         raw=record.model_dump_json(indent=1),
     )
+
+
+def _code(record: RunRecord) -> dict[str, str]:
+    """Returns code that loads the file of the page, by language; empty without a file."""
+    from keras_distill.device import snippets  # the page of another record needs no LiteRT
+
+    export = dict(_summary.files(record)).get(_verdict.headline_file(record) or "")
+    if export is None:
+        return {}
+    return snippets(export.file, export.inputs, export.outputs, record.data.class_names)
 
 
 def _first(setting: float | SchedulePart) -> float:

@@ -16,6 +16,7 @@ from keras_distill.records import (
     SweepRecord,
 )
 from keras_distill.report._benchmark import render_benchmark
+from keras_distill.report._card import card
 from keras_distill.report._page import render
 from keras_distill.report._specialists import render_specialists
 from keras_distill.report._sweep import render_sweep
@@ -30,6 +31,9 @@ _CONTRADICTIONS = (
     TypeError,
     ValueError,
 )
+
+
+CARD = "card.md"
 
 
 class _Kind(NamedTuple):
@@ -49,8 +53,12 @@ class _Kind(NamedTuple):
 
 
 def _run(record: RunRecord, folder: Path) -> str:
-    explored = folder / "explore.json"
-    return render(record, ExploreRecord.load(explored) if explored.exists() else None)
+    return render(record, _explored(folder))
+
+
+def _explored(folder: Path) -> ExploreRecord | None:
+    path = folder / "explore.json"
+    return ExploreRecord.load(path) if path.exists() else None
 
 
 _KINDS = (
@@ -90,12 +98,58 @@ def write(path: PathLike, output: PathLike | None = None, *, overwrite: bool = F
     values = _read(file)
     kind = _kind_of(values)
     name = kind.page if file.name == kind.file else f"{file.stem}.html"
-    overwrite = overwrite or output is None
-    output = Path(output or file.with_name(name))
+    output, overwrite = _place(file, name, output, overwrite)
+    return _made(file, values, kind, kind.render, output, overwrite)
+
+
+def write_card(path: PathLike, output: PathLike | None = None, *, overwrite: bool = False) -> Path:
+    """Writes the model card of a run, as Markdown.
+
+    Args:
+        path: The file of the record, or the folder that has it.
+        output: The file; None: card.md beside the record, which is replaced, as by `write`.
+        overwrite: Whether to replace an existing `output`.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        InputError: If there is no valid record of a run, or `output` exists and may not be
+            replaced.
+    """
+    file = _record_in(Path(path))
+    values = _read(file)
+    kind = _kind_of(values)
+    if kind.record is not RunRecord:
+        raise InputError(f"{file}: only a run has a model card. Give its folder or record.json.")
+
+    def made(record: RunRecord, folder: Path) -> str:
+        return card(record, _explored(folder))
+
+    output, overwrite = _place(file, CARD, output, overwrite)
+    return _made(file, values, kind, made, output, overwrite)
+
+
+def _place(file: Path, name: str, output: PathLike | None, overwrite: bool) -> tuple[Path, bool]:
+    """Returns where to write, and whether to replace: what is beside the record is made from it."""
+    if output is None:
+        return file.with_name(name), True
+    return Path(output), overwrite
+
+
+def _made(
+    file: Path,
+    values: dict[str, Any],
+    kind: _Kind,
+    render: Callable[[Any, Path], str],
+    output: Path,
+    overwrite: bool,
+) -> Path:
+    """Writes what `render` makes of the values of a record."""
     _files.check_output(output, overwrite=overwrite, folder=False)
     record = kind.record.parse(values, source=str(file))
     try:
-        page = kind.render(record, file.parent)
+        page = render(record, file.parent)
     except _CONTRADICTIONS as error:
         if isinstance(error, InputError):
             raise

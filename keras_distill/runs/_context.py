@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill import metrics, models
+from keras_distill import device, metrics, models
 from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._progress import Reporter
 from keras_distill.data import Splits
@@ -102,6 +102,7 @@ class RunContext:
                 a model cannot be built or loaded or does not fit the data, or the student cannot be
                 compressed as the recipe says.
         """
+        device.check_installed(recipe.benchmark.targets)
         loaded = load_data(recipe, scale, imports)
         context = cls.of(
             recipe,

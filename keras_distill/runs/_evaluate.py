@@ -209,6 +209,7 @@ def _benchmark(
         context.splits,
         runs=context.recipe.benchmark.runs,
         in_keras=False,
+        targets=context.recipe.benchmark.targets,
     )
 
     def relative(file: str | None) -> str | None:

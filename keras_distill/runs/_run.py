@@ -110,6 +110,8 @@ def run(
             explored.save(folder.path / "explore.json", overwrite=True)
         page = report.render(record, explored)
         _files.write_text(folder.path / "report.html", page, overwrite=True)
+        text = report.card(record, explored)
+        _files.write_text(folder.path / "card.md", text, overwrite=True)
         folder.finish()
     return record
 

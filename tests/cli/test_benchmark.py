@@ -46,9 +46,19 @@ def test_tables_markdown_plot_and_page(rows, tmp_path, capsys):
     assert "b.md exists" in capsys.readouterr().err
 
 
+def test_targets_are_columns_of_the_tables_and_of_the_page(tmp_path, capsys):
+    page, text = tmp_path / "b.html", tmp_path / "b.md"
+    argv = ["benchmark", INT8, "--runs", "2", "--target", "xnnpack"]
+    assert main([*argv, "--page", str(page), "--markdown", str(text)]) == 0
+    assert "takes 1 of 1 int8" in capsys.readouterr().out
+    assert "Where the files run" in page.read_text() and "takes 1 of 1 int8" in page.read_text()
+    assert "| # | target | result |" in text.read_text()
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
+        ([FLOAT, "--target", "esp32"], "`targets` must be one of tflm, xnnpack"),
         ([FLOAT, "--plot", "p.png"], "`--plot` shows accuracy, so it needs `--data`"),
         ([FLOAT, "--data", "digits", "--plot", "p.txt"], "must end in .png, .svg, or .pdf"),
         ([FLOAT, "--threads", "many"], "`--threads` must be counts separated by commas"),

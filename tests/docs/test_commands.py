@@ -119,6 +119,9 @@ def test_the_python_of_a_guide_runs_and_prints_what_it_says(path, tmp_path, monk
     """In this process: every import of TensorFlow takes seconds."""
     import keras
 
+    if path.stem == "microcontrollers":
+        for module in ("tflite_micro", "ethosu"):
+            pytest.importorskip(module, reason="needs keras-distill[micro]")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))  # a guide may write a module and import it
     code = "\n".join(_blocks(path))

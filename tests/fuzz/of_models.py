@@ -24,6 +24,7 @@ def read_with(m: Maker, model: Path, *, sure: bool) -> list[str]:
         quick,
         ["export", str(model), "-o", f"{m.out}/file.tflite"],
         ["benchmark", str(model), "--runs", "2"],
+        ["device", str(model), "-o", f"{m.out}/device.json", "--c-array", f"{m.out}/c"],
         ["compress", str(model), "--steps", "prune:0.5", "--data", m.data, "--alpha", "0",
          "-o", f"{m.out}/small"],
         ["specialists", "train", "--generalist", str(model), "--data", m.data,
@@ -31,6 +32,12 @@ def read_with(m: Maker, model: Path, *, sure: bool) -> list[str]:
         ["run", "--teacher", str(model), "--student", "mlp:2", "--data", m.data, "--output",
          f"{m.out}/run"],
     )  # fmt: skip
+
+
+def device(m: Maker, model: Path) -> list[str]:
+    """A command line that tries a file, and writes only what holds of every file."""
+    target = m.pick("tflm", "xnnpack", "ethos-u55-128")
+    return ["device", str(model), "--target", target, "--samples", "3"]
 
 
 def members_of(path: Path) -> dict[str, bytes]:
@@ -302,7 +309,9 @@ def tflite_damaged(m: Maker) -> Case:
     name = m.pick("float", "int8", "uint8", "open_batch", "two")
     content = (good.TFLITE / f"{name}.tflite").read_bytes()
     model = m.write("model.tflite", damaged(content, m.random))
-    verb = m.pick("targets", "targets", "benchmark")
+    verb = m.pick("targets", "targets", "benchmark", "device")
+    if verb == "device":
+        return Case(device(m, model))
     if verb == "benchmark":
         return Case(["benchmark", str(model), "--runs", "2"])
     return Case(["targets", "build", str(model), "-o", f"{m.out}/store", "--data", m.data])
@@ -317,4 +326,5 @@ def tflite_tables(m: Maker) -> Case:
         place = m.random.randrange(2, len(content) // 4) * 4
         struct.pack_into("<I", content, place, m.pick(0, 1, 2**31 - 1, 2**32 - 1, 2**20, 10**9))
     model = m.write("model.tflite", bytes(content))
-    return Case(["targets", "build", str(model), "-o", f"{m.out}/store", "--data", m.data])
+    build = ["targets", "build", str(model), "-o", f"{m.out}/store", "--data", m.data]
+    return Case(m.pick(build, device(m, model)))

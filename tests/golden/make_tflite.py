@@ -104,6 +104,12 @@ def floating(name, batch=1, signature=True):
 def integer(name, dtype, x_scale, x_zero):
     """The net in int8 or uint8: weights in steps of 2/127 and of 4/255."""
     m = Model()
+    x, y = _integer(m, dtype, x_scale, x_zero)
+    m.save(name, {"image": x}, {"logits": y})
+
+
+def _integer(m, dtype, x_scale, x_zero):
+    """Adds the net; returns its input and its output."""
     low, w_zero = (-127, 0) if dtype == "int8" else (0, 128)
     w_scale = 2 / 127 if dtype == "int8" else 4 / 255
     q = np.clip(np.round(WEIGHTS / w_scale) + w_zero, low, low + 255 - (dtype == "int8"))
@@ -114,7 +120,23 @@ def integer(name, dtype, x_scale, x_zero):
     y_zero = 0 if dtype == "int8" else 128
     y = m.tensor("y", (1, 3), dtype, scale=x_scale * 4, zero_point=y_zero)
     m.op(OPS.FULLY_CONNECTED, (x, w, b), (y,), _dense_options(), version=4)
-    m.save(name, {"image": x}, {"logits": y})
+    return x, y
+
+
+def mixed():
+    """The int8 net, whose output is converted to float32 and goes through GELU."""
+    m = Model()
+    x, q = _integer(m, "int8", 1 / 32, 0)
+    real, y = m.tensor("real", (1, 3)), m.tensor("activated", (1, 3))
+    m.op(
+        OPS.DEQUANTIZE,
+        (q,),
+        (real,),
+        (schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()),
+        version=2,
+    )
+    m.op(OPS.GELU, (real,), (y,), (schema.BuiltinOptions.GeluOptions, schema.GeluOptionsT()))
+    m.save("mixed", {"image": x}, {"logits": y})
 
 
 def two():
@@ -160,3 +182,4 @@ if __name__ == "__main__":
     two()
     flex()
     variable()
+    mixed()

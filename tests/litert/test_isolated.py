@@ -148,3 +148,26 @@ def test_a_child_imports_little():
     )
     done = subprocess.run([sys.executable, "-c", code], env=child_environment(), check=False)
     assert done.returncode == 0
+
+
+def test_raw_outputs_are_the_integers_that_real_values_come_from():
+    with IsolatedModel(FILES / "int8.tflite") as model:
+        raw, real = model.predict(X, raw=True), model.predict(X)
+        (spec,) = model.outputs
+        assert raw.dtype == np.int8
+        np.testing.assert_array_equal(real, spec.scale * (raw.astype("f4") - spec.zero_point))
+        np.testing.assert_array_equal(model.arrange(X)["image"], np.round(X * 32).astype(np.int8))
+    with IsolatedModel(FILES / "int8.tflite", reference=True) as model:
+        assert np.abs(model.predict(X, raw=True).astype(int) - raw).max() <= 1
+
+
+def test_inputs_and_outputs_in_the_order_of_the_graph():
+    with IsolatedModel(FILES / "two.tflite") as model:
+        assert model.order() == (["right", "left"], ["sum", "difference"])
+
+
+def test_which_operators_the_delegate_took():
+    with IsolatedModel(FILES / "mixed.tflite") as model:
+        assert model.delegated() == [0, 1, 2]
+    with IsolatedModel(FILES / "mixed.tflite", reference=True) as model:
+        assert model.delegated() == []
