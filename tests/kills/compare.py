@@ -15,7 +15,7 @@ MEASURED = {
 def differences(found: Path, expected: Path) -> list[str]:
     """Lists what differs between two folders.
 
-    JSON files are compared without what is measured. A page must be what its own record gives.
+    JSON files are compared without what is measured. A page or a card must be what its own record gives.
     """
     names = {_name(path, found) for path in found.rglob("*")}
     wanted = {_name(path, expected) for path in expected.rglob("*")}
@@ -44,6 +44,13 @@ def _same(found: Path, expected: Path) -> bool:
             return text == report.render_sweep(records.SweepRecord.load(sweep))
         record = records.RunRecord.load(found.with_name("record.json"))
         return text == report.render(record)
+    if found.name == "card.md":
+        from keras_distill import records, report
+
+        record, told = (found.with_name(name) for name in ("record.json", "explore.json"))
+        explored = records.ExploreRecord.load(told) if told.exists() else None
+        text = report.card(records.RunRecord.load(record), explored)
+        return found.read_text(encoding="utf-8") == text
     return False
 
 
