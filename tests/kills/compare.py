@@ -15,8 +15,8 @@ MEASURED = {
 def differences(found: Path, expected: Path) -> list[str]:
     """Lists what differs between two folders.
 
-    JSON files are compared without what is measured. A page and a card must be what their own record
-    gives.
+    JSON files are compared without what is measured. A page and a card must be what their own
+    record gives.
     """
     names = {_name(path, found) for path in found.rglob("*")}
     wanted = {_name(path, expected) for path in expected.rglob("*")}
