@@ -77,6 +77,9 @@ def command(
     sparse: Annotated[
         bool, typer.Option("--sparse", help="Store a float32 or float16 file without its zeros.")
     ] = False,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave out metadata, labels, and inner names.")
+    ] = False,
     imports: Imports,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep files that fail verification.")
@@ -113,6 +116,7 @@ def command(
         "batch_size": None if dynamic_batch else batch_size,
         "io": io,
         "sparse": sparse,
+        "strip": strip,
         "imports": tuple(imports),
         "keep_failed": keep_failed,
         "timeout": timeout,

@@ -15,7 +15,14 @@ from keras_distill.export._converter_process import Converted, run_converter
 from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import Prepared, prepare, resolve
 from keras_distill.export._record import make_record, preprocessing, raw_ranges
-from keras_distill.litert import Probe, add_metadata, predict_isolated, probe, read_graph
+from keras_distill.litert import (
+    Probe,
+    add_metadata,
+    predict_isolated,
+    probe,
+    read_graph,
+    strip_file,
+)
 from keras_distill.records import ExportRecord, ExportSet, VerificationRecord
 
 
@@ -215,15 +222,18 @@ def _verify(prepared: Prepared, name: str, file: Path) -> tuple[Probe, Verificat
             f"{file}: contains operators that are not TFLite builtins: {', '.join(foreign)}"
         )
     found = probe(file)
-    add_metadata(
-        file,
-        name=prepared.source.name,
-        description=preprocessing(prepared.source) or "",
-        inputs=found.inputs,
-        outputs=found.outputs,
-        ranges=raw_ranges(prepared.source),
-        class_names=prepared.class_names,
-    )
+    if prepared.options.strip:
+        strip_file(file)
+    else:
+        add_metadata(
+            file,
+            name=prepared.source.name,
+            description=preprocessing(prepared.source) or "",
+            inputs=found.inputs,
+            outputs=found.outputs,
+            ranges=raw_ranges(prepared.source),
+            class_names=prepared.class_names,
+        )
     y = predict_isolated(file, prepared.samples.x, threads=os.cpu_count() or 1)
     produced = y if isinstance(y, dict) else {found.outputs[0].name: y}
     if set(produced) != set(prepared.outputs):

@@ -30,6 +30,8 @@ class ExportOptions:
         batch_size: Rows per call of the file; None: any number.
         io: Input and output type of an integer file: "integer" or "float32".
         sparse: Whether to store a float32 or float16 file without its zeros.
+        strip: Whether to leave out metadata, labels, and the names of inner tensors, which no
+            interpreter reads: about 1.4 kB less.
         data: Labeled rows for the verification: a data spec (its validation split), `Splits`, a
             `tf.data.Dataset` of (x, y), or (x, y). Without it, outputs are compared on the
             calibration rows; without those on random rows, and the verdict is "not verified on
@@ -58,6 +60,7 @@ class ExportOptions:
     batch_size: int | None = 1
     io: Literal["integer", "float32"] = "integer"
     sparse: bool = False
+    strip: bool = False
     data: Any = None
     verification_samples: int = 1000
     max_drop: float | None = None

@@ -5,6 +5,7 @@ from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolate
 from keras_distill.litert._metadata import add_metadata, label_file
 from keras_distill.litert._parallel import ParallelModel, usable_threads
 from keras_distill.litert._parser import Graph, read_graph
+from keras_distill.litert._strip import strip_file
 from keras_distill.litert._tensors import TensorSpec, takes_pixels
 from keras_distill.litert._weights import count_weights
 
@@ -21,6 +22,7 @@ __all__ = [
     "predict_isolated",
     "probe",
     "read_graph",
+    "strip_file",
     "takes_pixels",
     "usable_threads",
 ]

@@ -57,7 +57,7 @@ def add_metadata(
         InputError: If the file is damaged.
     """
     path = Path(path)
-    model: Any = _unpacked(read_graph(path))
+    model: Any = unpacked(read_graph(path))
     inputs, outputs = _in_graph_order(model, inputs, outputs)
     builder = _Builder()
     tensors = [builder.input(spec, ranges.get(spec.name)) for spec in inputs]
@@ -76,7 +76,7 @@ def add_metadata(
 
 
 @refuses_damage
-def _unpacked(graph: Graph) -> Any:
+def unpacked(graph: Graph) -> Any:
     """Converts the file to objects with inline constants.
 
     A rewritten file would not keep the offsets of constants stored behind the FlatBuffer.

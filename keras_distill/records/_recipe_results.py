@@ -21,11 +21,13 @@ class ExportPart(Record):
         calibration_samples: Number of training images for int8 calibration.
         max_drop: The most accuracy on validation data that a file may lose against the model it
             is converted from, in points; None: 1 point, or one example where that is more.
+        strip: Whether the files leave out metadata, labels, and the names of inner tensors.
     """
 
     quantizations: tuple[Precision, ...] = ("float32", "int8")
     calibration_samples: Count = 200
     max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, examples=[1.0])
+    strip: bool = False
 
     @field_validator("quantizations")
     @classmethod

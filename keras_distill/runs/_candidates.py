@@ -77,7 +77,7 @@ def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Mode
     if teacher is None or budget.candidates:
         return
     precision = precision_of(context)
-    smallest = smallest_file(teacher, precision)
+    smallest = smallest_file(teacher, precision, context.file_options)
     if smallest > budget.max_bytes:
         raise bad(
             "budget.max_bytes",
@@ -170,7 +170,12 @@ class _Makers:
         title = f"shrink:{settings['budget']}" + ("?" + "&".join(options) if options else "")
 
         def make() -> tuple[keras.Model, ShrinkRecord]:
-            return shrunk(teacher, Settings.of(**settings), self._context.splits)
+            return shrunk(
+                teacher,
+                Settings.of(**settings),
+                self._context.splits,
+                export=self._context.file_options,
+            )
 
         return self._make(name, title, make)
 
@@ -182,7 +187,9 @@ class _Makers:
         model, record = make()
         models.save_uncompiled(model, self._files.model(name))
         samples = random_samples(model, KerasSource(model).inputs, _ROWS)
-        file = export_candidate(model, self._precision, samples, self._files.folder, name)
+        file = export_candidate(
+            model, self._precision, samples, self._files.folder, name, self._context.file_options
+        )
         size, most = file.stat().st_size, self._budget.max_bytes
         candidate = Candidate(
             name=name,
@@ -219,7 +226,7 @@ def _with_latency(
     samples = random_samples(teacher, KerasSource(teacher).inputs, _ROWS)
     paths = {one.name: files.folder / f"{one.name}-{precision}.tflite" for one in found}
     paths = {
-        "teacher": export_candidate(teacher, "float32", samples, files.folder, "teacher"),
+        "teacher": export_candidate(teacher, "float32", samples, files.folder, "teacher", {}),
         **paths,
     }
     row = {name: rows[:1] for name, rows in samples.x.items()}

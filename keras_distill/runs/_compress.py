@@ -113,7 +113,7 @@ def _compress(
             export={
                 "data": context.splits,
                 "calibration_samples": recipe.export.calibration_samples,
-                "class_names": context.splits.class_names,
+                **context.file_options,
             },
             **distillation_losses(logits_only(recipe.distillation), training.epochs * steps),
             steps_per_epoch=steps,

@@ -172,6 +172,11 @@ class RunContext:
         return as_rows(self.validation, self.splits) if self.student_data.mixes else self.validation
 
     @property
+    def file_options(self) -> dict[str, Any]:
+        """The options of an export that decide what is in the files besides the network."""
+        return {"class_names": self.splits.class_names, "strip": self.recipe.export.strip}
+
+    @property
     def teacher_splits(self) -> Splits:
         """The data set that the teacher is trained on."""
         return self.splits if self.loaded.teacher is None else self.loaded.teacher

@@ -26,6 +26,6 @@ def export_student(context: RunContext, student: keras.Model) -> ExportSet:
             calibration_samples=part.calibration_samples,
             data=context.splits,
             max_drop=part.max_drop,
-            class_names=context.splits.class_names,
             overwrite=True,
+            **context.file_options,
         )

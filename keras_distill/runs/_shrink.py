@@ -36,7 +36,8 @@ def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> Shrink
     path = context.folder.scratch / _RECORD
     if not path.exists():
         context.reporter.stage("shrink", f"{spec} of {context.recipe.teacher}")
-        result = shrunk(_checked(teacher), Settings.parse(spec), context.splits)
+        settings, options = Settings.parse(spec), context.file_options
+        result = shrunk(_checked(teacher), settings, context.splits, export=options)
         models.save_uncompiled(result.model, context.folder.scratch / _MODEL)
         result.record.save(path)
     return ShrinkRecord.load(path)

@@ -2,7 +2,9 @@
 
 import abc
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +43,12 @@ def bytes_per_weight(precision: str) -> float:
 
 
 def measured_choice(
-    model: keras.Model, analysis: Analysis, score: Array, budget: Budget, multiple: int
+    model: keras.Model,
+    analysis: Analysis,
+    score: Array,
+    budget: Budget,
+    multiple: int,
+    export: Mapping[str, Any],
 ) -> tuple[Array, float]:
     """Finds the widest model whose file keeps to a budget.
 
@@ -54,6 +61,7 @@ def measured_choice(
         score: Importance of each unit.
         budget: Of bytes or latency.
         multiple: Of which numbers of channels are multiples.
+        export: Further fields of `ExportOptions`, such as `class_names`, which are in the file.
 
     Returns:
         The kept units, bool `(units,)`, and what was measured.
@@ -63,7 +71,7 @@ def measured_choice(
     """
     with temporary_folder() as folder:
         kind = _Bytes if budget.kind == "bytes" else _Latency
-        scale = kind(model, analysis, budget.precision, Path(folder))
+        scale = kind(model, analysis, budget.precision, Path(folder), export)
         fewest, value = analysis.units + 1, np.inf
         for _ in range(_TRIES):
 
@@ -85,8 +93,13 @@ def measured_choice(
         )
 
 
-def smallest_file(model: keras.Model, precision: str) -> int:
+def smallest_file(model: keras.Model, precision: str, export: Mapping[str, Any]) -> int:
     """Returns the bytes of the file of the narrowest model that a budget allows.
+
+    Args:
+        model: The model.
+        precision: Of the file.
+        export: Further fields of `ExportOptions`.
 
     Raises:
         InputError: If it cannot be exported in this precision.
@@ -96,15 +109,23 @@ def smallest_file(model: keras.Model, precision: str) -> int:
     narrow = rebuild(analysis, keep).model
     samples = random_samples(model, KerasSource(model).inputs, _ROWS)
     with temporary_folder() as folder:
-        path = export_candidate(narrow, precision, samples, Path(folder), "smallest")
+        path = export_candidate(narrow, precision, samples, Path(folder), "smallest", export)
         return path.stat().st_size
 
 
 class _Scale(abc.ABC):
     """Predicts and measures one quantity of a candidate."""
 
-    def __init__(self, model: keras.Model, analysis: Analysis, precision: str, folder: Path):
+    def __init__(
+        self,
+        model: keras.Model,
+        analysis: Analysis,
+        precision: str,
+        folder: Path,
+        export: Mapping[str, Any],
+    ) -> None:
         self._analysis, self._precision, self._folder = analysis, precision, folder
+        self._export_options = export
         self._costs = Costs(analysis)
         source = KerasSource(model)
         self._samples = random_samples(model, source.inputs, _ROWS)
@@ -123,7 +144,9 @@ class _Scale(abc.ABC):
 
     def _export(self, keep: Array) -> Path:
         narrow = rebuild(self._analysis, keep).model
-        return export_candidate(narrow, self._precision, self._samples, self._folder, "candidate")
+        return export_candidate(
+            narrow, self._precision, self._samples, self._folder, "candidate", self._export_options
+        )
 
 
 class _Bytes(_Scale):
@@ -146,9 +169,16 @@ class _Latency(_Scale):
 
     _stays = 0.1
 
-    def __init__(self, model: keras.Model, analysis: Analysis, precision: str, folder: Path):
-        super().__init__(model, analysis, precision, folder)
-        self._reference = export_candidate(model, precision, self._samples, folder, "model")
+    def __init__(
+        self,
+        model: keras.Model,
+        analysis: Analysis,
+        precision: str,
+        folder: Path,
+        export: Mapping[str, Any],
+    ) -> None:
+        super().__init__(model, analysis, precision, folder, export)
+        self._reference = export_candidate(model, precision, self._samples, folder, "model", export)
         self._whole = max(1, self._costs.total(analysis.all()).macs)
 
     def _share(self, keep: Array) -> float:
@@ -171,9 +201,22 @@ class _Latency(_Scale):
 
 
 def export_candidate(
-    model: keras.Model, precision: str, samples: Samples, folder: Path, name: str
+    model: keras.Model,
+    precision: str,
+    samples: Samples,
+    folder: Path,
+    name: str,
+    export: Mapping[str, Any],
 ) -> Path:
     """Writes the `.tflite` file of an untrained candidate, whatever its outputs are worth.
+
+    Args:
+        model: The candidate.
+        precision: Of the file.
+        samples: Rows to calibrate and run it on.
+        folder: The folder of the file.
+        name: The start of its name.
+        export: Further fields of `ExportOptions`.
 
     Raises:
         InputError: If it cannot be exported in this precision.
@@ -189,6 +232,7 @@ def export_candidate(
             data=samples.x,
             keep_failed=True,
             overwrite=True,
+            **export,
         )
     path = folder / f"{name}-{precision}.tflite"
     if precision in made.impossible or not path.exists():

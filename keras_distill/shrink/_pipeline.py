@@ -31,7 +31,12 @@ class Shrunk(NamedTuple):
 
 
 def shrunk(
-    model: keras.Model, settings: Settings, data: Any = None, *, measure: bool = True
+    model: keras.Model,
+    settings: Settings,
+    data: Any = None,
+    *,
+    measure: bool = True,
+    export: Mapping[str, Any] | None = None,
 ) -> Shrunk:
     """Makes a narrower model; see `shrink`.
 
@@ -40,6 +45,7 @@ def shrunk(
         settings: How.
         data: Examples, or None.
         measure: Whether a budget of bytes or latency is measured; without, nothing is removed.
+        export: Further fields of `ExportOptions`, for the files that are measured.
 
     Raises:
         InputError: As `shrink`.
@@ -55,7 +61,7 @@ def shrunk(
     analysis = analyze(shallow, settings.skip)
     if not analysis.groups and settings.depth is None:
         raise _nothing_to_remove(analysis)
-    keep, measured = _choose(model, analysis, settings, examples, measure=measure)
+    keep, measured = _choose(model, analysis, settings, examples, export or {}, measure=measure)
     narrow = rebuild(analysis, keep)
     found = accept(analysis, keep, narrow, _few(model, examples))
     recalibrated = recalibrate(narrow.model, [batch.x for batch in examples])
@@ -94,6 +100,7 @@ def _choose(
     analysis: Analysis,
     settings: Settings,
     examples: list[Batch],
+    export: Mapping[str, Any],
     *,
     measure: bool,
 ) -> tuple[Array, float | None]:
@@ -108,7 +115,7 @@ def _choose(
         return by_width(analysis, score, settings.width, multiple), None
     assert budget is not None
     if budget.is_measured:
-        return measured_choice(model, analysis, score, budget, multiple)
+        return measured_choice(model, analysis, score, budget, multiple, export)
     return _within(analysis, score, budget, multiple), None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 # Times, and what the benchmark measures: no two runs have the same.
 MEASURED = {
     "created", "started", "seconds", "peak_memory_bytes", "cold_start_ms", "median_ms", "p90_ms",
-    "p99_ms", "throughput", "batched_throughput", "ratio", "seal",
+    "p99_ms", "throughput", "batched_throughput", "ratio", "latency_ratio", "seal",
     "attempts", "test_reads",  # how often a job was started, and a sweep was called
 }  # fmt: skip
 

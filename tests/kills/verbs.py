@@ -33,7 +33,7 @@ quantizations = ["float32"]
 runs = 2
 """
 
-VERBS = ("run", "targets", "compress", "specialists", "sweep")
+VERBS = ("run", "budget", "targets", "compress", "specialists", "sweep")
 
 
 class Inputs(NamedTuple):
@@ -80,6 +80,10 @@ def command(verb: str, inputs: Inputs, out: Path) -> list[str]:
     few, model, end = f"npz:{inputs.folder / 'few.npz'}", str(inputs.model), ["-o", str(out)]
     return {
         "run": ["run", str(inputs.recipe), *end],
+        "budget": [
+            *("run", str(inputs.recipe), "--teacher", model, "--max-bytes", "4k", "--max-drop"),
+            *("100", "--candidate", "mlp:3", "--candidate", "mlp:300", *end),
+        ],
         "targets": [
             *("targets", "build", model, "--data", f"npz:{inputs.data}", "--batch-size", "16"),
             *("--views", "3", "--augment", "crop=1,flip", *end),
