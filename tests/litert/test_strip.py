@@ -17,7 +17,7 @@ def _rows(model):
     return {i.name: random.normal(size=(1, *i.shape[1:])).astype("float32") for i in model.inputs}
 
 
-@pytest.mark.parametrize("name", ["float", "int8", "two", "open_batch", "unsigned"])
+@pytest.mark.parametrize("name", ["float", "int8", "two", "open_batch", "uint8"])
 def test_a_stripped_file_is_smaller_and_gives_the_same(name, tmp_path):
     path = Path(shutil.copy(FILES / f"{name}.tflite", tmp_path))
     before = LiteRTModel(path)
