@@ -34,14 +34,16 @@ def _budget(
     max_bytes: str | None,
     max_drop: float | None,
     max_latency_ratio: float | None,
+    max_arena: str | None,
     candidates: list[str],
     student: str | None,
 ) -> dict[str, Any]:
     """Returns the settings of a run that finds its student."""
     if max_bytes is None:
-        if max_drop is not None or max_latency_ratio is not None or candidates:
+        if candidates or any(v is not None for v in (max_drop, max_latency_ratio, max_arena)):
             raise InputError(
-                "`--max-drop`, `--max-latency-ratio`, and `--candidate` need `--max-bytes`."
+                "`--max-drop`, `--max-latency-ratio`, `--max-arena`, and `--candidate` need"
+                " `--max-bytes`."
             )
         return {}
     if student is not None:
@@ -53,6 +55,7 @@ def _budget(
         budget__max_bytes=max_bytes,
         budget__max_drop=max_drop,
         budget__max_latency_ratio=max_latency_ratio,
+        budget__max_arena=max_arena,
         budget__candidates=candidates or None,
     )
 
@@ -94,6 +97,10 @@ def command(
     max_latency_ratio: Annotated[
         float | None,
         typer.Option(help="With --max-bytes: its latency relative to the teacher's, as 0.25."),
+    ] = None,
+    max_arena: Annotated[
+        str | None,
+        typer.Option(help="With --max-bytes: its memory on a microcontroller, in bytes: 64k."),
     ] = None,
     candidates: Annotated[
         list[str],
@@ -183,7 +190,7 @@ def command(
         export__quantizations=None if quantization is None else quantization.split(","),
         compress__steps=None if compress is None else compress.split(","),
     )
-    overrides |= _budget(max_bytes, max_drop, max_latency_ratio, candidates, student)
+    overrides |= _budget(max_bytes, max_drop, max_latency_ratio, max_arena, candidates, student)
     overrides |= dict(map(parse_setting, settings))
     if recipe is None and "data.source" in overrides:
         chosen = runs.recipe_from_options(overrides)

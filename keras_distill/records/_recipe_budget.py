@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 
 from keras_distill._internal._quantity import parse_quantity
@@ -24,6 +24,8 @@ class BudgetPart(Record):
             in points; None: any.
         max_latency_ratio: Its latency relative to the teacher's, both as `.tflite` files; None:
             any.
+        max_arena: Bytes of memory that it may need in TensorFlow Lite for Microcontrollers, which
+            runs it to see; a number, or text such as "64k"; None: any.
         candidates: Further students: model specs and `.keras` files.
         epochs: Epochs of the first round of the ranking; None: so many that the whole ranking takes
             at most a tenth of the epochs that all candidates would in full, but at least 1.
@@ -36,13 +38,15 @@ class BudgetPart(Record):
     max_bytes: int = Field(ge=1, examples=["100k"])
     max_drop: float | None = Field(default=1.0, ge=0)
     max_latency_ratio: float | None = Field(default=None, gt=0, examples=[0.25])
+    max_arena: int | None = Field(default=None, ge=1, examples=["64k"])
     candidates: tuple[str, ...] = Field(default=(), max_length=_MAX_CANDIDATES)
     epochs: Count | None = Field(default=None, examples=[2])
 
-    @field_validator("max_bytes", mode="before")
+    @field_validator("max_bytes", "max_arena", mode="before")
     @classmethod
-    def _bytes(cls, value: Any) -> Any:
-        return int(parse_quantity("max_bytes", value)) if isinstance(value, str) else value
+    def _bytes(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        return int(parse_quantity(name, value)) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _different(self) -> Self:

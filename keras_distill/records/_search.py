@@ -29,6 +29,8 @@ class Candidate(Record):
         bytes: Of its untrained `.tflite` file; the trained one has the same size.
         latency_ratio: Latency of that file relative to the teacher's; None if the teacher is no
             Keras model.
+        arena_bytes: Memory that it needs in TensorFlow Lite for Microcontrollers; None if the
+            budget has none, or it does not run there.
         rounds: The rounds of the ranking that it took part in.
         outcome: Whether it was chosen, was ranked behind others, or is over the budget.
         reason: What of the budget it does not keep.
@@ -39,6 +41,7 @@ class Candidate(Record):
     parameters: int
     bytes: int
     latency_ratio: Measured = None
+    arena_bytes: int | None = None
     rounds: tuple[CandidateRound, ...] = ()
     outcome: Literal["chosen", "ranked", "over the budget"]
     reason: str | None = None
@@ -76,6 +79,7 @@ class BudgetResult(Record):
         bytes: Its size.
         drop: Accuracy of the teacher minus its own, on validation data, in points.
         latency_ratio: Its latency relative to the teacher's; None if it was not measured.
+        arena_bytes: Memory that it needs in TensorFlow Lite for Microcontrollers; None likewise.
         failures: What of the budget it does not keep; empty: all is kept.
     """
 
@@ -83,4 +87,5 @@ class BudgetResult(Record):
     bytes: int
     drop: Measured
     latency_ratio: Measured = None
+    arena_bytes: int | None = None
     failures: tuple[str, ...] = ()

@@ -14,7 +14,13 @@ from keras_distill.report._plots import Point, Reference, scatter
 _COSTS: tuple[tuple[str, Callable[[Candidate], float | None], Callable[[Any], str]], ...] = (
     ("bytes", lambda one: one.bytes, "{:,}".format),
     ("latency ratio", lambda one: one.latency_ratio, "{:.2f}".format),
+    ("arena bytes", lambda one: one.arena_bytes, "{:,}".format),
 )
+_AXES = {
+    "bytes": "size of the file, KiB",
+    "latency ratio": "latency, teacher = 1",
+    "arena bytes": "memory on a microcontroller, KiB",
+}
 
 
 def section(record: RunRecord) -> dict[str, Any] | None:
@@ -113,7 +119,7 @@ def _chart(
             Point(
                 one.name if one in best else "",
                 DISTILLED if one in best else SERIES[7],
-                value / 1024 if name == "bytes" else value,
+                value / 1024 if "bytes" in name else value,
                 100 * _first(one),
                 f"{one.title}: {_words.percent(_first(one))} after {_epochs(one)},"
                 f" {_words.size(one.bytes)}",
@@ -122,7 +128,7 @@ def _chart(
             )
         )
     teacher = record.teacher.validation_accuracy
-    title = "size of the file, KiB" if name == "bytes" else f"{name}, teacher = 1"
+    title = _AXES[name]
     return scatter(
         points,
         x=title,

@@ -12,6 +12,7 @@ from keras_distill._internal import InputError, bad
 from keras_distill.benchmarks import measure_latency
 from keras_distill.export import KerasSource, random_samples
 from keras_distill.records import BudgetPart, Candidate, ShrinkRecord
+from keras_distill.runs._arena import arena_failure, arena_of
 from keras_distill.runs._context import RunContext
 from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk, smallest_file
 
@@ -108,6 +109,7 @@ def make_candidates(
     makers = _Makers(context, budget, files)
     found = [*makers.narrower(teacher), *makers.given()]
     found = _with_latency(context, found, budget, files, teacher)
+    found = _with_arena(context, found, budget, files)
     if all(one.outcome == "over the budget" for one in found):
         smallest = min(found, key=lambda one: one.bytes)
         raise InputError(
@@ -233,12 +235,44 @@ def _with_latency(
     timings = measure_latency(paths, row, runs=context.recipe.benchmark.runs, batch_size=1)
     measured: list[Candidate] = []
     for one in found:
+        if one.latency_ratio is not None:  # of an earlier session
+            measured.append(one)
+            continue
         ratio = timings[one.name].records[0].ratio
         assert ratio is not None  # only the first has none
         update: dict[str, Any] = {"latency_ratio": ratio.value}
-        if most is not None and one.outcome == "ranked" and ratio.value > most:
-            reason = f"{ratio.value:.2f} times the teacher's latency, more than {most:g}"
-            update |= {"outcome": "over the budget", "reason": reason}
+        if most is not None and ratio.value > most:
+            update |= _over(
+                one, f"{ratio.value:.2f} times the teacher's latency, more than {most:g}"
+            )
         measured.append(one.model_copy(update=update))
         measured[-1].save(files.record(one.name), overwrite=True)
     return measured
+
+
+def _with_arena(
+    context: RunContext, found: list[Candidate], budget: BudgetPart, files: CandidateFiles
+) -> list[Candidate]:
+    """Runs the candidates in TensorFlow Lite for Microcontrollers, if the budget has an arena."""
+    if budget.max_arena is None:
+        return found
+    context.reporter.stage("candidate", f"memory of {len(found)} candidates")
+    precision, measured = precision_of(context), []
+    for one in found:
+        if one.outcome == "ranked" and one.arena_bytes is None:
+            arena = arena_of(files.folder / f"{one.name}-{precision}.tflite")
+            failure = arena_failure(arena, budget.max_arena)
+            update = {
+                "arena_bytes": arena.bytes,
+                **({} if failure is None else _over(one, failure)),
+            }
+            one = one.model_copy(update=update)
+            one.save(files.record(one.name), overwrite=True)
+        measured.append(one)
+    return measured
+
+
+def _over(one: Candidate, reason: str) -> dict[str, Any]:
+    """Returns the changes for a candidate that does not keep to the budget for one more reason."""
+    reasons = [reason] if one.reason is None else [one.reason, reason]
+    return {"outcome": "over the budget", "reason": "; ".join(reasons)}

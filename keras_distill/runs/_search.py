@@ -23,6 +23,7 @@ from keras_distill.records import (
     SearchRecord,
     ShrinkRecord,
 )
+from keras_distill.runs._arena import arena_failure, arena_of, check_runtime
 from keras_distill.runs._candidates import (
     CandidateFiles,
     check_reachable,
@@ -242,8 +243,18 @@ def _compared(
     most = budget.max_latency_ratio
     if most is not None and ratio_value is not None and ratio_value > most:
         failures.append(f"{ratio_value:.2f} times the teacher's latency, more than {most:g}")
+    arena = None
+    if budget.max_arena is not None:
+        measured = arena_of(context.folder.path / file)
+        arena, failure = measured.bytes, arena_failure(measured, budget.max_arena)
+        failures += [] if failure is None else [failure]
     return BudgetResult(
-        file=file, bytes=size, drop=drop, latency_ratio=ratio_value, failures=tuple(failures)
+        file=file,
+        bytes=size,
+        drop=drop,
+        latency_ratio=ratio_value,
+        arena_bytes=arena,
+        failures=tuple(failures),
     )
 
 
@@ -270,6 +281,8 @@ def check_budget(context: RunContext) -> None:
             "`budget.max_latency_ratio` needs a teacher that runs: a store has no latency. Leave it"
             " out, or give the teacher."
         )
+    if budget.max_arena is not None:
+        check_runtime()
     for spec in budget.candidates:
         models.parse(spec, name="candidates")
         context.build(spec)

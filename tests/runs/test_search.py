@@ -1,19 +1,25 @@
 """Runs that find their student: to a number of bytes, by short distillations."""
 
+import importlib.util
+import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from keras_distill import models, report, runs
-from keras_distill._internal import InputError
+from keras_distill._internal import InputError, MissingExtraError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
-from keras_distill.records import RunRecord
+from keras_distill.records import Candidate, RunRecord
 from keras_distill.report import _search as _search_page
-from keras_distill.runs import _run, _search
+from keras_distill.runs import _candidates, _run, _search
+from keras_distill.runs._candidates import CandidateFiles
 from keras_distill.runs._run import run
 from keras_distill.runs._search import rounds_for
 
+MICRO = importlib.util.find_spec("tflite_micro") is not None
 SMALL = Path(__file__).parents[1] / "golden" / "small.toml"
 
 
@@ -45,7 +51,9 @@ class _Stages(Reporter):
 def finished(tmp_path_factory):
     """Interrupted in the third training of the ranking, and resumed: folder, record, stages."""
     out = tmp_path_factory.mktemp("runs") / "found"
-    recipe = _recipe(budget__candidates=["mlp:4", "mlp:300"])
+    recipe = _recipe(
+        budget__candidates=["mlp:4", "mlp:300"], budget__max_arena="8k" if MICRO else None
+    )
     trained, original, stages = [], _search.train, _Stages()
 
     def killed(context, lesson, pupil):
@@ -98,6 +106,38 @@ def test_candidates_are_ranked_in_halves(finished):
     assert sorted(first)[3:] == sorted(went_on)
 
 
+@pytest.mark.skipif(not MICRO, reason="needs keras-distill[micro]")
+def test_every_candidate_has_run_on_a_microcontroller(finished):
+    _, record, _ = finished
+    arenas = {one.name: one.arena_bytes for one in record.search.candidates}
+    assert arenas.pop("given-2") is None  # its file is too large already
+    assert all(64 < arena <= 8000 for arena in arenas.values())  # at least the pixels
+    assert record.budget.arena_bytes == arenas[record.search.chosen.name]
+    assert "memory on a microcontroller" in report.render(record)
+
+
+@pytest.mark.skipif(not MICRO, reason="needs keras-distill[micro]")
+def test_a_candidate_that_needs_too_much_memory_is_dropped(finished, tmp_path):
+    record = finished[1]
+    one = next(one for one in record.search.candidates if one.rounds)
+    one = one.model_copy(update={"outcome": "ranked", "arena_bytes": None, "rounds": ()})
+    files = CandidateFiles(tmp_path)
+    shutil.copyfile(finished[0] / record.budget.file, tmp_path / f"{one.name}-int8.tflite")
+    context = SimpleNamespace(reporter=Reporter(), recipe=record.recipe)
+    for most, outcome in ((100, "over the budget"), (8000, "ranked")):
+        budget = record.recipe.budget.model_copy(update={"max_arena": most})
+        (found,) = _candidates._with_arena(context, [one], budget, files)
+        assert found.outcome == outcome and found.arena_bytes > 100
+        assert found == Candidate.load(files.record(one.name))
+    assert found.reason is None
+
+
+def test_without_the_runtime_the_error_has_the_command(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tflite_micro", None)
+    with pytest.raises(MissingExtraError, match=r"pip install .*micro"):
+        run(_recipe(budget__max_arena="8k"), tmp_path / "run")
+
+
 def test_the_chosen_candidate_is_distilled_in_full(finished):
     out, record, _ = finished
     assert [variant.name for variant in record.variants] == ["distilled"]
@@ -132,6 +172,7 @@ def test_the_page_shows_the_search(finished):
         ({"budget.max_bytes": 0}, "max_bytes"),
         ({"budget.max_bytes": "many"}, "max_bytes"),
         ({"budget.max_latency_ratio": -1}, "max_latency_ratio"),
+        ({"budget.max_arena": "much"}, "`max_arena`"),
         ({"budget.candidates": ["mlp:4", "mlp:4"]}, "different candidates"),
         ({"training.budget": "1m"}, "training.epochs"),
         ({"budget.candidates": ["nothing:4"]}, "no model 'nothing'"),
@@ -163,7 +204,12 @@ def test_rounds():
 
 @pytest.mark.parametrize(
     "options",
-    [["--max-drop", "1"], ["--max-bytes", "4k", "--student", "mlp:4"], ["--candidate", "mlp:4"]],
+    [
+        ["--max-drop", "1"],
+        ["--max-arena", "8k"],
+        ["--max-bytes", "4k", "--student", "mlp:4"],
+        ["--candidate", "mlp:4"],
+    ],
 )
 def test_options_that_do_not_go_together(options, capsys):
     assert main(["run", *options]) == 2

@@ -1,0 +1,72 @@
+"""The memory of a file on a microcontroller, as a budget limits it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_distill._internal._types import Array
+from keras_distill.device import check_installed, check_targets
+from keras_distill.litert import probe
+from keras_distill.records import TFLMResult
+
+_TARGET = "tflm"
+
+
+class Arena(NamedTuple):
+    """What TensorFlow Lite for Microcontrollers says of a file.
+
+    Attributes:
+        bytes: The smallest arena in which it runs; None if it does not run.
+        reason: Why it does not run.
+    """
+
+    bytes: int | None
+    reason: str | None
+
+
+def check_runtime() -> None:
+    """Raises an error with the pip command if the runtime is not installed.
+
+    Raises:
+        MissingExtraError: Then.
+    """
+    check_installed((_TARGET,))
+
+
+def arena_of(path: Path) -> Arena:
+    """Runs a file in TensorFlow Lite for Microcontrollers.
+
+    Args:
+        path: The file.
+
+    Raises:
+        MissingExtraError: If tflite-micro is not installed.
+    """
+    x: dict[str, Array] = {}
+    for spec in probe(path).inputs:
+        shape = (1, *(size or 1 for size in spec.shape[1:]))
+        x[spec.name] = np.zeros(shape, spec.dtype if spec.scale is None else "float32")
+    (result,) = check_targets(path, x, (_TARGET,))
+    assert isinstance(result, TFLMResult)  # of this target
+    if result.arena is None:
+        return Arena(None, f"{result.operator or 'an operator'}: {result.reason}")
+    return Arena(result.arena.needed or result.arena.total, None)
+
+
+def arena_failure(arena: Arena, most: int) -> str | None:
+    """Says what of a budget a file does not keep; None if it keeps it.
+
+    Args:
+        arena: From `arena_of`.
+        most: The budget.
+
+    Example:
+        >>> arena_failure(Arena(70_000, None), 65_536)
+        'an arena of 70,000 bytes, more than 65,536'
+    """
+    if arena.bytes is None:
+        return f"it does not run on a microcontroller ({arena.reason})"
+    if arena.bytes > most:
+        return f"an arena of {arena.bytes:,} bytes, more than {most:,}"
+    return None
