@@ -86,7 +86,9 @@ def test_the_file_keeps_to_the_budget(finished):
     out, record, _ = finished
     assert record.budget.failures == () and record.budget.drop <= 50
     content = (out / record.budget.file).read_bytes()
-    assert record.budget.bytes == len(content) == record.search.chosen.bytes <= 4600
+    assert record.budget.bytes == len(content) <= 4600
+    # Biases that are 0 before the training may be left out.
+    assert 0 <= len(content) - record.search.chosen.bytes < 300
     assert b"labels" not in content
     assert RunRecord.load(out / "record.json") == record
 
