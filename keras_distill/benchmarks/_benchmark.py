@@ -109,10 +109,14 @@ def benchmark(
     devices = device.parse_targets(targets) if targets else ()
     device.check_installed(devices)
     named = _named(models)
+    opened = {name: _opened(name, model, imports) for name, model in named.items()}
+    inputs = {name: part.inputs for name, (part, _) in opened.items()}
+    _check_inputs(inputs)
+    first = next(iter(inputs.values()))
+    rows = None if data is None else _labeled(data, first, split, samples, data_dir)
     with temporary_folder() as work:
-        subjects = _subjects(named, Path(work), in_keras, imports)
-        rows = _rows(data, subjects[0], split, samples, data_dir)
-        _check_inputs(subjects)
+        subjects = _subjects(opened, Path(work), in_keras)
+        rows = rows or _random(subjects[0])
         x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))
         entries = _entries(subjects, x, rows, threads, runs, batch_size, devices)
     return BenchmarkRecord(
@@ -142,18 +146,13 @@ def _named(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
 
 
 def _subjects(
-    named: Mapping[str, Any], work: Path, in_keras: bool, imports: Sequence[str]
+    opened: Mapping[str, tuple[Any, Path | None]], work: Path, in_keras: bool
 ) -> list[_Subject]:
     subjects = []
-    for place, (name, model) in enumerate(named.items()):
-        path = None
-        if isinstance(model, str | os.PathLike):
-            found = models.model_file(model, _KINDS, name=name)
-            path = found.path
-            if found.kind == models.TFLITE:
-                subjects.append(_of_file(name, path))
-                continue
-        source = resolve(model, imports=imports)
+    for place, (name, (source, path)) in enumerate(opened.items()):
+        if isinstance(source, _Subject):
+            subjects.append(source)
+            continue
         notes: tuple[str, ...] = ()
         try:
             file = work / f"{place}.tflite"
@@ -175,6 +174,17 @@ def _subjects(
     return subjects
 
 
+def _opened(name: str, model: Any, imports: Sequence[str]) -> tuple[Any, Path | None]:
+    """Returns the subject of a `.tflite` file, or the source of another model, and its path."""
+    path = None
+    if isinstance(model, str | os.PathLike):
+        found = models.model_file(model, _KINDS, name=name)
+        path = found.path
+        if found.kind == models.TFLITE:
+            return _of_file(name, path), path
+    return resolve(model, imports=imports), path
+
+
 def _of_file(name: str, path: Path) -> _Subject:
     """Inspects a `.tflite` file of any origin in a child process."""
     source = TFLiteSource(path)
@@ -190,31 +200,36 @@ def _of_file(name: str, path: Path) -> _Subject:
     )
 
 
-def _rows(
-    data: Any, first: _Subject, split: str, samples: int | None, data_dir: PathLike | None
+def _random(first: _Subject) -> Samples:
+    model = first.model.model if first.in_keras else None
+    return random_samples(model, first.inputs, _RANDOM_ROWS)
+
+
+def _labeled(
+    data: Any, inputs: Any, split: str, samples: int | None, data_dir: PathLike | None
 ) -> Samples:
-    if data is None:
-        model = first.model.model if first.in_keras else None
-        return random_samples(model, first.inputs, _RANDOM_ROWS)
-    rows = take("data", data, first.inputs, samples, split=split, data_dir=data_dir)
+    rows = take("data", data, inputs, samples, split=split, data_dir=data_dir)
     if rows.y is None:
         raise InputError("`data` must have labels: (x, y).")
     return rows
 
 
-def _check_inputs(subjects: Sequence[_Subject]) -> None:
+def _check_inputs(inputs: Mapping[str, Any]) -> None:
     """Refuses models of different inputs, which one set of rows cannot serve.
+
+    Args:
+        inputs: The inputs of each model, by its name.
 
     Raises:
         InputError: With the names of the first model and of the one that differs.
     """
-    first = subjects[0]
-    for other in subjects[1:]:
-        if not same_inputs(first.inputs, other.inputs):
+    first = next(iter(inputs))
+    for name, other in inputs.items():
+        if not same_inputs(inputs[first], other):
             raise InputError(
-                f"{other.name} takes {shown_inputs(other.inputs)}, but {first.name}, the first"
-                f" model, takes {shown_inputs(first.inputs)}. Benchmark models that take the same"
-                " input; for others, run the benchmark once for each input."
+                f"{name} takes {shown_inputs(other)}, but {first}, the first model, takes"
+                f" {shown_inputs(inputs[first])}. Benchmark models that take the same input; for"
+                " others, run the benchmark once for each input."
             )
 
 

@@ -97,6 +97,7 @@ class StoreBuilder:
         """Returns the manifest of the store to build, from the first batch."""
         s = self._settings
         check_batch_size(s.batch_size, _read.example_bytes(self._dataset.element_spec[0]))
+        check_batch_size(s.batch_size, self._source.row_bytes())
         self._pool = pool_of(self._dataset, s.augment)
         self._batches = keyed_batches(
             self._dataset, s.batch_size, augment=s.augment, pool=self._pool

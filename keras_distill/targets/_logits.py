@@ -1,6 +1,7 @@
 """Float32 logits of a batch by output, from a teacher of any kind or from arrays."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,6 +87,13 @@ class LogitsSource:
             temperature=self._teacher.temperature,
             from_probabilities=self._declared or self._teacher.from_probabilities or False,
         )
+
+    def row_bytes(self) -> int:
+        """Returns the bytes of the logits of one example, as far as they are known; 0 if not."""
+        if self.arrays is not None or self._teacher.output_shapes is None:
+            return 0
+        shapes = self._teacher.output_shapes.values()
+        return 4 * sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
 
     def length(self) -> int | None:
         """Returns the number of examples in the arrays; None for a teacher."""

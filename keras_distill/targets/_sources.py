@@ -65,6 +65,7 @@ class StoreSource:
 
     def open_teacher(self) -> Any:
         """Returns the teacher alone."""
+        check_choice("mean", self.mean, ("geometric", "arithmetic"))
         found = [self._one(path) for path in self.teacher]
         if len(found) == 1:
             return found[0]

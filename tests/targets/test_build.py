@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -329,3 +330,11 @@ def test_a_folder_of_the_user_with_the_name_of_an_unfinished_store_is_not_emptie
     with pytest.raises(InputError, match="was not made by keras-distill"):
         build(overwrite=True)
     assert thesis.exists()
+
+
+def test_a_batch_of_enormous_logits_is_refused_before_the_teacher_runs(build, tmp_path):
+    x = keras.Input((4, 4, 1))
+    rows = keras.layers.RepeatVector(1 << 20)(keras.layers.Flatten()(x))
+    with pytest.raises(InputError, match=r"`batch_size` must be <= 16 for examples of 67108864 b"):
+        build(keras.Model(x, rows), batch_size=64)
+    assert list(tmp_path.iterdir()) == []
