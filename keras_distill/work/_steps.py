@@ -33,7 +33,8 @@ class ReportSteps(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Reports the steps done."""
-        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        params = self.params or {}
+        steps, epochs = params.get("steps"), params.get("epochs")
         accuracy = (logs or {}).get("accuracy")
         note = "" if accuracy is None else f"accuracy {accuracy:.1%}"
         total = steps * epochs if steps and epochs else None
