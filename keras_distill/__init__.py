@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Targets": "_internal._soft_targets",
     "TopK": "_internal._soft_targets",
-    "export_tflite": "export",
+    "export_tflite": "precision",
     "verify_tflite": "export",
     "ExportRecord": "records",
     "VerifyRecord": "records",

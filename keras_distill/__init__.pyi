@@ -16,7 +16,6 @@ from keras_distill._internal import VerificationError as VerificationError
 from keras_distill._internal._soft_targets import Targets as Targets
 from keras_distill._internal._soft_targets import TopK as TopK
 from keras_distill.data import Augmentation as Augmentation
-from keras_distill.export import export_tflite as export_tflite
 from keras_distill.export import verify_tflite as verify_tflite
 from keras_distill.losses import AttentionTransferLoss as AttentionTransferLoss
 from keras_distill.losses import ContrastiveLoss as ContrastiveLoss
@@ -38,6 +37,7 @@ from keras_distill.losses import SoftTargetLoss as SoftTargetLoss
 from keras_distill.losses import StandardizedSoftTargetLoss as StandardizedSoftTargetLoss
 from keras_distill.losses import VariationalLoss as VariationalLoss
 from keras_distill.metrics import Agreement as Agreement
+from keras_distill.precision import export_tflite as export_tflite
 from keras_distill.records import ExportRecord as ExportRecord
 from keras_distill.records import VerifyRecord as VerifyRecord
 from keras_distill.shrink import shrink as shrink

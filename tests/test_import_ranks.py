@@ -20,6 +20,7 @@ RANKS = {
     "specialists": 7,
     "benchmarks": 8,
     "report": 8,
+    "precision": 9,
     "shrink": 9,
     "runs": 10,
     "cli": 11,

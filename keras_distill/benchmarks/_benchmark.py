@@ -294,14 +294,14 @@ def _size(s: _Subject, timing: Timing, work: Mapping[str, int | None]) -> SizeRe
 def _qualities(subjects: Sequence[_Subject], x: Any, rows: Samples) -> dict[str, QualityRecord]:
     if rows.y is None:
         return {}
-    found, reference = {}, None
+    found, reference, inputs = {}, None, tuple(rows.x.values())
     for s in subjects:
         y = _predict(s, x)
         if isinstance(y, dict) or y.ndim < 2:
             raise InputError(f"{s.name}: quality is measured on one output of (n, classes).")
         declared = None if s.step is None else True
         found[s.name] = measure_quality(
-            y, rows.y, reference, from_probabilities=declared, step=s.step
+            y, rows.y, reference, inputs=inputs, from_probabilities=declared, step=s.step
         )
         reference = y if reference is None else reference
     return found

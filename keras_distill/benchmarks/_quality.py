@@ -1,58 +1,19 @@
 """Measures the size of a file and the quality of outputs."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_distill import metrics
-from keras_distill._internal import _files
-from keras_distill._internal._probabilities import (
-    lie_in_unit_interval,
-    look_like_probabilities,
-    probabilities_to_logits,
-)
+from keras_distill._internal import InputError, _files
+from keras_distill.export import worst_class
 from keras_distill.litert import read_graph
 from keras_distill.metrics import Task
 from keras_distill.records import QualityRecord, SizeRecord
 
 _TOP = 5
-_TOLERANCE = 0.05  # quantized probabilities sum to 1 only roughly
-
-
-def as_logits(
-    outputs: np.ndarray,
-    from_probabilities: bool | None = None,
-    *,
-    task: Task | None = None,
-    step: float | None = None,
-) -> np.ndarray:
-    """Converts outputs to logits; see `teachers.probabilities_to_logits`.
-
-    Args:
-        outputs: `(n, ..., N)`, logits or probabilities.
-        from_probabilities: Whether they are probabilities; None: if all rows are >= 0 and sum to 1,
-            under a sigmoid if all values are in 0..1.
-        task: What they predict; None: two classes for N = 1, else one of N classes.
-        step: The step of quantized probabilities.
-
-    Example:
-        >>> as_logits(np.array([[0.25, 0.75]])).round(3).tolist()
-        [[-1.386, -0.288]]
-        >>> as_logits(np.array([[2.0, -1.0]])).tolist()
-        [[2.0, -1.0]]
-    """
-    outputs = np.asarray(outputs, np.float64)
-    sigmoid = outputs.shape[-1] == 1 if task is None else task is not Task.CLASSES
-    if from_probabilities is None:
-        from_probabilities = (
-            lie_in_unit_interval(outputs)
-            if sigmoid
-            else look_like_probabilities(outputs, _TOLERANCE)
-        )
-    if not from_probabilities:
-        return outputs
-    return probabilities_to_logits(outputs, "sigmoid" if sigmoid else "softmax", step=step)
 
 
 def measure_quality(
@@ -60,51 +21,68 @@ def measure_quality(
     labels: np.ndarray,
     reference: np.ndarray | None = None,
     *,
+    inputs: Sequence[np.ndarray] = (),
     from_probabilities: bool | None = None,
     step: float | None = None,
 ) -> QualityRecord:
-    """Computes accuracy, top-5, agreement, calibration, and likelihood of outputs.
+    """Computes the metric of outputs, and what else is measured of their task.
+
+    Of classes: accuracy, top-5, agreement, calibration, and likelihood. Of other tasks: see
+    `metrics.Truth`.
 
     Args:
         outputs: `(n, ..., N)`, logits or probabilities: of N classes, of the class 1 of two
-            (N = 1), or of N labels.
+            (N = 1), or of N labels; or values.
         labels: Class ids or one-hot rows; 0 and 1 for one unit; rows of 0 and 1 for several labels,
-            of which each counts.
-        reference: The teacher's outputs on the same rows, for the agreement.
+            of which each counts; values; or 0 and 1 for each row that an autoencoder reconstructs.
+        reference: The teacher's outputs on the same rows, for the agreement and the worst class.
+        inputs: What the model was given, for an autoencoder.
         from_probabilities: Whether the outputs are probabilities; None: see `as_logits`.
         step: The step of quantized probabilities.
 
     Raises:
-        InputError: If the shapes do not match, or the labels are those of a regression.
+        InputError: If the labels do not fit the outputs.
 
     Example:
         >>> q = measure_quality(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
         >>> q.accuracy, round(q.negative_log_likelihood, 3)
         (0.5, 0.72)
     """
-    task = _task_of(outputs, labels)
-    logits = as_logits(outputs, from_probabilities, task=task, step=step)
-    known: dict[str, Any] = {"task": task, "from_probabilities": False}
-    top5 = task is Task.CLASSES and logits.shape[-1] > _TOP
-    agreement = None
+    truth = metrics.truth_of(labels, outputs, inputs)
+    if truth is None:
+        raise InputError(
+            f"The labels do not fit the outputs of shape {outputs.shape}: give class ids, or values"
+            f" of that shape that vary. Received: labels of shape {np.shape(labels)}"
+        )
+    agreement = worst = None
     if reference is not None:
-        agreement = metrics.agreement(reference, outputs, task=task)
-    return QualityRecord(
-        samples=len(logits),
-        accuracy=metrics.accuracy(logits, labels, **known),
-        top5=metrics.top_k_accuracy(logits, labels, _TOP, **known) if top5 else None,
-        agreement=agreement,
-        expected_calibration_error=metrics.expected_calibration_error(logits, labels, **known),
-        negative_log_likelihood=metrics.negative_log_likelihood(logits, labels, **known),
-    )
-
-
-def _task_of(outputs: np.ndarray, labels: Any) -> Task:
-    """Returns the task that labels show: with other labels than of classes, that of the outputs."""
-    task = metrics.read_task(outputs.shape, labels)
-    if task in (None, Task.REGRESSION):
-        return Task.BINARY if outputs.shape[-1] == 1 else Task.CLASSES
-    return task
+        agreement = truth.agreement(reference, outputs)
+        worst = worst_class(truth, reference, outputs)
+    common: dict[str, Any] = {
+        "samples": len(outputs),
+        "agreement": agreement,
+        "metric": truth.metric,
+        "worst_class": worst,
+        "accuracy": None,
+        "top5": None,
+        "expected_calibration_error": None,
+        "negative_log_likelihood": None,
+    }
+    if not truth.of_classes:
+        common["measures"] = truth.measures(outputs)
+        return QualityRecord(**common)
+    task, ids = truth.task, truth.labels
+    logits = metrics.as_logits(outputs, from_probabilities, task=task, step=step)
+    known: dict[str, Any] = {"task": task, "from_probabilities": False}
+    if task is Task.CLASSES and logits.shape[-1] > _TOP:
+        common["top5"] = metrics.top_k_accuracy(logits, ids, _TOP, **known)
+    common |= {
+        "accuracy": truth.accuracy(logits, False),
+        "expected_calibration_error": metrics.expected_calibration_error(logits, ids, **known),
+        "negative_log_likelihood": metrics.negative_log_likelihood(logits, ids, **known),
+        "measures": truth.measures(logits, False),
+    }
+    return QualityRecord(**common)
 
 
 def measure_size(path: str | os.PathLike) -> SizeRecord:

@@ -8,13 +8,15 @@ from keras_distill.records import (
     BenchmarkRecord,
     CostRecord,
     LatencyRecord,
+    WorstClass,
     device_notes,
+    shown_score,
 )
 
 # Title, columns, rows.
 Section = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
-TEXT_COLUMNS = frozenset({"#", "model", "runtime", "precision", "target", "result"})
+TEXT_COLUMNS = frozenset({"#", "model", "runtime", "precision", "metric", "target", "result"})
 MODEL_COLUMNS = ("#", "model", "runtime", "precision")
 SIZE_COLUMNS = (
     "#",
@@ -24,7 +26,17 @@ SIZE_COLUMNS = (
     "gzip",
     "memory",
 )
-QUALITY_COLUMNS = ("#", "accuracy", "top-5", "agreement", "ECE", "NLL")
+QUALITY_COLUMNS = (
+    "#",
+    "metric",
+    "value",
+    "worst class",
+    "lost, points",
+    "top-5",
+    "agreement",
+    "ECE",
+    "NLL",
+)
 DEVICE_COLUMNS = ("#", "target", "result")
 LATENCY_COLUMNS = (
     "#",
@@ -68,7 +80,9 @@ def quality_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
     return [
         (
             str(number),
-            _share(entry.quality.accuracy),
+            entry.quality.metric,
+            shown_score(entry.quality.metric, entry.quality.score),
+            *_worst(entry.quality.worst_class),
             _share(entry.quality.top5),
             _share(entry.quality.agreement),
             _number(entry.quality.expected_calibration_error),
@@ -111,6 +125,10 @@ def _latency(number: int, latency: LatencyRecord) -> tuple[str, ...]:
         _whole(round(latency.throughput)),
         _whole(None if latency.batched_throughput is None else round(latency.batched_throughput)),
     )
+
+
+def _worst(found: WorstClass | None) -> tuple[str, str]:
+    return ("–", "–") if found is None else (str(found.label), f"{found.drop:.2f}")
 
 
 def _whole(value: int | None) -> str:

@@ -10,11 +10,10 @@ from keras_distill._internal import InputError, VerificationError, check_number
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill.cli import _options
 from keras_distill.cli._console import print_facts, print_json, print_line, print_next, print_table
+from keras_distill.cli._soft_stream import soft_stream
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from keras_distill.records import CompressRecord
 
 
@@ -119,15 +118,7 @@ def command(
     splits.need_labels("Compression")
     store = None if targets is None else SoftTargetStore.open(targets)
 
-    def stream(epoch: int) -> "tf.data.Dataset":
-        if store is None:
-            return sources.batches(
-                splits.train, batch_size, shuffle_seed=seed, epoch=epoch, epochs=None
-            )
-        return store.batches(
-            splits.train, batch_size, seed=seed, first_epoch=epoch, temperature=temperature
-        )
-
+    stream = soft_stream(splits, store, batch_size, seed=seed, temperature=temperature)
     try:
         with warnings.catch_warnings(), TerminalReporter() as reporter:
             warnings.simplefilter("ignore")  # the records have them

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_distill._internal import InputError, VerificationError
+from keras_distill.cli import _precision
 from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import (
     DataDir,
@@ -22,9 +23,9 @@ from keras_distill.cli._options import (
 from keras_distill.cli._verb import BAD_INPUT, DONE, VERIFICATION_FAILED, uses_tensorflow, verb_main
 
 if TYPE_CHECKING:
-    from keras_distill.records import ExportRecord, ExportSet
+    from keras_distill.records import ExportRecord, ExportSet, OutputVerification
 
-_ALL = "all"
+_ALL, _AUTO = "all", "auto"
 
 
 @uses_tensorflow
@@ -37,7 +38,7 @@ def command(
         typer.Option(
             "--quantization",
             help="float32, float16, dynamic, int8, int16x8, weight-only-int8, weight-only-int4;"
-            " several separated by commas; or all.",
+            " several separated by commas; all; or auto: the smallest file within --max-drop.",
         ),
     ] = "float32",
     calibration: Annotated[
@@ -60,6 +61,38 @@ def command(
             show_default="1, or one row if that is more",
         ),
     ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(help="With auto: maximum size of the file.")
+    ] = None,
+    max_latency_ratio: Annotated[
+        float | None,
+        typer.Option(help="With auto: maximum latency over that of the float32 file."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="With auto: also train for int8 on the soft targets of this .keras or .tflite"
+            " file, if a smaller file needs it."
+        ),
+    ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(help="With auto: the same with a soft-target store of the training rows."),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Fold a temperature into the last layer, so that probabilities can be trusted.",
+        ),
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Write a page on how sensitive each layer is to quantization, and no file.",
+        ),
+    ] = False,
     limit: Annotated[
         float | None,
         typer.Option(help="Maximum difference to Keras's outputs, as a fraction of their range."),
@@ -102,6 +135,14 @@ def command(
     """
     from keras_distill.export import QUANTIZATIONS, export_all, export_tflite
 
+    auto = quantization == _AUTO
+    _check_auto(
+        auto,
+        max_bytes=max_bytes,
+        max_latency_ratio=max_latency_ratio,
+        teacher=teacher,
+        targets=targets,
+    )
     calibration = calibration and strict_spec(calibration, strict)
     data = data and strict_spec(data, strict)
     names = list(QUANTIZATIONS) if quantization == _ALL else quantization.split(",")
@@ -123,12 +164,22 @@ def command(
         "overwrite": overwrite,
         "report": None if as_json else print_line,
     }
+    if explain:
+        return _precision.explain(model, out, {**options, "max_drop": None}, as_json)
+    source = _calibrated(model, options) if calibrate else model
+    if auto:
+        limits = {"max_bytes": max_bytes, "max_latency_ratio": max_latency_ratio}
+        options["limits"] = None
+        return _precision.export_auto(
+            source, out, limits=limits, teacher=teacher, targets=targets, options=options,
+            as_json=as_json,
+        )  # fmt: skip
     quantize = _quantize_command(model, out, data or calibration, data_dir, imports)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the records carry them
         if len(names) == 1:
             try:
-                record = export_tflite(model, out, quantization=names[0], **options)
+                record = export_tflite(source, out, quantization=names[0], **options)
             except VerificationError:
                 if names[0] == "int8" and quantize and not as_json:
                     print_next(*quantize)
@@ -144,7 +195,7 @@ def command(
             return DONE
         if out.suffix == ".tflite":
             raise InputError(f"`--output` must be a folder for several precisions. Received: {out}")
-        result = export_all(model, out, quantizations=names, stem=model.stem, **options)
+        result = export_all(source, out, quantizations=names, stem=model.stem, **options)
     if as_json:
         print_json(result)
     else:
@@ -155,6 +206,29 @@ def command(
         return VERIFICATION_FAILED
     named = quantization != _ALL
     return BAD_INPUT if (result.impossible and named) or not result.exports else DONE
+
+
+def _check_auto(auto: bool, **options: Any) -> None:
+    """Refuses options of `auto` without it."""
+    for name, value in options.items():
+        if value is not None and not auto:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"`{flag}` needs --quantization auto. Leave it out, or add that.")
+
+
+def _calibrated(model: Path, options: dict[str, Any]) -> Any:
+    """Returns the model with a temperature in its last layer; `options` verify against MODEL."""
+    from keras_distill.export import ExportOptions
+    from keras_distill.precision import calibrate
+
+    report = options["report"]
+    made = calibrate(model, ExportOptions(**options))
+    options |= vars(made.options)
+    if report is not None:
+        found = made.record
+        rows = f"{found.samples} rows ({found.source})"
+        report(f"temperature {found.temperature:.3f}, fitted on {rows}, folded into the last layer")
+    return made.model
 
 
 def _quantize_command(
@@ -188,7 +262,7 @@ def _print_set(result: "ExportSet") -> None:
 def _print_exports(records: "list[ExportRecord]") -> None:
     if not records:
         return
-    columns = ("file", "bytes", "gzip", "difference", "agreement", "accuracy", "Keras accuracy")
+    columns = ("file", "bytes", "gzip", "difference", "agreement", *_scores(records))
     print_table(columns, [_row(record) for record in records])
     for text in dict.fromkeys(text for record in records for text in record.warnings):
         print_line(f"Note: {text}.")
@@ -205,21 +279,37 @@ def _print_verdict(records: "list[ExportRecord]") -> None:
         return
     rows = f"Verified on {verification.samples} rows ({verification.source})"
     if verification.max_drop is None:
-        print_line(f"{rows}: outputs compared; accuracy was not measured (no class labels).")
+        print_line(f"{rows}: outputs compared; accuracy was not measured (no labels).")
     else:
         print_line(f"{rows}; a loss of up to {verification.max_drop:g} points is allowed.")
 
 
+def _scores(records: "list[ExportRecord]") -> tuple[str, str]:
+    """Returns the titles of the metric of the files, and of that of the model."""
+    metric = _shown_output(records[0]).metric
+    return metric, f"Keras {metric}"
+
+
+def _shown_output(record: "ExportRecord") -> "OutputVerification":
+    """Returns the output that loses most, else the one that differs most."""
+    found = record.verification
+    return found.worst or max(found.outputs, key=lambda output: output.relative_difference or 0.0)
+
+
 def _row(record: "ExportRecord") -> tuple[str, ...]:
-    """Returns the table cells of one file, with the figures of its worst output."""
-    worst = max(record.verification.outputs, key=lambda output: output.relative_difference or 0.0)
-    shares = (worst.agreement, worst.accuracy, worst.accuracy_reference)
+    """Returns the table cells of one file."""
+    from keras_distill.records import shown_score
+
+    worst = _shown_output(record)
+    judged = worst.judged
     return (
         record.file,
         f"{record.bytes:,}",
         f"{record.gzip_bytes:,}",
         f"{worst.max_difference or 0.0:.2g} ({worst.relative_difference or 0.0:.2%})",
-        *("" if share is None else f"{share:.2%}" for share in shares),
+        "" if worst.agreement is None else f"{worst.agreement:.2%}",
+        shown_score(worst.metric, judged.file),
+        shown_score(worst.metric, judged.reference),
     )
 
 

@@ -37,7 +37,7 @@ def command(
         float | None,
         typer.Option(
             help="Maximum difference of outputs, as a fraction of their range; required without"
-            " class labels."
+            " labels."
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -86,16 +86,19 @@ def command(
 
 
 def _print(record: "VerifyRecord") -> None:
+    from keras_distill.records import shown_score
+
     verification = record.verification
-    columns = ("output", "accuracy", "reference", "lost, points", "agreement", "difference")
+    columns = ("output", "metric", "file", "reference", "lost, points", "agreement", "difference")
     rows = []
     for found in verification.outputs:
-        shares = (found.accuracy, found.accuracy_reference)
         far = "" if found.relative_difference is None else f"{found.relative_difference:.2%}"
         rows.append(
             (
                 found.name,
-                *("" if share is None else f"{share:.2%}" for share in shares),
+                "" if found.drop is None else found.metric,
+                shown_score(found.metric, found.judged.file),
+                shown_score(found.metric, found.judged.reference),
                 "" if found.drop is None else f"{found.drop:.2f}",
                 "" if found.agreement is None else f"{found.agreement:.2%}",
                 far,

@@ -8,18 +8,17 @@ import keras
 import numpy as np
 
 from keras_distill._internal import InputError, check_number
-from keras_distill._internal._types import Array
 from keras_distill.compress._fake_quant import FakeQuantModel, FakeQuantSource
 from keras_distill.compress._fit import Training
 from keras_distill.export import (
     KerasSource,
     Samples,
     default_max_drop,
-    labels_by_output,
     measure_own_accuracy,
-    score,
     take,
+    truths_by_output,
 )
+from keras_distill.metrics import Truth
 from keras_distill.training import split
 
 _ROWS = 1000
@@ -29,8 +28,8 @@ class Score(NamedTuple):
     """The accuracy of a model.
 
     Attributes:
-        accuracy: Mean over labeled outputs, 0..1; None if outputs are not finite, or without
-            labels.
+        accuracy: Mean of the metric over labeled outputs (see `metrics.Truth`), 1 at best; None if
+            outputs are not finite, or without labels.
         drop: Loss against the given student, in points, of the output that loses most; None
             without labels, infinite if outputs are not finite.
     """
@@ -50,7 +49,7 @@ class Judge:
     Attributes:
         samples: As given.
         max_drop: The limit; None without labels.
-        accuracy: Accuracy of the student; None without labels.
+        accuracy: That of the student, as in `Score`; None without labels.
         warnings: Why the rows or the student may be wrong.
 
     Raises:
@@ -64,7 +63,7 @@ class Judge:
         if max_drop is not None:
             check_number("max_drop", max_drop, at_least=0, at_most=100)
         self.samples = samples
-        self._labels: dict[str, Array] = {}
+        self._truths: dict[str, Truth] = {}
         self._names: tuple[str, ...] = ()
         self._scores: dict[str, float] = {}
         self.warnings: tuple[str, ...] = ()
@@ -72,14 +71,16 @@ class Judge:
             source = KerasSource(student)
             outputs = source.predict(samples.x)
             self._names = tuple(outputs)
-            self._labels = labels_by_output(samples.y, outputs)
-            self._scores = {name: score(outputs[name], y) for name, y in self._labels.items()}
-            if self._labels:
+            self._truths = truths_by_output(samples.y, outputs, samples.x)
+            self._scores = {
+                name: truth.score(outputs[name]) for name, truth in self._truths.items()
+            }
+            if self._truths:
                 own = measure_own_accuracy(
-                    source, samples, outputs, self._labels, what="the student given"
+                    source, samples, outputs, self._truths, what="the student given"
                 )
                 self.warnings = own.warnings
-        if self._labels and samples is not None:
+        if self._truths and samples is not None:
             self.max_drop = default_max_drop(samples.rows) if max_drop is None else max_drop
         elif max_drop is not None:
             raise InputError(
@@ -116,7 +117,7 @@ class Judge:
 
     def measure(self, model: keras.Model | FakeQuantModel) -> Score:
         """Measures a compressed model."""
-        if self.samples is None or not self._labels:
+        if self.samples is None or not self._truths:
             return Score(None, None)
         try:
             fake = isinstance(model, FakeQuantModel)
@@ -125,9 +126,9 @@ class Judge:
             return Score(None, math.inf)
         outputs = source.predict(self.samples.renamed(source.inputs).x)
         named = dict(zip(self._names, outputs.values(), strict=True))
-        if not all(np.isfinite(named[name]).all() for name in self._labels):
+        if not all(np.isfinite(named[name]).all() for name in self._truths):
             return Score(None, math.inf)
-        scores = {name: score(named[name], labels) for name, labels in self._labels.items()}
+        scores = {name: truth.score(named[name]) for name, truth in self._truths.items()}
         drop = max(100 * (self._scores[name] - scores[name]) for name in scores)
         return Score(_mean(scores), drop)
 

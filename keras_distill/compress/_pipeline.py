@@ -316,8 +316,8 @@ def step_rows(record: CompressRecord) -> list[tuple[str, ...]]:
     worst = None if record.export is None else record.export.verification.worst
     if record.export is not None and worst is not None:
         title = f"{record.export.recipe.quantization} file{', not written' * bool(record.failed)}"
-        before = _share(worst.accuracy_converted)
-        rows.append((title, "", before, _share(worst.accuracy), _points(worst.drop)))
+        before = _share(worst.judged.converted)
+        rows.append((title, "", before, _share(worst.judged.file), _points(worst.drop)))
     return rows
 
 

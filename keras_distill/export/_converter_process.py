@@ -19,11 +19,13 @@ class Converted(NamedTuple):
         path: The file; None if there is none.
         error: Why there is no file; None if there is one.
         seconds: Wall time of the conversion, 0 if the converter crashed.
+        crashed: Whether the converter crashed.
     """
 
     path: Path | None
     error: str | None
     seconds: float
+    crashed: bool = False
 
 
 def run_converter(
@@ -56,7 +58,8 @@ def run_converter(
                     text = explain(name, error.reason, request["batch_size"])
                     results[name] = Converted(None, text, seconds)
                 else:
-                    results[name] = Converted(None, _death(name, error), 0.0)
+                    died = error.signal not in (None, "SIGKILL")
+                    results[name] = Converted(None, _death(name, error), 0.0, died)
                     child.close()
                     child = None
             else:

@@ -1,29 +1,20 @@
 """Exports models to `.tflite` files. Each file is run and compared before it is written."""
 
-import os
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from keras_distill._internal import InputError, VerificationError, _files, bad, check_identifier
-from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import PathLike
-from keras_distill.export import _verification
-from keras_distill.export._converter_process import Converted, run_converter
-from keras_distill.export._options import NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
+from keras_distill.export._converter_process import Converted
+from keras_distill.export._options import INSTEAD, NEED_CALIBRATION, QUANTIZATIONS, ExportOptions
 from keras_distill.export._prepare import Prepared, prepare, resolve
-from keras_distill.export._record import make_record, preprocessing, raw_ranges
-from keras_distill.litert import (
-    Probe,
-    add_metadata,
-    predict_isolated,
-    probe,
-    read_graph,
-    strip_file,
-)
-from keras_distill.records import ExportRecord, ExportSet, VerificationRecord
+from keras_distill.export._record import make_record
+from keras_distill.export._recurrent import has_loops, unrolled
+from keras_distill.export._session import Session
+from keras_distill.export._verification import Rule
+from keras_distill.records import ExportRecord, ExportSet
 
 
 def export_tflite(
@@ -48,7 +39,9 @@ def export_tflite(
         path: The file to write.
         quantization: "float32"; "float16" (half-precision weights); "dynamic" (int8 weights in
             tensors of 1,024 entries or more); "int8" (all integer); "int16x8" (int16 activations,
-            int8 weights); "weight-only-int8"; "weight-only-int4".
+            int8 weights); "weight-only-int8"; "weight-only-int4". Where the loops of recurrent
+            layers crash the converter, they are unrolled; if that does not pass either, the file is
+            "dynamic", else "float16". A warning and the record say so.
         calibration: Typical rows that set the ranges of int8 and int16x8.
         batch_size: Rows per call; None: any number.
         max_drop: Maximum loss of accuracy on `data` against the model, in points; None: 1 point, or
@@ -84,7 +77,12 @@ def export_tflite(
         overwrite=overwrite,
         **options,
     )
-    result, failed = _export(model, {quantization: path}, given)
+    result, failed, crashed = _export(model, {quantization: path}, given)
+    if quantization in crashed and quantization not in result.exports and not given.keep_failed:
+        for other in INSTEAD:
+            second = _export(model, {other: path}, given, quantization).result
+            if other in second.exports:
+                return second.exports[other]
     if quantization in result.impossible:
         raise InputError(f"{path.name} cannot be exported: {result.impossible[quantization]}.")
     if quantization in result.rejected:
@@ -125,7 +123,7 @@ def export_all(
     source = resolve(model, imports=given.imports)
     base = check_identifier("stem", stem or source.name)
     paths = {name: Path(folder) / f"{base}-{name}.tflite" for name in quantizations}
-    return _export(source, paths, given)[0]
+    return _export(source, paths, given).result
 
 
 def record_path(path: PathLike) -> Path:
@@ -134,58 +132,60 @@ def record_path(path: PathLike) -> Path:
     return path.with_name(path.name + ".json")
 
 
+class _Made(NamedTuple):
+    """The files of an export.
+
+    Attributes:
+        result: What was made, by precision.
+        failed: The records of the files that failed.
+        crashed: The precisions that the loops of recurrent layers crashed the converter in.
+    """
+
+    result: ExportSet
+    failed: dict[str, ExportRecord]
+    crashed: frozenset[str]
+
+
 def _export(
-    model: Any, paths: Mapping[str, Path], options: ExportOptions
-) -> tuple[ExportSet, dict[str, ExportRecord]]:
-    """Returns the result, and the records of the files that failed."""
+    model: Any, paths: Mapping[str, Path], options: ExportOptions, asked: str | None = None
+) -> _Made:
     options.check_precisions(list(paths))
     for path in paths.values():
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give the name of the .tflite file.")
-        _files.check_output(path, overwrite=options.overwrite)
-        _files.check_output(record_path(path), overwrite=options.overwrite)
+        check_paths(path, options)
     source = resolve(model, imports=options.imports)
     integer = any(name in NEED_CALIBRATION for name in paths)
     prepared = prepare(source, options, integer=integer)
-    with temporary_folder() as folder:
-        converted = _convert(prepared, list(paths), Path(folder))
-        return _verify_and_write(prepared, paths, converted)
+    with Session(prepared) as session, contextlib.ExitStack() as stack:
+        converted = session.convert(list(paths))
+        looped = has_loops(source)
+        crashed = frozenset(name for name, one in converted.items() if one.crashed and looped)
+        straight = unrolled(source) if crashed else None
+        if straight is not None:
+            other = stack.enter_context(Session(prepared._replace(source=straight)))
+            converted |= other.convert(sorted(crashed))
+        return _verify_and_write(session, paths, converted, crashed, asked)
 
 
-def _convert(prepared: Prepared, names: list[str], folder: Path) -> dict[str, Converted]:
-    options, source = prepared.options, prepared.source
-    try:
-        source.save(folder / "saved_model", options.batch_size)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"Model {source.name!r} cannot be traced for batch_size={options.batch_size}:"
-            f" {' '.join(str(error).split())[:300]}"
-        ) from error
-    calibration = None
-    if prepared.calibration is not None:
-        calibration = folder / "calibration.npz"
-        dtypes = {i.name: i.dtype for i in source.inputs}
-        rows: dict[str, Any] = {
-            name: a.astype(dtypes[name]) for name, a in prepared.calibration.x.items()
-        }
-        np.savez(calibration, **rows)
-    (folder / "out").mkdir()
-    request = {
-        "saved_model": str(folder / "saved_model"),
-        "out": str(folder / "out"),
-        "calibration": calibration and str(calibration),
-        "batch_size": options.batch_size,
-        "io": options.io,
-        "sparse": options.sparse,
-    }
-    return run_converter(request, names, timeout=options.timeout)
+def check_paths(path: Path, options: ExportOptions) -> None:
+    """Checks that a file and its record may be written.
+
+    Raises:
+        InputError: If the path is a folder, or exists and may not be replaced.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of the .tflite file.")
+    _files.check_output(path, overwrite=options.overwrite)
+    _files.check_output(record_path(path), overwrite=options.overwrite)
 
 
 def _verify_and_write(
-    prepared: Prepared, paths: Mapping[str, Path], converted: Mapping[str, Converted]
-) -> tuple[ExportSet, dict[str, ExportRecord]]:
+    session: Session,
+    paths: Mapping[str, Path],
+    converted: Mapping[str, Converted],
+    crashed: frozenset[str],
+    asked: str | None,
+) -> _Made:
+    options = session.prepared.options
     exports: dict[str, ExportRecord] = {}
     failed: dict[str, ExportRecord] = {}
     rejected: dict[str, str] = {}
@@ -195,74 +195,47 @@ def _verify_and_write(
         if made.path is None:
             impossible[name] = made.error or "the converter wrote no file"
             continue
+        prepared, loops = session.prepared, name in crashed
+        if loops or asked is not None:
+            prepared = prepared.warned(_about_loops(asked or name, None if loops else name))
         try:
-            probe, verification = _verify(prepared, name, made.path)
+            probe, produced = session.run(made.path)
         except InputError as error:
             rejected[name] = str(error).replace(str(made.path), path.name)
             continue
-        record = make_record(prepared, name, path, made.path, made.seconds, probe, verification)
+        verification = session.verify(produced, _rule(prepared, name))
+        record = make_record(
+            prepared, name, path, made.path, made.seconds, probe, verification,
+            asked=asked, unrolled=loops,
+        )  # fmt: skip
         wrong = verification.verdict == "failed"
         if wrong:
             rejected[name] = "; ".join(verification.failures)
-        if not wrong or prepared.options.keep_failed:
-            _write(path, made.path, record, prepared.options.overwrite)
+        if not wrong or options.keep_failed:
+            write_export(path, made.path, record, overwrite=options.overwrite)
         (failed if wrong else exports)[name] = record
-    return ExportSet(exports=exports, rejected=rejected, impossible=impossible), failed
+    result = ExportSet(exports=exports, rejected=rejected, impossible=impossible)
+    return _Made(result, failed, crashed)
 
 
-def _verify(prepared: Prepared, name: str, file: Path) -> tuple[Probe, VerificationRecord]:
-    """Runs the file in a child process, adds its metadata, and compares its outputs.
+def _about_loops(asked: str, made: str | None) -> str:
+    text = f"the converter crashed on the loops of recurrent layers while making {asked}"
+    if made is None:
+        return f"{text}: the loops are unrolled"
+    return f"{text}, and unrolling them did not help: the file is {made}"
 
-    Raises:
-        InputError: If it contains operators that are not builtin, cannot be loaded or run, or
-            crashes the interpreter.
-    """
-    if foreign := read_graph(file).custom_ops:
-        raise InputError(
-            f"{file}: contains operators that are not TFLite builtins: {', '.join(foreign)}"
-        )
-    found = probe(file)
-    if prepared.options.strip:
-        strip_file(file)
-    else:
-        add_metadata(
-            file,
-            name=prepared.source.name,
-            description=preprocessing(prepared.source) or "",
-            inputs=found.inputs,
-            outputs=found.outputs,
-            ranges=raw_ranges(prepared.source),
-            class_names=prepared.class_names,
-        )
-    y = predict_isolated(file, prepared.samples.x, threads=os.cpu_count() or 1)
-    produced = y if isinstance(y, dict) else {found.outputs[0].name: y}
-    if set(produced) != set(prepared.outputs):
-        raise InputError(
-            f"{file}: has the outputs {sorted(produced)}, not {sorted(prepared.outputs)}"
-        )
-    options = prepared.options
-    compressed = prepared.reference is not None
-    rule = _verification.Rule.of_precision(
+
+def _rule(prepared: Prepared, name: str) -> Rule:
+    return Rule.of_precision(
         name,
-        limit=(options.limits or {}).get(name),
-        max_drop=options.max_drop,
-        compressed=compressed,
+        limit=(prepared.options.limits or {}).get(name),
+        max_drop=prepared.options.max_drop,
+        compressed=prepared.reference is not None,
     )
-    verification = _verification.judge(
-        prepared.outputs,
-        produced,
-        rule,
-        reference=prepared.reference,
-        reference_name="the model given" if compressed else None,
-        labels=prepared.labels,
-        source=prepared.samples.source,
-        on_data=prepared.on_data,
-    )
-    return found, verification
 
 
-def _write(path: Path, file: Path, record: ExportRecord, overwrite: bool) -> None:
-    """Writes the file and its record. If the record cannot be written, neither is the file."""
+def write_export(path: Path, file: Path, record: ExportRecord, *, overwrite: bool) -> None:
+    """Writes a file and its record. If the record cannot be written, neither is the file."""
     with _files.atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(file.read_bytes())
         record.save(record_path(path), overwrite=overwrite)

@@ -1,86 +1,95 @@
-"""The metric of a verification: the one place where it is chosen.
+"""The labels of a verification by output, each with the metric that judges it (`metrics.Truth`).
 
-An output with labels of classes is judged by its accuracy: of N classes, of two classes in one
-unit, or of several labels. Another output has no metric, and is judged by differences alone.
+An output whose labels fit none of them has no metric, and is judged by differences alone.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from keras_distill import metrics
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Array
-from keras_distill.metrics import Task
+from keras_distill.metrics import Truth
+from keras_distill.records import MeasureRecord, WorstClass
 
 
-def score(outputs: Array, labels: Array) -> float:
-    """Returns the accuracy, 0..1, of labels that `labels_by_output` returned.
-
-    Example:
-        >>> score(np.array([[0.9], [0.2]]), np.array([1, 1]))
-        0.5
-    """
-    return metrics.accuracy(outputs, labels, task=_task_of(outputs, labels))
-
-
-def agreement(reference: Array, produced: Array, labels: Array | None) -> float | None:
+def agreement(reference: Array, produced: Array, truth: Truth | None) -> float | None:
     """Returns the share of samples with the same prediction; None for outputs without classes.
 
     Without labels, one unit may be a value.
 
     Example:
+        >>> import numpy as np
         >>> agreement(np.array([[2.0, 1.0]]), np.array([[9.0, 1.0]]), None)
         1.0
     """
-    if reference.ndim < 2 or (reference.shape[-1] < 2 and labels is None):
+    if truth is not None:
+        return truth.agreement(reference, produced)
+    if reference.ndim < 2 or reference.shape[-1] < 2:
         return None
-    task = None if labels is None else _task_of(reference, labels)
-    return metrics.agreement(reference, produced, task=task)
+    return metrics.agreement(reference, produced)
 
 
-def _task_of(outputs: Array, labels: Array) -> Task:
-    if outputs.shape[-1] == 1:
-        return Task.BINARY
-    return Task.MULTI_LABEL if labels.shape == outputs.shape else Task.CLASSES
-
-
-def labels_by_output(labels: Any, reference: Mapping[str, Array]) -> dict[str, Array]:
-    """Returns the labels that `score` takes by output, without the outputs that it cannot judge.
+def truths_by_output(
+    labels: Any, reference: Mapping[str, Array], x: Mapping[str, Array] | None = None
+) -> dict[str, Truth]:
+    """Returns the labels of each output with its metric, without the outputs that have none.
 
     Args:
         labels: Labels of one output, a dict by output, a list in the order of outputs, or None.
         reference: The outputs by name.
+        x: The inputs, which an autoencoder reconstructs.
 
     Raises:
         InputError: If integer labels do not fit their output, or all rows of an output are
             unlabeled.
     """
-    found: dict[str, Array] = {}
+    found: dict[str, Truth] = {}
     for name, outputs in reference.items():
         own = _labels_of(labels, name, list(reference))
-        if own is None or outputs.ndim < 2:
-            continue
-        task = _task_shown(np.asarray(own), outputs)
-        if task is not None:
-            found[name] = metrics.label_ids(own, outputs, task)
-            if (found[name] < 0).all():
-                raise InputError(f"`data` has no labeled row for output {name!r}.")
+        try:
+            truth = metrics.truth_of(own, outputs, tuple((x or {}).values()))
+        except InputError as error:
+            raise InputError(f"`data` for output {name!r}: {error}") from error
+        if truth is not None:
+            found[name] = truth
     return found
 
 
-def _task_shown(labels: Array, outputs: Array) -> Task | None:
-    """Returns the task that labels show; None for the values of a regression."""
-    same = labels.shape == outputs.shape and labels.dtype.kind in "biuf" and bool(labels.size)
-    if outputs.shape[-1] == 1:
-        bits = (-1, 0, 1) if labels.dtype.kind == "i" else (0, 1)
-        return Task.BINARY if np.isin(labels, bits).all() else None
-    if same:
-        shown = metrics.of_labels(labels, outputs.shape).likely
-        if shown in (Task.CLASSES, Task.MULTI_LABEL):
-            return shown
-    return None if labels.dtype.kind == "f" else Task.CLASSES
+def measures(
+    truth: Truth, reference: Array, converted: Array | None, file: Array
+) -> dict[str, MeasureRecord]:
+    """Returns what is measured beside the accuracy, for the record."""
+    before, after = _measured(truth, reference), _measured(truth, file)
+    own = {} if converted is None else _measured(truth, converted)
+    return {
+        name: MeasureRecord(reference=before[name], converted=own.get(name), file=after[name])
+        for name in before
+    }
+
+
+def _measured(truth: Truth, outputs: Array) -> dict[str, float]:
+    found = truth.measures(outputs)
+    if truth.of_classes:
+        found["ECE"] = metrics.expected_calibration_error(
+            metrics.as_logits(outputs, task=truth.task),
+            truth.labels,
+            task=truth.task,
+            from_probabilities=False,
+        )
+    return found
+
+
+def worst_class(truth: Truth, reference: Array, file: Array) -> WorstClass | None:
+    """Returns the class that loses most; None for values."""
+    before, after = truth.by_class(reference), truth.by_class(file)
+    pairs = list(zip(before, after, strict=True))
+    if len(pairs) < 2:
+        return None
+    old, new = max(pairs, key=lambda pair: pair[0].score - pair[1].score)
+    return WorstClass(
+        label=old.label, samples=old.samples, score_reference=old.score, score=new.score
+    )
 
 
 def _labels_of(labels: Any, name: str, outputs: Sequence[str]) -> Any:

@@ -13,9 +13,12 @@ from keras_distill._internal import (
 )
 from keras_distill._internal._types import PathLike
 from keras_distill.export._verification import LIMITS
+from keras_distill.records import ProbabilityRecord
 
 QUANTIZATIONS = tuple(LIMITS)
 NEED_CALIBRATION = ("int8", "int16x8")
+INSTEAD = ("dynamic", "float16")
+"""What is made of a recurrent network whose loops the converter cannot calibrate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ExportOptions:
         keep_failed: Whether to keep a file that fails verification; its record says so.
         overwrite: Whether to replace existing files.
         timeout: Time limit of the conversion to one precision, in seconds.
+        probabilities: The temperature that was folded into the last layer, for the record.
         report: Function that receives the accuracy of the model itself on `data`, as a line of
             text, before the conversion.
 
@@ -72,6 +76,7 @@ class ExportOptions:
     keep_failed: bool = False
     overwrite: bool = False
     timeout: float = 900.0
+    probabilities: ProbabilityRecord | None = None
     report: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:

@@ -12,16 +12,17 @@ import numpy as np
 from keras_distill import metrics
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Array
-from keras_distill.export import _metric
 from keras_distill.export._samples import Samples
 from keras_distill.export._sources import Predictor
+from keras_distill.metrics import Truth
+from keras_distill.records import shown_score
 
 
 class OwnAccuracy(NamedTuple):
     """What was measured.
 
     Attributes:
-        text: The accuracy of each labeled output, in one line.
+        text: The accuracy (or the other metric) of each labeled output, in one line.
         warnings: Why the rows or the model may be wrong.
     """
 
@@ -33,7 +34,7 @@ def measure_own_accuracy(
     source: Predictor,
     samples: Samples,
     outputs: Mapping[str, Array],
-    labels: Mapping[str, Array],
+    truths: Mapping[str, Truth],
     *,
     what: str,
     layers: bool = True,
@@ -44,42 +45,54 @@ def measure_own_accuracy(
         source: The model.
         samples: The rows.
         outputs: Its outputs on them.
-        labels: Labels by output, see `labels_by_output`; one output or more.
+        truths: Labels by output, see `truths_by_output`; one output or more.
         what: What the model is, for messages: "the Keras model".
         layers: Whether layers can be added to the model, for the remedy.
 
     Raises:
         InputError: If the model is far more accurate on rows of another range.
     """
-    scores = {name: _metric.score(outputs[name], labels[name]) for name in labels}
+    scores = {name: truth.score(outputs[name]) for name, truth in truths.items()}
     several = len(outputs) > 1
     shown = ", ".join(
-        f"{score:.2%} accuracy{f' (output {name})' if several else ''}"
+        f"{_shown(truths[name], score)}{f' (output {name})' if several else ''}"
         for name, score in scores.items()
     )
     text = f"{what}: {shown} on {samples.rows} rows ({samples.source})"
     warnings = []
     for name, score in scores.items():
-        constant = metrics.constant_accuracy(labels[name])
-        better = _better_scaling(source, samples, name, labels[name], constant)
+        truth = truths[name]
+        constant = truth.constant()
+        better = _better_scaling(source, samples, name, truth, constant)
         if better is not None:
-            raise InputError(better.message(what, layers=layers))
-        if metrics.is_near_chance(score, constant, int((labels[name] >= 0).sum())):
-            warnings.append(
-                f"{what} has {score:.2%} accuracy on the given data, no better than always"
-                f" answering one class ({constant:.2%}): check that it is trained, that the data"
-                " are those it was trained for, and that their classes have the same order"
-            )
+            raise InputError(better.message(what, layers=layers, metric=truth.metric))
+        if metrics.is_near_chance(score, constant, int((truth.labels >= 0).sum())):
+            warnings.append(_near_chance(what, truth, score, constant))
     return OwnAccuracy(text, tuple(warnings))
 
 
+def _shown(truth: Truth, score: float) -> str:
+    return f"{shown_score(truth.metric, score)} {truth.metric}"
+
+
+def _near_chance(what: str, truth: Truth, score: float, constant: float) -> str:
+    text = f"{what} has {_shown(truth, score)} on the given data, no better than"
+    check = "check that it is trained, that the data are those it was trained for"
+    if truth.of_classes:
+        always = f"always answering one class ({shown_score(truth.metric, constant)})"
+        return f"{text} {always}: {check}, and that their classes have the same order"
+    return f"{text} a model that does not look at its input ({constant:g}): {check}"
+
+
 def _better_scaling(
-    source: Predictor, samples: Samples, output: str, labels: Array, constant: float
+    source: Predictor, samples: Samples, output: str, truth: Truth, constant: float
 ) -> metrics.BetterScaling | None:
-    labeled = np.flatnonzero((labels >= 0).reshape(len(labels), -1).any(axis=1))
+    if truth.metric == "AUC":  # the output is compared with the input as it is given
+        return None
+    labeled = np.flatnonzero(truth.labeled)
 
     def accuracy(x: Mapping[str, Array], rows: Array) -> float:
-        return _metric.score(source.predict(x)[output], labels[labeled[rows]])
+        return truth.take(labeled[rows]).score(source.predict(x)[output])
 
     floats = tuple(i.name for i in source.inputs if np.dtype(i.dtype).kind == "f")
     x = {name: a[labeled] for name, a in samples.x.items()}

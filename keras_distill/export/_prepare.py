@@ -16,6 +16,7 @@ from keras_distill.export._options import ExportOptions
 from keras_distill.export._own_accuracy import measure_own_accuracy
 from keras_distill.export._samples import Samples, take
 from keras_distill.export._sources import KerasSource, Source, refuse_text
+from keras_distill.metrics import Truth
 from keras_distill.records import RANDOM
 from keras_distill.training import Distiller
 
@@ -67,7 +68,7 @@ class Prepared(NamedTuple):
         samples: The rows that the verification compares outputs on.
         outputs: The model's outputs on them.
         reference: Those of the model that accuracy is counted from; None: `outputs`.
-        labels: Labels of these rows by output, see `labels_by_output`.
+        truths: Labels of these rows by output, see `truths_by_output`.
         warnings: Warnings given.
     """
 
@@ -77,8 +78,13 @@ class Prepared(NamedTuple):
     samples: Samples
     outputs: dict[str, Array]
     reference: dict[str, Array] | None
-    labels: dict[str, Array]
+    truths: dict[str, Truth]
     warnings: tuple[str, ...]
+
+    def warned(self, text: str) -> "Prepared":
+        """Warns, and returns the same with the warning for the records."""
+        warnings.warn(text, KerasDistillWarning, stacklevel=4)
+        return self._replace(warnings=(*self.warnings, text))
 
     @property
     def on_data(self) -> bool:
@@ -87,7 +93,7 @@ class Prepared(NamedTuple):
         A file is like the model it was converted from if the outputs are alike. Whether a
         compressed model is as good as its reference, only labels show.
         """
-        return self.samples.source != RANDOM and (self.reference is None or bool(self.labels))
+        return self.samples.source != RANDOM and (self.reference is None or bool(self.truths))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -129,14 +135,14 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
     outputs = _outputs(source, samples)
     row = [*samples.x.values(), *outputs.values()]
     check_batch_size(options.batch_size or 1, sum(values[:1].nbytes for values in row))
-    labels = _metric.labels_by_output(samples.y, outputs)
-    if options.max_drop is not None and not labels:
-        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
+    truths = _metric.truths_by_output(samples.y, outputs, samples.x)
+    if options.max_drop is not None and not truths:
+        raise InputError("`max_drop` needs `data` with labels of the outputs: (x, y).")
     reference = None
     if options.reference is not None:
         reference = _reference(options, samples, outputs)
-    elif labels:
-        own = measure_own_accuracy(source, samples, outputs, labels, what="the Keras model")
+    elif truths:
+        own = measure_own_accuracy(source, samples, outputs, truths, what="the Keras model")
         notes += own.warnings
         if options.report is not None:
             options.report(own.text)
@@ -144,7 +150,7 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
         warnings.warn(text, KerasDistillWarning, stacklevel=5)
     skipped = [text for part in (calibration, samples) if part for text in part.warnings]
     notes += dict.fromkeys(skipped)  # `data.load` has warned of them
-    return Prepared(source, options, calibration, samples, outputs, reference, labels, tuple(notes))
+    return Prepared(source, options, calibration, samples, outputs, reference, truths, tuple(notes))
 
 
 def _reference(

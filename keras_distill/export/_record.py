@@ -30,6 +30,9 @@ def make_record(
     seconds: float,
     probe: Probe,
     verification: VerificationRecord,
+    *,
+    asked: str | None = None,
+    unrolled: bool = False,
 ) -> ExportRecord:
     """Returns the record of a converted file that will be written to `path`."""
     size, packed = _files.sizes(file)
@@ -42,8 +45,9 @@ def make_record(
         inputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.inputs),
         outputs=tuple(TensorRecord(**spec._asdict()) for spec in probe.outputs),
         model=_model(prepared.source),
-        recipe=_recipe(prepared, name),
+        recipe=_recipe(prepared, name).model_copy(update={"asked": asked, "unrolled": unrolled}),
         verification=verification,
+        probabilities=prepared.options.probabilities,
         class_names=prepared.class_names,
         preprocessing=preprocessing(prepared.source),
         warnings=prepared.warnings,

@@ -10,13 +10,14 @@ over all samples and entries of an output. A file with wrong values has a noise 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_distill._internal._types import Array
 from keras_distill.export import _metric
-from keras_distill.records import OutputVerification, Verdict, VerificationRecord
+from keras_distill.metrics import Truth
+from keras_distill.records import OutputVerification, Verdict, VerificationRecord, shown_score
 
 KERAS = "Keras"
 """Name of the model that an exported file was converted from."""
@@ -76,7 +77,7 @@ class Rule(NamedTuple):
 
     Attributes:
         limit: Maximum of `relative` and `noise` of each output; None: differences are not judged.
-        max_drop: Maximum loss of accuracy, in points; None: `default_max_drop`.
+        max_drop: Maximum loss of an output's metric, in points; None: `default_max_drop`.
         advice: What to try if differences are too large.
         accuracy_advice: What to try if too much accuracy is lost; None: `advice`.
     """
@@ -126,7 +127,7 @@ def judge(
     name: str = KERAS,
     reference: Mapping[str, Array] | None = None,
     reference_name: str | None = None,
-    labels: Mapping[str, Array] | None = None,
+    truths: Mapping[str, Truth] | None = None,
     source: str,
     on_data: bool = True,
 ) -> VerificationRecord:
@@ -139,18 +140,18 @@ def judge(
         name: Name of that model.
         reference: Outputs by name of the model that accuracy is counted from; None: `converted`.
         reference_name: Its name; None: `name`.
-        labels: Class ids by output, see `labels_by_output`.
+        truths: Labels by output, see `truths_by_output`.
         source: Origin of the samples.
         on_data: Whether the samples are the user's and have what the verdict needs.
     """
     samples = len(next(iter(converted.values())))
-    if labels and rule.max_drop is None:
+    if truths and rule.max_drop is None:
         rule = rule._replace(max_drop=default_max_drop(samples))
     outputs: list[OutputVerification] = []
     failures: list[str] = []
     for key, expected in converted.items():
-        own, labeled = (reference or converted)[key], (labels or {}).get(key)
-        output, wrong = _compare(key, expected, produced[key], rule, own, labeled)
+        own, truth = (reference or converted)[key], (truths or {}).get(key)
+        output, wrong = _compare(key, expected, produced[key], rule, own, truth)
         outputs.append(output)
         if wrong:
             failures.append(wrong)
@@ -163,13 +164,13 @@ def judge(
         reference=reference_name or name,
         samples=samples,
         source=source,
-        max_drop=rule.max_drop if labels else None,
+        max_drop=rule.max_drop if truths else None,
         outputs=tuple(outputs),
     )
 
 
 def _compare(
-    name: str, expected: Array, got: Array, rule: Rule, reference: Array, labels: Array | None
+    name: str, expected: Array, got: Array, rule: Rule, reference: Array, truth: Truth | None
 ) -> tuple[OutputVerification, str]:
     """Returns what was measured of one output, and why it cannot be judged, if so."""
     wrong = ""
@@ -181,19 +182,23 @@ def _compare(
         nothing = dict.fromkeys(("max_difference", "relative_difference", "noise"))
         return OutputVerification(name=name, limit=rule.limit, **nothing), wrong
     largest, relative, noise = difference(expected, got)
-    scores: dict[str, float] = {}
-    if labels is not None:
-        scores["accuracy_reference"] = _metric.score(reference, labels)
-        scores["accuracy"] = _metric.score(got, labels)
-        if reference is not expected:
-            scores["accuracy_converted"] = _metric.score(expected, labels)
+    scores: dict[str, Any] = {}
+    if truth is not None:
+        converted = None if reference is expected else expected
+        scores["metric"] = truth.metric
+        scores["accuracy_reference"] = truth.accuracy(reference)
+        scores["accuracy"] = truth.accuracy(got)
+        if converted is not None:
+            scores["accuracy_converted"] = truth.accuracy(converted)
+        scores["measures"] = _metric.measures(truth, reference, converted, got)
+        scores["worst_class"] = _metric.worst_class(truth, reference, got)
     output = OutputVerification(
         name=name,
         max_difference=largest,
         relative_difference=relative,
         noise=noise,
         limit=rule.limit,
-        agreement=_metric.agreement(reference, got, labels),
+        agreement=_metric.agreement(reference, got, truth),
         **scores,
     )
     return output, ""
@@ -213,11 +218,13 @@ def _too_far(output: OutputVerification, rule: Rule, model: str) -> list[str]:
 
 
 def _too_wrong(output: OutputVerification, rule: Rule) -> list[str]:
-    before, after, drop = output.accuracy_reference, output.accuracy, output.drop
+    metric, drop = output.metric, output.drop
     if drop is None or rule.max_drop is None or drop <= rule.max_drop + 1e-9:
         return []
+    before = shown_score(metric, output.judged.reference)
+    after = shown_score(metric, output.judged.file)
     return [
-        f"accuracy falls by {drop:.2f} points, from {before:.2%} to {after:.2%} (output"
+        f"{metric} falls by {drop:.2f} points, from {before} to {after} (output"
         f" {output.name!r}; limit {rule.max_drop:g});"
         f" {rule.accuracy_advice or rule.advice}"
     ]

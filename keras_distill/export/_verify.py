@@ -94,20 +94,20 @@ def verify_tflite(
         )
     rows = take("data", data, reference.inputs, samples, split=split, data_dir=data_dir)
     expected = _finite(reference.predict(rows.x), against)
-    labels = _metric.labels_by_output(rows.y, expected)
-    if not labels and limit is None:
+    truths = _metric.truths_by_output(rows.y, expected, rows.x)
+    if not truths and limit is None:
         raise InputError(
-            "Accuracy cannot be measured: `data` has no class labels for the outputs. Give labeled"
+            "Accuracy cannot be measured: `data` has no labels for the outputs. Give labeled"
             " rows, or judge by differences: limit=0.01 (--limit 0.01)."
         )
-    if not labels and max_drop is not None:
-        raise InputError("`max_drop` needs `data` with class labels: (x, y).")
+    if not truths and max_drop is not None:
+        raise InputError("`max_drop` needs `data` with labels of the outputs: (x, y).")
     produced = _matched(file.predict(rows.renamed(file.inputs).x), expected, path, against)
     warnings = rows.warnings
-    if labels:
+    if truths:
         layers = not isinstance(reference, TFLiteSource)
         own = measure_own_accuracy(
-            reference, rows, expected, labels, what=str(against), layers=layers
+            reference, rows, expected, truths, what=str(against), layers=layers
         )
         warnings += own.warnings
     verification = judge(
@@ -115,7 +115,7 @@ def verify_tflite(
         produced,
         Rule(limit, max_drop, _ADVICE, _LOST),
         name=str(against),
-        labels=labels,
+        truths=truths,
         source=rows.source,
     )
     return VerifyRecord(

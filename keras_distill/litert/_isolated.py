@@ -173,15 +173,46 @@ def probe(path: str | os.PathLike[str], *, timeout: float = PROBE_SECONDS) -> Pr
         InputError: If it is not a `.tflite` file; has Flex, custom, or variable operators; cannot
             be loaded or run; or crashes the interpreter.
     """
+    ops = _operators(path)
+    with IsolatedModel(path, timeout=timeout) as model:
+        model.run_on_zeros()
+        return Probe(model.inputs, model.outputs, ops)
+
+
+def probe_on(
+    path: str | os.PathLike[str], x: Any, *, threads: int = 1, timeout: float = 3600.0
+) -> tuple[Probe, dict[str, Array]]:
+    """Does what `probe` and `predict_isolated` do, in one child process.
+
+    Args:
+        path: The file.
+        x: As for `LiteRTModel.predict`.
+        threads: Threads of the interpreter.
+        timeout: Seconds after which the child is ended.
+
+    Returns:
+        What the file says about itself, and its outputs by name.
+
+    Raises:
+        InputError: As `probe`.
+    """
+    ops = _operators(path)
+    with IsolatedModel(path, threads=threads, timeout=timeout) as model:
+        model.run_on_zeros()
+        y = model.predict(x)
+        found = Probe(model.inputs, model.outputs, ops)
+    return found, y if isinstance(y, dict) else {found.outputs[0].name: y}
+
+
+def _operators(path: str | os.PathLike[str]) -> dict[str, int]:
+    """Returns how often each operator occurs; refuses variables."""
     ops = read_graph(path).ops
     if variables := sorted(_VARIABLES & set(ops)):
         raise InputError(
             f"{path}: has unfrozen variables ({', '.join(variables)}); their values are not in the"
             " file. Export it again."
         )
-    with IsolatedModel(path, timeout=timeout) as model:
-        model.run_on_zeros()
-        return Probe(model.inputs, model.outputs, ops)
+    return ops
 
 
 def predict_isolated(

@@ -14,6 +14,15 @@ from keras_distill.metrics._input_range import (
     constant_accuracy,
     is_near_chance,
 )
+from keras_distill.metrics._logits import as_logits
+from keras_distill.metrics._measures import (
+    area_under_curve,
+    class_overlaps,
+    explained_variance,
+    mean_absolute_error,
+    mean_overlap,
+    reconstruction_errors,
+)
 from keras_distill.metrics._quality import (
     accuracy,
     agreement,
@@ -32,6 +41,7 @@ from keras_distill.metrics._task import (
     settle,
     yes_or_no,
 )
+from keras_distill.metrics._truth import ClassScore, Metric, Truth, truth_of
 
 if TYPE_CHECKING:
     from keras_distill.metrics._training_agreement import Agreement
@@ -40,25 +50,36 @@ __all__ = [
     "Agreement",
     "BetterScaling",
     "ClassRows",
+    "ClassScore",
     "Evidence",
+    "Metric",
     "Task",
+    "Truth",
     "accuracy",
     "agreement",
+    "area_under_curve",
+    "as_logits",
     "better_scaling",
     "calibration_temperature",
+    "class_overlaps",
     "class_rows",
     "constant_accuracy",
     "expected_calibration_error",
+    "explained_variance",
     "is_near_chance",
     "label_ids",
     "logit_rows",
+    "mean_absolute_error",
+    "mean_overlap",
     "negative_log_likelihood",
     "of_activation",
     "of_labels",
     "of_loss",
     "read_task",
+    "reconstruction_errors",
     "settle",
     "top_k_accuracy",
+    "truth_of",
     "yes_or_no",
 ]
 

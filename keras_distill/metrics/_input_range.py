@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_distill._internal._types import Array
+from keras_distill.records import Metric, shown_score
 
 ROWS = 256  # for each scaling
 _FEWEST = 30  # rows that a statement is based on
@@ -55,12 +56,13 @@ class BetterScaling(NamedTuple):
     scaled_accuracy: float
     rows: int
 
-    def message(self, what: str, *, layers: bool) -> str:
+    def message(self, what: str, *, layers: bool, metric: Metric = "accuracy") -> str:
         """Returns the error that names the range and the remedy.
 
         Args:
             what: What the model is: "the Keras model".
             layers: Whether layers can be added to it.
+            metric: What was measured.
         """
         scaling = self.scaling
         remedy = "Give rows in that range"
@@ -72,10 +74,11 @@ class BetterScaling(NamedTuple):
         else:
             remedy += ": a function that scales them is a data source too (py:MODULE:FUNCTION)"
         named = f", input {self.input!r:.40}" if self.input else ""
+        own, scaled = (shown_score(metric, v) for v in (self.accuracy, self.scaled_accuracy))
         return (
-            f"`data` has the wrong range for the model: {what} has {self.accuracy:.2%} accuracy on"
+            f"`data` has the wrong range for the model: {what} has {own} {metric} on"
             f" the values as given ({self.low:.4g}..{self.high:.4g}), and"
-            f" {self.scaled_accuracy:.2%} on {scaling.text} ({self.rows} rows{named}). {remedy}."
+            f" {scaled} on {scaling.text} ({self.rows} rows{named}). {remedy}."
         )
 
 

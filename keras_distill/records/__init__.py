@@ -62,18 +62,32 @@ from keras_distill.records._export import (
     ExportRecipe,
     ExportRecord,
     ExportSet,
+    MeasureRecord,
     ModelRecord,
     OutputVerification,
     Precision,
+    ProbabilityRecord,
     TensorRecord,
     Verdict,
     VerificationRecord,
+    WorstClass,
+    shown_score,
 )
 from keras_distill.records._jobs import (
     JobRecord,
 )
 from keras_distill.records._keys import Key, recipe_keys
 from keras_distill.records._plan import PlanRecord, PlanStage
+from keras_distill.records._precision import (
+    CalibrationChoice,
+    ExplainRecord,
+    Metric,
+    Outcome,
+    PrecisionCandidate,
+    PrecisionRecord,
+    QuantizationRule,
+    Sensitivity,
+)
 from keras_distill.records._recipe import AUTO, VARIANTS, Recipe
 from keras_distill.records._recipe_budget import BudgetPart
 from keras_distill.records._recipe_data import AugmentPart, DataPart
@@ -169,6 +183,7 @@ __all__ = [
     "BenchmarkRecord",
     "BudgetPart",
     "BudgetResult",
+    "CalibrationChoice",
     "CalibrationRecord",
     "Candidate",
     "CandidateRound",
@@ -203,6 +218,7 @@ __all__ = [
     "EnsemblePart",
     "EntryRecord",
     "EthosResult",
+    "ExplainRecord",
     "ExploreRecord",
     "ExploredExample",
     "ExploredModel",
@@ -218,13 +234,20 @@ __all__ = [
     "Key",
     "LatencyRecord",
     "LossPart",
+    "MeasureRecord",
+    "Metric",
     "ModelRecord",
+    "Outcome",
     "OutputVerification",
     "Picked",
     "PlanRecord",
     "PlanStage",
     "Precision",
+    "PrecisionCandidate",
+    "PrecisionRecord",
+    "ProbabilityRecord",
     "QualityRecord",
+    "QuantizationRule",
     "RandomPoints",
     "RatioRecord",
     "Recipe",
@@ -235,6 +258,7 @@ __all__ = [
     "SealedRecord",
     "SearchRecord",
     "SeedResult",
+    "Sensitivity",
     "ShrinkFixed",
     "ShrinkGroup",
     "ShrinkLayer",
@@ -271,6 +295,7 @@ __all__ = [
     "Verdict",
     "VerificationRecord",
     "VerifyRecord",
+    "WorstClass",
     "XNNPACKResult",
     "changed",
     "device_notes",
@@ -281,5 +306,6 @@ __all__ = [
     "recipe_keys",
     "setting_text",
     "shard_name",
+    "shown_score",
     "written_value",
 ]

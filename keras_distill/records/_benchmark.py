@@ -6,6 +6,8 @@ from pydantic import Field
 
 from keras_distill.records._base import Measured, Record
 from keras_distill.records._device import DeviceResult
+from keras_distill.records._export import WorstClass
+from keras_distill.records._precision import Metric
 
 
 class RatioRecord(Record):
@@ -82,20 +84,34 @@ class QualityRecord(Record):
 
     Attributes:
         samples: Number of rows.
-        accuracy: Top-1 accuracy, 0..1.
+        accuracy: Top-1 accuracy, 0..1; None for values.
         top5: Top-5 accuracy; None below 6 classes.
         agreement: Share of rows with the same top-1 class as the first entry; None for that one.
         expected_calibration_error: Mean gap between confidence and accuracy over 15 equal bins;
-            None if it is not finite.
-        negative_log_likelihood: Mean over the rows, in nats; None if it is not finite.
+            None if it is not finite, or for values.
+        negative_log_likelihood: Mean over the rows, in nats; None if it is not finite, or for
+            values.
+        metric: What models are compared by: the accuracy, or one of `measures`.
+        measures: Other measures by name: "mIoU"; "R2" and "MAE"; "AUC".
+        worst_class: The class that loses most against the first entry; None for that one, and for
+            values.
     """
 
     samples: int
-    accuracy: float
+    accuracy: Measured
     top5: Measured
     agreement: Measured
     expected_calibration_error: Measured
     negative_log_likelihood: Measured
+    metric: Metric = "accuracy"
+    measures: dict[str, Measured] = Field(default={}, max_length=100)
+    worst_class: WorstClass | None = None
+
+    @property
+    def score(self) -> float:
+        """The value of `metric`; 0 if it is not finite."""
+        own = self.accuracy if self.metric == "accuracy" else self.measures.get(self.metric)
+        return own or 0.0
 
 
 class EntryRecord(Record):

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from keras_distill.records._base import Measured, Record
+from keras_distill.records._precision import Metric, PrecisionRecord, QuantizationRule
 
 Precision = Literal[
     "float32",
@@ -40,6 +41,42 @@ class TensorRecord(Record):
     zero_point: int | None = None
 
 
+class MeasureRecord(Record):
+    """A measure of an output, of two models and of the file.
+
+    Attributes:
+        reference: Its value for the reference.
+        converted: For the converted model, if it is not the reference.
+        file: For the file.
+    """
+
+    reference: Measured
+    converted: Measured = None
+    file: Measured
+
+
+class WorstClass(Record):
+    """The class that loses most from the reference to the file.
+
+    Attributes:
+        label: The class, or one of several labels.
+        samples: Number of its examples, or pixels.
+        score_reference: Share of them that the reference predicts as this class (its recall); the
+            overlap for mIoU; of one of several labels, the share of rows in which it is right.
+        score: The same share of the file.
+    """
+
+    label: int
+    samples: int
+    score_reference: float
+    score: float
+
+    @property
+    def drop(self) -> float:
+        """Loss in points."""
+        return 100 * (self.score_reference - self.score)
+
+
 class OutputVerification(Record):
     """One output of a file, compared with the same output of two models.
 
@@ -57,6 +94,10 @@ class OutputVerification(Record):
         accuracy_reference: Accuracy of the reference, 0..1, if the samples have labels.
         accuracy_converted: Accuracy of the converted model, if it is not the reference.
         accuracy: Accuracy of the file, 0..1, if the samples have labels.
+        metric: What the file is judged by: the accuracy, or one of `measures`.
+        measures: Other measures by name: "mIoU"; "R2" and "MAE"; "AUC"; for classes "ECE", the
+            expected calibration error.
+        worst_class: The class that loses most; None without labels of classes.
     """
 
     name: str
@@ -68,13 +109,40 @@ class OutputVerification(Record):
     accuracy_reference: Measured = None
     accuracy_converted: Measured = None
     accuracy: Measured = None
+    metric: Metric = "accuracy"
+    measures: dict[str, MeasureRecord] = Field(default={}, max_length=100)
+    worst_class: WorstClass | None = None
+
+    @property
+    def judged(self) -> MeasureRecord:
+        """The values of `metric`."""
+        if self.metric == "accuracy":
+            return MeasureRecord(
+                reference=self.accuracy_reference,
+                converted=self.accuracy_converted,
+                file=self.accuracy,
+            )
+        return self.measures.get(self.metric, MeasureRecord(reference=None, file=None))
 
     @property
     def drop(self) -> float | None:
-        """Loss of accuracy against the reference, in points; None if it was not measured."""
-        if self.accuracy is None or self.accuracy_reference is None:
+        """Loss of `metric` against the reference, in points; None if it was not measured."""
+        values = self.judged
+        if values.file is None or values.reference is None:
             return None
-        return 100 * (self.accuracy_reference - self.accuracy)
+        return 100 * (values.reference - values.file)
+
+
+def shown_score(metric: str, value: float | None) -> str:
+    """Returns a score for messages and tables: a share in percent, other measures as numbers.
+
+    Example:
+        >>> shown_score("accuracy", 0.5), shown_score("AUC", 0.93219), shown_score("AUC", None)
+        ('50.00%', '0.9322', '')
+    """
+    if value is None:
+        return ""
+    return f"{value:.2%}" if metric in ("accuracy", "mIoU") else f"{value:.4g}"
 
 
 class VerificationRecord(Record):
@@ -87,7 +155,7 @@ class VerificationRecord(Record):
         reference: Name of the model that accuracy is counted from.
         samples: Number of samples.
         source: Origin of the samples: a data spec, "data given", "calibration", or "random".
-        max_drop: Maximum loss of accuracy in points; None if accuracy was not measured.
+        max_drop: Maximum loss of an output's metric in points; None if none was measured.
         outputs: One entry for each output.
     """
 
@@ -114,7 +182,7 @@ class VerificationRecord(Record):
 
     @property
     def worst(self) -> OutputVerification | None:
-        """The output that loses the most accuracy; None if accuracy was not measured."""
+        """The output that loses most of its metric; None if none was measured."""
         judged = [output for output in self.outputs if output.drop is not None]
         return max(judged, key=lambda output: output.drop or 0.0, default=None)
 
@@ -127,10 +195,11 @@ class VerificationRecord(Record):
             return "not verified on your data: give --data SPEC (in Python, data=)"
         rows = f"verified on {self.samples} rows ({self.source})"
         if self.worst is None or self.max_drop is None:
-            return f"{rows}: outputs compared; accuracy was not measured (no class labels)"
-        file, reference = self.worst.accuracy or 0.0, self.worst.accuracy_reference or 0.0
+            return f"{rows}: outputs compared; accuracy was not measured (no labels)"
+        metric, values = self.worst.metric, self.worst.judged
+        file, reference = shown_score(metric, values.file), shown_score(metric, values.reference)
         return (
-            f"{rows}: {file:.2%} accuracy, {self.reference} {reference:.2%}; a loss of up to"
+            f"{rows}: {file} {metric}, {self.reference} {reference}; a loss of up to"
             f" {self.max_drop:g} points is allowed"
         )
 
@@ -152,18 +221,40 @@ class CalibrationRecord(Record):
     ranges: dict[str, tuple[float, float]]
 
 
+class ProbabilityRecord(Record):
+    """How a temperature was folded into the last layer, so that probabilities can be trusted.
+
+    The expected calibration error before and after is among the `measures` of the verification.
+
+    Attributes:
+        temperature: The logits were divided by it.
+        source: Origin of the rows that it was fitted on.
+        samples: Their number.
+    """
+
+    temperature: float
+    source: str
+    samples: int
+
+
 class ExportRecipe(Record):
     """The settings that made the file.
 
     Attributes:
-        quantization: The precision.
+        quantization: The precision; "mixed": see `rules`.
+        rules: How single operators are quantized; the last rule that fits an operator counts.
+        asked: The precision that was asked for and the converter failed on, if it is another one.
+        unrolled: Whether the loops of recurrent layers were unrolled.
         io: Input and output type of an integer file: "integer" or "float32".
         batch_size: Rows per call; None: any number.
         sparse: Whether the file is stored without its zeros.
         calibration: The calibration rows; None if the precision needs none.
     """
 
-    quantization: Precision
+    quantization: Precision | Literal["mixed"]
+    rules: tuple[QuantizationRule, ...] = Field(default=(), max_length=10_000)
+    asked: Precision | None = None
+    unrolled: bool = False
     io: Literal["integer", "float32"]
     batch_size: int | None
     sparse: bool
@@ -198,6 +289,8 @@ class ExportRecord(Record):
         model: The exported model.
         recipe: The settings of the export.
         verification: The result of the verification.
+        precision: How the precision was chosen, if it was.
+        probabilities: The temperature that was folded into the last layer, if one was.
         class_names: Names of the classes, if known.
         preprocessing: Description of what the file does to its raw input first.
         warnings: Warnings given during the export.
@@ -216,6 +309,8 @@ class ExportRecord(Record):
     model: ModelRecord
     recipe: ExportRecipe
     verification: VerificationRecord
+    precision: PrecisionRecord | None = None
+    probabilities: ProbabilityRecord | None = None
     class_names: tuple[str, ...] = ()
     preprocessing: str | None = None
     warnings: tuple[str, ...] = ()

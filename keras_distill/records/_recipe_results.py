@@ -1,6 +1,6 @@
 """The parts of a recipe on what is made of the student: files, compression, benchmark."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
@@ -17,21 +17,22 @@ class ExportPart(Record):
     """The files that are made of the best distilled student.
 
     Attributes:
-        quantizations: The precisions.
+        quantizations: The precisions; `auto` is the smallest file that loses at most `max_drop`,
+            chosen on validation data and verified on test data.
         calibration_samples: Number of training images for int8 calibration.
         max_drop: The most accuracy on validation data that a file may lose against the model it
             is converted from, in points; None: 1 point, or one example where that is more.
         strip: Whether the files leave out metadata, labels, and the names of inner tensors.
     """
 
-    quantizations: tuple[Precision, ...] = ("float32", "int8")
+    quantizations: tuple[Precision | Literal["auto"], ...] = ("float32", "int8")
     calibration_samples: Count = 200
     max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, examples=[1.0])
     strip: bool = False
 
     @field_validator("quantizations")
     @classmethod
-    def _some_and_different(cls, value: tuple[Precision, ...]) -> tuple[Precision, ...]:
+    def _some_and_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) < len(value):
             raise ValueError("must be one or more different precisions")
         return value

@@ -236,7 +236,7 @@ class RunRecord(Record):
         measured = {entry.name: entry.quality for entry in self.benchmark.entries}
         for export in self.exports.exports.values():
             quality = measured.get(export.file)
-            accuracy = "" if quality is None else f"{quality.accuracy:.1%}, "
+            accuracy = "" if quality is None else f"{quality.score:.1%}, "
             text = f"{accuracy}{export.bytes / 1024:,.1f} KiB, {export.verification.verdict}"
             found.append((export.file, text))
         return found

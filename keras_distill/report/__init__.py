@@ -7,6 +7,7 @@ from keras_distill.report._compare import results_table as compare_results
 from keras_distill.report._compare import sentences as compare_sentences
 from keras_distill.report._compare import settings_table as compare_settings
 from keras_distill.report._page import render
+from keras_distill.report._precision import render_explain
 from keras_distill.report._specialists import (
     render_specialists,
     specialists_table,
@@ -33,6 +34,7 @@ __all__ = [
     "render",
     "render_benchmark",
     "render_compare",
+    "render_explain",
     "render_specialists",
     "render_sweep",
     "run_note",

@@ -104,8 +104,8 @@ def _sentences(record: BenchmarkRecord) -> list[str]:
             facts.append(_words.times(1 / ratio.value, "faster", "slower"))
         text = f"{entry.name} is {' and '.join(facts)} than {first.name}" if facts else entry.name
         if entry.quality is not None and first.quality is not None:
-            change = _words.points(entry.quality.accuracy - first.quality.accuracy)
-            text += f"; its accuracy is {change}"
+            change = _words.points(entry.quality.score - first.quality.score)
+            text += f"; its {entry.quality.metric} is {change}"
         found.append(f"{text}.")
     return found
 
@@ -137,9 +137,14 @@ def _charts(record: BenchmarkRecord, width: int) -> list[Chart]:
             if measure(entry)
         ]
         if points:
-            summary = f"Accuracy against {axis.partition(',')[0]} of each model."
-            found.append(scatter(points, x=axis, y="accuracy, %", summary=summary, width=width))
+            metric = _metric(entries)
+            summary = f"{metric} against {axis.partition(',')[0]} of each model."
+            found.append(scatter(points, x=axis, y=f"{metric}, %", summary=summary, width=width))
     return found
+
+
+def _metric(entries: Sequence[EntryRecord]) -> str:
+    return next((e.quality.metric for e in entries if e.quality is not None), "accuracy")
 
 
 def _colors(entries: Sequence[EntryRecord]) -> list[str]:
@@ -149,16 +154,18 @@ def _colors(entries: Sequence[EntryRecord]) -> list[str]:
 def _point(entry: EntryRecord, x: float, color: str) -> Point:
     quality = entry.quality
     assert quality is not None
-    low, high = wilson(quality.accuracy, quality.samples)
+    y_range, between = None, ""
+    if quality.metric == "accuracy":  # the interval of a share of rows
+        low, high = wilson(quality.score, quality.samples)
+        y_range, between = (100 * low, 100 * high), f" ({100 * low:.1f} to {100 * high:.1f})"
     details = (
-        f"{entry.name}: {_words.percent(quality.accuracy)} ({100 * low:.1f} to {100 * high:.1f})",
+        f"{entry.name}: {_words.percent(quality.score)}{between}",
         *([] if entry.size.bytes is None else [_words.size(entry.size.bytes)]),
         _words.duration(entry.latency[0].median_ms),
     )
     shape = "square" if entry.runtime == "keras" else "circle"
-    y_range = (100 * low, 100 * high)
     return Point(
-        entry.name, color, x, 100 * quality.accuracy, ", ".join(details), None, y_range, shape
+        entry.name, color, x, 100 * quality.score, ", ".join(details), None, y_range, shape
     )
 
 

@@ -53,7 +53,7 @@ def _of_file(export: ExportRecord, compressed: CompressRecord) -> tuple[str, ...
     shares = (
         ("", "", "")
         if worst is None
-        else (_share(worst.accuracy_converted), _share(worst.accuracy), _points(worst.drop))
+        else (_share(worst.judged.converted), _share(worst.judged.file), _points(worst.drop))
     )
     title = f"file {precision_of(export.file)}"
     if compressed.failed is not None:

@@ -111,8 +111,8 @@ def _verification(name: str, export: ExportRecord) -> tuple[Cell | str, ...]:
     return (
         name,
         VERDICTS[found.verdict],
-        _percent(output.accuracy),
-        _percent(output.accuracy_reference),
+        _percent(output.judged.file),
+        _percent(output.judged.reference),
         _percent(output.agreement, 2),
         "–" if output.max_difference is None else f"{output.max_difference:.2g}",
         _percent(output.relative_difference, 2),

@@ -88,7 +88,7 @@ def rows(record: RunRecord) -> list[Row]:
         for variant in record.variants
     ]
     exported = [
-        Row(f"file {precision_of(e.name)}", e.quality.accuracy, e.size.parameters, entry=e)
+        Row(f"file {precision_of(e.name)}", e.quality.score, e.size.parameters, entry=e)
         for e in entries
         if e.quality is not None and not is_teacher(e.name)
     ]

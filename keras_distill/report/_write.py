@@ -9,6 +9,7 @@ from keras_distill._internal import InputError, _files
 from keras_distill._internal._types import PathLike
 from keras_distill.records import (
     BenchmarkRecord,
+    ExplainRecord,
     ExploreRecord,
     Record,
     RunRecord,
@@ -18,6 +19,7 @@ from keras_distill.records import (
 from keras_distill.report._benchmark import render_benchmark
 from keras_distill.report._card import card
 from keras_distill.report._page import render
+from keras_distill.report._precision import render_explain
 from keras_distill.report._specialists import render_specialists
 from keras_distill.report._sweep import render_sweep
 
@@ -76,6 +78,7 @@ _KINDS = (
         lambda record, _: render_benchmark(record),
     ),
     _Kind(SweepRecord, "sweep.json", "report.html", lambda record, _: render_sweep(record)),
+    _Kind(ExplainRecord, "explain.json", "explain.html", lambda record, _: render_explain(record)),
 )
 
 

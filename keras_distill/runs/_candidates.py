@@ -11,6 +11,7 @@ from keras_distill import models
 from keras_distill._internal import InputError, bad
 from keras_distill.benchmarks import measure_latency
 from keras_distill.export import KerasSource, random_samples
+from keras_distill.precision import AUTO
 from keras_distill.records import BudgetPart, Candidate, ShrinkRecord
 from keras_distill.runs._arena import arena_failure, arena_of
 from keras_distill.runs._context import RunContext
@@ -48,7 +49,8 @@ class CandidateFiles:
 def precision_of(context: RunContext) -> str:
     """Returns the precision of the recipe whose files are smallest."""
     wanted = context.recipe.export.quantizations
-    return next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
+    found = next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
+    return _SMALLEST_FIRST[1] if found == AUTO else found
 
 
 def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:

@@ -1,11 +1,13 @@
 """Fourth stage of a run: the `.tflite` files of the chosen student."""
 
 import warnings
+from typing import Any
 
 import keras
 
-from keras_distill._internal import KerasDistillWarning
+from keras_distill._internal import KerasDistillWarning, VerificationError
 from keras_distill.export import export_all
+from keras_distill.precision import AUTO, choose_tflite
 from keras_distill.records import ExportSet
 from keras_distill.runs._context import RunContext
 
@@ -17,15 +19,34 @@ def export_student(context: RunContext, student: keras.Model) -> ExportSet:
     with warnings.catch_warnings():
         if context.scale == "smoke":  # a student of two steps knows nothing
             warnings.simplefilter("ignore", KerasDistillWarning)
-        return export_all(
-            student,
-            context.folder.path,
-            quantizations=part.quantizations,
-            stem="student",
-            calibration=context.splits,
-            calibration_samples=part.calibration_samples,
-            data=context.splits,
-            max_drop=part.max_drop,
-            overwrite=True,
+        options = {
+            "calibration": context.splits,
+            "calibration_samples": part.calibration_samples,
+            "data": context.splits,
+            "max_drop": part.max_drop,
+            "overwrite": True,
             **context.file_options,
+        }
+        plain = [name for name in part.quantizations if name != AUTO]
+        made = ExportSet(exports={}, rejected={}, impossible={})
+        if plain:
+            folder = context.folder.path
+            made = export_all(student, folder, quantizations=plain, stem="student", **options)
+        return made if AUTO not in part.quantizations else _chosen(context, student, made, options)
+
+
+def _chosen(
+    context: RunContext, student: keras.Model, made: ExportSet, options: dict[str, Any]
+) -> ExportSet:
+    """Returns the files with `student-auto.tflite`, the smallest that passes."""
+    budget = context.recipe.budget
+    try:
+        record = choose_tflite(
+            student,
+            context.folder.path / f"student-{AUTO}.tflite",
+            max_bytes=None if budget is None else budget.max_bytes,
+            **options,
         )
+    except VerificationError as error:
+        return made.model_copy(update={"rejected": {**made.rejected, AUTO: str(error)}})
+    return made.model_copy(update={"exports": {**made.exports, AUTO: record}})

@@ -68,7 +68,9 @@ def test_record_round_trip(record, tmp_path):
 def test_markdown(record):
     text = benchmark_markdown(record)
     assert "| 3 | int8.tflite | litert | int8 |" in text
-    assert "| 1 | 100.00% | – | – |" in text  # no top-5 of three classes, no agreement with itself
+    assert (
+        "| 1 | accuracy | 100.00% | – | – | – | – |" in text
+    )  # no top-5 of three classes, no agreement with itself
     for title in ("Models", "Size", "Quality", "Latency"):
         assert f"**{title}**" in text
     assert text.count("\n| 2 |") == 4

@@ -3,7 +3,7 @@ import pytest
 
 from keras_distill._internal import InputError
 from keras_distill.benchmarks import measure_quality
-from keras_distill.benchmarks._quality import as_logits
+from keras_distill.metrics import as_logits
 
 LOGITS = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0], [1.0, 0.0, 0.0]])
 LABELS = np.array([0, 1, 2, 1])
@@ -81,5 +81,21 @@ def test_several_labels_and_quantized_sigmoids():
     found = measure_quality(p, labels, reference=z, from_probabilities=True, step=1 / 256)
     assert found.accuracy == pytest.approx(((z > 0) == labels).mean(), abs=0.01)
     assert found.agreement == pytest.approx(1.0, abs=0.01)
-    with pytest.raises(InputError, match="`labels` must be class ids"):
-        measure_quality(z, z)
+    assert (found.metric, found.worst_class.samples) == ("accuracy", 20)
+
+
+def test_values_and_anomalies_have_their_own_metric():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(50, 2))
+    found = measure_quality(y + 0.1, y, reference=y)
+    assert (found.metric, found.accuracy, found.agreement) == ("R2", None, None)
+    assert found.measures["MAE"] == pytest.approx(0.1)
+    assert found.score == pytest.approx(1 - 50 * 2 * 0.01 / ((y - y.mean(0)) ** 2).sum())
+    x = rng.normal(size=(50, 8))
+    labels = (np.arange(50) < 10).astype(int)
+    rebuilt = x * np.where(labels, 0.2, 0.9)[:, None]
+    found = measure_quality(rebuilt, labels, inputs=[x])
+    assert found.metric == "AUC" and found.measures == {"AUC": found.score}
+    assert found.score > 0.9 and found.expected_calibration_error is None
+    with pytest.raises(InputError, match="labels do not fit the outputs"):
+        measure_quality(y, np.full((50, 2), 3.0))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_distill.export import _export, export_all
+from keras_distill.export import _session, export_all
 from keras_distill.export._converter_process import Converted
 from keras_distill.records import ExportSet
 
@@ -56,7 +56,7 @@ def exported(tmp_path_factory):
     names = ("ant", "bee", "cat", "dog", "eel")
     folder, kept = tmp_path_factory.mktemp("cnn"), tmp_path_factory.mktemp("converted")
     before = [keras.ops.convert_to_numpy(w) for w in model.weights]
-    converted, run_converter = {}, _export.run_converter
+    converted, run_converter = {}, _session.run_converter
 
     def keeping(*arguments, **options):
         found = run_converter(*arguments, **options)
@@ -64,7 +64,7 @@ def exported(tmp_path_factory):
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_export, "run_converter", keeping)
+        patch.setattr(_session, "run_converter", keeping)
         result = export_all(
             model, folder, calibration=pixels, data=data, class_names=names, stem="net"
         )
@@ -84,7 +84,7 @@ def converted_before(exported, monkeypatch, tmp_path_factory):
         folder, made = tmp_path_factory.mktemp("copied"), exported.converted
         return {n: made[n]._replace(path=Path(shutil.copy(made[n].path, folder))) for n in names}
 
-    monkeypatch.setattr(_export, "run_converter", run_converter)
+    monkeypatch.setattr(_session, "run_converter", run_converter)
     return exported.model
 
 

@@ -5,9 +5,23 @@ import numpy as np
 import pytest
 
 import keras_distill as kd
-from keras_distill._internal import InputError, VerificationError, _files
-from keras_distill.export import QUANTIZATIONS, export_all, record_path
+from keras_distill._internal import (
+    InputError,
+    KerasDistillWarning,
+    VerificationError,
+    _files,
+)
+from keras_distill.export import (
+    QUANTIZATIONS,
+    KerasSource,
+    _session,
+    export_all,
+    record_path,
+    unrolled,
+)
+from keras_distill.export._converter_process import Converted
 from keras_distill.litert import LiteRTModel
+from keras_distill.records import ExportRecord
 
 layers = keras.layers
 RANDOM = np.random.default_rng(0)
@@ -95,17 +109,61 @@ def test_attention_has_no_int16x8_and_the_others_do_not_mind(tmp_path):
     assert result.exports["int8"].inputs[0].dtype == "int32"  # tokens stay tokens
 
 
-def test_lstm_has_no_int8_because_the_converter_dies_of_it(tmp_path):
-    frames = keras.Input((5, 3), name="frames")
-    net = keras.Model(frames, layers.Dense(2, name="logits")(layers.LSTM(4)(frames)))
-    x = RANDOM.normal(size=(60, 5, 3)).astype(np.float32)
-    names = ("int8", "float32")
-    result = export_all(net, tmp_path, quantizations=names, calibration=x, stem="net")
-    assert result.summary() == {"float32": "made", "int8": "impossible"}
-    assert "crashed (SIGSEGV) while making int8" in result.impossible["int8"]
-    assert "unroll=True" in result.impossible["int8"]
-    assert "Fatal Python error: Segmentation fault" in result.impossible["int8"]
-    assert "WHILE" in result.exports["float32"].ops
+def _lstm(steps=5):
+    keras.utils.set_random_seed(0)
+    frames = keras.Input((steps, 3), name="frames")
+    x = layers.Bidirectional(layers.LSTM(3))(frames) if steps is None else layers.LSTM(4)(frames)
+    return keras.Model(frames, layers.Dense(2, name="logits")(x))
+
+
+FRAMES = RANDOM.normal(size=(60, 5, 3)).astype(np.float32)
+
+
+def test_the_loops_of_an_lstm_that_crash_the_converter_are_unrolled(tmp_path):
+    names, given = ("int8", "float32"), {"calibration": FRAMES, "data": FRAMES}
+    result = export_all(_lstm(), tmp_path, quantizations=names, stem="net", **given)
+    assert result.summary() == {"float32": "made", "int8": "made"}
+    int8, float32 = result.exports["int8"], result.exports["float32"]
+    assert int8.recipe.unrolled and not float32.recipe.unrolled
+    assert "WHILE" in float32.ops and "WHILE" not in int8.ops
+    words = "the converter crashed on the loops of recurrent layers while making int8: the loops"
+    assert any(text.startswith(words) for text in int8.warnings) and float32.warnings == ()
+    assert int8.inputs[0].dtype == "int8" and int8.inputs[0].name == "frames"
+
+
+def test_what_cannot_be_unrolled_becomes_dynamic(tmp_path, monkeypatch):
+    real = _session.run_converter
+
+    def crashing(request, names, *, timeout):
+        if "int8" in names:
+            return {name: Converted(None, "the converter crashed", 0.0, True) for name in names}
+        return real(request, names, timeout=timeout)
+
+    monkeypatch.setattr(_session, "run_converter", crashing)
+    path, given = tmp_path / "net.tflite", {"calibration": FRAMES, "data": FRAMES}
+    with pytest.warns(KerasDistillWarning, match="did not help: the file is dynamic"):
+        record = kd.export_tflite(_lstm(), path, quantization="int8", **given)
+    assert (record.recipe.quantization, record.recipe.asked) == ("dynamic", "int8")
+    assert ExportRecord.load(record_path(path)) == record and "WHILE" in record.ops
+    # What is no recurrent network stays an error.
+    plain = keras.Sequential([keras.Input((5, 3)), layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(InputError, match="the converter crashed"):
+        kd.export_tflite(plain, tmp_path / "plain.tflite", quantization="int8", **given)
+    assert not (tmp_path / "plain.tflite").exists()
+
+
+def test_unrolling_keeps_the_outputs_and_knows_what_it_cannot_do():
+    source = KerasSource(_lstm())
+    straight = unrolled(source)
+    assert straight is not None and straight.model.layers[1].unroll
+    rows = {"frames": FRAMES[:8]}
+    np.testing.assert_allclose(
+        straight.predict(rows)["logits"], source.predict(rows)["logits"], atol=1e-6
+    )
+    assert unrolled(KerasSource(_lstm(None))) is None  # of any number of steps
+    both = keras.Sequential([keras.Input((5, 3)), layers.Bidirectional(layers.GRU(2))])
+    again = unrolled(KerasSource(both))
+    assert again is not None and again.model.layers[0].backward_layer.unroll
 
 
 def test_two_inputs_two_outputs_open_batch_float_io(tmp_path):
@@ -183,7 +241,7 @@ def test_sparse_leaves_zeros_out_and_says_nothing(tmp_path, capfd):
         ({"quantization": "dynamic", "sparse": True}, "a sparse dynamic file does not load"),
         ({"max_drop": 1}, "`max_drop` needs labeled rows"),
         ({"max_drop": -1}, "`max_drop` must be in 0..100"),
-        ({"max_drop": 1, "data": PIXELS}, "`max_drop` needs `data` with class labels"),
+        ({"max_drop": 1, "data": PIXELS}, "`max_drop` needs `data` with labels"),
         ({"data": (PIXELS, LABELS[:, None] + [0, 1])}, "must be class ids"),
         ({"data": (PIXELS, LABELS * 0 - 1)}, "no labeled row"),
         ({"batch_size": 0}, "`batch_size` must be a whole number >= 1"),

@@ -3,7 +3,7 @@ import pytest
 
 from keras_distill._internal import InputError
 from keras_distill.export import LIMITS
-from keras_distill.export._metric import labels_by_output
+from keras_distill.export._metric import truths_by_output as truths_of
 from keras_distill.export._verification import Rule, difference, judge
 from keras_distill.records import VerificationRecord
 
@@ -78,57 +78,68 @@ def test_wrong_shape():
 def test_accuracy_may_fall_by_max_drop_and_no_more():
     swapped = REFERENCE.copy()
     swapped[0] = swapped[0, ::-1]
-    labels = {"y": np.array([1, 0])}
-    verification = _judge(swapped, labels=labels, limit=9.0, max_drop=50.0)
+    truths = truths_of(np.array([1, 0]), {"y": REFERENCE})
+    verification = _judge(swapped, truths=truths, limit=9.0, max_drop=50.0)
     assert verification.passed
     assert (verification.outputs[0].accuracy_reference, verification.outputs[0].accuracy) == (
         1.0,
         0.5,
     )
-    verification = _judge(swapped, labels=labels, limit=9.0, max_drop=49.9)
+    verification = _judge(swapped, truths=truths, limit=9.0, max_drop=49.9)
     assert verification.failures[0].startswith(
         "accuracy falls by 50.00 points, from 100.00% to 50.00% (output 'y'; limit 49.9);"
     )
-    assert _judge(swapped, labels=labels, limit=9.0).passed  # one row of two: 50 points
+    assert _judge(swapped, truths=truths, limit=9.0).passed  # one row of two: 50 points
 
 
 def test_labels_of_several_outputs_go_by_name():
     outputs = {"a": REFERENCE, "b": REFERENCE[:, :1], "c": REFERENCE}
     ids = np.array([1, 0])
-    labels = labels_by_output({"a": ids, "b": np.array([0.5, 2.0])}, outputs)
-    assert list(labels) == ["a"]
-    in_order = labels_by_output([ids, np.array([0.5, 2.0]), np.eye(2)[ids]], outputs)
-    assert list(in_order) == ["a", "c"]
+    labels = truths_of({"a": ids, "b": np.array([0.5, 2.0])}, outputs)
+    assert {name: truth.metric for name, truth in labels.items()} == {"a": "accuracy", "b": "R2"}
+    in_order = truths_of([ids, np.array([0.5, 2.0]), np.eye(2)[ids]], outputs)
+    assert [truth.metric for truth in in_order.values()] == ["accuracy", "R2", "accuracy"]
     rule = Rule.of_precision("int8")
-    verification = judge(outputs, outputs, rule, labels=labels, source="test")
+    verification = judge(outputs, outputs, rule, truths=labels, source="test")
     assert verification.outputs[0].accuracy == 1.0
     assert verification.outputs[1].agreement is None and verification.outputs[2].accuracy is None
 
 
-def test_what_a_regression_aims_at_is_no_class():
-    assert labels_by_output(np.array([[0.5, 2.0], [1.0, 1.0]]), {"y": REFERENCE}) == {}
-    assert labels_by_output(None, {"y": REFERENCE}) == {}
+def test_a_regression_is_judged_by_r2():
+    values = np.array([[0.5, 4.0], [1.0, -1.0]])
+    truths = truths_of(values, {"y": REFERENCE})
+    # Residuals (-.5, 0, 1, -1); the columns spread by .125 and 12.5 about their means.
+    assert truths["y"].score(REFERENCE) == pytest.approx(1 - 2.25 / 12.625)
+    found = _judge(REFERENCE * 0.5, truths=truths, limit=9.0, max_drop=10.0)
+    output = found.outputs[0]
+    assert output.metric == "R2" and output.accuracy is output.agreement is None
+    assert output.measures["MAE"].reference == pytest.approx(2.5 / 4)
+    assert output.measures["MAE"].file == pytest.approx((0.5 + 2 + 0 + 0) / 4)
+    assert found.failures[0].startswith("R2 falls by 15.84 points, from 0.8218 to 0.6634")
+    assert truths_of(None, {"y": REFERENCE}) == {}
+    constant = np.full((2, 2), 3.0)
+    assert truths_of(constant, {"y": REFERENCE}) == {}
 
 
 def test_rows_without_a_label():
-    assert list(labels_by_output(np.array([-1, 0]), {"y": REFERENCE})) == ["y"]
-    with pytest.raises(InputError, match="no labeled row for output 'y'"):
-        labels_by_output(np.array([-1, -1]), {"y": REFERENCE})
+    assert list(truths_of(np.array([-1, 0]), {"y": REFERENCE})) == ["y"]
+    with pytest.raises(InputError, match="output 'y': there is no labeled row"):
+        truths_of(np.array([-1, -1]), {"y": REFERENCE})
 
 
 def test_two_classes_in_one_unit_are_judged():
     p, ids = np.array([[0.9], [0.2], [0.6]]), np.array([1, 0, 0])
     for labels in (ids, ids[:, None], ids.astype("float32"), ids > 0):
-        found = labels_by_output(labels, {"y": p})
+        found = truths_of(labels, {"y": p})
         rule = Rule.of_precision("float32", max_drop=1.0)
-        judged = judge({"y": p}, {"y": p}, rule, labels=found, source="test")
+        judged = judge({"y": p}, {"y": p}, rule, truths=found, source="test")
         assert judged.outputs[0].accuracy == pytest.approx(2 / 3)
         assert judged.outputs[0].agreement == 1.0
-        ruined = judge({"y": p}, {"y": 1 - p}, rule, labels=found, source="test")
+        ruined = judge({"y": p}, {"y": 1 - p}, rule, truths=found, source="test")
         assert ruined.outputs[0].agreement == 0.0
         assert any("accuracy falls by 33.33 points" in text for text in ruined.failures)
-    assert labels_by_output(np.array([0.3, 7.0, 2.0]), {"y": p}) == {}
-    assert labels_by_output(np.array([3, 7, 2]), {"y": p}) == {}
+    for values in (np.array([0.3, 7.0, 2.0]), np.array([3, 7, 2])):
+        assert truths_of(values, {"y": p})["y"].metric == "R2"
 
 
 def test_masks_and_several_labels_are_judged():
@@ -137,40 +148,86 @@ def test_masks_and_several_labels_are_judged():
     for shape in ((2, 4, 4, 1), (8, 5)):
         z = rng.normal(size=shape)
         labels = (z > 0).astype(int)
-        found = labels_by_output(labels, {"y": z})
-        judged = judge({"y": z}, {"y": np.where(z > 0.5, z, -1)}, rule, labels=found, source="test")
+        found = truths_of(labels, {"y": z})
+        judged = judge({"y": z}, {"y": np.where(z > 0.5, z, -1)}, rule, truths=found, source="test")
         output = judged.outputs[0]
         assert output.accuracy_reference == 1.0
         assert output.accuracy == output.agreement == pytest.approx((labels == (z > 0.5)).mean())
+        assert output.metric == ("mIoU" if len(shape) == 4 else "accuracy")
+        if output.metric == "mIoU":
+            both = [(labels == c) & ((z > 0.5) == c) for c in (0, 1)]
+            either = [(labels == c) | ((z > 0.5) == c) for c in (0, 1)]
+            overlaps = [a.sum() / b.sum() for a, b in zip(both, either, strict=True)]
+            assert output.judged.file == pytest.approx(np.mean(overlaps))
+            assert output.worst_class.label == int(np.argmin(overlaps))
+            assert output.worst_class.score == pytest.approx(min(overlaps))
+
+
+def test_the_class_that_loses_most_is_named():
+    ids = np.array([0, 0, 1, 1, 2, 2, 2, 2])
+    right, worse = np.eye(3)[ids], np.eye(3)[[0, 0, 1, 0, 2, 2, 2, 0]]
+    truths = truths_of(ids, {"y": right})
+    rule = Rule.of_precision("int8", limit=9.0, max_drop=50.0)
+    worst = judge({"y": right}, {"y": worse}, rule, truths=truths, source="test").outputs[0]
+    assert worst.worst_class.model_dump() == {
+        "label": 1, "samples": 2, "score_reference": 1.0, "score": 0.5,
+    }  # fmt: skip
+    assert worst.worst_class.drop == 50
+
+
+def test_an_autoencoder_is_judged_by_the_auc_of_its_error():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 6))
+    anomalies = np.arange(40) % 4 == 0
+    noise = rng.normal(size=x.shape)
+    model = x + noise * np.where(anomalies, 0.5, 0.1)[:, None]
+    truths = truths_of(anomalies.astype(int), {"y": model}, {"x": x})
+    assert truths["y"].metric == "AUC" and truths["y"].score(model) == 1.0
+    coarse = np.round(model / 2) * 2  # the error of rounding hides that of the anomalies
+    rule = Rule.of_precision("int8", limit=9.0, max_drop=1.0)
+    found = judge({"y": model}, {"y": coarse}, rule, truths=truths, source="test")
+    assert found.verdict == "failed" and found.failures[0].startswith("AUC falls by ")
+    assert "from 1 to 0." in found.failures[0] and found.outputs[0].worst_class is None
+    assert found.statement.startswith("failed verification: AUC falls")
+    # The same labels are classes where the output does not reconstruct the input.
+    assert (
+        truths_of(anomalies.astype(int), {"y": rng.normal(size=(40, 6)) * 3}, {"x": x})["y"].metric
+        == "accuracy"
+    )
+    assert truths_of(anomalies.astype(int), {"y": x[:, :2]}, {"x": x[:, :2]})["y"].metric == (
+        "accuracy"
+    )
 
 
 def test_without_max_drop_a_point_may_be_lost_or_one_row():
-    eye, ids = np.eye(2)[np.zeros(200, int)], {"y": np.zeros(200, int)}
+    eye = np.eye(2)[np.zeros(200, int)]
+    ids = truths_of(np.zeros(200, int), {"y": eye})
     worse = eye.copy()
     worse[:2] = eye[:2, ::-1]
     rule = Rule(None, None, "train it again")
-    found = judge({"y": eye}, {"y": worse}, rule, labels=ids, source="digits, test")
+    found = judge({"y": eye}, {"y": worse}, rule, truths=ids, source="digits, test")
     assert (found.verdict, found.max_drop) == ("passed", 1.0)
     assert found.outputs[0].drop == pytest.approx(1)
     worse[2] = eye[2, ::-1]
-    found = judge({"y": eye}, {"y": worse}, rule, labels=ids, source="digits, test")
+    found = judge({"y": eye}, {"y": worse}, rule, truths=ids, source="digits, test")
     assert found.failures == (
         "accuracy falls by 1.50 points, from 100.00% to 98.50% (output 'y'; limit 1); train it"
         " again",
     )
-    few = {"y": ids["y"][:3]}
-    found = judge({"y": eye[:3]}, {"y": worse[:3]}, rule, labels=few, source="test")
+    few = {"y": ids["y"].take(np.arange(3))}
+    found = judge({"y": eye[:3]}, {"y": worse[:3]}, rule, truths=few, source="test")
     assert found.verdict == "failed"
-    found = judge({"y": eye[2:5]}, {"y": worse[2:5]}, rule, labels=few, source="test")
+    found = judge({"y": eye[2:5]}, {"y": worse[2:5]}, rule, truths=few, source="test")
     assert found.verdict == "passed" and found.max_drop == pytest.approx(100 / 3)
 
 
 def test_accuracy_is_counted_from_the_reference_and_differences_from_the_converted_model():
     """A ruined model converts faithfully; its file has lost what the model has lost."""
-    given, ids = np.eye(4), {"y": np.arange(4)}
+    given = np.eye(4)
+    ids = truths_of(np.arange(4), {"y": given})
     ruined = np.roll(given, 1, axis=1)
     rule = Rule.of_precision("int8")
-    own = judge({"y": ruined}, {"y": ruined}, rule, labels=ids, source="test")
+    own = judge({"y": ruined}, {"y": ruined}, rule, truths=ids, source="test")
     assert own.verdict == "passed"
     found = judge(
         {"y": ruined},
@@ -178,7 +235,7 @@ def test_accuracy_is_counted_from_the_reference_and_differences_from_the_convert
         rule,
         reference={"y": given},
         reference_name="the model given",
-        labels=ids,
+        truths=ids,
         source="test",
     )
     output = found.outputs[0]
@@ -213,9 +270,9 @@ def test_a_record_does_not_say_passed_of_what_was_not_verified(change, words):
 
 def test_the_statement_says_on_what_it_was_verified():
     assert _judge(REFERENCE).statement == (
-        "verified on 2 rows (test): outputs compared; accuracy was not measured (no class labels)"
+        "verified on 2 rows (test): outputs compared; accuracy was not measured (no labels)"
     )
-    labeled = _judge(REFERENCE, labels={"y": np.array([1, 1])}, max_drop=0.5)
+    labeled = _judge(REFERENCE, truths=truths_of(np.array([1, 1]), {"y": REFERENCE}), max_drop=0.5)
     assert str(labeled) == (
         "verified on 2 rows (test): 50.00% accuracy, Keras 50.00%; a loss of up to 0.5 points is"
         " allowed"

@@ -80,7 +80,7 @@ def test_without_class_labels_a_limit_decides():
     record = verify_tflite(INT8, FLOAT, X, limit=0.2)
     assert record.verification.passed and record.verification.max_drop is None
     assert verify_tflite(INT8, FLOAT, X, limit=1e-6).verification.verdict == "failed"
-    with pytest.raises(InputError, match="`max_drop` needs `data` with class labels"):
+    with pytest.raises(InputError, match="`max_drop` needs `data` with labels"):
         verify_tflite(INT8, FLOAT, X, limit=0.2, max_drop=1)
 
 

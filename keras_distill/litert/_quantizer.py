@@ -1,0 +1,341 @@
+"""Quantizes operators of a float32 `.tflite` file one by one, with LiteRT Quantizer, in a child.
+
+A recipe is a list of rules. The last rule that fits an operator counts; an operator that does not
+support its rule stays in float32. The child imports no TensorFlow, so that it starts quickly.
+"""
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from typing_extensions import Self
+
+from keras_distill._internal import InputError
+from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._signatures import SIGNATURE
+from keras_distill._internal._types import Array
+from keras_distill.litert._interpreter import LiteRTModel
+from keras_distill.litert._parser import read_graph
+
+# kind -> (bits of weights, bits of activations, granularity of weights); activations of None stay
+# float32 in the file, and those of 0 are quantized while it runs.
+KINDS: dict[str, tuple[int, int | None, str]] = {
+    "int8": (8, 8, "CHANNELWISE"),
+    "int8-weights-int4": (4, 8, "CHANNELWISE"),
+    "int16x8": (8, 16, "CHANNELWISE"),
+    "dynamic-int8": (8, 0, "CHANNELWISE"),
+    "dynamic-int4": (4, 0, "CHANNELWISE"),
+    "dynamic-int4-blocks": (4, 0, "BLOCKWISE_32"),
+    "weight-only-int8": (8, None, "CHANNELWISE"),
+    "weight-only-int4": (4, None, "CHANNELWISE"),
+}
+FLOAT = "float32"
+_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}  # of operations that the library calls otherwise
+_SERVICE = "keras_distill.litert._quantizer:Service"
+RANGES = ("min-max", "moving-average")
+ALGORITHMS = {
+    "min-max": "MIN_MAX_UNIFORM_QUANT",
+    "OCTAV": "OCTAV",
+    "MSE": "MSE",
+    "Hadamard": "DECOMPOSED_HADAMARD_ROTATION",
+}
+
+
+class Rule(NamedTuple):
+    """How some operators are quantized.
+
+    Attributes:
+        kind: A key of `KINDS`, or "float32".
+        scopes: `scope_of` of the operators; None: all.
+        operation: Their kind: "FULLY_CONNECTED"; None: all.
+        algorithm: A key of `ALGORITHMS`: how the scale of weights is found.
+    """
+
+    kind: str
+    scopes: tuple[str, ...] | None = None
+    operation: str | None = None
+    algorithm: str = "min-max"
+
+
+class Operator(NamedTuple):
+    """An operator of the main graph of a file.
+
+    Attributes:
+        scope: The names of its outputs, which identify it.
+        operation: Its kind: "CONV_2D".
+        layer: The layer that it computes, as far as its name shows.
+        width: Size of the last axis of its weights; 0 without weights.
+    """
+
+    scope: str
+    operation: str
+    layer: str
+    width: int = 0
+
+
+def operators(path: Path) -> list[Operator]:
+    """Lists the operators of the main graph of a file, in their order."""
+    main = read_graph(path).subgraphs[0]
+    found = []
+    for op in main.ops:
+        names = [main.tensors[index].name for index in op.outputs if index >= 0]
+        scope = ";".join(name for name in names if name) + ";"
+        weights = [main.source(index) for index in op.inputs[1:2] if index >= 0]
+        width = next((t.shape[-1] for t in weights if t.constant and t.shape), 0)
+        found.append(Operator(scope, op.name, layer_of(scope), width))
+    return found
+
+
+def layer_of(scope: str) -> str:
+    """Returns the name of the layer in the scope of an operator, as far as it shows.
+
+    Example:
+        >>> layer_of("net_1/relu_1/Relu;net_1/conv_a_1/convolution;")
+        'conv_a'
+    """
+    last = [part for part in scope.split(";") if part][-1:] or [""]
+    parts = last[0].split("/")
+    if parts[0].startswith("StatefulPartitionedCall"):
+        return "output"
+    name = parts[-2] if len(parts) > 1 else parts[0]
+    return re.sub(r"_\d+$", "", name) or scope[:40]
+
+
+class Effect(NamedTuple):
+    """What a quantization does to the outputs on the calibration rows.
+
+    Attributes:
+        noise: rms(file - float32) / std(float32), of the output that differs most.
+        agreement: Share of rows with the same largest entry, the smallest of the outputs; 1 for
+            outputs of one entry.
+        bytes: Size of the file.
+    """
+
+    noise: float
+    agreement: float
+    bytes: int
+
+
+class Quantizer:
+    """Quantizes one float32 file by several recipes, in a child process that starts when needed.
+
+    Use as a context manager; leaving it ends the child.
+
+    Args:
+        source: The float32 file, with the signature of an export.
+        calibration: An .npz of rows by input; None: rules that need ranges are refused.
+        batch_size: Rows per call of the file.
+        timeout: Seconds that one quantization may take.
+
+    Attributes:
+        operators: The operators of the file.
+        calls: Number of quantizations so far.
+
+    Raises:
+        InputError: From any call: if the quantizer fails, crashes, or takes too long.
+    """
+
+    def __init__(
+        self, source: Path, calibration: Path | None, *, batch_size: int | None, timeout: float
+    ) -> None:
+        self.operators = operators(source)
+        self.calls = 0
+        self._request: dict[str, Any] = {
+            "source": str(source),
+            "calibration": None if calibration is None else str(calibration),
+            "batch_size": batch_size or 1,
+        }
+        self._timeout, self._child = timeout, None
+        self._spare = source.with_name(f"{source.stem}-measured.tflite")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+    def quantize(
+        self, out: Path, rules: Sequence[Rule], *, ranges: str = "min-max", float_io: bool = False
+    ) -> None:
+        """Writes `out`, quantized by the rules.
+
+        Args:
+            out: The file to write.
+            rules: The last one that fits an operator counts.
+            ranges: How the ranges of activations are found: one of `RANGES`.
+            float_io: Whether inputs and outputs stay float32.
+        """
+        self._ask("quantize", out=str(out), rules=rules, ranges=ranges, float_io=float_io)
+
+    def measure(self, rules: Sequence[Rule], *, ranges: str = "min-max") -> Effect:
+        """Quantizes by the rules, and compares the outputs on the calibration rows."""
+        found = self._ask("measure", out=str(self._spare), rules=rules, ranges=ranges)
+        return Effect(**found)
+
+    def _ask(self, method: str, **arguments: Any) -> Any:
+        self.calls += 1
+        if self._child is None:
+            self._child = Child(_SERVICE, flags=("-W", "ignore"))
+        try:
+            return self._child.ask(method, timeout=self._timeout, **self._request, **arguments)
+        except ChildError as error:
+            if not error.raised:
+                self._end()
+            text = " ".join(error.reason.split())[:200]
+            raise InputError(f"the quantizer {'failed: ' * error.raised}{text}") from error
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.close()
+        self._child = None
+
+
+class Service:
+    """Quantizes and measures in the child process (`_internal._child`)."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[str, Any] = {}
+        self._floats: dict[str, Array] | None = None
+
+    def quantize(
+        self,
+        source: str,
+        out: str,
+        rules: Sequence[Any],
+        ranges: str,
+        calibration: str | None,
+        batch_size: int,
+        float_io: bool,
+    ) -> None:
+        """See `Quantizer.quantize`."""
+        work = _recipe(source, [Rule(*rule) for rule in rules], float_io)
+        found = None
+        if work.need_calibration:
+            if calibration is None:
+                raise ValueError("calibration rows are needed")
+            found = self._calibrated(source, ranges, calibration, batch_size)
+        with _quiet():
+            made = work.quantize(
+                found, enable_progress_bar=False, enable_progress_report=False
+            ).quantized_model
+        assert made is not None  # only a quantization without a recipe returns None
+        Path(out).write_bytes(bytes(made))
+
+    def measure(
+        self,
+        source: str,
+        out: str,
+        rules: Sequence[Any],
+        ranges: str,
+        calibration: str,
+        batch_size: int,
+    ) -> dict[str, float]:
+        """See `Quantizer.measure`."""
+        self.quantize(source, out, rules, ranges, calibration, batch_size, True)
+        if self._floats is None:
+            self._floats = _run(source, calibration)
+        reference, got = self._floats, _run(out, calibration)
+        noise, same = [], []
+        for name, expected in reference.items():
+            error = np.asarray(got[name], np.float64) - expected
+            size = float(expected.std()) or float(np.abs(expected).max()) or 1.0
+            noise.append(float(np.sqrt((error**2).mean())) / size)
+            if expected.ndim > 1 and expected.shape[-1] > 1:
+                same.append(float((got[name].argmax(-1) == expected.argmax(-1)).mean()))
+        worst = max(noise)
+        return {
+            "noise": worst if np.isfinite(worst) else 1e9,
+            "agreement": min(same, default=1.0),
+            "bytes": Path(out).stat().st_size,
+        }
+
+    def _calibrated(self, source: str, ranges: str, calibration: str, batch_size: int) -> Any:
+        """Returns the range of every tensor, measured once."""
+        from litert_quantizer import calibrator, recipe, recipe_manager
+        from litert_quantizer.utils import qsv_utils
+
+        if ranges not in self._ranges:
+            update = {
+                "min-max": qsv_utils.min_max_update,
+                "moving-average": qsv_utils.moving_average_update,
+            }[ranges]
+            rules = recipe_manager.RecipeManager()
+            rules.load_quantization_recipe(recipe.static_wi8_ai8())
+            work = calibrator.Calibrator(source, num_threads=1, qsv_update_func=update)
+            with _quiet():
+                work.calibrate({SIGNATURE: _rows(calibration, batch_size)}, rules)
+            self._ranges[ranges] = work.get_model_qsvs()
+        return self._ranges[ranges]
+
+
+def _recipe(source: str, rules: Sequence[Rule], float_io: bool) -> Any:
+    """Returns the library's quantizer with the rules."""
+    from litert_quantizer import qtyping, quantizer
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    work: Any = quantizer.Quantizer(source)
+    for place, rule in enumerate(rules):
+        _add(work, rule, place)
+    if float_io:
+        for name in ("INPUT", "OUTPUT"):
+            work.update_quantization_recipe(
+                ".*", qtyping.TFLOperationName(name), None, AlgorithmName.NO_QUANTIZE
+            )
+    return work
+
+
+def _add(work: Any, rule: Rule, place: int) -> None:
+    from litert_quantizer import qtyping
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    scope = ".*"
+    if rule.scopes is not None:
+        scope = f"^(?:{'|'.join(map(re.escape, rule.scopes))})$"
+    # A second rule of the same expression would replace the first, also where it does not fit.
+    scope += "(?:)" * place
+    operation = qtyping.TFLOperationName(_NAMES.get(rule.operation or "*", rule.operation or "*"))
+    if rule.kind == FLOAT:
+        work.update_quantization_recipe(scope, operation, None, AlgorithmName.NO_QUANTIZE)
+        return
+    weights, activations, granularity = KINDS[rule.kind]
+    common = {"algorithm_key": getattr(AlgorithmName, ALGORITHMS[rule.algorithm])}
+    blocks = qtyping.QuantGranularity(granularity)
+    if activations is None:
+        work.add_weight_only_config(scope, operation, weights, blocks, **common)
+    elif activations == 0:
+        work.add_dynamic_config(scope, operation, weights, blocks, **common)
+    else:
+        work.add_static_config(scope, operation, activations, weights, blocks, **common)
+
+
+def _load(calibration: str) -> dict[str, Array]:
+    with np.load(calibration) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _rows(calibration: str, batch_size: int) -> list[dict[str, Array]]:
+    """Returns the rows `batch_size` at a time, without a partial batch at the end."""
+    arrays = _load(calibration)
+    count = len(next(iter(arrays.values())))
+    return [
+        {name: a[start : start + batch_size] for name, a in arrays.items()}
+        for start in range(0, count - batch_size + 1, batch_size)
+    ]
+
+
+def _run(path: str, calibration: str) -> dict[str, Array]:
+    arrays = _load(calibration)
+    model = LiteRTModel(path)
+    y = model.predict(arrays if len(arrays) > 1 else next(iter(arrays.values())))
+    return y if isinstance(y, dict) else {"": y}
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keeps the quantizer's progress off the log."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

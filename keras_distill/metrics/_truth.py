@@ -1,0 +1,238 @@
+"""What an output is to say on labeled rows, and the metric that it is judged by.
+
+| output | labels | metric |
+|---|---|---|
+| one of N classes, two classes in one unit, several labels | classes | accuracy |
+| the same with a class for each pixel, `(n, H, W, N)` | classes | mIoU |
+| values | values of the same shape | R2 |
+| what an input is, reconstructed | 0 (normal) or 1 (anomaly) for each row | AUC |
+
+The AUC is that of the reconstruction error. Every metric is larger for a better model, and 1 at
+best, so that one rule serves all: a loss of 0.01 is one point.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from keras_distill._internal import InputError
+from keras_distill._internal._probabilities import Declared
+from keras_distill._internal._types import Array
+from keras_distill.metrics import _measures
+from keras_distill.metrics._class_rows import class_rows, label_ids
+from keras_distill.metrics._input_range import constant_accuracy
+from keras_distill.metrics._quality import accuracy, agreement
+from keras_distill.metrics._task import Task, of_labels
+
+Metric = Literal["accuracy", "mIoU", "R2", "AUC"]
+
+
+class ClassScore(NamedTuple):
+    """The share of a class that a model gets right.
+
+    Attributes:
+        label: The class, or one of several labels.
+        samples: Number of its examples, or pixels.
+        score: Share of them that are predicted as it (its recall); the overlap for mIoU; of one of
+            several labels, the share of rows in which it is right.
+    """
+
+    label: int
+    samples: int
+    score: float
+
+
+class Truth(NamedTuple):
+    """The labels of one output, and the metric that it is judged by.
+
+    Attributes:
+        metric: "accuracy", "mIoU", "R2", or "AUC"; see the module.
+        task: What the output predicts.
+        labels: Class ids as `label_ids` gives them, values, or 0 and 1 for each row (AUC).
+        inputs: What the output reconstructs (AUC).
+    """
+
+    metric: Metric
+    task: Task
+    labels: Array
+    inputs: Array | None = None
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the output predicts classes."""
+        return self.task is not Task.REGRESSION
+
+    @property
+    def labeled(self) -> Array:
+        """Whether each row has a label, bool `(n,)`."""
+        if not self.of_classes:
+            return np.ones(len(self.labels), bool)
+        return (self.labels >= 0).reshape(len(self.labels), -1).max(axis=1)
+
+    def take(self, rows: Array) -> "Truth":
+        """Returns the truth of some rows."""
+        inputs = None if self.inputs is None else self.inputs[rows]
+        return self._replace(labels=self.labels[rows], inputs=inputs)
+
+    def score(self, outputs: Array, from_probabilities: Declared = None) -> float:
+        """Returns the metric of outputs.
+
+        Args:
+            outputs: `(n, ...)`.
+            from_probabilities: See `metrics.accuracy`.
+
+        Example:
+            >>> outputs = np.array([[2.0, 1.0], [0.0, 3.0]])
+            >>> truth_of([0, 0], outputs).score(outputs)
+            0.5
+        """
+        if self.metric == "accuracy":
+            return accuracy(
+                outputs, self.labels, task=self.task, from_probabilities=from_probabilities
+            )
+        if self.metric == "mIoU":
+            return _measures.mean_overlap(*self._predictions(outputs, from_probabilities))
+        if self.metric == "R2":
+            return _measures.explained_variance(_shaped(outputs, self.labels), self.labels)
+        assert self.inputs is not None
+        errors = _measures.reconstruction_errors(outputs, self.inputs)
+        return _measures.area_under_curve(errors, self.labels)
+
+    def measures(self, outputs: Array, from_probabilities: Declared = None) -> dict[str, float]:
+        """Returns the metric and what else is measured of outputs, but for the accuracy."""
+        found: dict[str, float] = {}
+        if self.metric != "accuracy":
+            found[self.metric] = self.score(outputs, from_probabilities)
+        if self.metric == "R2":
+            got = _shaped(outputs, self.labels)
+            found["MAE"] = _measures.mean_absolute_error(got, self.labels)
+        return found
+
+    def accuracy(self, outputs: Array, from_probabilities: Declared = None) -> float | None:
+        """Returns the accuracy, that of pixels for mIoU; None for values."""
+        if not self.of_classes:
+            return None
+        known: dict[str, Any] = {"task": self.task, "from_probabilities": from_probabilities}
+        return accuracy(outputs, self.labels, **known)
+
+    def agreement(self, reference: Array, outputs: Array) -> float | None:
+        """Returns the share of predictions that are those of the reference; None for values."""
+        return agreement(reference, outputs, task=self.task) if self.of_classes else None
+
+    def constant(self) -> float:
+        """Returns the metric of the best model that does not look at its input."""
+        if self.metric == "R2":
+            return 0.0
+        if self.metric == "AUC":
+            return 0.5
+        if self.metric == "accuracy":
+            return constant_accuracy(self.labels)
+        ids = self.labels[self.labels >= 0]
+        counts = np.bincount(ids)
+        return float(counts.max() / ids.size / (counts > 0).sum())
+
+    def by_class(self, outputs: Array, from_probabilities: Declared = None) -> list[ClassScore]:
+        """Returns the score of each class that has labels; empty for values."""
+        if not self.of_classes:
+            return []
+        predicted, ids, classes = self._predictions(outputs, from_probabilities)
+        if self.task is Task.MULTI_LABEL:
+            units = self.labels.shape[-1]
+            group = np.tile(np.arange(units), self.labels.size // units)
+            group, classes = group[self.labels.reshape(-1) >= 0], units
+        else:
+            group = ids
+        counts = np.bincount(group, minlength=classes)
+        if self.metric == "mIoU":
+            scores = _measures.class_overlaps(predicted, ids, classes)
+        else:
+            right = np.bincount(group, predicted == ids, minlength=classes)
+            scores = right / np.maximum(counts, 1)
+        return [
+            ClassScore(label, int(counts[label]), float(scores[label]))
+            for label in np.flatnonzero(counts).tolist()
+        ]
+
+    def _predictions(
+        self, outputs: Array, from_probabilities: Declared = None
+    ) -> tuple[Array, Array, int]:
+        """Returns predicted and true class ids of the labeled positions, and the classes."""
+        known: dict[str, Any] = {"task": self.task, "from_probabilities": from_probabilities}
+        logits, ids = class_rows(outputs, self.labels, **known)
+        return logits.argmax(axis=1), ids, logits.shape[1]
+
+
+def truth_of(labels: Any, outputs: Array, inputs: Sequence[Array] = ()) -> Truth | None:
+    """Reads what labels say about an output; None if it cannot be judged by them.
+
+    Args:
+        labels: Labels of the output, or None.
+        outputs: What a model returned, `(n, ...)`.
+        inputs: What the model was given.
+
+    Raises:
+        InputError: If integer labels do not fit the output, or no row is labeled.
+
+    Example:
+        >>> truth_of([[0.5], [2.0]], np.zeros((2, 1))).metric
+        'R2'
+        >>> x = np.random.default_rng(0).normal(size=(4, 8))
+        >>> truth_of([0, 1, 0, 1], x * 0.9, [x]).metric
+        'AUC'
+    """
+    if labels is None or outputs.ndim < 2:
+        return None
+    values = np.asarray(labels)
+    reconstructed = _reconstructed(values, outputs, inputs)
+    if reconstructed is not None:
+        return Truth("AUC", Task.REGRESSION, values.reshape(-1).astype(np.int64), reconstructed)
+    task = _task_shown(values, outputs)
+    if task is None:
+        return None
+    if task is Task.REGRESSION:
+        y = _shaped(values.astype(np.float64), outputs)
+        known = np.isfinite(y).all() and np.ptp(y, axis=0).any()
+        return Truth("R2", task, y) if known else None
+    ids = label_ids(values, outputs, task)
+    if (ids < 0).all():
+        raise InputError("there is no labeled row.")
+    pixels = outputs.ndim >= 4 and task is not Task.MULTI_LABEL
+    return Truth("mIoU" if pixels else "accuracy", task, ids)
+
+
+def _reconstructed(labels: Array, outputs: Array, inputs: Sequence[Array]) -> Array | None:
+    """Returns the input that outputs reconstruct, if labels are 0 and 1 for each row."""
+    rows = len(outputs)
+    if labels.shape not in ((rows,), (rows, 1)) or labels.dtype.kind not in "biuf":
+        return None
+    # Two units and the labels 0 and 1 are rather two classes of points in the plane.
+    if outputs[0].size <= 2 or set(np.unique(labels).tolist()) != {0, 1}:
+        return None
+    for x in inputs:
+        if x.shape == outputs.shape and x.dtype.kind in "fiu":
+            error = np.asarray(outputs, np.float64) - x
+            # A classifier with as many classes as inputs does not come near its input.
+            if (error**2).mean() < np.asarray(x, np.float64).var():
+                return x
+    return None
+
+
+def _task_shown(labels: Array, outputs: Array) -> Task | None:
+    """Returns the task that labels show; None if they are no labels of this output."""
+    numeric, same = labels.dtype.kind in "biuf", labels.shape == outputs.shape
+    if not numeric or not labels.size:
+        return None if labels.dtype.kind == "f" else Task.CLASSES
+    if outputs.shape[-1] == 1:
+        bits = (-1, 0, 1) if labels.dtype.kind == "i" else (0, 1)
+        if np.isin(labels, bits).all():
+            return Task.BINARY
+        return Task.REGRESSION if same or labels.shape == outputs.shape[:-1] else None
+    if same:
+        return of_labels(labels, outputs.shape).likely
+    return None if labels.dtype.kind == "f" else Task.CLASSES
+
+
+def _shaped(values: Array, like: Array) -> Array:
+    """Returns values `(n,)` for `(n, 1)` and the other way round."""
+    return values if values.shape == like.shape else values.reshape(like.shape)

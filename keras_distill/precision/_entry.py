@@ -1,0 +1,72 @@
+"""The public export of one file, in a precision that is given or chosen."""
+
+from typing import Any
+
+from keras_distill import export
+from keras_distill._internal import InputError
+from keras_distill._internal._types import PathLike
+from keras_distill.export import ExportOptions
+from keras_distill.precision._choose import choose_tflite
+from keras_distill.precision._probabilities import calibrate as fit
+from keras_distill.records import ExportRecord
+
+AUTO = "auto"
+_OF_AUTO = ("max_bytes", "max_latency_ratio", "training", "progress")
+
+
+def export_tflite(
+    model: Any,
+    path: PathLike,
+    *,
+    quantization: str = "float32",
+    calibrate: bool = False,
+    **options: Any,
+) -> ExportRecord:
+    """Writes a `.tflite` file and its record (`path` + ".json"), verified on `data`.
+
+    The file takes the same values as the model: raw values, if the model contains its
+    preprocessing. The conversion and the first run happen in child processes.
+
+    Args:
+        model: A Keras model, a `.keras` file, a SavedModel folder, or a Distiller (its student).
+        path: The file to write.
+        quantization: A precision: "float32"; "float16" (half-precision weights); "dynamic" (int8
+            weights in tensors of 1,024 entries or more); "int8" (all integer); "int16x8" (int16
+            activations, int8 weights); "weight-only-int8"; "weight-only-int4". Or "auto": the
+            smallest file that loses at most `max_drop` points on `data`; see
+            `precision.choose_tflite`.
+        calibrate: Whether to fold a temperature into the last layer, so that probabilities can be
+            trusted; see `precision.calibrate`. It is fitted on one part of `data`.
+        **options: Of `export.export_tflite` (`calibration`, `batch_size`, `max_drop`, `data`,
+            `overwrite`, …); with "auto" also of `precision.choose_tflite` (`max_bytes`,
+            `max_latency_ratio`, `training`, `progress`).
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: If an argument is not valid, or the model does not support the precision.
+        VerificationError: If the file differs too much from the model, or no file passes. Nothing
+            is written, unless `keep_failed`; the error has the record.
+
+    Example:
+        >>> import keras, numpy, tempfile, pathlib
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "tiny.tflite"
+        >>> record = export_tflite(model, file, data=numpy.ones((8, 4), "float32"))
+        >>> record.ops, record.verification.verdict
+        ({'FULLY_CONNECTED': 1}, 'passed')
+    """
+    if calibrate:
+        own = {name: value for name, value in options.items() if name not in _OF_AUTO}
+        made = fit(model, ExportOptions(**own))
+        model, options = made.model, {**options, **vars(made.options)}
+    if quantization == AUTO:
+        return choose_tflite(model, path, **options)
+    wrong = [name for name in _OF_AUTO if options.get(name) is not None]
+    if wrong:
+        raise InputError(
+            f"`{wrong[0]}` needs quantization='auto'. Received: quantization={quantization!r}"
+        )
+    plain = {name: value for name, value in options.items() if name not in _OF_AUTO}
+    return export.export_tflite(model, path, quantization=quantization, **plain)
