@@ -78,12 +78,17 @@ def _quality(
 ) -> dict[str, str]:
     found: dict[str, str] = {}
     quality, teacher = entry.quality, record.teacher.test_accuracy
-    if quality is not None:
+    if quality is not None and quality.accuracy is not None:
         low, high = wilson(quality.accuracy, quality.samples)
         found["Accuracy"] = (
             f"{_words.percent(quality.accuracy)} of {quality.samples:,} test examples (95 % Wilson"
             f" interval {_words.percent(low)} to {_words.percent(high)})"
         )
+    elif quality is not None:
+        found |= {
+            name: _NOT_CHECKED if value is None else f"{value:.4g} on {quality.samples:,} examples"
+            for name, value in quality.measures.items()
+        }
     if teacher is not None:
         found["Teacher"] = f"{_text(record.teacher.model)}, {_words.percent(teacher)}"
     file = None if explored is None else explored.model("file")
