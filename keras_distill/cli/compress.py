@@ -122,7 +122,6 @@ def command(
     try:
         with warnings.catch_warnings(), TerminalReporter() as reporter:
             warnings.simplefilter("ignore")  # the records have them
-            reporter.stage("compress", f"{steps}; {epochs} epochs each")
             done = compress(
                 model,
                 stream,
@@ -145,7 +144,7 @@ def command(
                 schedule=schedule,
                 weight_decay=weight_decay,
                 validation_data=splits.validation.batch(batch_size),
-                callbacks=[ReportSteps(reporter)],
+                callbacks=[ReportSteps(reporter, ("compress", f"{steps}; {epochs} epochs each"))],
             )
     except VerificationError as error:
         if error.record is not None:

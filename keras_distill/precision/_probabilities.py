@@ -50,11 +50,12 @@ def calibrate(model: Any, options: ExportOptions) -> Calibrated:
         >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
         >>> model.set_weights([3 * np.eye(2)])
-        >>> x = np.eye(2)[np.zeros(80, int)]
-        >>> y = (np.arange(80) % 8 > 5).astype(int)  # the model is right in 3 of 4
+        >>> classes = np.arange(80) % 2
+        >>> x = np.eye(2)[classes]
+        >>> y = np.where(np.arange(80) % 8 > 5, 1 - classes, classes)  # right in 3 of 4
         >>> made = calibrate(model, ExportOptions(data=(x, y)))
-        >>> round(made.record.temperature, 2)  # 3 / log 3
-        2.73
+        >>> round(made.record.temperature, 2)  # 3 / log(34 / 6): 40 rows fit it
+        1.73
     """
     source = resolve(model, imports=options.imports)
     if not isinstance(source, KerasSource):

@@ -25,7 +25,7 @@ class ExportPart(Record):
         strip: Whether the files leave out metadata, labels, and the names of inner tensors.
     """
 
-    quantizations: tuple[Precision | Literal["auto"], ...] = ("float32", "int8")
+    quantizations: tuple[Literal[Precision, "auto"], ...] = ("float32", "int8")
     calibration_samples: Count = 200
     max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, examples=[1.0])
     strip: bool = False

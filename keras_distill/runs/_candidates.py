@@ -256,12 +256,13 @@ def _with_arena(
     context: RunContext, found: list[Candidate], budget: BudgetPart, files: CandidateFiles
 ) -> list[Candidate]:
     """Runs the candidates in TensorFlow Lite for Microcontrollers, if the budget has an arena."""
-    if budget.max_arena is None:
+    pending = [one for one in found if one.outcome == "ranked" and one.arena_bytes is None]
+    if budget.max_arena is None or not pending:
         return found
-    context.reporter.stage("candidate", f"memory of {len(found)} candidates")
+    context.reporter.stage("candidate", f"memory of {len(pending)} candidates")
     precision, measured = precision_of(context), []
     for one in found:
-        if one.outcome == "ranked" and one.arena_bytes is None:
+        if one in pending:
             arena = arena_of(files.folder / f"{one.name}-{precision}.tflite")
             failure = arena_failure(arena, budget.max_arena)
             update = {

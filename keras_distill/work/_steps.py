@@ -10,6 +10,7 @@ class ReportSteps(keras.callbacks.Callback):
 
     Args:
         reporter: Receives the progress: a piece of work for each training.
+        stage: Name and text of a stage that begins with the first training; None for no stage.
 
     Example:
         >>> from keras_distill._internal._progress import Reporter
@@ -19,12 +20,15 @@ class ReportSteps(keras.callbacks.Callback):
         >>> callback.on_train_batch_end(0, {"accuracy": 0.5})
     """
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, stage: tuple[str, str] | None = None) -> None:
         super().__init__()
-        self._reporter, self._task, self._epoch = reporter, silent, 0
+        self._reporter, self._task, self._epoch, self._stage = reporter, silent, 0, stage
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Starts a piece of work."""
+        if self._stage is not None:
+            self._reporter.stage(*self._stage)
+            self._stage = None
         self._task = self._reporter.track("training")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -10,6 +10,16 @@ from keras_distill.cli._signals import Interruption
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """A shell's background jobs ignore SIGINT and SIGHUP, and so would the tests started by one."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def _raised_during(monkeypatch, work):
     """Runs a verb whose work is `work`; returns the exit code."""
     monkeypatch.setattr("keras_distill.runs.builtin_recipes", work)

@@ -250,7 +250,10 @@ REFUSED = {
     "ops": (with_ops, "keras.ops.Relu"),
     "division by a tensor": (with_division, "keras.ops.TrueDivide"),
     "sum with an array": (with_a_constant, "keras.ops.Add"),
-    "attention": (with_attention, "'mha'.*attention.*Quantization after training.*-q int8"),
+    "attention": (
+        with_attention,
+        "'mha'.*attention.*Quantization after training.*--quantization int8",
+    ),
     "unknown class": (lambda: image(L.Resizing(4, 4, name="resize")), "'resize'.*Resizing"),
     "not built": (lambda: keras.Sequential([L.Dense(2)]), "no known input shape"),
     "half precision": (half, "'half'.*dtype.*mixed_float16"),

@@ -166,6 +166,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert kd.SoftTargetStore.open(tmp_path / "targets").manifest.examples == 1167
 
 
+@pytest.mark.slow
 def test_the_first_command_of_the_readme_runs(tmp_path):
     """`keras-distill run` as written, at smoke scale."""
     assert "pip install . && keras-distill run\n" in (ROOT / "README.md").read_text("utf-8")

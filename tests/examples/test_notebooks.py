@@ -68,9 +68,19 @@ def _losses(text, outputs):
 
 
 def _specialists(text, outputs):
-    assert _share(text, "with specialists") > _share(text, "generalist 9") - 3
+    assert _share(text, "with specialists") > _share(text, "generalist:") - 3
     assert len(re.findall(r"^.{45} [\d.]+%$", text, re.MULTILINE)) >= 2
     assert "parameters," in text
+
+
+def _microcontroller(text, outputs):
+    assert "TFLM runs it: True" in text and "verified on 130 rows" in text
+    assert _share(text, "validation accuracy") > 85
+    (arena,) = re.findall(r"arena ([\d,]+) bytes", text)
+    assert 1_000 < int(arena.replace(",", "")) < 20_000
+    on_npu, operators = re.findall(r"(\d+) of (\d+) operators on the NPU", text)[0]
+    assert int(on_npu) >= int(operators) - 1 > 3
+    assert arena.replace(",", "") in text.replace(f"arena {arena} bytes", "")  # in the header too
 
 
 CHECKS = {
@@ -79,11 +89,22 @@ CHECKS = {
     "3_your_model": _your_model,
     "4_losses": _losses,
     "5_specialists": _specialists,
+    "6_microcontroller": _microcontroller,
 }
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # a minute each
+        pytest.param(p, id=p.stem, marks=pytest.mark.slow if p.stem[0] in "45" else ())
+        for p in NOTEBOOKS
+    ],
+)
 def test_notebook_runs_without_a_warning_and_shows_what_it_says(path, tmp_path, monkeypatch):
+    if path.stem == "6_microcontroller":
+        pytest.importorskip("tflite_micro", reason="keras-distill[micro] is not installed")
+        pytest.importorskip("ethosu", reason="keras-distill[micro] is not installed")
     outputs = _executed(path, tmp_path, monkeypatch)
     stderr = "".join(o["text"] for o in outputs if o.get("name") == "stderr")
     # LiteRT says which delegate it uses.

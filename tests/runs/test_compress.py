@@ -207,6 +207,7 @@ class _StopAtTheBenchmark(Reporter):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_another_compression_keeps_the_training_done(tmp_path):
     out, unfinished = tmp_path / "small", tmp_path / "small.unfinished"
     with pytest.raises(KeyboardInterrupt):
@@ -279,6 +280,7 @@ def test_a_compression_that_loses_too_much_keeps_its_steps_and_ends_with_exit_co
     assert not [name for name in files if "compressed" in name]
 
 
+@pytest.mark.slow
 def test_smoke_shortens_every_step(tmp_path):
     short = smoke_recipe(runs.recipe_from_options(SMALL))
     assert short.compress.steps == tuple(STEPS)

@@ -71,6 +71,8 @@ SLOW = (
     "hinton-mnist-best",
     "hinton-mnist-omitted",
     "hinton-mnist-sevens-eights",
+    "cifar100",
+    "hinton-mnist",
     "hinton-mnist-temperature",
     "regularization",
 )
@@ -308,6 +310,7 @@ def _wait_for(condition, process, seconds=120):
     pytest.fail(f"the run ended ({process.poll()}) or hung before it could be killed")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_result(finished, tmp_path):
     _, expected = finished
     recipe = small().save(tmp_path / "small.toml")

@@ -209,6 +209,7 @@ def test_points_share_what_they_do_not_differ_in(key, values, teachers, stores, 
     assert len(points) - len(taught) == references
 
 
+@pytest.mark.slow
 def test_every_kind_of_teacher_and_lesson_is_a_point(swept, tmp_path):
     layers = {"teacher_layer_name": "hidden1", "student_layer_name": "hidden1"}
     (store,) = (path.parent for path in swept[0].glob("stores/*/targets/manifest.json"))

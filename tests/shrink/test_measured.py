@@ -57,7 +57,9 @@ def test_latency_is_approached_from_few_measurements(model, ratio, monkeypatch):
     measured = _fake_latency(monkeypatch, ratio)
     analysis = analyze(model)
     score = np.random.default_rng(0).random(analysis.units)
-    keep, value = _measured.measured_choice(model, analysis, score, Budget.parse("latency=0.5"), 1)
+    keep, value = _measured.measured_choice(
+        model, analysis, score, Budget.parse("latency=0.5"), 1, {}
+    )
     assert 0.4 <= value <= 0.5 and len(measured) <= 5
     assert keep.sum() < analysis.units
 

@@ -40,6 +40,7 @@ def start(module, study, folder, ended=None, records="records"):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_study_from_the_first_piece_to_the_page(module, tiny, tmp_path):
     ended = []
     run = start(module, tiny, tmp_path, ended)

@@ -37,6 +37,7 @@ def test_the_ratios_of_a_pair_are_compared_with_their_targets(study, studies):
     assert table.count("\n| resnet:56 -> resnet:20") == len(figures)
 
 
+@pytest.mark.slow
 def test_builds_killed_at_random_moments_resume_byte_identically(processes, tmp_path):
     found = processes.killed_builds(tmp_path, 3, examples=3000)
     assert found.killed == found.same == 3
