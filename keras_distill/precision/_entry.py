@@ -57,16 +57,15 @@ def export_tflite(
         >>> record.ops, record.verification.verdict
         ({'FULLY_CONNECTED': 1}, 'passed')
     """
+    of_auto = {name: options.pop(name) for name in _OF_AUTO if name in options}
     if calibrate:
-        own = {name: value for name, value in options.items() if name not in _OF_AUTO}
-        made = fit(model, ExportOptions(**own))
-        model, options = made.model, {**options, **vars(made.options)}
+        made = fit(model, ExportOptions(**options))
+        model, options = made.model, vars(made.options)
     if quantization == AUTO:
-        return choose_tflite(model, path, **options)
-    wrong = [name for name in _OF_AUTO if options.get(name) is not None]
+        return choose_tflite(model, path, **of_auto, **options)
+    wrong = [name for name, value in of_auto.items() if value is not None]
     if wrong:
         raise InputError(
             f"`{wrong[0]}` needs quantization='auto'. Received: quantization={quantization!r}"
         )
-    plain = {name: value for name, value in options.items() if name not in _OF_AUTO}
-    return export.export_tflite(model, path, quantization=quantization, **plain)
+    return export.export_tflite(model, path, quantization=quantization, **options)

@@ -3,6 +3,7 @@
 import abc
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ class _Scale(abc.ABC):
         folder: Path,
         export: Mapping[str, Any],
     ) -> None:
-        self._analysis, self._precision, self._folder = analysis, precision, folder
+        self._model, self._analysis = model, analysis
+        self._precision, self._folder = precision, folder
         self._export_options = export
         self._costs = Costs(analysis)
         source = KerasSource(model)
@@ -143,9 +145,11 @@ class _Scale(abc.ABC):
         """Exports a candidate and measures it."""
 
     def _export(self, keep: Array) -> Path:
-        narrow = rebuild(self._analysis, keep).model
+        return self._file_of(rebuild(self._analysis, keep).model, "candidate")
+
+    def _file_of(self, model: keras.Model, name: str) -> Path:
         return export_candidate(
-            narrow, self._precision, self._samples, self._folder, "candidate", self._export_options
+            model, self._precision, self._samples, self._folder, name, self._export_options
         )
 
 
@@ -169,17 +173,13 @@ class _Latency(_Scale):
 
     _stays = 0.1
 
-    def __init__(
-        self,
-        model: keras.Model,
-        analysis: Analysis,
-        precision: str,
-        folder: Path,
-        export: Mapping[str, Any],
-    ) -> None:
-        super().__init__(model, analysis, precision, folder, export)
-        self._reference = export_candidate(model, precision, self._samples, folder, "model", export)
-        self._whole = max(1, self._costs.total(analysis.all()).macs)
+    @cached_property
+    def _reference(self) -> Path:
+        return self._file_of(self._model, "model")
+
+    @cached_property
+    def _whole(self) -> int:
+        return max(1, self._costs.total(self._analysis.all()).macs)
 
     def _share(self, keep: Array) -> float:
         return self._costs.total(keep).macs / self._whole
