@@ -57,8 +57,8 @@ class Limits(NamedTuple):
             found.append(f"{tried.bytes:,} bytes, more than {self.max_bytes:,}")
         ratio, most = tried.ratio, self.max_latency_ratio
         if most is not None and (ratio is None or ratio > most):
-            shown = "not measured" if ratio is None else f"{ratio:.2f}"
-            found.append(f"latency {shown} times that of float32, more than {most:g}")
+            shown = "was not measured" if ratio is None else f"{ratio:.2f} times that of float32"
+            found.append(f"latency {shown}; at most {most:g} times is allowed")
         return found
 
     def excess(self, tried: Tried) -> float:

@@ -13,6 +13,7 @@ from keras_distill.cli import main
 from keras_distill.export import ExportOptions
 from keras_distill.litert import Operator
 from keras_distill.precision import _recipes, _search
+from keras_distill.precision._choose import Limits
 from keras_distill.precision._recipes import Group, mixtures, plain
 from keras_distill.precision._sensitivity import GROUPS, neighbors
 from keras_distill.records import ExportPart, ExportRecord, PrecisionRecord
@@ -246,3 +247,20 @@ def test_probabilities_can_be_trusted_after_a_temperature():
     wrong = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, activation="relu")])
     with pytest.raises(InputError, match="last layer that computes the logits"):
         precision.divided(wrong, 2.0)
+
+
+def test_limits_name_what_a_file_misses_and_weigh_it():
+    limits = Limits(max_drop=1.0, max_bytes=1000, max_latency_ratio=1.2)
+    fits = SimpleNamespace(bytes=1000, ratio=1.2, drop=1.0)
+    slow = SimpleNamespace(bytes=1000, ratio=1.5, drop=1.0)
+    large = SimpleNamespace(bytes=1500, ratio=1.0, drop=1.0)
+    unmeasured = SimpleNamespace(bytes=10, ratio=None, drop=0.0)
+    assert limits.misses(fits) == [] and limits.excess(fits) == 0
+    assert limits.misses(slow) == [
+        "latency 1.50 times that of float32; at most 1.2 times is allowed"
+    ]
+    assert limits.misses(large) == ["1,500 bytes, more than 1,000"]
+    assert limits.misses(unmeasured) == ["latency was not measured; at most 1.2 times is allowed"]
+    assert limits.excess(slow) == pytest.approx(0.25)
+    assert limits.excess(large) == pytest.approx(0.5)
+    assert Limits(1.0).misses(slow) == []
