@@ -43,16 +43,21 @@ def _same(found: Path, expected: Path) -> bool:
         text, sweep = found.read_text(encoding="utf-8"), found.with_name("sweep.json")
         if sweep.exists():
             return text == report.render_sweep(records.SweepRecord.load(sweep))
-        record = records.RunRecord.load(found.with_name("record.json"))
-        return text == report.render(record)
+        return text == report.render(*_of_run(found))
     if found.name == "card.md":
-        from keras_distill import records, report
+        from keras_distill import report
 
-        record, told = (found.with_name(name) for name in ("record.json", "explore.json"))
-        explored = records.ExploreRecord.load(told) if told.exists() else None
-        text = report.card(records.RunRecord.load(record), explored)
-        return found.read_text(encoding="utf-8") == text
+        return found.read_text(encoding="utf-8") == report.card(*_of_run(found))
     return False
+
+
+def _of_run(path: Path) -> tuple[Any, Any]:
+    """Reads the record of the run that wrote `path`, and what its models said, or None."""
+    from keras_distill import records
+
+    told = path.with_name("explore.json")
+    explored = records.ExploreRecord.load(told) if told.exists() else None
+    return records.RunRecord.load(path.with_name("record.json")), explored
 
 
 def _lasting(value: Any) -> Any:
