@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
+from keras_distill._internal._templates import Templates
 from keras_distill.records import TensorRecord
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -25,15 +25,9 @@ DTYPES = frozenset(_TYPES)
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=False,  # code, not HTML; names come in as literals
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+def _environment() -> Templates:
+    # Code, not HTML: names come in as literals.
+    return Templates(_FOLDER, html=False, keep_trailing_newline=True)
 
 
 def fill(name: str, **values: Any) -> str:

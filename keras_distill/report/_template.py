@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
+from keras_distill._internal._templates import Templates
 from keras_distill.report._charts import to_html
 from keras_distill.report._colors import DARK, LIGHT
 from keras_distill.report._engine import one_engine
@@ -16,14 +16,8 @@ _FOLDER = Path(__file__).with_name("templates")
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _environment() -> Templates:
+    environment = Templates(_FOLDER, html=True)
     found: dict[str, Any] = environment.globals
     found |= {"asset": _asset, "css_variables": _css_variables, "draw": to_html}
     found |= {"light": LIGHT, "dark": DARK}

@@ -57,6 +57,11 @@ def test_the_other_languages_have_the_numbers_of_the_file(name):
     assert "Int8" in code["Swift"] or name == "float"
 
 
+def test_kotlin_reads_the_values_of_an_output_without_scale():
+    number = TensorRecord(name="x", shape=(1, 4), dtype="float32")
+    assert "output.getFloat().toFloat()" in snippets("m.tflite", [number], [number])["Kotlin"]
+
+
 def test_files_without_code():
     number = TensorRecord(name="x", shape=(1, 4), dtype="float32")
     text = TensorRecord(name="x", shape=(1, 4), dtype="string")
