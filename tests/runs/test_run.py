@@ -64,8 +64,10 @@ def few_prepared(tfds_dir, tmp_path_factory):
     return folder
 
 
-# Variations of others, and sweeps: `pytest -m slow tests/runs/test_run.py`.
+# All but the embedded data set: `pytest -m slow tests/runs/test_run.py`.
 SLOW = (
+    "mnist",
+    "mnist1d",
     "ablation",
     "configurations",
     "hinton-mnist-best",

@@ -103,6 +103,7 @@ def test_a_study_from_the_first_piece_to_the_page(module, tiny, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_failed_piece_is_reported_at_the_end(module, tiny, tmp_path, monkeypatch):
     def fails(*arguments, **options):
         raise RuntimeError("no luck")

@@ -107,6 +107,7 @@ def tagging():
     return tokens, np.where(tokens > 0, tags, 0)
 
 
+@pytest.mark.slow
 def test_text_by_token(tagging):
     tokens, tags = tagging
     teacher = _trained(_reader(32, True), tokens, tags, 15)
