@@ -21,6 +21,7 @@ import keras_distill  # noqa: F401 (before TensorFlow: it turns oneDNN on)
 # isort: split
 import keras
 import numpy as np
+import stacked  # in this folder
 
 from keras_distill import data, models, runs
 from keras_distill.records import ClassifierSettings, Recipe
@@ -142,6 +143,7 @@ def _now():
 def readme_tables(folder):
     """Returns the tables of the README, from the records."""
     tables = {"small": _cost_table, "large": _cost_table, "workers": _workers_table}
+    tables["stacked"] = stacked.table
     return [
         table(json.loads(path.read_text()))
         if (path := folder / f"{name}.json").exists()
