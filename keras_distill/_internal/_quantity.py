@@ -1,4 +1,4 @@
-"""Numbers with a suffix: 100k, 2.5M."""
+"""Numbers with a suffix, 100k, and with a noun, 3 epochs."""
 
 from typing import Any
 
@@ -30,3 +30,13 @@ def parse_quantity(name: str, value: Any, rule: str = "") -> float:
         except ValueError as error:
             raise bad(name, rule, value) from error
     return check_number(name, value, above=0)
+
+
+def number_of(count: int, noun: str) -> str:
+    """Returns a count with its noun in the right number.
+
+    Example:
+        >>> number_of(1, "epoch"), number_of(10_000, "row")
+        ('1 epoch', '10,000 rows')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

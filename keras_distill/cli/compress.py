@@ -8,6 +8,7 @@ import typer
 
 from keras_distill._internal import InputError, VerificationError, check_number
 from keras_distill._internal._compression_steps import parse_steps
+from keras_distill._internal._quantity import number_of
 from keras_distill.cli import _options
 from keras_distill.cli._console import print_facts, print_json, print_line, print_next, print_table
 from keras_distill.cli._soft_stream import soft_stream
@@ -144,7 +145,11 @@ def command(
                 schedule=schedule,
                 weight_decay=weight_decay,
                 validation_data=splits.validation.batch(batch_size),
-                callbacks=[ReportSteps(reporter, ("compress", f"{steps}; {epochs} epochs each"))],
+                callbacks=[
+                    ReportSteps(
+                        reporter, ("compress", f"{steps}; {number_of(epochs, 'epoch')} each")
+                    )
+                ],
             )
     except VerificationError as error:
         if error.record is not None:

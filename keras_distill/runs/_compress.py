@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_distill._internal import InputError, VerificationError, _files
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import CompressRecord, CompressResult, Recipe
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._losses import distillation_losses, logits_only
@@ -47,7 +48,9 @@ def compress_student(
     _files.remove(target)
     if part is None:
         return None
-    context.reporter.stage("compress", f"{', '.join(part.steps)}; {part.epochs} epochs each")
+    context.reporter.stage(
+        "compress", f"{', '.join(part.steps)}; {number_of(part.epochs, 'epoch')} each"
+    )
     try:
         if not out.exists():
             # Compression trains on logits only, so they are stored now if they were not before.

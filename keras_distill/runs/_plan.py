@@ -15,6 +15,7 @@ from keras_distill import data
 from keras_distill._internal import _machine, check_choice
 from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill._internal._progress import Reporter
+from keras_distill._internal._quantity import number_of
 from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill.records import (
@@ -337,7 +338,7 @@ def _files(context: RunContext, soft: _Cost) -> Iterator[PlanStage]:
         steps *= len(part.steps)
         yield PlanStage(
             name="compress",
-            what=f"{', '.join(part.steps)}: {training.epochs} epochs each",
+            what=f"{', '.join(part.steps)}: {number_of(training.epochs, 'epoch')} each",
             steps=steps,
             seconds=steps * soft.step,
         )
