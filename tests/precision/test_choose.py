@@ -11,10 +11,10 @@ import keras_distill as kd
 from keras_distill import InputError, VerificationError, precision
 from keras_distill.cli import main
 from keras_distill.export import ExportOptions
-from keras_distill.litert import Operator
+from keras_distill.litert import Operator, Rule, read_graph
 from keras_distill.precision import _recipes, _search
 from keras_distill.precision._choose import Limits
-from keras_distill.precision._recipes import Group, mixtures, plain
+from keras_distill.precision._recipes import INT4, Group, Recipe, mixtures, plain
 from keras_distill.precision._sensitivity import GROUPS, neighbors
 from keras_distill.records import ExportPart, ExportRecord, PrecisionRecord
 from keras_distill.runs._export import export_student
@@ -229,6 +229,30 @@ def test_the_command_prints_the_table(chosen, few, tmp_path, capsys):
     assert record.probabilities.samples == 300
     measured = record.verification.outputs[0].measures["ECE"]
     assert measured.reference >= 0 and measured.file >= 0
+
+
+@QUIET
+def test_a_stripped_file_is_chosen_though_operators_are_found_by_name(
+    chosen, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(_search, "CONVERTED", _recipes.CONVERTED[:1])
+    monkeypatch.setattr(_recipes, "plain", lambda operators: [Recipe(INT4, INT4, (Rule(INT4),))])
+    monkeypatch.setattr(_search.Search, "is_worth", lambda self, families: True)
+    monkeypatch.setattr(_search, "_MORE", (INT4,))
+    names = [f"{name}_{split}" for split in ("train", "val", "test") for name in "xy"]
+    np.savez(tmp_path / "rows.npz", **dict(zip(names, 3 * chosen.data, strict=True)))
+    chosen.model.save(tmp_path / "n.keras")
+    argv = ["export", str(tmp_path / "n.keras"), "-o", str(tmp_path / "n.tflite"), "--strip"]
+    argv += ["--quantization", "auto", "--data", f"npz:{tmp_path / 'rows.npz'}", "--max-drop", "1"]
+    assert main(argv) == 0
+    assert "1 group in weight-only-int8" in capsys.readouterr().out
+    record = ExportRecord.load(tmp_path / "n.tflite.json")
+    mixed = next(one for one in record.precision.candidates if one.kept)
+    sizes = {one.name: one.bytes for one in record.precision.candidates}
+    assert set(mixed.kept) < {"first", "logits"} and sizes[INT4] < mixed.bytes < sizes["float32"]
+    assert record.bytes < chosen.record.bytes and record.verification.passed
+    main_graph = read_graph(tmp_path / "n.tflite").subgraphs[0]
+    assert len([t.name for t in main_graph.tensors if t.name]) == 2  # input and output
 
 
 def test_probabilities_can_be_trusted_after_a_temperature():
