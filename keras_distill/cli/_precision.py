@@ -138,7 +138,7 @@ def explain(model: Path, out: Path, options: dict[str, Any], as_json: bool) -> i
         precision.CALIBRATION_COLUMNS,
         precision.calibration_rows(record),
         title="Ways to find the scales of int8",
-        text_columns=precision.CALIBRATION_COLUMNS[:2],
+        text_columns=precision.CALIBRATION_COLUMNS[:3],
     )
     print_line(f"Page: {out}")
     return DONE

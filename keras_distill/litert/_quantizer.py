@@ -18,6 +18,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
 from keras_distill._internal._signatures import SIGNATURE
 from keras_distill._internal._types import Array
+from keras_distill.litert._bias import correct_biases, input_means
 from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._parser import read_graph
 
@@ -33,7 +34,7 @@ KINDS: dict[str, tuple[int, int | None, str]] = {
     "weight-only-int8": (8, None, "CHANNELWISE"),
     "weight-only-int4": (4, None, "CHANNELWISE"),
 }
-FLOAT = "float32"
+FLOAT, HALF = "float32", "float16"  # kinds without whole numbers; HALF is of weights
 _NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}  # of operations that the library calls otherwise
 _SERVICE = "keras_distill.litert._quantizer:Service"
 RANGES = ("min-max", "moving-average")
@@ -49,7 +50,7 @@ class Rule(NamedTuple):
     """How some operators are quantized.
 
     Attributes:
-        kind: A key of `KINDS`, or "float32".
+        kind: A key of `KINDS`, "float16" (of weights), or "float32".
         scopes: `scope_of` of the operators; None: all.
         operation: Their kind: "FULLY_CONNECTED"; None: all.
         algorithm: A key of `ALGORITHMS`: how the scale of weights is found.
@@ -159,7 +160,13 @@ class Quantizer:
         self._end()
 
     def quantize(
-        self, out: Path, rules: Sequence[Rule], *, ranges: str = "min-max", float_io: bool = False
+        self,
+        out: Path,
+        rules: Sequence[Rule],
+        *,
+        ranges: str = "min-max",
+        float_io: bool = False,
+        correct: bool = True,
     ) -> None:
         """Writes `out`, quantized by the rules.
 
@@ -168,12 +175,17 @@ class Quantizer:
             rules: The last one that fits an operator counts.
             ranges: How the ranges of activations are found: one of `RANGES`.
             float_io: Whether inputs and outputs stay float32.
+            correct: Whether biases are corrected on the calibration rows, if given; see `_bias`.
         """
-        self._ask("quantize", out=str(out), rules=rules, ranges=ranges, float_io=float_io)
+        own = {"ranges": ranges, "float_io": float_io, "correct": correct}
+        self._ask("quantize", out=str(out), rules=rules, **own)
 
-    def measure(self, rules: Sequence[Rule], *, ranges: str = "min-max") -> Effect:
+    def measure(
+        self, rules: Sequence[Rule], *, ranges: str = "min-max", correct: bool = True
+    ) -> Effect:
         """Quantizes by the rules, and compares the outputs on the calibration rows."""
-        found = self._ask("measure", out=str(self._spare), rules=rules, ranges=ranges)
+        own = {"ranges": ranges, "correct": correct}
+        found = self._ask("measure", out=str(self._spare), rules=rules, **own)
         return Effect(**found)
 
     def _ask(self, method: str, **arguments: Any) -> Any:
@@ -199,6 +211,7 @@ class Service:
 
     def __init__(self) -> None:
         self._ranges: dict[str, Any] = {}
+        self._means: list[Array | None] | None = None
         self._floats: dict[str, Array] | None = None
 
     def quantize(
@@ -210,6 +223,7 @@ class Service:
         calibration: str | None,
         batch_size: int,
         float_io: bool,
+        correct: bool,
     ) -> None:
         """See `Quantizer.quantize`."""
         work = _recipe(source, [Rule(*rule) for rule in rules], float_io)
@@ -224,6 +238,10 @@ class Service:
             ).quantized_model
         assert made is not None  # only a quantization without a recipe returns None
         Path(out).write_bytes(bytes(made))
+        if correct and calibration is not None:
+            if self._means is None:
+                self._means = input_means(source, _rows(calibration, batch_size))
+            correct_biases(source, out, self._means)
 
     def measure(
         self,
@@ -233,9 +251,10 @@ class Service:
         ranges: str,
         calibration: str,
         batch_size: int,
+        correct: bool,
     ) -> dict[str, float]:
         """See `Quantizer.measure`."""
-        self.quantize(source, out, rules, ranges, calibration, batch_size, True)
+        self.quantize(source, out, rules, ranges, calibration, batch_size, True, correct)
         if self._floats is None:
             self._floats = _run(source, calibration)
         reference, got = self._floats, _run(out, calibration)
@@ -300,6 +319,15 @@ def _add(work: Any, rule: Rule, place: int) -> None:
     operation = qtyping.TFLOperationName(_NAMES.get(rule.operation or "*", rule.operation or "*"))
     if rule.kind == FLOAT:
         work.update_quantization_recipe(scope, operation, None, AlgorithmName.NO_QUANTIZE)
+        return
+    if rule.kind == HALF:
+        half = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
+        config = qtyping.OpQuantizationConfig(
+            weight_tensor_config=half,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        work.update_quantization_recipe(scope, operation, config, AlgorithmName.FLOAT_CASTING)
         return
     weights, activations, granularity = KINDS[rule.kind]
     common = {"algorithm_key": getattr(AlgorithmName, ALGORITHMS[rule.algorithm])}

@@ -1,6 +1,7 @@
 """Explains what quantization does to a model: layer by layer, and by the way scales are found."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,8 @@ def explain(
     Once in int8 (weights and activations), once with int4 weights. The whole model in int8 is also
     measured with every way to find ranges of activations and scales of weights: minimum and
     maximum, a moving average of them, OCTAV (Sakr et al. 2022, arXiv:2206.06501: clips where the
-    mean squared error is smallest), and a search by the mean squared error.
+    mean squared error is smallest), and a search by the mean squared error; each with corrected
+    biases and without (Nagel et al. 2019, arXiv:1906.04721).
 
     Args:
         model: See `export_tflite`.
@@ -76,23 +78,16 @@ def explain(
 
 
 def _choices(quantizer: Quantizer) -> list[CalibrationChoice]:
-    found = []
-    for ranges in RANGES:
-        for weights in _WEIGHTS:
-            rules = [Rule(INT8)]
-            if weights != "min-max":
-                rules += octav(quantizer.operators, weights)
-            try:
-                effect = quantizer.measure(rules, ranges=ranges)
-            except InputError as error:
-                found.append(CalibrationChoice(ranges=ranges, weights=weights, reason=str(error)))
-                continue
-            found.append(
-                CalibrationChoice(
-                    ranges=ranges,
-                    weights=weights,
-                    noise=effect.noise,
-                    agreement=effect.agreement,
-                )
-            )
+    found: list[CalibrationChoice] = []
+    for ranges, weights, correct in itertools.product(RANGES, _WEIGHTS, (True, False)):
+        rules = [Rule(INT8)]
+        if weights != "min-max":
+            rules += octav(quantizer.operators, weights)
+        way: dict[str, Any] = {"ranges": ranges, "weights": weights, "corrected": correct}
+        try:
+            effect = quantizer.measure(rules, ranges=ranges, correct=correct)
+        except InputError as error:
+            found.append(CalibrationChoice(**way, reason=str(error)))
+            continue
+        found.append(CalibrationChoice(**way, noise=effect.noise, agreement=effect.agreement))
     return found

@@ -7,6 +7,9 @@ from keras_distill.litert import Operator, Rule
 from keras_distill.records import QuantizationRule
 
 INT8, INT4, BLOCKS = "int8", "weight-only-int4", "dynamic-int4-blocks"
+WEIGHTS = "weight-only-int8"
+_OTHERS = {INT8: (WEIGHTS, "int16x8"), INT4: (WEIGHTS,), WEIGHTS: ("float16",)}
+"""What the operators that a mixture keeps more precise are in."""
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 _BLOCKWISE, _BLOCK = ("FULLY_CONNECTED",), 32
 _SHARES = (0.06, 0.12, 0.25, 0.5)  # of the measured groups that a mixture keeps more precise
@@ -82,7 +85,7 @@ def plain(operators: Sequence[Operator]) -> list[Recipe]:
         2
     """
     found = [
-        Recipe("weight-only-int8", "weight-only-int8", (Rule("weight-only-int8"),)),
+        Recipe(WEIGHTS, WEIGHTS, (Rule(WEIGHTS),)),
         Recipe(INT4, INT4, (Rule(INT4),)),
         Recipe("weight-only-int4, OCTAV", INT4, (Rule(INT4, algorithm="OCTAV"),)),
         Recipe("dynamic-int4", INT4, (Rule("dynamic-int8"), Rule("dynamic-int4"))),
@@ -128,7 +131,7 @@ def mixtures(family: str, ranked: Sequence[Group]) -> list[Recipe]:
 
     Args:
         family: "int8": their activations stay float32, or have 16 bits; "weight-only-int4": their
-            weights have 8 bits.
+            weights have 8 bits; "weight-only-int8": 16.
         ranked: The measured groups, most sensitive first.
 
     Example:
@@ -137,17 +140,16 @@ def mixtures(family: str, ranked: Sequence[Group]) -> list[Recipe]:
         ['weight-only-int4, 1 group in weight-only-int8', 'weight-only-int4, 2 groups in \
 weight-only-int8']
     """
-    others = ("weight-only-int8", "int16x8") if family == INT8 else ("weight-only-int8",)
     counts = sorted({max(1, round(share * len(ranked))) for share in _SHARES})
     found = []
-    for other in others:
+    for other in _OTHERS[family]:
         for count in counts:
             if count >= len(ranked):
                 continue
             kept = ranked[:count]
             scopes = tuple(scope for group in kept for scope in group.scopes)
             first = [Rule(family)]
-            if family == INT8 and other == "weight-only-int8":
+            if family == INT8 and other == WEIGHTS:
                 # What has no weights is computed in float32, and the others keep small weights.
                 first.append(Rule("float32", scopes))
             found.append(

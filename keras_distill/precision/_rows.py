@@ -12,10 +12,11 @@ import numpy as np
 from keras_distill import data as data_sources
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Array
-from keras_distill.export import ExportOptions, Samples, Source, take
+from keras_distill.export import ExportOptions, Prepared, Samples, Source, take
 
 AUTO_NEEDS = "quantization='auto' measures accuracy, so it"
 _FEWEST = 20  # rows of each half
+_LOOK = 256
 
 
 class Rows(NamedTuple):
@@ -66,6 +67,26 @@ def choose_rows(source: Source, options: ExportOptions, *, what: str = AUTO_NEED
     order = np.random.default_rng(0).permutation(taken.rows)
     first, second = np.sort(order[: taken.rows // 2]), np.sort(order[taken.rows // 2 :])
     return Rows(_part(taken, first, "one half"), _part(taken, second, "the other half"), splits)
+
+
+def first_look(prepared: Prepared) -> Prepared | None:
+    """Returns a few rows of many, which show that a file is far off; None if there are not many.
+
+    Args:
+        prepared: The rows that choose. Only classes are judged on a few of them.
+    """
+    rows, truths = prepared.samples.rows, prepared.truths
+    if rows < 2 * _LOOK or any(t.metric != "accuracy" for t in truths.values()):
+        return None
+    picks = np.linspace(0, rows - 1, _LOOK).astype(int)
+    if not all(truth.labeled[picks].any() for truth in truths.values()):
+        return None
+    return prepared._replace(
+        samples=_part(prepared.samples, picks, f"{_LOOK} rows"),
+        outputs={name: a[picks] for name, a in prepared.outputs.items()},
+        reference=prepared.reference and {n: a[picks] for n, a in prepared.reference.items()},
+        truths={name: truth.take(picks) for name, truth in truths.items()},
+    )
 
 
 def _part(samples: Samples, picks: Array, text: str) -> Samples:

@@ -11,13 +11,15 @@ from keras_distill.benchmarks import measure_latency
 from keras_distill.export import Prepared, Rule, Session
 from keras_distill.litert import Probe, Quantizer, probe_on
 from keras_distill.precision import _recipes
-from keras_distill.precision._recipes import CONVERTED, INT4, INT8, Recipe
+from keras_distill.precision._recipes import CONVERTED, INT4, INT8, WEIGHTS, Recipe
+from keras_distill.precision._rows import first_look
 from keras_distill.precision._sensitivity import Measured, measure_sensitivity
 from keras_distill.records import LatencyRecord, VerificationRecord
 
 _RUNS = 20  # timed calls of each file
 _SOURCE = "source.tflite"  # what single operators are quantized in
-_MORE = (INT4, INT8)  # families that are mixed, smallest first
+_MORE = (INT4, WEIGHTS, INT8)  # families that are mixed, smallest first
+_HOPELESS = 15.0  # points beyond the limit on a few rows: three standard errors or more
 
 Report = Callable[[str], None]
 
@@ -58,6 +60,15 @@ class Tried(NamedTuple):
         return None if worst is None else worst.drop
 
     @property
+    def disagreement(self) -> float:
+        """By how many points the agreement is below the minimum that was asked for."""
+        found = self.verification
+        if found is None or found.min_agreement is None:
+            return 0.0
+        shares = [one.agreement for one in found.outputs if one.agreement is not None]
+        return max(0.0, 100 * (found.min_agreement - min(shares, default=0.0)))
+
+    @property
     def ratio(self) -> float | None:
         """Latency over that of the float32 file."""
         if self.latency is None:
@@ -82,6 +93,7 @@ class Search:
 
     def __init__(self, session: Session, max_drop: float, report: Report | None) -> None:
         self._session, self._max_drop, self._report = session, max_drop, report
+        self._look = first_look(session.prepared)
         self.tried: dict[str, Tried] = {}
         self.sensitivity: list[Measured] = []
         self.conversions = 0
@@ -124,8 +136,7 @@ class Search:
         """Measures a candidate, if it has a file."""
         if tried.file is not None:
             try:
-                probe, produced = self._session.run(tried.file)
-                verification = self._session.verify(produced, self.rule(tried.recipe))
+                probe, verification = self._measured(tried.file, self.rule(tried.recipe))
                 tried = tried._replace(probe=probe, verification=verification)
             except InputError as error:
                 text = str(error).replace(str(tried.file), "the file")
@@ -136,14 +147,31 @@ class Search:
 
     def rule(self, recipe: Recipe) -> Rule:
         """Returns the rule that a candidate is judged by."""
-        limit = (self._session.prepared.options.limits or {}).get(recipe.family)
-        return Rule.of_precision(recipe.family, limit=limit, max_drop=self._max_drop)
+        options = self._session.prepared.options
+        return Rule.of_precision(
+            recipe.family,
+            limit=(options.limits or {}).get(recipe.family),
+            max_drop=self._max_drop,
+            min_agreement=options.min_agreement,
+        )
 
     def judge(self, tried: Tried, judging: Prepared) -> VerificationRecord:
         """Verifies a candidate on the rows that judge."""
         assert tried.file is not None
-        _, produced = probe_on(tried.file, judging.samples.x, threads=os.cpu_count() or 1)
-        return self._session.verify(produced, self.rule(tried.recipe), judging)
+        return self._verified(tried.file, self.rule(tried.recipe), judging)
+
+    def _measured(self, file: Path, rule: Rule) -> tuple[Probe, VerificationRecord]:
+        """Verifies a new file on the rows that choose, or on a few if it loses far too much."""
+        probe, produced = self._session.run(file, self._look)
+        found = self._session.verify(produced, rule, self._look)
+        lost = None if found.worst is None else found.worst.drop
+        if self._look is None or (lost is not None and lost > self._max_drop + _HOPELESS):
+            return probe, found
+        return probe, self._verified(file, rule, self.prepared)
+
+    def _verified(self, file: Path, rule: Rule, prepared: Prepared) -> VerificationRecord:
+        _, produced = probe_on(file, prepared.samples.x, threads=os.cpu_count() or 1)
+        return self._session.verify(produced, rule, prepared)
 
     def passing(self) -> list[Tried]:
         """Returns the candidates that keep what they have to, smallest first."""

@@ -13,7 +13,13 @@ CANDIDATE_COLUMNS = (
     "result",
 )
 SENSITIVITY_COLUMNS = ("layers", "operators", "kind", "noise", "agreement", "bytes saved")
-CALIBRATION_COLUMNS = ("ranges of activations", "scales of weights", "noise", "agreement")
+CALIBRATION_COLUMNS = (
+    "ranges of activations",
+    "scales of weights",
+    "biases",
+    "noise",
+    "agreement",
+)
 
 
 def candidate_rows(record: PrecisionRecord) -> list[tuple[str, ...]]:
@@ -60,6 +66,7 @@ def calibration_rows(record: ExplainRecord) -> list[tuple[str, ...]]:
         (
             one.ranges,
             one.weights,
+            "corrected" if one.corrected else "",
             "not supported" if one.noise is None else f"{one.noise:.2%}",
             "" if one.agreement is None else f"{one.agreement:.2%}",
         )

@@ -131,6 +131,7 @@ class CalibrationChoice(Record):
     Attributes:
         ranges: How ranges of activations are found: "min-max" or "moving-average" over the rows.
         weights: How scales of weights are found: "min-max", "OCTAV", "MSE".
+        corrected: Whether biases are corrected for the shift that rounded weights cause.
         noise: See `Sensitivity`; None if it is not supported.
         agreement: See `Sensitivity`.
         reason: Why it is not supported.
@@ -138,6 +139,7 @@ class CalibrationChoice(Record):
 
     ranges: str
     weights: str
+    corrected: bool = False
     noise: Measured = None
     agreement: Measured = None
     reason: str = ""

@@ -21,6 +21,7 @@ _CALIBRATION = {
     "ranges of activations": "Minimum and maximum over the rows, or their moving average.",
     "scales of weights": "By minimum and maximum, by OCTAV (clips where the mean squared error is"
     " smallest), or by a search for the smallest squared error.",
+    "biases": "Corrected for the shift that rounded weights cause, or not.",
     "noise, %": _SENSITIVITY["noise, %"],
     "agreement, %": _SENSITIVITY["agreement, %"],
 }
@@ -98,6 +99,7 @@ def _calibrations(found: tuple[CalibrationChoice, ...]) -> Table:
         (
             one.ranges,
             one.weights,
+            "corrected" if one.corrected else EMPTY,
             Cell("not supported", None, one.reason) if one.noise is None else _noise(one.noise),
             EMPTY if one.agreement is None else Cell(f"{100 * one.agreement:.2f}", one.agreement),
         )

@@ -273,12 +273,16 @@ def test_probabilities_can_be_trusted_after_a_temperature():
         precision.divided(wrong, 2.0)
 
 
+def _tried(size, ratio, drop, disagreement=0.0):
+    return SimpleNamespace(bytes=size, ratio=ratio, drop=drop, disagreement=disagreement)
+
+
 def test_limits_name_what_a_file_misses_and_weigh_it():
     limits = Limits(max_drop=1.0, max_bytes=1000, max_latency_ratio=1.2)
-    fits = SimpleNamespace(bytes=1000, ratio=1.2, drop=1.0)
-    slow = SimpleNamespace(bytes=1000, ratio=1.5, drop=1.0)
-    large = SimpleNamespace(bytes=1500, ratio=1.0, drop=1.0)
-    unmeasured = SimpleNamespace(bytes=10, ratio=None, drop=0.0)
+    fits = _tried(1000, 1.2, 1.0)
+    slow = _tried(1000, 1.5, 1.0)
+    large = _tried(1500, 1.0, 1.0)
+    unmeasured = _tried(10, None, 0.0)
     assert limits.misses(fits) == [] and limits.excess(fits) == 0
     assert limits.misses(slow) == [
         "latency 1.50 times that of float32; at most 1.2 times is allowed"
@@ -287,4 +291,5 @@ def test_limits_name_what_a_file_misses_and_weigh_it():
     assert limits.misses(unmeasured) == ["latency was not measured; at most 1.2 times is allowed"]
     assert limits.excess(slow) == pytest.approx(0.25)
     assert limits.excess(large) == pytest.approx(0.5)
+    assert limits.excess(_tried(1000, 1.0, 1.0, disagreement=0.5)) == pytest.approx(0.5)
     assert Limits(1.0).misses(slow) == []

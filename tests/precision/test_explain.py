@@ -43,8 +43,8 @@ def test_the_layer_with_the_outlier_is_the_most_sensitive(sensitive):
     noises = [one.noise for one in four]
     assert noises == sorted(noises, reverse=True)
     assert four[0].bytes > 0 and 0 <= four[0].agreement <= 1
-    ways = {(one.ranges, one.weights): one for one in record.calibrations}
-    assert len(ways) == 6 and ways["min-max", "min-max"].noise > 0
+    ways = {(one.ranges, one.weights, one.corrected): one for one in record.calibrations}
+    assert len(ways) == 12 and ways["min-max", "min-max", True].noise > 0
     again = ExplainRecord.parse(record.model_dump(mode="json"), source="again")
     assert again == record
 

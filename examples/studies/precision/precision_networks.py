@@ -12,7 +12,7 @@ import numpy as np
 from keras_distill import data, models
 
 layers = keras.layers
-ROWS = 2000  # labeled rows of each network: one half chooses, and the other judges
+ROWS = 2000  # labeled rows of most networks: one half chooses, and the other judges
 
 
 class Case(NamedTuple):
@@ -196,7 +196,7 @@ def _autoencoder():
 
 
 _DIGITS, _MNIST = _source("digits", count=500, train=1200), _source("tfds:mnist")
-_CIFAR = _source("tfds:cifar100", count=10000, train=45000)
+_CIFAR = _source("tfds:cifar100", count=6000, train=45000)
 
 
 def _cifar(folder):

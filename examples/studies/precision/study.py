@@ -16,13 +16,16 @@ import keras_distill as kd
 
 # isort: split
 import keras
+import numpy as np
 from precision_networks import CASES
 
+from keras_distill.litert import LiteRTModel, Quantizer, Rule
 from keras_distill.precision import CANDIDATE_COLUMNS, candidate_rows
 from keras_distill.records import ExportRecord, PrecisionRecord, shown_score
 
 RECORDS = Path(__file__).parent / "records"
-DROP = 0.3  # points
+COLORED, BIASES = "CIFAR-100, resnet:8", "biases.json"
+DROP, AGREEMENT = 0.3, 0.98  # points; share of predictions
 COLUMNS = (
     "network", "metric", "float32", "float16, bytes", "int8: lost", "chosen", "bytes", "of float16",
     "lost", "worst class", "agreement", "latency", "files",
@@ -52,6 +55,7 @@ def measured(name, work, folder):
                 data=rows,
                 verification_samples=len(rows[1]) // 2,
                 max_drop=DROP,
+                min_agreement=None if case.task == "anomalies" else AGREEMENT,
                 overwrite=True,
                 progress=lambda text: print(f"{name}: {text}", flush=True),
             )
@@ -60,6 +64,37 @@ def measured(name, work, folder):
                 raise
             print(error)
             return error.record
+
+
+def biases(work, folder):
+    """Measures files of CIFAR-100 with and without corrected biases, on all rows of the study."""
+    calibration, (x, y) = CASES[COLORED].rows(folder)
+    source, rows = work / "float32.tflite", work / "calibration.npz"
+    kd.export_tflite(
+        work / f"{file_of(COLORED)}.keras", source, data=(x[:500], y[:500]), overwrite=True
+    )
+    model = LiteRTModel(source)
+    np.savez(rows, **{model.inputs[0].name: calibration.astype(model.inputs[0].dtype)})
+    expected, found = model.predict(x).argmax(axis=1), []
+    with Quantizer(source, rows, batch_size=1, timeout=600) as quantizer:
+        for kind in ("weight-only-int8", "dynamic-int8", "int8", "weight-only-int4"):
+            for correct in (False, True):
+                file = work / "biases.tflite"
+                quantizer.quantize(file, [Rule(kind)], float_io=True, correct=correct)
+                answers = LiteRTModel(file).predict(x).argmax(axis=1)
+                lost = 100 * float(np.mean(expected == y) - np.mean(answers == y))
+                same = float(np.mean(expected == answers))
+                found.append([kind, correct, file.stat().st_size, lost, same])
+    return found
+
+
+def bias_rows(records=RECORDS):
+    """The rows of the table of biases."""
+    found = json.loads((Path(records) / BIASES).read_text(encoding="utf-8"))
+    return [
+        (kind, "corrected" if correct else "", f"{size:,}", f"{lost:.2f}", f"{same:.2%}")
+        for kind, correct, size, lost, same in found
+    ]
 
 
 def loaded(name, records=RECORDS):
@@ -106,10 +141,13 @@ def readme_tables(records=RECORDS):
     """The tables of README.md, from the records."""
     names = [name for name in CASES if (Path(records) / f"{file_of(name)}.json").exists()]
     tables = [markdown(COLUMNS, [row(name, *loaded(name, records)) for name in names])]
-    for name in ("CIFAR-100, resnet:8", "vibration, autoencoder"):
+    for name in (COLORED, "vibration, autoencoder"):
         if name in names:
             found, _ = loaded(name, records)
             tables.append(markdown(CANDIDATE_COLUMNS, candidate_rows(found)))
+    if (Path(records) / BIASES).exists():
+        columns = ("CIFAR-100, resnet:8", "biases", "bytes", "lost, points", "agreement")
+        tables.append(markdown(columns, bias_rows(records), text=2))
     return tables
 
 
@@ -127,6 +165,9 @@ def main():
         if not file.exists():
             keras.backend.clear_session()
             measured(name, options.work, options.data_dir).save(file)
+    if COLORED in options.only and not (RECORDS / BIASES).exists():
+        found = json.dumps(biases(options.work, options.data_dir))
+        (RECORDS / BIASES).write_text(found + "\n", encoding="utf-8")
     print("\n".join(readme_tables()))
 
 
