@@ -4,7 +4,15 @@ The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting
 (arXiv:1810.03993), as far as a record can fill them.
 """
 
-from keras_distill.records import EntryRecord, ExploredModel, ExploreRecord, ExportRecord, RunRecord
+from keras_distill.records import (
+    EntryRecord,
+    ExploredModel,
+    ExploreRecord,
+    ExportRecord,
+    QualityRecord,
+    RunRecord,
+    shown_score,
+)
 from keras_distill.report import _words
 from keras_distill.report._devices import arena
 from keras_distill.report._intervals import wilson
@@ -12,6 +20,13 @@ from keras_distill.report._summary import files, rows, student_of
 from keras_distill.report._verdict import headline_row
 
 _NOT_CHECKED = "not checked"
+_TASKS = {
+    "accuracy": "classification into {} classes: {}",
+    "mIoU": "segmentation, one of {} classes for each pixel: {}",
+    "R2": "regression",
+    "AUC": "detection of anomalies by the error of reconstruction",
+}
+_VALUES = ("R2", "AUC")  # metrics of tasks without classes
 
 
 def card(record: RunRecord, explored: ExploreRecord | None = None) -> str:
@@ -26,21 +41,28 @@ def card(record: RunRecord, explored: ExploreRecord | None = None) -> str:
     if row is None or row.entry is None:
         return f"# {_text(record.recipe.name)}\n\nNo file was made.\n"
     entry, export = row.entry, dict(files(record)).get(row.entry.name)
-    parts = [
-        f"# {_text(entry.name)}",
-        _text(record.recipe.summary),
-        "## What it is",
-        _list(_facts(record, entry, export)),
-        "## How good it is",
-        _list(_quality(record, entry, explored)),
-        "## What it takes",
-        _list(_costs(record, entry)),
-        "## How it was made",
-        _list(_making(record, export)),
-        "## Limits",
-        _list(_limits(record, entry, export, explored)),
-    ]
+    sections = {
+        "What it is": _facts(record, entry, export),
+        "How good it is": _quality(record, entry, export, explored),
+        "What it takes": _costs(record, entry),
+        "How it was made": _making(record, export),
+        "Limits": _limits(record, entry, export, explored),
+    }
+    sections["Limits"]["Not measured"] = _not_measured(sections)
+    parts = [f"# {_text(entry.name)}", _text(record.recipe.summary)]
+    parts += [f"## {title}\n\n{_list(facts)}" for title, facts in sections.items()]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _not_measured(sections: dict[str, dict[str, str]]) -> str:
+    """Lists what the card has no number for."""
+    names = [
+        name if name[1:2].isupper() else f"{name[0].lower()}{name[1:]}"
+        for facts in sections.values()
+        for name, text in facts.items()
+        if text.endswith(_NOT_CHECKED)
+    ]
+    return ", ".join([*names, "latency and energy on other machines than the one named above"])
 
 
 def _list(facts: dict[str, str]) -> str:
@@ -54,10 +76,10 @@ def _text(text: str) -> str:
 
 
 def _facts(record: RunRecord, entry: EntryRecord, export: ExportRecord | None) -> dict[str, str]:
-    names = record.data.class_names
+    names, quality = record.data.class_names, entry.quality
     shown = ", ".join(map(_text, names[:20])) + (", …" if len(names) > 20 else "")
     found = {
-        "Task": f"classification into {len(names)} classes: {shown}",
+        "Task": _TASKS["accuracy" if quality is None else quality.metric].format(len(names), shown),
         "Data": f"{_text(record.data.source)}: {record.data.train:,} training,"
         f" {record.data.validation:,} validation, {record.data.test:,} test examples",
         "Input": f"{' x '.join(map(str, record.data.input_shape))}, raw values",
@@ -74,28 +96,19 @@ def _facts(record: RunRecord, entry: EntryRecord, export: ExportRecord | None) -
 
 
 def _quality(
-    record: RunRecord, entry: EntryRecord, explored: ExploreRecord | None
+    record: RunRecord,
+    entry: EntryRecord,
+    export: ExportRecord | None,
+    explored: ExploreRecord | None,
 ) -> dict[str, str]:
-    found: dict[str, str] = {}
     quality, teacher = entry.quality, record.teacher.test_accuracy
-    if quality is not None and quality.accuracy is not None:
-        low, high = wilson(quality.accuracy, quality.samples)
-        found["Accuracy"] = (
-            f"{_words.percent(quality.accuracy)} of {quality.samples:,} test examples (95 % Wilson"
-            f" interval {_words.percent(low)} to {_words.percent(high)})"
-        )
-    elif quality is not None:
-        found |= {
-            name: _NOT_CHECKED if value is None else f"{value:.4g} on {quality.samples:,} examples"
-            for name, value in quality.measures.items()
-        }
+    found = {"Accuracy": _NOT_CHECKED} if quality is None else _scores(quality)
     if teacher is not None:
         found["Teacher"] = f"{_text(record.teacher.model)}, {_words.percent(teacher)}"
-    file = None if explored is None else explored.model("file")
-    known = explored is not None and file is not None
-    found["Worst class"] = _worst(explored, file) if known else _NOT_CHECKED
+    found |= _weakest(record, quality, export, explored)
     error = None if quality is None else quality.expected_calibration_error
-    found["Calibration"] = _NOT_CHECKED
+    if quality is None or quality.metric not in _VALUES:
+        found["Calibration"] = _NOT_CHECKED
     if error is not None:
         found["Calibration"] = (
             f"expected calibration error {_words.percent(error)}: the mean gap between confidence"
@@ -104,8 +117,60 @@ def _quality(
     return found
 
 
-def _worst(explored: ExploreRecord | None, file: ExploredModel | None) -> str:
-    assert explored is not None and file is not None
+def _scores(quality: QualityRecord) -> dict[str, str]:
+    """Returns the accuracy with its interval, or the measures of another task."""
+    rows = f"{quality.samples:,} test examples"
+    if quality.metric == "accuracy":
+        if quality.accuracy is None:
+            return {"Accuracy": _NOT_CHECKED}
+        low, high = wilson(quality.accuracy, quality.samples)
+        interval = f"95 % Wilson interval {_words.percent(low)} to {_words.percent(high)}"
+        return {"Accuracy": f"{_words.percent(quality.accuracy)} of {rows} ({interval})"}
+    measures = {quality.metric: None, **quality.measures}
+    found = {
+        name: _NOT_CHECKED
+        if value is None
+        else f"{shown_score(name, value)} on {rows}, no interval"
+        for name, value in measures.items()
+    }
+    if quality.accuracy is not None:
+        found["Accuracy of pixels"] = _words.percent(quality.accuracy)
+    return found
+
+
+def _weakest(
+    record: RunRecord,
+    quality: QualityRecord | None,
+    export: ExportRecord | None,
+    explored: ExploreRecord | None,
+) -> dict[str, str]:
+    """Returns the class that is recognized worst, else what loses most: a class, or an output."""
+    file = None if explored is None else explored.model("file")
+    if explored is not None and file is not None:
+        return {"Worst class": _worst(explored, file)}
+    output = None if export is None else export.verification.worst
+    lost = None if quality is None else quality.worst_class
+    if lost is None and output is not None:
+        lost = output.worst_class
+    names = record.data.class_names
+    if lost is not None:
+        name = names[lost.label] if lost.label < len(names) else f"{lost.label}"
+        unit = "pixels" if quality is not None and quality.metric == "mIoU" else "examples"
+        share = f"{_words.percent(lost.score)} of {lost.samples:,} {unit}"
+        before = f"{_words.percent(lost.score_reference)} in the model that it is compared with"
+        found = {"Worst class": _NOT_CHECKED}
+        return found | {"Class that loses most": f"{_text(name)}, {share}; {before}"}
+    if quality is None or quality.metric not in _VALUES:
+        return {"Worst class": _NOT_CHECKED}
+    if output is None:
+        return {"Output that loses most": _NOT_CHECKED}
+    values = output.judged
+    after, before = (shown_score(output.metric, v) for v in (values.file, values.reference))
+    text = f"{_text(output.name)}, {output.metric} {after}; {before} before the conversion"
+    return {"Output that loses most": text}
+
+
+def _worst(explored: ExploreRecord, file: ExploredModel) -> str:
     shares = [
         (right / count, count, name)
         for right, count, name in zip(
@@ -183,6 +248,6 @@ def _limits(
         found["Notes on the data"] = _text("; ".join(record.data.notes))
     if rows(record)[0].accuracy is None:
         found["Teacher's accuracy"] = _NOT_CHECKED
-    if explored is None:
+    if explored is None and (entry.quality is None or entry.quality.metric not in _VALUES):
         found["Classes"] = f"accuracy by class: {_NOT_CHECKED}"
     return found

@@ -8,7 +8,7 @@ import pytest
 from keras_distill import report
 from keras_distill._internal import InputError
 from keras_distill.cli import main
-from keras_distill.records import ExploreRecord, TFLMResult
+from keras_distill.records import ExploreRecord, MeasureRecord, TFLMResult, WorstClass
 from keras_distill.report import _verdict
 
 
@@ -60,6 +60,51 @@ def test_what_was_not_checked_says_so(record):
     text = report.card(record.model_copy(update={"benchmark": bare}))
     for name in ("Worst class", "Classes", "Microcontrollers and NPUs", "Robustness"):
         assert "not checked" in _line(text, name)
+    listed = _line(text, "Not measured")
+    for name in ("worst class", "microcontrollers and NPUs", "robustness", "classes"):
+        assert f"{name}, " in listed
+    assert "latency and energy on other machines" in listed
+
+
+def _of_task(record, **quality):
+    """The record of a run whose files are of another task."""
+    full = {"accuracy": None, "expected_calibration_error": None, "worst_class": None} | quality
+    entries = tuple(
+        e.model_copy(update={"quality": e.quality.model_copy(update=full)})
+        for e in record.benchmark.entries
+    )
+    bench = record.benchmark.model_copy(update={"entries": entries})
+    exports = {
+        name: export.model_copy(update={"verification": _values(export.verification)})
+        for name, export in record.exports.exports.items()
+    }
+    files = record.exports.model_copy(update={"exports": exports})
+    return record.model_copy(update={"benchmark": bench, "exports": files})
+
+
+def _values(verification):
+    score = MeasureRecord(reference=0.9, file=0.875)
+    wrong = {"metric": "R2", "measures": {"R2": score}, "worst_class": None}
+    outputs = tuple(o.model_copy(update=wrong) for o in verification.outputs)
+    return verification.model_copy(update={"outputs": outputs})
+
+
+def test_other_tasks_show_their_own_measure_and_what_is_worst(record):
+    text = report.card(_of_task(record, metric="R2", measures={"R2": 0.875, "MAE": 0.25}))
+    assert "regression" in _line(text, "Task") and "0.875 on" in _line(text, "R2")
+    assert "R2 0.875; 0.9 before" in _line(text, "Output that loses most")
+    for name in ("Worst class", "Calibration", "Classes"):  # it has none
+        assert f"**{name}:**" not in text
+    text = report.card(_of_task(record, metric="AUC", measures={"AUC": None}))
+    assert "anomalies" in _line(text, "Task") and "not checked" in _line(text, "AUC")
+    assert "aUC" not in text and "AUC, " in _line(text, "Not measured")
+    lost = WorstClass(label=1, samples=40, score_reference=0.75, score=0.5)
+    regions = {"metric": "mIoU", "measures": {"mIoU": 0.8}, "accuracy": 0.95}
+    text = report.card(_of_task(record, worst_class=lost, **regions))
+    assert "for each pixel" in _line(text, "Task") and "80.00% on" in _line(text, "mIoU")
+    shown = f"{record.data.class_names[1]}, 50.0 % of 40 pixels; 75.0 % in"
+    assert shown in _line(text, "Class that loses most") and "Wilson" not in text
+    assert "calibration" in _line(text, "Not measured")
 
 
 def test_a_device_that_does_not_take_the_file_is_a_limit(record):
