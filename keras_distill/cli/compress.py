@@ -62,7 +62,7 @@ def command(
         float | None,
         typer.Option(
             help="Maximum loss of accuracy of the file against STUDENT, in points.",
-            show_default="1, or one row if that is more",
+            show_default="1",
         ),
     ] = None,
     recover: Annotated[

@@ -58,8 +58,12 @@ def command(
         float | None,
         typer.Option(
             help="Maximum loss of accuracy, in points.",
-            show_default="1, or one row if that is more",
+            show_default="1",
         ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(help="Minimum share of predictions that are those of the model, 0..1."),
     ] = None,
     max_bytes: Annotated[
         int | None, typer.Option(help="With auto: maximum size of the file.")
@@ -152,6 +156,7 @@ def command(
         "data": data or calibration,
         "verification_samples": verification_samples,
         "max_drop": max_drop,
+        "min_agreement": min_agreement,
         "limits": None if limit is None else dict.fromkeys(names, limit),
         "data_dir": data_dir,
         "batch_size": None if dynamic_batch else batch_size,
@@ -269,10 +274,14 @@ def _print_exports(records: "list[ExportRecord]") -> None:
 
 
 def _print_verdict(records: "list[ExportRecord]") -> None:
-    """Prints the verdict, which the files of one command share."""
-    if not records:
+    """Prints the verdict, which the files of one command share where they have one."""
+    for record in records:
+        if record.verification.too_few:
+            print_line(f"{record.file}: {record.verification.statement}.", style="yellow")
+    shared = [one.verification for one in records if not one.verification.too_few]
+    if not shared:
         return
-    verification = records[0].verification
+    verification = shared[0]
     if not verification.passed:
         text = verification.statement
         print_line(f"{text[0].upper()}{text[1:]}.", style="yellow")
@@ -281,7 +290,7 @@ def _print_verdict(records: "list[ExportRecord]") -> None:
     if verification.max_drop is None:
         print_line(f"{rows}: outputs compared; accuracy was not measured (no labels).")
     else:
-        print_line(f"{rows}; a loss of up to {verification.max_drop:g} points is allowed.")
+        print_line(f"{rows}; {verification.allowance}.")
 
 
 def _scores(records: "list[ExportRecord]") -> tuple[str, str]:

@@ -30,7 +30,7 @@ def command(
         float | None,
         typer.Option(
             help="Maximum loss of accuracy, in points.",
-            show_default="1, or one row if that is more",
+            show_default="1",
         ),
     ] = None,
     limit: Annotated[
@@ -48,8 +48,8 @@ def command(
 ) -> int:
     """Compare a file with a reference on labeled rows, whoever made the two.
 
-    The file passes if it loses no more accuracy than --max-drop allows. Exit code 1: it fails; the
-    record is written all the same.
+    The file passes if it loses no more accuracy than --max-drop allows. Exit code 1: it fails, or
+    the rows are too few to show such a loss; the record is written all the same.
 
     \b
     Example:
@@ -79,6 +79,8 @@ def command(
     verification = record.verification
     if verification.passed:
         return DONE
+    if verification.too_few:
+        raise VerificationError(f"{file}: {verification.statement}.", record=record)
     raise VerificationError(
         f"{file} fails verification against {against}: {'; '.join(verification.failures)}.",
         record=record,

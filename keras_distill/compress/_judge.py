@@ -48,6 +48,7 @@ class Judge:
 
     Attributes:
         samples: As given.
+        asked: `max_drop` as given.
         max_drop: The limit; None without labels.
         accuracy: That of the student, as in `Score`; None without labels.
         warnings: Why the rows or the student may be wrong.
@@ -62,7 +63,7 @@ class Judge:
     ) -> None:
         if max_drop is not None:
             check_number("max_drop", max_drop, at_least=0, at_most=100)
-        self.samples = samples
+        self.samples, self.asked = samples, max_drop
         self._truths: dict[str, Truth] = {}
         self._names: tuple[str, ...] = ()
         self._scores: dict[str, float] = {}
@@ -81,7 +82,8 @@ class Judge:
                 )
                 self.warnings = own.warnings
         if self._truths and samples is not None:
-            self.max_drop = default_max_drop(samples.rows) if max_drop is None else max_drop
+            default = default_max_drop(self._truths.values())
+            self.max_drop = default if max_drop is None else max_drop
         elif max_drop is not None:
             raise InputError(
                 "`max_drop` needs labeled rows: pass `validation_data`, or export={'data': …}."

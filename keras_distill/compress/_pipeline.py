@@ -77,8 +77,8 @@ def compress(
         out: The folder to make.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether to store a float32 file without its zeros. Not with quantize.
-        max_drop: Maximum loss of accuracy of the file against `student`, in points; None: 1 point,
-            or one row where that is more.
+        max_drop: Maximum loss of accuracy of the file against `student`, in points; None: 1 point;
+            a step may lose one row where that is more.
         recover: Whether a step after which more is lost is tried again: with 3 times the epochs,
             then with a milder setting too (pruning keeps 1.5 times as many weights, clustering
             twice as many values, quantization has a third of the learning rate), then once more
@@ -262,7 +262,7 @@ def _settings(
 def _export(folder: Path, work: _Work, data: Any, options: dict[str, Any]) -> ExportRecord:
     judge = work.judge
     if judge.samples is not None:
-        options = {**options, "data": judge.samples, "max_drop": judge.max_drop}
+        options = {**options, "data": judge.samples, "max_drop": judge.asked}
     if work.fake_quant is not None:
         path = folder / "student-int8.tflite"
         return export_int8(work.fake_quant, path, data, work.training, overwrite=True, **options)

@@ -22,61 +22,27 @@ def export_tflite(
     path: PathLike,
     *,
     quantization: str = "float32",
-    calibration: Any = None,
-    batch_size: int | None = 1,
-    max_drop: float | None = None,
-    data: Any = None,
-    overwrite: bool = False,
     **options: Any,
 ) -> ExportRecord:
-    """Writes a `.tflite` file and its record (`path` + ".json"), verified on `data`.
+    """Writes a `.tflite` file in a precision that is given, and its record, verified on `data`.
 
-    The file takes the same values as the model: raw values, if the model contains its
-    preprocessing. The conversion and the first run happen in child processes.
+    This is `keras_distill.export_tflite`, which describes precisions and rows, without "auto" and
+    `calibrate`.
 
     Args:
         model: A Keras model, a `.keras` file, a SavedModel folder, or a Distiller (its student).
         path: The file to write.
-        quantization: "float32"; "float16" (half-precision weights); "dynamic" (int8 weights in
-            tensors of 1,024 entries or more); "int8" (all integer); "int16x8" (int16 activations,
-            int8 weights); "weight-only-int8"; "weight-only-int4". Where the loops of recurrent
-            layers crash the converter, they are unrolled; if that does not pass either, the file is
-            "dynamic", else "float16". A warning and the record say so.
-        calibration: Typical rows that set the ranges of int8 and int16x8.
-        batch_size: Rows per call; None: any number.
-        max_drop: Maximum loss of accuracy on `data` against the model, in points; None: 1 point, or
-            one row where that is more.
-        data: Labeled rows for the verification. Without it, the verdict of the record is "not
-            verified on data".
-        overwrite: Whether to replace existing files.
-        **options: Further fields of `ExportOptions`, which also describes the forms of the rows.
+        quantization: One of `QUANTIZATIONS`.
+        **options: Fields of `ExportOptions`.
 
     Returns:
         The record.
 
     Raises:
-        InputError: If an argument is not valid, the model does not support the precision, or it
-            is far more accurate on `data` of another range, such as x / 255.
-        VerificationError: If the file differs too much from the model. It is not written, unless
-            `keep_failed`; the error has its record.
-
-    Example:
-        >>> import keras, numpy, tempfile, pathlib
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "tiny.tflite"
-        >>> record = export_tflite(model, file, data=numpy.ones((8, 4), "float32"))
-        >>> record.ops, record.verification.verdict
-        ({'FULLY_CONNECTED': 1}, 'passed')
+        InputError: As there.
+        VerificationError: As there; the error has the record of the file.
     """
-    path = Path(path)
-    given = ExportOptions(
-        calibration=calibration,
-        batch_size=batch_size,
-        max_drop=max_drop,
-        data=data,
-        overwrite=overwrite,
-        **options,
-    )
+    path, given = Path(path), ExportOptions(**options)
     result, failed, crashed = _export(model, {quantization: path}, given)
     if quantization in crashed and quantization not in result.exports and not given.keep_failed:
         for other in INSTEAD:
@@ -230,6 +196,7 @@ def _rule(prepared: Prepared, name: str) -> Rule:
         name,
         limit=(prepared.options.limits or {}).get(name),
         max_drop=prepared.options.max_drop,
+        min_agreement=prepared.options.min_agreement,
         compressed=prepared.reference is not None,
     )
 

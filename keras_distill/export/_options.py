@@ -40,8 +40,8 @@ class ExportOptions:
             calibration rows; without those on random rows, and the verdict is "not verified on
             data".
         verification_samples: Maximum number of verification rows, evenly spaced.
-        max_drop: Maximum loss of accuracy on `data`, in points, against `reference`; None: 1 point,
-            or one row where that is more.
+        max_drop: Maximum loss of accuracy on `data`, in points, against `reference`; None: 1 point.
+        min_agreement: Minimum share of predictions that are those of `reference`, 0..1; None: any.
         reference: The model that accuracy is counted from, with the inputs and outputs of the
             exported one; None: the exported one. Of a compressed model, the original.
         limits: Maximum difference of the outputs by precision, instead of `LIMITS`.
@@ -68,6 +68,7 @@ class ExportOptions:
     data: Any = None
     verification_samples: int = 1000
     max_drop: float | None = None
+    min_agreement: float | None = None
     reference: Any = None
     limits: Mapping[str, float] | None = None
     class_names: Sequence[str] | None = None
@@ -90,6 +91,8 @@ class ExportOptions:
             check_number("max_drop", self.max_drop, at_least=0, at_most=100)
             if self.data is None:
                 raise InputError("`max_drop` needs labeled rows: pass `data` (--data) as well.")
+        if self.min_agreement is not None:
+            check_number("min_agreement", self.min_agreement, at_least=0, at_most=1)
         for name, value in (self.limits or {}).items():
             check_choice("limits", name, QUANTIZATIONS)
             check_number(f"limits[{name!r}]", value, above=0)

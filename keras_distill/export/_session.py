@@ -95,8 +95,12 @@ class Session:
             float32, self._calibration, batch_size=options.batch_size, timeout=options.timeout
         )
 
-    def run(self, file: Path) -> tuple[Probe, dict[str, Array]]:
+    def run(self, file: Path, prepared: Prepared | None = None) -> tuple[Probe, dict[str, Array]]:
         """Runs a file on the rows in a child process, and adds its metadata, or strips it of names.
+
+        Args:
+            file: The file.
+            prepared: The same model with other rows; None: those of the session.
 
         Returns:
             What the file says about itself, and its outputs by name.
@@ -109,7 +113,7 @@ class Session:
             raise InputError(
                 f"{file}: contains operators that are not TFLite builtins: {', '.join(foreign)}"
             )
-        prepared = self.prepared
+        prepared = prepared or self.prepared
         found, produced = probe_on(file, prepared.samples.x, threads=os.cpu_count() or 1)
         if prepared.options.strip:
             strip_file(file)

@@ -7,9 +7,12 @@ of any range and probabilities alike:
     noise    = rms(file - model) / std(model)
 
 over all samples and entries of an output. A file with wrong values has a noise of about 1 or more.
+
+A few labels do not show a small loss: one of 20 is 5 points. Where that is more than the loss that
+is allowed, only a file that loses nothing and predicts the same passes on them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,15 +80,18 @@ class Rule(NamedTuple):
 
     Attributes:
         limit: Maximum of `relative` and `noise` of each output; None: differences are not judged.
-        max_drop: Maximum loss of an output's metric, in points; None: `default_max_drop`.
+        max_drop: Maximum loss of an output's metric, in points; None: `MAX_DROP`, and a larger loss
+            of one label alone is no failure.
         advice: What to try if differences are too large.
         accuracy_advice: What to try if too much accuracy is lost; None: `advice`.
+        min_agreement: Minimum share of predictions that are those of the reference; None: any.
     """
 
     limit: float | None
     max_drop: float | None
     advice: str
     accuracy_advice: str | None = None
+    min_agreement: float | None = None
 
     @classmethod
     def of_precision(
@@ -94,6 +100,7 @@ class Rule(NamedTuple):
         *,
         limit: float | None = None,
         max_drop: float | None = None,
+        min_agreement: float | None = None,
         compressed: bool = False,
     ) -> "Rule":
         """Returns the rule of a precision.
@@ -102,21 +109,23 @@ class Rule(NamedTuple):
             quantization: The precision.
             limit: Maximum difference, instead of `LIMITS[quantization]`.
             max_drop: See the class.
+            min_agreement: See the class.
             compressed: Whether the accuracy may have been lost before the conversion.
         """
         limit = LIMITS[quantization] if limit is None else limit
         lost = _OF_COMPRESSION if compressed else None
-        return cls(limit, max_drop, _ADVICE[quantization], lost)
+        return cls(limit, max_drop, _ADVICE[quantization], lost, min_agreement)
 
 
-def default_max_drop(samples: int) -> float:
-    """Returns `MAX_DROP`, or one sample where that is more.
+def default_max_drop(truths: Iterable[Truth]) -> float:
+    """Returns the loss that is a failure where none is set: `MAX_DROP`, or one label if more.
 
     Example:
-        >>> default_max_drop(1000), default_max_drop(50)
-        (1.0, 2.0)
+        >>> from keras_distill.metrics import truth_of
+        >>> [default_max_drop([truth_of(np.zeros(n, int), np.zeros((n, 2)))]) for n in (1000, 50)]
+        [1.0, 2.0]
     """
-    return max(MAX_DROP, 100 / samples)
+    return max([MAX_DROP, *(truth.step for truth in truths)])
 
 
 def judge(
@@ -144,9 +153,6 @@ def judge(
         source: Origin of the samples.
         on_data: Whether the samples are the user's and have what the verdict needs.
     """
-    samples = len(next(iter(converted.values())))
-    if truths and rule.max_drop is None:
-        rule = rule._replace(max_drop=default_max_drop(samples))
     outputs: list[OutputVerification] = []
     failures: list[str] = []
     for key, expected in converted.items():
@@ -156,15 +162,22 @@ def judge(
         if wrong:
             failures.append(wrong)
         else:
-            failures += [*_too_far(output, rule, name), *_too_wrong(output, rule)]
-    verdict: Verdict = "failed" if failures else "passed" if on_data else "not verified on data"
+            failures += [*_too_far(output, rule, name), *_too_wrong(output, rule, truth)]
+            failures += _too_different(output, rule)
+    allowed = MAX_DROP if rule.max_drop is None else rule.max_drop
+    coarse = {key: t for key, t in (truths or {}).items() if t.step > (allowed or MAX_DROP) + 1e-9}
+    enough = not any(_differs(output) for output in outputs if output.name in coarse)
+    verdict: Verdict = "passed" if on_data and enough else "not verified on data"
     return VerificationRecord(
-        verdict=verdict,
+        verdict="failed" if failures else verdict,
         failures=tuple(failures),
         reference=reference_name or name,
-        samples=samples,
+        samples=len(next(iter(converted.values()))),
         source=source,
-        max_drop=rule.max_drop if truths else None,
+        max_drop=allowed if truths else None,
+        min_agreement=rule.min_agreement,
+        resolution=max((t.step for t in truths.values()), default=None) if truths else None,
+        needed=max((t.rows_for(allowed or MAX_DROP) for t in coarse.values()), default=None),
         outputs=tuple(outputs),
     )
 
@@ -217,14 +230,34 @@ def _too_far(output: OutputVerification, rule: Rule, model: str) -> list[str]:
     ]
 
 
-def _too_wrong(output: OutputVerification, rule: Rule) -> list[str]:
+def _too_wrong(output: OutputVerification, rule: Rule, truth: Truth | None) -> list[str]:
     metric, drop = output.metric, output.drop
-    if drop is None or rule.max_drop is None or drop <= rule.max_drop + 1e-9:
+    if truth is None or drop is None:
+        return []
+    limit = default_max_drop([truth]) if rule.max_drop is None else rule.max_drop
+    if drop <= limit + 1e-9:
         return []
     before = shown_score(metric, output.judged.reference)
     after = shown_score(metric, output.judged.file)
     return [
         f"{metric} falls by {drop:.2f} points, from {before} to {after} (output"
-        f" {output.name!r}; limit {rule.max_drop:g});"
+        f" {output.name!r}; limit {limit:.3g});"
         f" {rule.accuracy_advice or rule.advice}"
     ]
+
+
+def _too_different(output: OutputVerification, rule: Rule) -> list[str]:
+    least, found = rule.min_agreement, output.agreement
+    if least is None or (found is not None and found >= least - 1e-9):
+        return []
+    if found is None:
+        return [f"output {output.name!r} has no classes, on which it could agree (min_agreement)"]
+    return [
+        f"output {output.name!r} agrees on {found:.2%} of the predictions; at least {least:.2%} are"
+        f" asked for; {rule.accuracy_advice or rule.advice}"
+    ]
+
+
+def _differs(output: OutputVerification) -> bool:
+    """Returns whether a file lost something, or predicts another class than the reference."""
+    return (output.drop or 0.0) > 0 or (output.agreement is not None and output.agreement < 1)

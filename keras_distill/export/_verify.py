@@ -54,14 +54,15 @@ def verify_tflite(
             `tf.data.Dataset` of (x, y), or (x, y).
         split: The split of a spec.
         samples: Maximum number of rows, evenly spaced; None: all.
-        max_drop: Maximum loss of accuracy, in points; None: 1 point, or one row where that is more.
+        max_drop: Maximum loss of accuracy, in points; None: 1 point.
         limit: Maximum difference of outputs, as a fraction of the range of the reference's;
             required where accuracy cannot be measured. None: differences are not judged.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.
 
     Returns:
-        The record; `verification.verdict` is "passed" or "failed".
+        The record; `verification.verdict` is "passed", "failed", or, where the rows are too few to
+        show a loss of `max_drop`, "not verified on data".
 
     Raises:
         InputError: If an argument breaks its rule, a file cannot be run, the two have different

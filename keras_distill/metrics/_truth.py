@@ -11,6 +11,7 @@ The AUC is that of the reconstruction error. Every metric is larger for a better
 best, so that one rule serves all: a loss of 0.01 is one point.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -74,6 +75,27 @@ class Truth(NamedTuple):
         """Returns the truth of some rows."""
         inputs = None if self.inputs is None else self.inputs[rows]
         return self._replace(labels=self.labels[rows], inputs=inputs)
+
+    @property
+    def step(self) -> float:
+        """The loss that one more wrong label shows, in points; 0: the metric has no steps.
+
+        Example:
+            >>> truth_of([0, 1], np.zeros((2, 3))).step
+            50.0
+        """
+        if self.metric == "R2":
+            return 0.0
+        if self.metric == "AUC":
+            anomalies = int(self.labels.sum())
+            return 100 / max(1, anomalies * (len(self.labels) - anomalies))
+        return 100 / max(1, int((self.labels >= 0).sum()))
+
+    def rows_for(self, points: float) -> int:
+        """Returns how many rows like these show a loss of some points (more than 0)."""
+        more = self.step / points
+        # An AUC counts pairs of rows.
+        return math.ceil(len(self.labels) * (more**0.5 if self.metric == "AUC" else more) - 1e-9)
 
     def score(self, outputs: Array, from_probabilities: Declared = None) -> float:
         """Returns the metric of outputs.

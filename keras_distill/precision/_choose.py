@@ -15,11 +15,11 @@ from keras_distill._internal import (
 from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import PathLike
 from keras_distill.export import (
+    MAX_DROP,
     ExportOptions,
     Prepared,
     Session,
     check_paths,
-    default_max_drop,
     make_record,
     prepare,
     resolve,
@@ -64,7 +64,7 @@ class Limits(NamedTuple):
     def excess(self, tried: Tried) -> float:
         """Returns by how much a candidate misses the limits: the sum of the relative excesses."""
         drop = math.inf if tried.drop is None else tried.drop
-        over = max(0.0, drop - self.max_drop) / max(self.max_drop, 0.1)
+        over = (max(0.0, drop - self.max_drop) + tried.disagreement) / max(self.max_drop, 0.1)
         if self.max_bytes is not None:
             over += max(0.0, tried.bytes / self.max_bytes - 1)
         if self.max_latency_ratio is not None:
@@ -137,7 +137,7 @@ def choose_tflite(
     choosing, judging = _prepared(source, given, rows)
     drop = given.max_drop
     limits = Limits(
-        default_max_drop(choosing.samples.rows) if drop is None else drop,
+        MAX_DROP if drop is None else drop,
         max_bytes,
         max_latency_ratio,
     )
@@ -227,7 +227,8 @@ def _table(search: Search, limits: Limits, judging: Prepared, outcome: _Outcome)
     )
     float32 = search.tried["float32"]
     size = float32.bytes if float32.file is not None else 0
-    candidates = [_candidate(t, limits, outcome) for t in search.tried.values()]
+    rows = choosing.samples.rows
+    candidates = [_candidate(t, limits, outcome, rows) for t in search.tried.values()]
     candidates.sort(key=lambda one: (one.bytes is None, one.bytes or 0))
     return PrecisionRecord(
         metric="accuracy" if worst is None else worst.metric,
@@ -246,7 +247,7 @@ def _table(search: Search, limits: Limits, judging: Prepared, outcome: _Outcome)
     )
 
 
-def _candidate(tried: Tried, limits: Limits, outcome: _Outcome) -> PrecisionCandidate:
+def _candidate(tried: Tried, limits: Limits, outcome: _Outcome, rows: int) -> PrecisionCandidate:
     recipe, found = tried.recipe, tried.verification
     common: dict[str, Any] = {
         "name": recipe.name,
@@ -257,9 +258,10 @@ def _candidate(tried: Tried, limits: Limits, outcome: _Outcome) -> PrecisionCand
     if found is None:
         return PrecisionCandidate(outcome="not supported", reasons=(tried.error,), **common)
     judged = outcome.judged.get(recipe.name)
-    reasons = [*found.failures, *limits.misses(tried)]
-    if judged is not None and not judged.passed:
-        reasons += [f"{text} (on {judged.source})" for text in judged.failures]
+    few = f" (on {found.samples} rows)" if found.samples < rows else ""
+    reasons = [*(f"{text}{few}" for text in _against(found)), *limits.misses(tried)]
+    if judged is not None:
+        reasons += [f"{text} (on {judged.source})" for text in _against(judged)]
     worst = found.worst or found.outputs[0]
     verdict = "failed" if reasons else "chosen" if tried is outcome.chosen else "passed"
     return PrecisionCandidate(
@@ -275,6 +277,11 @@ def _candidate(tried: Tried, limits: Limits, outcome: _Outcome) -> PrecisionCand
         judged_drop=None if judged is None or judged.worst is None else judged.worst.drop,
         **common,
     )
+
+
+def _against(found: VerificationRecord) -> tuple[str, ...]:
+    """Returns what speaks against a file that did not pass."""
+    return found.failures or (() if found.passed else (found.statement,))
 
 
 def _with_front(candidates: list[PrecisionCandidate]) -> list[PrecisionCandidate]:

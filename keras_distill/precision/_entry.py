@@ -32,20 +32,23 @@ def export_tflite(
         path: The file to write.
         quantization: A precision: "float32"; "float16" (half-precision weights); "dynamic" (int8
             weights in tensors of 1,024 entries or more); "int8" (all integer); "int16x8" (int16
-            activations, int8 weights); "weight-only-int8"; "weight-only-int4". Or "auto": the
+            activations, int8 weights); "weight-only-int8"; "weight-only-int4". Where the loops of
+            recurrent layers crash the converter, they are unrolled; if that does not pass either,
+            the file is "dynamic", else "float16". A warning and the record say so. Or "auto": the
             smallest file that loses at most `max_drop` points on `data`; see
             `precision.choose_tflite`.
         calibrate: Whether to fold a temperature into the last layer, so that probabilities can be
             trusted; see `precision.calibrate`. It is fitted on one part of `data`.
-        **options: Of `export.export_tflite` (`calibration`, `batch_size`, `max_drop`, `data`,
-            `overwrite`, …); with "auto" also of `precision.choose_tflite` (`max_bytes`,
-            `max_latency_ratio`, `training`, `progress`).
+        **options: Fields of `export.ExportOptions` (`calibration`, `batch_size`, `max_drop`,
+            `data`, `overwrite`, …); with "auto" also arguments of `precision.choose_tflite`
+            (`max_bytes`, `max_latency_ratio`, `training`, `progress`).
 
     Returns:
         The record.
 
     Raises:
-        InputError: If an argument is not valid, or the model does not support the precision.
+        InputError: If an argument is not valid, the model does not support the precision, or it
+            is far more accurate on `data` of another range, such as x / 255.
         VerificationError: If the file differs too much from the model, or no file passes. Nothing
             is written, unless `keep_failed`; the error has the record.
 

@@ -150,12 +150,17 @@ class VerificationRecord(Record):
 
     Attributes:
         verdict: "passed", "failed", or "not verified on data": nothing was found wrong, but on rows
-            that are not the user's, or without the accuracy that is to be kept.
+            that are not the user's, without the accuracy that is to be kept, or too few to show
+            whether a loss is within `max_drop`.
         failures: Each failure, by how much, and what to try; empty unless failed.
         reference: Name of the model that accuracy is counted from.
         samples: Number of samples.
         source: Origin of the samples: a data spec, "data given", "calibration", or "random".
         max_drop: Maximum loss of an output's metric in points; None if none was measured.
+        min_agreement: Minimum of `agreement` of each output; None if none was set.
+        resolution: The loss that one more wrong label shows, in points; 0 for metrics without
+            steps; None if no metric was measured.
+        needed: Number of rows like these that would show a loss of `max_drop`, if the rows do not.
         outputs: One entry for each output.
     """
 
@@ -165,6 +170,9 @@ class VerificationRecord(Record):
     samples: int
     source: str
     max_drop: float | None
+    min_agreement: float | None = None
+    resolution: Measured = None
+    needed: int | None = None
     outputs: tuple[OutputVerification, ...]
 
     @model_validator(mode="after")
@@ -191,6 +199,11 @@ class VerificationRecord(Record):
         """The verdict in one sentence, without its full stop."""
         if self.verdict == "failed":
             return f"failed verification: {'; '.join(self.failures)}"
+        if self.too_few:
+            return (
+                f"too few examples to verify: {self.allowance}, and something was lost or"
+                f" disagrees; give at least {self.needed:,} rows"
+            )
         if self.verdict == "not verified on data":
             return "not verified on your data: give --data SPEC (in Python, data=)"
         rows = f"verified on {self.samples} rows ({self.source})"
@@ -198,10 +211,22 @@ class VerificationRecord(Record):
             return f"{rows}: outputs compared; accuracy was not measured (no labels)"
         metric, values = self.worst.metric, self.worst.judged
         file, reference = shown_score(metric, values.file), shown_score(metric, values.reference)
-        return (
-            f"{rows}: {file} {metric}, {self.reference} {reference}; a loss of up to"
-            f" {self.max_drop:g} points is allowed"
-        )
+        return f"{rows}: {file} {metric}, {self.reference} {reference}; {self.allowance}"
+
+    @property
+    def allowance(self) -> str:
+        """What may be lost, and what the rows show of it if that is less, for messages."""
+        text = f"a loss of up to {self.max_drop or 0:g} points is allowed"
+        return text if self.needed is None else f"{text}, but {self._resolved}"
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the rows are too few for a verdict."""
+        return self.verdict == "not verified on data" and self.needed is not None
+
+    @property
+    def _resolved(self) -> str:
+        return f"{self.samples:,} rows resolve steps of {self.resolution or 0:.2g} points"
 
     def __str__(self) -> str:
         return self.statement

@@ -72,6 +72,8 @@ def verdict(record: RunRecord) -> str:
     teacher = rows(record)[0]
     export = dict(files(record)).get(row.entry.name)
     state = _STATES["not verified on data" if export is None else export.verification.verdict]
+    if export is not None and export.verification.too_few:
+        state = "has too few examples for a verdict"
     name = row.entry.name
     if teacher.accuracy is None:
         return f"{name}: {_words.percent(row.accuracy)} test accuracy; it {state}."
@@ -188,6 +190,8 @@ def banners(record: RunRecord) -> list[Banner]:
     for name, export in files(record):
         if export.verification.verdict == "not verified on data":
             text = "Nothing shows that it keeps the accuracy of its model on real rows."
+            if export.verification.too_few:
+                text = f"{export.verification.statement}.".capitalize()
             found.append(Banner("bad", f"{name} is not verified on data.", text))
     if record.budget is not None and record.budget.failures:
         text = f"{'; '.join(record.budget.failures)}.".capitalize()

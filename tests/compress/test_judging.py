@@ -132,6 +132,15 @@ def test_without_labels_nothing_is_judged_and_the_verdict_says_so(trainings, tmp
     assert done.record.steps[0].accuracy is None
 
 
+def test_two_rows_do_not_verify_a_student_that_lost_one_of_them(trainings, tmp_path):
+    picks = [int((LABELS == 3).argmax()), int((LABELS == 0).argmax())]  # only class 3 is found
+    done = _compress(tmp_path / "small", validation_data=(X[picks], LABELS[picks]))
+    verification = done.record.export.verification
+    assert done.record.verdict == "not verified on data" and verification.too_few
+    assert (verification.max_drop, verification.needed) == (1.0, 100)
+    assert done.record.steps[0].drop == done.record.max_drop == 50
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -67,6 +67,22 @@ def test_a_file_that_answers_something_else_fails(tmp_path):
     assert "failed verification: accuracy falls" in repr(record)
 
 
+def test_a_few_rows_do_not_verify_a_file_that_lost_one(tmp_path, capsys):
+    other = _keras(tmp_path / "other.keras", WEIGHTS[::-1])
+    right = (X @ WEIGHTS[::-1].T + BIAS).argmax(-1) == Y
+    picks = [int(right.argmax()), int(right.argmin())]  # one row each that it gets right and wrong
+    arrays = {}
+    for split, rows in (("train", range(200)), ("val", picks), ("test", picks)):
+        arrays |= {f"x_{split}": X[rows], f"y_{split}": Y[rows]}
+    np.savez(tmp_path / "rows.npz", **arrays)
+    argv = ["verify", str(other), "--against", str(FLOAT), "--data", f"npz:{tmp_path}/rows.npz"]
+    out = tmp_path / "verified.json"
+    assert main([*argv, "-o", str(out)]) == 1
+    assert "too few examples to verify" in capsys.readouterr().err
+    verification = VerifyRecord.load(out).verification
+    assert (verification.samples, verification.needed) == (2, 100)
+
+
 def test_data_of_another_range_are_refused(tmp_path):
     small = np.abs(X)
     labels = (small @ WEIGHTS.T + BIAS).argmax(-1)
