@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import pytest
 
 from keras_distill import models, report, runs
@@ -132,6 +133,20 @@ def test_a_candidate_that_needs_too_much_memory_is_dropped(finished, tmp_path):
         assert found.outcome == outcome and found.arena_bytes > 100
         assert found == Candidate.load(files.record(one.name))
     assert found.reason is None
+
+
+def test_candidates_may_name_their_input_otherwise(finished, tmp_path):
+    record = finished[1]
+    one = next(one for one in record.search.candidates if one.rounds)
+    one = one.model_copy(update={"latency_ratio": None})
+    shutil.copyfile(finished[0] / record.budget.file, tmp_path / f"{one.name}-int8.tflite")
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((8, 8, 1), name="pixels")
+    teacher = keras.Model(pixels, keras.layers.Dense(10)(keras.layers.Flatten()(pixels)))
+    context = SimpleNamespace(reporter=Reporter(), recipe=record.recipe)
+    files = CandidateFiles(tmp_path)
+    (found,) = _candidates._with_latency(context, [one], record.recipe.budget, files, teacher)
+    assert found.latency_ratio > 0
 
 
 def test_without_the_runtime_the_error_has_the_command(monkeypatch, tmp_path):
