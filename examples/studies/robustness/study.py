@@ -41,13 +41,15 @@ def inputs(found: list[dict[str, Any]]) -> str:
 
 
 def kills(found: list[dict[str, Any]]) -> str:
-    """Returns the table of commands that were ended and resumed."""
-    rows = []
+    """Returns the table of commands that were ended and resumed: a row for each command."""
+    totals: dict[str, Counter[str]] = {}
     for part in found:
-        ended = [part["ended"].get(name, 0) for name in SIGNALS]
-        pairs = sum(part["two_at_once"].values())
-        row = [f"`{part['verb']}`", *ended, part["ended"].get("finished", 0), pairs]
-        rows.append([*row, len(part["faults"])])
+        total = totals.setdefault(part["verb"], Counter())
+        total.update(part["ended"])
+        total["pairs"] += sum(part["two_at_once"].values())
+        total["faults"] += len(part["faults"])
+    columns = (*SIGNALS, "finished", "pairs", "faults")
+    rows = [[f"`{verb}`", *(total[name] for name in columns)] for verb, total in totals.items()]
     return _table(["command", *SIGNALS, "folders compared", "two at once", "faults"], rows)
 
 
