@@ -145,9 +145,9 @@ def readme_tables(records=RECORDS):
         if name in names:
             found, _ = loaded(name, records)
             tables.append(markdown(CANDIDATE_COLUMNS, candidate_rows(found)))
-    if (Path(records) / BIASES).exists():
-        columns = ("CIFAR-100, resnet:8", "biases", "bytes", "lost, points", "agreement")
-        tables.append(markdown(columns, bias_rows(records), text=2))
+        if name == COLORED and (Path(records) / BIASES).exists():
+            columns = (COLORED, "biases", "bytes", "lost, points", "agreement")
+            tables.append(markdown(columns, bias_rows(records), text=2))
     return tables
 
 
