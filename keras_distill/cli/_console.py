@@ -48,12 +48,13 @@ def print_table(
         rows: The cells of each row.
         title: A line above the table.
         caption: A line below the table.
-        text_columns: The columns that are aligned left and wrapped. All others hold numbers and
-            are aligned right. By default only the first column is text.
+        text_columns: The columns that are aligned left and wrapped. All others hold numbers, are
+            aligned right, and are never cut. By default only the first column is text.
     """
     from rich.table import Table
 
     text = columns[:1] if text_columns is None else text_columns
+    rows = list(rows)
     table = Table(
         title=title,
         caption=caption,
@@ -62,11 +63,12 @@ def print_table(
         title_style="bold",
         caption_justify="left",
     )
-    for column in columns:
+    for number, column in enumerate(columns):
         if column in text:
             table.add_column(column, overflow="fold")
         else:
-            table.add_column(column, justify="right")
+            longest = max((len(row[number]) for row in rows), default=0)
+            table.add_column(column, justify="right", min_width=longest)
     for row in rows:
         table.add_row(*row)
     _console().print(table)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_distill._internal import InputError, VerificationError, _files
-from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._soft_stream import soft_stream
 from keras_distill.cli._verb import DONE
 
@@ -56,6 +57,12 @@ def export_auto(
     chosen, statement = record.precision.chosen, record.verification.statement
     print_line(f"{record.file}: {chosen}, {record.bytes:,} bytes.")
     print_line(f"{statement[0].upper()}{statement[1:]}.")
+    where = (
+        []
+        if options["data"] is None
+        else _next.data_words(options["data"], options["data_dir"], options["imports"])
+    )
+    print_next("keras-distill", "benchmark", model, out, *where)
     return DONE
 
 
@@ -141,4 +148,5 @@ def explain(model: Path, out: Path, options: dict[str, Any], as_json: bool) -> i
         text_columns=precision.CALIBRATION_COLUMNS[:3],
     )
     print_line(f"Page: {out}")
+    print_next(*_next.open_page(out))
     return DONE

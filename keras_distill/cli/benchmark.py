@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from keras_distill._internal import InputError, _files
-from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import (
     DataDir,
     Imports,
@@ -111,6 +112,18 @@ def command(
         print_table(columns, rows, title=title, text_columns=benchmarks.TEXT_COLUMNS)
     for line in benchmarks.benchmark_notes(record):
         print_line(line, style="dim")
+    for path in filter(None, (markdown, plot, page)):
+        print_line(f"Wrote {path}.")
+    where = [] if data is None else _next.data_words(data, data_dir)
+    files = [path for path in models if path.suffix == ".tflite"]
+    if page is not None:
+        print_next(*_next.open_page(page))
+    elif files:
+        print_next("keras-distill", "device", files[-1], *where)
+    elif data is not None:
+        model = models[-1]
+        words = ["keras-distill", "export", model, "-o", model.with_suffix(".tflite")]
+        print_next(*words, "--quantization", "int8", "--calibration", *where[1:])
 
 
 main = verb_main(command, "keras-distill benchmark")

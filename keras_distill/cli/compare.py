@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import Json, Overwrite, output
 from keras_distill.cli._verb import verb_main
 
@@ -45,6 +46,7 @@ def command(
     _print(record)
     if out is not None:
         print_line(f"Wrote {out}.")
+        print_next(*_next.open_page(out))
 
 
 def _print(record: "CompareRecord") -> None:

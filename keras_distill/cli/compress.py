@@ -9,7 +9,7 @@ import typer
 from keras_distill._internal import InputError, VerificationError, check_number
 from keras_distill._internal._compression_steps import parse_steps
 from keras_distill._internal._quantity import number_of
-from keras_distill.cli import _options
+from keras_distill.cli import _next, _options
 from keras_distill.cli._console import print_facts, print_json, print_line, print_next, print_table
 from keras_distill.cli._soft_stream import soft_stream
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
@@ -158,8 +158,7 @@ def command(
     _print_record(done.record, as_json, out)
     if not as_json and done.record.export is not None:
         words = ["keras-distill", "benchmark", student, out / done.record.export.file]
-        where = [] if data_dir is None else ["--data-dir", data_dir]
-        print_next(*words, "--data", spec, *where)
+        print_next(*words, *_next.data_words(spec, data_dir, imports))
     return DONE
 
 

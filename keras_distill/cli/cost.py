@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from keras_distill._internal import InputError, _files
-from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import (
     BatchSize,
     Data,
@@ -86,6 +87,10 @@ def command(
         print_table(columns, rows, title=title)
     for note in (*record.notes, f"{record.machine}; {record.examples} examples"):
         print_line(note, style="dim")
+    if out is not None:
+        print_line(f"Wrote {out}.")
+    words = ["keras-distill", "run", "--teacher", teacher, "--student", student]
+    print_next(*words, *_next.data_words(data, data_dir, imports))
 
 
 main = verb_main(command, "keras-distill cost")

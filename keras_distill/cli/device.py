@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keras_distill._internal import InputError, VerificationError, _files
-from keras_distill.cli._console import print_facts, print_json, print_line
+from keras_distill.cli._console import print_facts, print_json, print_line, print_next
 from keras_distill.cli._options import (
     DataDir,
     Json,
@@ -86,6 +86,10 @@ def command(
         print_json(record)
     else:
         _print(record)
+        for path in filter(None, (c_array, snippets, out)):
+            print_line(f"Wrote {path}.")
+        if record.snippets and snippets is None:
+            print_next("keras-distill", "device", file, "--snippets", file.with_suffix(".code"))
     if record.failures:
         raise VerificationError(f"{file}: {'; '.join(record.failures)}", record=record)
     return DONE

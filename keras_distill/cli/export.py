@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_distill._internal import InputError, VerificationError
-from keras_distill.cli import _precision
+from keras_distill.cli import _next, _precision
 from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import (
     DataDir,
@@ -179,7 +179,9 @@ def command(
             source, out, limits=limits, teacher=teacher, targets=targets, options=options,
             as_json=as_json,
         )  # fmt: skip
-    quantize = _quantize_command(model, out, data or calibration, data_dir, imports)
+    rows = data or calibration
+    where = [] if rows is None else _next.data_words(rows, data_dir, imports)
+    quantize = _next.quantize(model, out, where)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the records carry them
         if len(names) == 1:
@@ -194,9 +196,8 @@ def command(
             else:
                 _print_exports([record])
                 _print_verdict([record])
-                if record.verification.passed and options["data"]:
-                    words = ["keras-distill", "benchmark", str(model), str(out)]
-                    print_next(*_with_data(words, options["data"], data_dir, imports))
+                if record.verification.passed and where:
+                    print_next("keras-distill", "benchmark", model, out, *where)
             return DONE
         if out.suffix == ".tflite":
             raise InputError(f"`--output` must be a folder for several precisions. Received: {out}")
@@ -207,6 +208,9 @@ def command(
         _print_set(result)
         if "int8" in result.rejected and quantize:
             print_next(*quantize)
+        elif result.exports and where:
+            files = [out / record.file for record in result.exports.values()]
+            print_next("keras-distill", "benchmark", model, *files, *where)
     if result.rejected:
         return VERIFICATION_FAILED
     named = quantization != _ALL
@@ -234,24 +238,6 @@ def _calibrated(model: Path, options: dict[str, Any]) -> Any:
         rows = f"{found.samples} rows ({found.source})"
         report(f"temperature {found.temperature:.3f}, fitted on {rows}, folded into the last layer")
     return made.model
-
-
-def _quantize_command(
-    model: Path, out: Path, data: str | None, data_dir: Path | None, imports: list[str]
-) -> list[str]:
-    """Returns the command that trains the model for int8; empty if there is none for it."""
-    if data is None or model.suffix != ".keras":
-        return []
-    words = ["keras-distill", "compress", str(model), "--steps", "quantize", "--alpha", "0"]
-    words += ["-o", str(out.with_name(f"{out.stem}-quantized"))]
-    return _with_data(words, data, data_dir, imports)
-
-
-def _with_data(words: list[str], data: str, data_dir: Path | None, imports: list[str]) -> list[str]:
-    """Returns a command with the options that name its data and layers."""
-    words = [*words, "--data", data]
-    words += [] if data_dir is None else ["--data-dir", str(data_dir)]
-    return words + [word for name in imports for word in ("--import", name)]
 
 
 def _print_set(result: "ExportSet") -> None:

@@ -7,22 +7,16 @@ import typer
 
 from keras_distill.cli import _options
 from keras_distill.cli._console import print_facts, print_json, print_next
+from keras_distill.cli._next import are_photos, small_student
 from keras_distill.cli._verb import uses_tensorflow, verb_main
 
 if TYPE_CHECKING:
     from keras_distill.data import Splits
 
-_SMALL = 16  # pixels: of smaller images, a fully connected network is the better start
-
 
 def _teacher(splits: "Splits") -> str:
     """Returns a spec to start with."""
-    return "resnet:20" if _are_photos(splits) else "mlp:256x256"
-
-
-def _are_photos(splits: "Splits") -> bool:
-    shape = splits.input_shape
-    return len(shape) == 3 and min(shape[:2]) >= _SMALL
+    return "resnet:20" if are_photos(splits.input_shape) else "mlp:256x256"
 
 
 @uses_tensorflow
@@ -60,11 +54,11 @@ def command(
     facts = f"{sizes} examples of shape {shape}, {splits.num_classes} classes"
     teacher = teacher or _teacher(splits)
     inherits = teacher.endswith(".keras") or not Path(teacher).suffix
-    fallback = "resnet:8" if _are_photos(splits) else "mlp:32"
     given: dict[str, Any] = {
         "data.source": data,
         "teacher.model": teacher,
-        "student.model": student or ("shrink:0.5" if inherits else fallback),
+        "student.model": student
+        or ("shrink:0.5" if inherits else small_student(splits.input_shape)),
         "training.epochs": 30,
         "seeds": 3,
     }

@@ -1,6 +1,6 @@
 """`keras-distill recipes`: lists the built-in recipes."""
 
-from keras_distill.cli._console import print_json, print_table
+from keras_distill.cli._console import print_json, print_line, print_next
 from keras_distill.cli._options import Json
 from keras_distill.cli._verb import verb_main
 
@@ -18,12 +18,13 @@ def command(*, as_json: Json = False) -> None:
     if as_json:
         print_json({name: recipe.model_dump(mode="json") for name, recipe in found.items()})
         return
-    columns = ("recipe", "data", "teacher", "student", "what it shows")
-    rows = [
-        (name, recipe.data.source, str(recipe.teacher), recipe.student.model, recipe.summary)
-        for name, recipe in found.items()
-    ]
-    print_table(columns, rows, text_columns=columns)
+    for name, recipe in found.items():
+        print_line(name, style="bold")
+        print_line(f"    {recipe.summary}")
+        print_line(
+            f"    {recipe.data.source}: {recipe.teacher} to {recipe.student.model}", style="dim"
+        )
+    print_next("keras-distill", "plan", runs.DEFAULT_RECIPE)
 
 
 main = verb_main(command, "keras-distill recipes")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from keras_distill.cli._console import print_line
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_line, print_next
 from keras_distill.cli._options import Overwrite, output
 from keras_distill.cli._verb import verb_main
 
@@ -45,6 +46,8 @@ def command(
 
         if not webbrowser.open(page.resolve().as_uri()):
             print_line("No browser was found. Open the file above in one.")
+    elif not card:
+        print_next(*_next.open_page(page))
 
 
 main = verb_main(command, "keras-distill report")

@@ -1,5 +1,6 @@
 """`keras-distill targets`: builds, shows, and checks soft-target stores."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,8 @@ import typer
 
 from keras_distill._internal import InputError, check_choice, check_count
 from keras_distill._internal._checks import MAX_THREADS
-from keras_distill.cli._console import print_facts, print_json, print_table
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_facts, print_json, print_next, print_table
 from keras_distill.cli._options import (
     Data,
     DataDir,
@@ -171,7 +173,23 @@ def build(
             store = build_store(
                 source, out, backend=backend, workers=workers, threads=threads, **settings
             )
-    _print_info(store.info(), as_json)
+    found = store.info()
+    _print_info(found, as_json)
+    if not as_json:
+        print_next(*_following(found, source))
+
+
+def _following(found: "TargetsInfo", source: "StoreSource") -> list[str]:
+    """Returns the command that trains a student on a new store; without labels, that checks it."""
+    folder = None if source.data_dir is None else Path(source.data_dir)
+    where = _next.data_words(source.data, folder, source.imports)
+    if source.split != "train" or found.build is None or found.build.accuracy is None:
+        return ["keras-distill", "targets", "verify", found.path, *where, "--split", source.split]
+    shape = [int(side) for side in re.findall(r"\d+", found.manifest.inputs[0].partition("[")[2])]
+    words = ["keras-distill", "run", "--targets", found.path]
+    words += ["--student", _next.small_student(shape), *where]
+    temperature = found.manifest.teacher.temperature  # of an arithmetic mean, valid at no other
+    return words if temperature is None else [*words, "--temperature", f"{temperature:g}"]
 
 
 def _progress(reporter: "Reporter", source: "StoreSource") -> "Report":

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keras_distill._internal import VerificationError, _files
-from keras_distill.cli._console import print_json, print_line, print_table
+from keras_distill.cli import _next
+from keras_distill.cli._console import print_json, print_line, print_next, print_table
 from keras_distill.cli._options import Data, DataDir, Imports, Json, Overwrite, Split, output
 from keras_distill.cli._verb import DONE, uses_tensorflow, verb_main
 
@@ -77,6 +78,12 @@ def command(
     else:
         _print(record)
     verification = record.verification
+    following = ["keras-distill", "device", str(file), *_next.data_words(data, data_dir)]
+    if not verification.passed:
+        where = _next.data_words(data, data_dir, imports)
+        following = _next.quantize(against, file, where)
+    if following and file.suffix == ".tflite" and not as_json:
+        print_next(*following)
     if verification.passed:
         return DONE
     if verification.too_few:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _PER_TICK = 55  # pixels
+_FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)  # ticks where an axis is short
+_FEWEST = 3  # ticks
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,17 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         [5.0, 10.0, 20.0, 50.0, 100.0, 200.0]
         >>> log_ticks(3, 400, 3)
         [10.0, 100.0]
+        >>> log_ticks(0.83, 1.6, 4)
+        [1.0, 1.2, 1.5]
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks: list[float] = []
-    for steps in (range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+    found: list[list[float]] = []
+    for steps in (_FINE, range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
         ticks = [float(f"{step}e{power}") for power in decades for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= most:
-            return ticks
-    return ticks[:: math.ceil(len(ticks) / max(1, most))]
+        found.append([tick for tick in ticks if low <= tick <= high])
+    fitting = [ticks for ticks in found[1:] if len(ticks) <= most]
+    if fitting and (len(fitting[0]) >= _FEWEST or len(found[0]) > most):
+        return fitting[0]
+    if len(found[0]) <= most:
+        return found[0]
+    return found[-1][:: math.ceil(len(found[-1]) / max(1, most))]

@@ -1,5 +1,6 @@
 """Places the labels of a chart so that they neither collide nor leave the plot. All in pixels."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from keras_distill.report._charts import FONT_SIZE
 LINE_HEIGHT = FONT_SIZE + 3
 _LETTER = 0.56 * FONT_SIZE  # mean width of a letter in a sans-serif font
 _DISTANCES = (9, 22, 38)  # of a label from its point
+BOLD = 1.1  # width of a bold label, of the estimate for a normal one
 _OF_BAR = 6  # what covering another's thin bar costs, compared with a label
 
 
@@ -37,6 +39,17 @@ class Place(NamedTuple):
 def text_width(text: str) -> float:
     """Estimates the width of a text in pixels; of the longest line if it has several."""
     return _LETTER * max(len(line) for line in text.split("\n"))
+
+
+def wrap(text: str, width: float) -> str:
+    """Breaks a bold text into lines of at most `width` pixels, at spaces.
+
+    Example:
+        >>> wrap("class sets that distribute the classes evenly: +1.8", 310)
+        'class sets that distribute the classes\\nevenly: +1.8'
+    """
+    letters = max(10, int(width / (BOLD * _LETTER)))
+    return "\n".join(textwrap.wrap(text, letters, break_long_words=False)) or text
 
 
 def spread(positions: Sequence[float], distance: float = LINE_HEIGHT) -> list[float]:
@@ -74,6 +87,7 @@ def place(
     width: float,
     height: float,
     bars: Sequence[Box] = (),
+    unnamed: Sequence[tuple[float, float]] = (),
 ) -> list[Place]:
     """Places a label of one line beside each point of a plot.
 
@@ -86,8 +100,9 @@ def place(
         width: Of the plot.
         height: Of the plot.
         bars: The interval of each point; a label may cross that of its own.
+        unnamed: x and y of points without a label.
     """
-    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+    taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in (*points, *unnamed)]
     found: list[Place] = []
     for number, ((x, y), text) in enumerate(zip(points, texts, strict=True)):
         others = [bar for place, bar in enumerate(bars) if place != number]

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from keras_distill.report._axes import Axis
 from keras_distill.report._charts import HALF, Chart, Padding, layer
 from keras_distill.report._colors import INK
-from keras_distill.report._labels import LINE_HEIGHT, Box, place, spread, text_width
+from keras_distill.report._labels import BOLD, LINE_HEIGHT, Box, place, spread, text_width, wrap
 from keras_distill.report._marks import TIP, constant, dashed, label, mark
 
 _HEIGHT = 250
@@ -165,20 +166,25 @@ def intervals(
     values = [v for row in rows for v in (row.value, row.low, row.high, *row.dots) if v is not None]
     xs = Axis.around(x, values if reference is None else [*values, reference.value])
     padding = Padding(left=10, right=24, top=24 if reference else 6)
+    texts = [f"{row.name}: {row.detail or format(row.value, 'g')}" for row in rows]
 
     def draw(plot: int) -> dict[str, Any]:
         at_x = xs.horizontal(plot)
+        labels = [wrap(text, plot + padding.right) for text in texts]
+        marks = list(accumulate(_ROW + LINE_HEIGHT * text.count("\n") for text in labels))
         layers: _Layers = []
         if reference is not None:
+            at = plot * xs.share(reference.value)
             half = text_width(reference.name) / 2
-            middle = min(max(plot * xs.share(reference.value), half), plot - half)
+            middle = min(max(at, half), plot - half)
             layers = [
-                dashed([{"x": reference.value}], reference.color, x=at_x),
-                label(reference.name, reference.color, middle, -12, "center"),
+                dashed([{"x": reference.value}], reference.color, x=at_x, **part)
+                for part in _gaps(at, labels, marks)
             ]
-        for number, row in enumerate(rows):
-            layers += _interval(row, at_x, _ROW * number)
-        return {"height": _ROW * len(rows), "layer": layers}
+            layers.append(label(reference.name, reference.color, middle, -12, "center"))
+        for row, text, bottom in zip(rows, labels, marks, strict=True):
+            layers += _interval(row, text, at_x, bottom)
+        return {"height": marks[-1], "layer": layers}
 
     return Chart(summary, draw, padding, width)
 
@@ -210,6 +216,7 @@ def scatter(
     ys = Axis.around(y, [*values, *(reference.value for reference in references)])
     padding = Padding(right=20)
     named = [point for point in points if point.name]
+    unnamed = [point for point in points if not point.name]
 
     def draw(plot: int) -> dict[str, Any]:
         at_x, at_y = xs.horizontal(plot), ys.vertical(padding.left)
@@ -222,14 +229,18 @@ def scatter(
             ]
         for point in points:
             layers += _point(point, at_x, at_y)
-        at = [(plot * xs.share(p.x), _HEIGHT * (1 - ys.share(p.y))) for p in named]
+
+        def place_of(p: Point) -> tuple[float, float]:
+            return plot * xs.share(p.x), _HEIGHT * (1 - ys.share(p.y))
+
+        at = [place_of(point) for point in named]
         bars = [
             Box(x - 2, _HEIGHT * (1 - ys.share(high)), x + 2, _HEIGHT * (1 - ys.share(low)))
             for (x, _), (low, high) in zip(
                 at, (p.y_range or (p.y, p.y) for p in named), strict=True
             )
         ]
-        spots = place(at, [p.name for p in named], plot, _HEIGHT, bars)
+        spots = place(at, [p.name for p in named], plot, _HEIGHT, bars, [*map(place_of, unnamed)])
         for point, spot in zip(named, spots, strict=True):
             layers.append(label(point.name, point.color, spot.x, spot.y, spot.align))
         return {"height": _HEIGHT, "layer": layers}
@@ -260,13 +271,32 @@ def _curve(one: Series, x: str, at_x: dict[str, Any], at_y: dict[str, Any]) -> _
     ]
 
 
-def _interval(row: Row, at_x: dict[str, Any], top: float) -> _Layers:
-    text = f"{row.name}: {row.detail or format(row.value, 'g')}"
-    look = {"x": at_x, "y": constant(top + 31), "description": TIP}
+def _gaps(at: float, labels: Sequence[str], marks: Sequence[int]) -> list[dict[str, Any]]:
+    """Returns the parts of a vertical line that do not cross a label, as channels y and y2.
+
+    Args:
+        at: The place of the line.
+        labels: The label of each row, which begins at the left edge.
+        marks: The lower end of each row.
+    """
+    parts, begin, top = [], 0.0, 0.0
+    for text, bottom in zip(labels, marks, strict=True):
+        if at < text_width(text) * BOLD + 4:
+            parts.append((begin, top + 2))
+            begin = bottom - _ROW + LINE_HEIGHT + 6
+        top = bottom
+    parts.append((begin, top))
+    return [{"y": constant(low), "y2": constant(high)} for low, high in parts if high - low > 4]
+
+
+def _interval(row: Row, text: str, at_x: dict[str, Any], bottom: float) -> _Layers:
+    look = {"x": at_x, "y": constant(bottom - _ROW + 31), "description": TIP}
     color = constant(row.color)
     if row.link:
         look["href"] = constant(row.link)
-    layers = [label(text, INK, 0, top + 12)]
+    middle = bottom - _ROW + 12 - LINE_HEIGHT * text.count("\n") / 2
+    layers = [label(text, INK, 0, middle)]
+    text = text.replace("\n", " ")
     if row.low is not None and row.high is not None:
         ends = [{"x": row.low, "x2": row.high, "text": text}]
         look_2 = {**look, "x2": {"field": "x2"}}

@@ -35,7 +35,7 @@ def section(record: RunRecord) -> dict[str, Any] | None:
     return {
         "header": (
             *("candidate", "parameters", *(name for name, _, _ in columns)),
-            *(epochs, "later rounds, %", "on the front", "outcome"),
+            *(epochs, "later rounds, %", "front", "outcome"),
         ),
         "rows": [
             (

@@ -77,8 +77,8 @@ def widths(record: ShrinkRecord) -> Chart:
     ys = Axis("channels", 0, 1.05 * max((one.width_before for one in shown), default=1))
 
     def draw(plot: int) -> dict[str, Any]:
-        at = {"x": xs.horizontal(plot), "y": ys.vertical(44), "y2": {"field": "y2"}}
-        thick = max(1.5, min(16.0, 0.6 * plot / max(1, len(shown))))
+        at = {"x": xs.horizontal(plot, whole=True), "y": ys.vertical(44), "y2": {"field": "y2"}}
+        thick = max(1.5, min(32.0, 0.6 * plot / max(1, len(shown))))
         layers = [
             layer(
                 "rule",

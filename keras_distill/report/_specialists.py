@@ -9,7 +9,7 @@ from keras_distill._internal._stats import mean_interval
 from keras_distill.records import ClassRow, IntervalRecord, SpecialistsReport, SystemResult
 from keras_distill.report import _words
 from keras_distill.report._cells import Table
-from keras_distill.report._charts import Chart
+from keras_distill.report._charts import WIDE, Chart
 from keras_distill.report._colors import ALONE, DISTILLED, TEACHER
 from keras_distill.report._plots import Reference, Row, intervals
 from keras_distill.report._template import render_template
@@ -155,10 +155,10 @@ def _gains(report: SpecialistsReport) -> Chart:
     ]
     return intervals(
         rows,
-        x="change of the accuracy against the generalist, points",
+        x="points of accuracy against the generalist",
         summary="What each system gains on the generalist, with 95 % intervals over the examples.",
         reference=Reference("generalist", TEACHER, 0),
-        width=720,
+        width=WIDE,
     )
 
 

@@ -144,11 +144,15 @@ def table(record: RunRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 def note(record: RunRecord) -> str:
     """Explains the numbers of the table."""
     seeds = len(record.recipe.seeds)
+    variants = "One seed. Files: the distilled student"
+    if seeds > 1:
+        variants = (
+            f"Variants: mean of {seeds} seeds with the 95 % t interval. Files: seed"
+            f" {record.chosen_seed}, the best distilled student on validation data"
+        )
     return (
-        f"Variants: mean of {seeds} seed{'s' if seeds > 1 else ''}"
-        f"{' with the 95 % t interval' if seeds > 1 else ''}. Files: seed {record.chosen_seed}, the"
-        " best distilled student on validation data, run by LiteRT with one thread. Latency: median"
-        f" of {record.benchmark.entries[0].latency[0].runs} calls at batch size 1, the files taking"
+        f"{variants}, run by LiteRT with one thread. Latency: median of"
+        f" {record.benchmark.entries[0].latency[0].runs} calls at batch size 1, the files taking"
         f" turns. Test split: {record.data.test} examples, used once."
     )
 

@@ -137,16 +137,17 @@ def gain(record: RunRecord) -> str:
         accuracy = percent(record.variant("distilled").test_accuracy)
         return f"Distilled: {accuracy} % test accuracy; not trained alone to compare with."
     value = _words.points(found.value)
+    than = "as" if value == "the same" else "than"
     if found.low is None or found.high is None:
-        return f"Distilled, the student's accuracy is {value} than alone: one seed, no interval."
+        return f"Distilled, the student's accuracy is {value} {than} alone: one seed, no interval."
     text = f"95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f} points"
     text += f", paired over {found.n} seeds"
     if found.low > 0:
         return f"Distilling helps: the student's accuracy is {value} than alone ({text})."
     if found.high < 0:
         return f"Distilling hurts here: the student's accuracy is {value} than alone ({text})."
-    than = "" if value == "the same" else " than alone"
-    return f"No effect of distilling is shown: the student's accuracy is {value}{than} ({text})."
+    as_alone = f"the student's accuracy is {value} {than} alone"
+    return f"No effect of distilling is shown: {as_alone} ({text})."
 
 
 def _compression_gain(record: RunRecord) -> list[str]:

@@ -220,7 +220,8 @@ def _search_stages(context: RunContext, cost: _Cost) -> Iterator[PlanStage]:
         trained += one.candidates * one.epochs
     yield PlanStage(
         name="search",
-        what=f"up to {count} candidates ranked in {len(rounds)} rounds: {trained} epochs",
+        what=f"up to {count} candidates ranked in {len(rounds)} rounds:"
+        f" {number_of(trained, 'epoch')}",
         steps=steps,
         seconds=seconds,
     )
@@ -318,7 +319,10 @@ def _training_stage(
     trainings: int,
 ) -> PlanStage:
     steps = 0 if settings.budget else rounds.count * rounds.steps_per_round
-    length = settings.budget or f"{settings.epochs} epochs of {rounds.steps} steps"
+    length = (
+        settings.budget
+        or f"{number_of(settings.epochs, 'epoch')} of {number_of(rounds.steps, 'step')}"
+    )
     times = f"{trainings} x " if trainings > 1 else ""
     return PlanStage(
         name=name,

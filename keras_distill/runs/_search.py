@@ -235,7 +235,8 @@ def _compared(
         drop = 100 * (teacher - accuracy)
         if budget.max_drop is not None and drop > budget.max_drop:
             failures.append(
-                f"{drop:.1f} points less accurate than the teacher, more than {budget.max_drop:g}"
+                f"{drop:.1f} points less accurate than the teacher on validation data"
+                f", more than the {budget.max_drop:g} allowed"
             )
     entry = next(one for one in record.benchmark.entries if one.file == file)
     ratio = entry.latency[0].ratio

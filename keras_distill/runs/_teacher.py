@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import _files
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import Curve
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._loaded_data import as_rows
@@ -114,7 +115,7 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
     path, state = context.folder.path / f"{stem}.keras", context.folder.scratch / f"{stem}.npz"
     if path.exists() and not state.exists():  # trained in a folder that is finished
         return path, None
-    length = settings.budget or f"{settings.epochs} epochs"
+    length = settings.budget or number_of(settings.epochs, "epoch")
     context.reporter.stage("teacher", f"{spec}, {length}")
 
     def build(seed: int) -> keras.Model:

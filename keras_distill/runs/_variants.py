@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import models
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import ClassifierSettings
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._losses import distillation_losses
@@ -168,7 +169,7 @@ class Variant:
 
 def train(context: RunContext, lesson: Lesson, pupil: Pupil) -> Variant:
     """Trains a model on a lesson, once per seed, or resumes these trainings."""
-    seeds = f"{len(pupil.initial)} seed{'s' if len(pupil.initial) > 1 else ''}"
+    seeds = number_of(len(pupil.initial), "seed")
     context.reporter.stage("student", f"{pupil.spec} {lesson.title}; {seeds}")
     rounds = rounds_of(pupil.settings, context.student_data.examples)
     variant = pupil.variant(context, lesson, rounds)
