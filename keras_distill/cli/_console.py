@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
 
+_WORD = 24  # characters; longer words may be folded
+
 
 def _console() -> "Console":
     from rich.console import Console
@@ -49,7 +51,8 @@ def print_table(
         title: A line above the table.
         caption: A line below the table.
         text_columns: The columns that are aligned left and wrapped. All others hold numbers, are
-            aligned right, and are never cut. By default only the first column is text.
+            aligned right, and are never cut: a table may be wider than the terminal. By default
+            only the first column is text.
     """
     from rich.table import Table
 
@@ -64,14 +67,20 @@ def print_table(
         caption_justify="left",
     )
     for number, column in enumerate(columns):
+        cells = [row[number] for row in rows]
+        words = [word for cell in (column, *cells) for word in cell.split()]
         if column in text:
-            table.add_column(column, overflow="fold")
+            width = min(_WORD, max(map(len, words), default=0))
+            table.add_column(column, overflow="fold", min_width=width)
         else:
-            longest = max((len(row[number]) for row in rows), default=0)
-            table.add_column(column, justify="right", min_width=longest)
+            width = max(map(len, (*cells, *column.split())), default=0)
+            table.add_column(column, justify="right", min_width=width)
     for row in rows:
         table.add_row(*row)
-    _console().print(table)
+    console = _console()
+    if sum(2 + (column.min_width or 0) for column in table.columns) > console.width:
+        table.collapse_padding, table.pad_edge = True, False
+    console.print(table, crop=False)
 
 
 def print_facts(facts: Iterable[Sequence[str]]) -> None:

@@ -85,7 +85,7 @@ def command(
         print_json({"file": str(file), "predictions": answers})
         return
     _print(answers, top)
-    if data is None and scaling is None and _takes_unknown_range(model):
+    if data is None and scaling is None and takes_unknown_range(model):
         print_line(
             f"Note: {file} takes float32 and has no record. It was given pixels in 0..255; if it"
             " takes 0..1, add --rescale 1/255."
@@ -204,7 +204,8 @@ def _class_names(file: Path, classes: int, of_data: tuple[str, ...]) -> tuple[st
     return (_VALUE,) if classes == 1 else tuple(f"class {number}" for number in range(classes))
 
 
-def _takes_unknown_range(model: "LiteRTModel") -> bool:
+def takes_unknown_range(model: "LiteRTModel") -> bool:
+    """Returns whether nothing says which range of pixels a file was made for."""
     record = model.path.with_name(f"{model.path.name}.json")
     return model.inputs[0].dtype == "float32" and not record.exists()
 

@@ -10,7 +10,13 @@ import typer
 from keras_distill._internal import InputError, check_choice, check_count
 from keras_distill._internal._checks import MAX_THREADS
 from keras_distill.cli import _next
-from keras_distill.cli._console import print_facts, print_json, print_next, print_table
+from keras_distill.cli._console import (
+    print_facts,
+    print_json,
+    print_line,
+    print_next,
+    print_table,
+)
 from keras_distill.cli._options import (
     Data,
     DataDir,
@@ -26,6 +32,7 @@ from keras_distill.cli._options import (
     strict_spec,
 )
 from keras_distill.cli._verb import execute, new_app, uses_tensorflow
+from keras_distill.cli.predict import takes_unknown_range
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -176,7 +183,24 @@ def build(
     found = store.info()
     _print_info(found, as_json)
     if not as_json:
+        _print_unknown_ranges(found, teacher)
         print_next(*_following(found, source))
+
+
+def _print_unknown_ranges(found: "TargetsInfo", teacher: Sequence[Path]) -> None:
+    """Says which teachers got raw pixels although they may take scaled ones."""
+    from keras_distill.litert import LiteRTModel
+
+    files = [path for path in teacher if path.suffix == ".tflite"]
+    if not found.manifest.inputs[0].startswith("uint8"):
+        return
+    for path in files:
+        if takes_unknown_range(LiteRTModel(path)):
+            print_line(
+                f"Note: {path} takes float32 and has no record. It was given pixels in 0..255. If"
+                " it takes 0..1, these soft targets are wrong: see --rescale of keras-distill"
+                " predict, and give a function that scales, py:MODULE:FUNCTION, as the teacher."
+            )
 
 
 def _following(found: "TargetsInfo", source: "StoreSource") -> list[str]:
@@ -270,7 +294,7 @@ def verify(
 
 
 def _digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}"
+    return "–" if value is None else f"{max(0.0, value):.2g}"  # below 0 by rounding only
 
 
 def _print_info(found: "TargetsInfo", as_json: bool) -> None:

@@ -105,7 +105,8 @@ class Splits:
             raise InputError(
                 f"{self.spec}: the examples have no labels. {what} needs them. To train on soft"
                 " targets alone: Distiller(teacher, student).fit(splits.train.batch(128)), or with"
-                " a store of keras-distill targets build: fit(store.batches(splits.train, 128))."
+                " a store of keras-distill targets build: fit(store.batches(splits.train, 128)):"
+                " docs/guides/tflite-teacher.md."
             )
 
     @property

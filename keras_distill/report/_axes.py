@@ -4,11 +4,20 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 _PER_TICK = 55  # pixels
-_FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)  # ticks where an axis is short
-_FEWEST = 3  # ticks
+# The round numbers of a decade. The first fit axes shorter than that.
+_STEPS = (
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
+    range(1, 10),
+    (1, 2, 4, 6, 8),
+    (1, 2, 3, 5),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,9 @@ class Axis:
         ticks = self.ticks
         if ticks is None and self.log:
             ticks = tuple(log_ticks(self.low, self.high, pixels // _PER_TICK))
-        axis = {"grid": False, "tickCount": max(3, pixels // 80), "tickMinStep": int(whole)}
+        if ticks is None and whole:
+            ticks = tuple(whole_ticks(self.low, self.high, pixels // _PER_TICK))
+        axis = {"grid": False, "tickCount": max(3, pixels // 80)}
         return self._channel("x", axis, ticks)
 
     def vertical(self, padding: int) -> dict[str, Any]:
@@ -78,7 +89,7 @@ class Axis:
         axis = {"title": self.title, **axis}
         if ticks is not None:
             # A logarithmic scale would label a few of its ticks only; with a count, some are lost.
-            axis = {k: v for k, v in axis.items() if k not in ("tickCount", "tickMinStep")}
+            axis = {k: v for k, v in axis.items() if k != "tickCount"}
             number = "format(datum.value, '~r')"
             axis |= {"values": list(ticks), "labelExpr": number, "labelOverlap": False}
         if self.labels is not None and ticks is not None:
@@ -109,6 +120,18 @@ def log_domain(values: Sequence[float], margin: float = 0.08) -> tuple[float, fl
     return 10 ** (low - room), 10 ** (high + room)
 
 
+def whole_ticks(low: float, high: float, most: int) -> list[float]:
+    """Returns round whole numbers inside an axis, at most `most`.
+
+    Example:
+        >>> whole_ticks(0.5, 4.5, 9), whole_ticks(1, 60, 9)
+        ([1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
+    """
+    steps = (step * 10**power for power in count() for step in (1, 2, 5))
+    step = next(step for step in steps if (high - low) / step < max(2, most))
+    return [float(step * n) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def log_ticks(low: float, high: float, most: int) -> list[float]:
     """Returns round numbers inside a logarithmic axis, at most `most`.
 
@@ -120,16 +143,16 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         >>> log_ticks(3, 400, 3)
         [10.0, 100.0]
         >>> log_ticks(0.83, 1.6, 4)
-        [1.0, 1.2, 1.5]
+        [0.9, 1.0, 1.2, 1.5]
+        >>> log_ticks(0.0034, 0.011, 4)
+        [0.004, 0.006, 0.008, 0.01]
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[list[float]] = []
-    for steps in (_FINE, range(1, 10), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
+    best: list[float] = []
+    ticks: list[float] = []
+    for steps in _STEPS:
         ticks = [float(f"{step}e{power}") for power in decades for step in steps]
-        found.append([tick for tick in ticks if low <= tick <= high])
-    fitting = [ticks for ticks in found[1:] if len(ticks) <= most]
-    if fitting and (len(fitting[0]) >= _FEWEST or len(found[0]) > most):
-        return fitting[0]
-    if len(found[0]) <= most:
-        return found[0]
-    return found[-1][:: math.ceil(len(found[-1]) / max(1, most))]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(best) < len(ticks) <= most:
+            best = ticks
+    return best or ticks[:: math.ceil(len(ticks) / max(1, most))]

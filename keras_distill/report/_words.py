@@ -65,8 +65,9 @@ def times(ratio: float, more: str, less: str) -> str:
     Example:
         >>> times(66.9, "smaller", "larger"), times(0.5, "faster", "slower")
         ('67x smaller', '2.0x slower')
-        >>> times(1.004, "faster", "slower")
-        '1.0x faster'
+        >>> times(1.04, "faster", "slower")
+        '1.04x faster'
     """
     word, ratio = (more, ratio) if ratio >= 1 else (less, 1 / ratio)
-    return f"{ratio:.{0 if ratio >= 9.95 else 1}f}x {word}"
+    digits = 0 if ratio >= 9.95 else 1 if ratio >= 1.05 else 2
+    return f"{ratio:.{digits}f}x {word}"

@@ -1,10 +1,12 @@
 import json
+import types
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from keras_distill.cli import main
+from keras_distill.cli import main, targets
 from keras_distill.cli.targets import _augmentation
 from keras_distill.data import Augmentation
 from keras_distill.targets import SoftTargetStore
@@ -104,3 +106,19 @@ def test_mistakes_are_one_line_and_exit_code_2(
 def test_augmentation_is_written_by_comma():
     assert _augmentation(None) is None
     assert _augmentation("crop=4, flip,erase=0.25") == Augmentation(crop=4, flip=True, erase=0.25)
+
+
+@pytest.mark.parametrize(
+    ("rows", "file", "noted"),
+    [
+        ("uint8[4]", "float.tflite", True),
+        ("float32[4]", "float.tflite", False),
+        ("uint8[4]", "int8.tflite", False),
+    ],
+)
+def test_a_file_that_may_take_another_range_than_raw_pixels_is_named(rows, file, noted, capsys):
+    manifest = types.SimpleNamespace(inputs=(rows,))
+    path = Path(__file__).parents[1] / "golden" / "tflite" / file
+    targets._print_unknown_ranges(types.SimpleNamespace(manifest=manifest), [path])
+    shown = capsys.readouterr().out
+    assert (f"Note: {path} takes float32" in shown and "py:MODULE:FUNCTION" in shown) == noted

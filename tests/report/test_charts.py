@@ -7,6 +7,7 @@ import pytest
 
 from keras_distill.report import _colors
 from keras_distill.report._charts import picture, to_html
+from keras_distill.report._labels import place
 from keras_distill.report._plots import Point, Reference, Row, Series, curves, intervals, scatter
 
 CHARTS = {
@@ -102,3 +103,28 @@ def test_every_color_of_text_has_a_contrast_of_at_least_4_5(colors):
         for ground in found:
             low, high = sorted((_luminance(colors[name]), _luminance(ground)))
             assert (high + 0.05) / (low + 0.05) >= 4.5, (name, ground)
+
+
+def test_a_long_name_of_a_row_is_wrapped_and_the_reference_does_not_cross_it():
+    long = "class sets that distribute the classes evenly, as the paper does"
+    rows = [Row(long, _colors.ALONE, 2, 1, 3), Row("short", _colors.ALONE, 2, 1, 3)]
+    reference = Reference("generalist", _colors.TEACHER, 1.1)
+    chart = intervals(rows, x="points", summary="Gain.", reference=reference)
+    wide, narrow = (chart.draw(plot) for plot in (900, 286))
+    assert narrow["height"] > wide["height"] == 2 * 46
+
+    def parts(drawn):
+        found = [one for one in drawn["layer"] if one["mark"].get("strokeDash")]
+        return [(e["encoding"]["y"]["value"], e["encoding"]["y2"]["value"]) for e in found]
+
+    for drawn, lines in ((wide, 1), (narrow, 2)):
+        found = parts(drawn)
+        assert found and found[-1][1] == drawn["height"]
+        assert not [part for part in found if part[0] < 4 + 16 * lines and part[1] > 4]
+
+
+def test_a_label_does_not_cover_a_point_without_a_name():
+    points = [(50.0, 50.0)]
+    free = place(points, ["a long name"], 300, 100)[0]
+    beside = place(points, ["a long name"], 300, 100, (), [(90.0, 50.0)])[0]
+    assert free.align == "left" and (beside.x, beside.y, beside.align) != tuple(free)
