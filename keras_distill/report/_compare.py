@@ -1,6 +1,6 @@
 """The comparison of runs as tables and as a page. Needs no TensorFlow."""
 
-from keras_distill._internal._quantity import counted
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import CompareRecord
 from keras_distill.report._cells import Cell, Table
 from keras_distill.report._charts import WIDE, Chart
@@ -58,7 +58,7 @@ def sentences(record: CompareRecord) -> list[str]:
                 continue
             text = f"Distilled, {run} minus {record.runs[0]}: {signed(difference)} points"
             if p is None:
-                found.append(f"{text}, on {counted(difference.n, 'seed')}, without a test.")
+                found.append(f"{text}, on {number_of(difference.n, 'seed')}, without a test.")
             else:
                 found.append(f"{text} over {difference.n} seeds, p = {p_value(p)} (Holm).")
     return [*found, *record.notes]

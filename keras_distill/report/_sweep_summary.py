@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_distill._internal._quantity import counted
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import IntervalRecord, SweepPoint, SweepRecord
 
 _TERMINAL_ROWS = 40
@@ -222,7 +222,7 @@ def _against_reference(record: SweepRecord, best: SweepPoint) -> list[str]:
     text = f"Best minus {name}: {signed(best.comparison.difference)} points on test data"
     p = best.comparison.p_adjusted
     if p is None:
-        return [f"{text}, on {counted(best.comparison.difference.n, 'seed')}, without a test."]
+        return [f"{text}, on {number_of(best.comparison.difference.n, 'seed')}, without a test."]
     significant = [
         point
         for point in compared
