@@ -29,7 +29,7 @@ _NEXT = re.compile(rf"Next: ({_NAME}[^\"\n]*)")
 
 
 def _commands(path):
-    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"\\\n *", "", path.read_text(encoding="utf-8"))  # one line, as for a shell
     patterns = (_BLOCK, _INLINE) if path.suffix == ".md" else (_INLINE, _NEXT)
     for pattern in patterns:
         for match in pattern.finditer(text):
