@@ -1,6 +1,6 @@
 """`keras-distill sweep RECIPE --grid KEY=a,b,c`: many students that share one teacher."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +78,7 @@ def command(
         overrides["seeds"] = seeds
     if grid:
         overrides |= {"sweep.points": None, "sweep.random": None}
-        overrides["sweep.grid"] = dict(map(_values, grid))
+        overrides["sweep.grid"] = _grid(grid)
     if reference is not None:
         overrides["sweep.reference"] = _reference(reference)
     chosen = runs.load_recipe(recipe, overrides)
@@ -104,6 +104,16 @@ def command(
     else:
         _print_sweep(record, out)
     return VERIFICATION_FAILED if any(point.failures for point in record.points) else DONE
+
+
+def _grid(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Reads `KEY=VALUE,VALUE` texts; each key may be named once."""
+    grid: dict[str, list[Any]] = {}
+    for key, values in map(_values, texts):
+        if key in grid:
+            raise bad("grid", "name each key once, with all of its values", f"{key} again")
+        grid[key] = values
+    return grid
 
 
 def _values(text: str) -> tuple[str, list[Any]]:

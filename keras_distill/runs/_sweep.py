@@ -9,6 +9,7 @@ from typing import Any
 from keras_distill import report
 from keras_distill._internal import InputError, _files, check_choice
 from keras_distill._internal._progress import Reporter
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import JobRecord, Recipe, SweepRecord
 from keras_distill.runs import _sweep_folder as folders
 from keras_distill.runs._sweep_folder import SweepFolder
@@ -259,7 +260,8 @@ class _Session:
         order = {key: i for i, key in enumerate(dict.fromkeys(p.trainer for p in good))}
         good.sort(key=lambda point: order[point.trainer])
         jobs = [self._student(point, seed, teachers) for point in good for seed in point.seeds]
-        self._reporter.stage("students", f"{len(good)} points, {len(jobs)} trainings")
+        text = f"{number_of(len(good), 'point')}, {number_of(len(jobs), 'training')}"
+        self._reporter.stage("students", text)
         kept, count = set[str](), self._counter("students", len(jobs))
 
         def report(record: JobRecord, before: bool) -> None:

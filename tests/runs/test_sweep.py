@@ -275,6 +275,10 @@ def test_the_command_prints_a_table_or_json(swept, tmp_path, capsys):
     [
         (["--grid", "distillation.temperature"], "`set` must be KEY=VALUE"),
         (["--grid", "distillation.temperature="], "`grid` must be KEY=VALUE,VALUE"),
+        (
+            ["--grid", "distillation.temperature=1", "--grid", "distillation.temperature=2"],
+            "`grid` must name each key once",
+        ),
         (["--grid", "distillation.temprature=1"], "Did you mean `temperature`"),
         (["--grid", "seeds=1,2"], "`seeds` must not vary over a sweep"),
         (["--grid", "distillation.alpha=2"], "alpha"),
