@@ -4,7 +4,8 @@ from keras_distill.precision._choose import Limits, choose_tflite
 from keras_distill.precision._entry import AUTO, export_tflite
 from keras_distill.precision._explain import explain
 from keras_distill.precision._probabilities import Calibrated, calibrate, divided
-from keras_distill.precision._tables import (
+from keras_distill.precision._train import Training
+from keras_distill.report import (
     CALIBRATION_COLUMNS,
     CANDIDATE_COLUMNS,
     SENSITIVITY_COLUMNS,
@@ -12,7 +13,6 @@ from keras_distill.precision._tables import (
     candidate_rows,
     sensitivity_rows,
 )
-from keras_distill.precision._train import Training
 
 __all__ = [
     "AUTO",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +78,7 @@ def choose_tflite(
     *,
     max_bytes: int | None = None,
     max_latency_ratio: float | None = None,
+    also: Callable[[Path], Sequence[str]] | None = None,
     training: Training | None = None,
     progress: Callable[[str], None] | None = None,
     **options: Any,
@@ -97,6 +98,8 @@ def choose_tflite(
         max_bytes: Maximum size; None: any.
         max_latency_ratio: Maximum latency of one row over that of the float32 file, on this
             machine; None: any.
+        also: Function that receives the path of a file and returns what else speaks against it;
+            called for files that pass, smallest first, until one is chosen.
         training: How to train the model for int8; None: not.
         progress: Function that receives a line of text for each file that was tried.
         **options: Of `export_tflite`; `data` is needed. `max_drop` is the loss that is allowed.
@@ -148,7 +151,7 @@ def choose_tflite(
         if training is not None:
             add_trained(search, session, training)
         search.time()
-        outcome = _decide(search, limits, judging)
+        outcome = _decide(search, limits, judging, also)
         table = _table(search, limits, judging, outcome)
         if outcome.chosen is None or outcome.verification is None:
             raise VerificationError(_nothing(table, path), record=table)
@@ -184,26 +187,45 @@ def _prepared(source: Any, given: ExportOptions, rows: Rows) -> tuple[Prepared, 
 
 
 class _Outcome(NamedTuple):
-    """The chosen candidate, its verification, and what the rows that judge said of candidates."""
+    """The chosen candidate, its verification, and what spoke against others.
+
+    Attributes:
+        chosen: None if no file passes.
+        verification: On the rows that judge.
+        judged: What these rows say of candidates.
+        refused: What `also` says against candidates.
+        nearest: The candidate that misses the limits least.
+    """
 
     chosen: Tried | None
     verification: VerificationRecord | None
     judged: dict[str, VerificationRecord]
+    refused: dict[str, Sequence[str]]
     nearest: Tried | None
 
 
-def _decide(search: Search, limits: Limits, judging: Prepared) -> _Outcome:
+def _decide(
+    search: Search,
+    limits: Limits,
+    judging: Prepared,
+    also: Callable[[Path], Sequence[str]] | None,
+) -> _Outcome:
     judged: dict[str, VerificationRecord] = {}
+    refused: dict[str, Sequence[str]] = {}
     for tried in search.passing():
         if limits.misses(tried):
+            continue
+        assert tried.file is not None
+        refused[tried.recipe.name] = () if also is None else also(tried.file)
+        if refused[tried.recipe.name]:
             continue
         found = search.judge(tried, judging)
         judged[tried.recipe.name] = found
         if found.passed:
-            return _Outcome(tried, found, judged, None)
+            return _Outcome(tried, found, judged, refused, None)
     files = [tried for tried in search.tried.values() if tried.verification is not None]
     nearest = min(files, key=lambda one: (limits.excess(one), one.bytes), default=None)
-    return _Outcome(None, None, judged, nearest)
+    return _Outcome(None, None, judged, refused, nearest)
 
 
 def _nothing(table: PrecisionRecord, path: Path) -> str:
@@ -260,6 +282,7 @@ def _candidate(tried: Tried, limits: Limits, outcome: _Outcome, rows: int) -> Pr
     judged = outcome.judged.get(recipe.name)
     few = f" (on {found.samples} rows)" if found.samples < rows else ""
     reasons = [*(f"{text}{few}" for text in _against(found)), *limits.misses(tried)]
+    reasons += outcome.refused.get(recipe.name, ())
     if judged is not None:
         reasons += [f"{text} (on {judged.source})" for text in _against(judged)]
     worst = found.worst or found.outputs[0]

@@ -11,7 +11,7 @@ from keras_distill.precision._probabilities import calibrate as fit
 from keras_distill.records import ExportRecord
 
 AUTO = "auto"
-_OF_AUTO = ("max_bytes", "max_latency_ratio", "training", "progress")
+_OF_AUTO = ("max_bytes", "max_latency_ratio", "also", "training", "progress")
 
 
 def export_tflite(
@@ -41,7 +41,7 @@ def export_tflite(
             trusted; see `precision.calibrate`. It is fitted on one part of `data`.
         **options: Fields of `export.ExportOptions` (`calibration`, `batch_size`, `max_drop`,
             `data`, `overwrite`, …); with "auto" also arguments of `precision.choose_tflite`
-            (`max_bytes`, `max_latency_ratio`, `training`, `progress`).
+            (`max_bytes`, `max_latency_ratio`, `also`, `training`, `progress`).
 
     Returns:
         The record.

@@ -193,6 +193,13 @@ class Recipe(TomlRecord):
         return self.parse(changed(given, changes, source=source), source=source)
 
     @property
+    def quantizations(self) -> tuple[str, ...]:
+        """The precisions of the student's files."""
+        if self.export.quantizations is not None:
+            return self.export.quantizations
+        return ("float32", "int8") if self.budget is None else (AUTO,)
+
+    @property
     def teacher_training(self) -> ClassifierSettings:
         """How the teacher is trained: as the student, but for its own settings.
 

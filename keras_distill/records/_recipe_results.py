@@ -18,22 +18,25 @@ class ExportPart(Record):
 
     Attributes:
         quantizations: The precisions; `auto` is the smallest file that loses at most `max_drop`,
-            chosen on validation data and verified on test data.
+            chosen on validation data and verified on test data. None: float32 and int8; with
+            `budget`, auto.
         calibration_samples: Number of training images for int8 calibration.
         max_drop: The most accuracy on validation data that a file may lose against the model it
             is converted from, in points; None: 1 point, or one example where that is more.
         strip: Whether the files leave out metadata, labels, and the names of inner tensors.
     """
 
-    quantizations: tuple[Literal[Precision, "auto"], ...] = ("float32", "int8")
+    quantizations: tuple[Literal[Precision, "auto"], ...] | None = Field(
+        default=None, examples=[["float32", "int8"]]
+    )
     calibration_samples: Count = 200
     max_drop: float | None = Field(default=None, ge=0, le=100, allow_inf_nan=False, examples=[1.0])
     strip: bool = False
 
     @field_validator("quantizations")
     @classmethod
-    def _some_and_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value):
+    def _some_and_different(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
             raise ValueError("must be one or more different precisions")
         return value
 

@@ -8,6 +8,14 @@ from keras_distill.report._compare import sentences as compare_sentences
 from keras_distill.report._compare import settings_table as compare_settings
 from keras_distill.report._page import render
 from keras_distill.report._precision import render_explain
+from keras_distill.report._precision_rows import (
+    CALIBRATION_COLUMNS,
+    CANDIDATE_COLUMNS,
+    SENSITIVITY_COLUMNS,
+    calibration_rows,
+    candidate_rows,
+    sensitivity_rows,
+)
 from keras_distill.report._specialists import (
     render_specialists,
     specialists_table,
@@ -25,7 +33,12 @@ from keras_distill.report._words import size as size_in_words
 from keras_distill.report._write import write, write_card
 
 __all__ = [
+    "CALIBRATION_COLUMNS",
+    "CANDIDATE_COLUMNS",
+    "SENSITIVITY_COLUMNS",
     "benchmark_picture",
+    "calibration_rows",
+    "candidate_rows",
     "card",
     "compare_results",
     "compare_sentences",
@@ -40,6 +53,7 @@ __all__ = [
     "run_note",
     "run_sentences",
     "run_table",
+    "sensitivity_rows",
     "size_in_words",
     "specialists_table",
     "sweep_note",

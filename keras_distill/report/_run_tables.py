@@ -1,8 +1,9 @@
 """The tables of a run's page: its models and files, and the verification of each file."""
 
-from keras_distill.records import ExportRecord, RatioRecord, RunRecord
+from keras_distill.records import ExportRecord, PrecisionRecord, RatioRecord, RunRecord
 from keras_distill.report import _words
 from keras_distill.report._cells import EMPTY, VERDICTS, Cell, Table
+from keras_distill.report._precision_rows import CANDIDATE_COLUMNS, candidate_rows
 from keras_distill.report._summary import Row, files, percent, rows
 from keras_distill.report._verdict import headline_row
 
@@ -30,6 +31,14 @@ _FILES = {
     "of the range, %": "That difference divided by the range of the model's outputs.",
     "most, points": "The largest loss of accuracy that passes.",
     "rows": "Number of rows compared.",
+}
+_CANDIDATES = {
+    "lost, points": "Loss against the student on the rows that choose.",
+    "worst class": "Loss of the class that loses most there.",
+    "agreement": "Share of these rows on which file and student predict the same class.",
+    "latency ratio": "Latency of one row over that of the float32 file.",
+    "front": "No other file is as good in bytes and loss, and better in one of them.",
+    "result": "A failed one loses too much, or exceeds a limit of size or latency.",
 }
 
 
@@ -119,6 +128,42 @@ def _verification(name: str, export: ExportRecord) -> tuple[Cell | str, ...]:
         "–" if found.max_drop is None else f"{found.max_drop:g}",
         f"{found.samples:,}",
     )
+
+
+def precisions(record: RunRecord) -> Table | None:
+    """Makes the table of the files among which `auto` chose; None without it."""
+    found = _choice(record)
+    if found is None:
+        return None
+    return Table(
+        "Files tried",
+        CANDIDATE_COLUMNS,
+        [
+            (*texts[:-1], Cell(texts[-1], hint="; ".join(one.reasons)))
+            for texts, one in zip(candidate_rows(found), found.candidates, strict=True)
+        ],
+        _CANDIDATES,
+        tuple(n for n, one in enumerate(found.candidates) if one.name == found.chosen),
+    )
+
+
+def precisions_note(record: RunRecord) -> str:
+    """Says how the precision of a file was chosen; empty if it was given."""
+    found = _choice(record)
+    if found is None:
+        return ""
+    budget = "" if record.budget is None else " and keeps the budget"
+    return (
+        f"student-auto.tflite is {found.chosen}: the smallest of {len(found.candidates)} files"
+        f" that loses at most {found.max_drop:g} points on {found.chosen_on_rows:,} rows"
+        f" ({found.chosen_on}){budget}. It was verified on {found.judged_on_rows:,} other rows"
+        f" ({found.judged_on})."
+    )
+
+
+def _choice(record: RunRecord) -> PrecisionRecord | None:
+    tables = (export.precision for export in record.exports.exports.values())
+    return next((found for found in tables if found is not None), None)
 
 
 def operators(record: RunRecord) -> dict[str, str]:

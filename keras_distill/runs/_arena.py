@@ -43,15 +43,24 @@ def arena_of(path: Path) -> Arena:
     Raises:
         MissingExtraError: If tflite-micro is not installed.
     """
-    x: dict[str, Array] = {}
-    for spec in probe(path).inputs:
-        shape = (1, *(size or 1 for size in spec.shape[1:]))
-        x[spec.name] = np.zeros(shape, spec.dtype if spec.scale is None else "float32")
-    (result,) = check_targets(path, x, (_TARGET,))
+    (result,) = check_targets(path, zero_row(path), (_TARGET,))
     assert isinstance(result, TFLMResult)  # of this target
     if result.arena is None:
         return Arena(None, f"{result.operator or 'an operator'}: {result.reason}")
     return Arena(result.arena.needed or result.arena.total, None)
+
+
+def zero_row(path: Path) -> dict[str, Array]:
+    """Returns a row of zeros by the names of a file's inputs.
+
+    Args:
+        path: The file.
+    """
+    x: dict[str, Array] = {}
+    for spec in probe(path).inputs:
+        shape = (1, *(size or 1 for size in spec.shape[1:]))
+        x[spec.name] = np.zeros(shape, spec.dtype if spec.scale is None else "float32")
+    return x
 
 
 def arena_failure(arena: Arena, most: int) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from typing_extensions import Self
 
 from keras_distill import models
 from keras_distill._internal import InputError, bad
@@ -20,6 +21,7 @@ from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk
 _ROWS = 64
 _SMALLEST_FIRST = ("weight-only-int4", "int8", "weight-only-int8", "dynamic", "int16x8", "float16")
 _NARROWER = (0.7, 0.5)  # of the widest candidate's parameters
+_FILLED = 0.9  # of the budget: the widest candidate has to use so much of it
 _SHALLOWER = (0.75, 0.5)  # of the teacher's residual blocks
 
 
@@ -32,6 +34,19 @@ class CandidateFiles:
     """
 
     folder: Path
+
+    @classmethod
+    def of(cls, context: RunContext) -> Self:
+        """The candidates of a run.
+
+        Args:
+            context: The run.
+        """
+        return cls(context.folder.scratch / "candidates")
+
+    def file(self, name: str, precision: str) -> Path:
+        """The `.tflite` file that was measured."""
+        return self.folder / f"{name}-{precision}.tflite"
 
     def model(self, name: str) -> Path:
         """The untrained model."""
@@ -47,14 +62,13 @@ class CandidateFiles:
 
 
 def precision_of(context: RunContext) -> str:
-    """Returns the precision of the recipe whose files are smallest."""
-    wanted = context.recipe.export.quantizations
-    found = next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
-    return _SMALLEST_FIRST[1] if found == AUTO else found
+    """Returns the precision of the recipe whose files are smallest; `auto` counts as int8."""
+    wanted = ["int8" if name == AUTO else name for name in context.recipe.quantizations]
+    return next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
 
 
 def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:
-    """Returns how many candidates `make_candidates` makes.
+    """Returns how many candidates `make_candidates` makes at most.
 
     Args:
         budget: What they may cost.
@@ -63,7 +77,8 @@ def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:
     if teacher is None:
         return len(budget.candidates)
     shallower = len(_SHALLOWER) if find_blocks(teacher) else 0
-    return 3 + len(_NARROWER) + shallower + len(budget.candidates)  # 3: widest, taylor, scratch
+    # 4: widest, fine, taylor, scratch
+    return 4 + len(_NARROWER) + shallower + len(budget.candidates)
 
 
 def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Model | None) -> None:
@@ -106,7 +121,7 @@ def make_candidates(
     Raises:
         InputError: If no candidate keeps to the budget.
     """
-    files = CandidateFiles(context.folder.scratch / "candidates")
+    files = CandidateFiles.of(context)
     files.folder.mkdir(exist_ok=True)
     makers = _Makers(context, budget, files)
     found = [*makers.narrower(teacher), *makers.given()]
@@ -154,19 +169,22 @@ class _Makers:
                 raise InputError(f"The teacher cannot be made so small: {error}") from error
             return
         yield widest
+        steps: dict[str, Any] = {}
+        if widest.bytes < _FILLED * self._budget.max_bytes:  # multiples of channels are too coarse
+            steps = {"multiple": 1}
+            widest = self._shrink("fine", teacher, budget=limit, **steps)
+            yield widest
         size = widest.parameters
-        yield self._shrink("taylor", teacher, budget=f"params={size}", importance="taylor")
-        for share in _NARROWER:
-            text = f"params={round(share * size)}"
-            yield self._shrink(f"narrow-{100 * share:.0f}", teacher, budget=text)
-        if find_blocks(teacher):
-            for depth in _SHALLOWER:
-                name = f"depth-{100 * depth:.0f}"
-                yield self._shrink(name, teacher, budget=f"params={size}", depth=depth)
+        for name, settings in _variations(size, shallower=bool(find_blocks(teacher))):
+            try:
+                candidate = self._shrink(name, teacher, **settings, **steps)
+            except InputError:  # a teacher has a smallest width
+                continue
+            yield candidate
         yield self._make(
             "scratch",
-            "as the widest, with random weights",
-            lambda: (_with_random_weights(self._files.model("widest")), None),
+            f"as {widest.title}, with random weights",
+            lambda: (_with_random_weights(self._files.model(widest.name)), None),
         )
 
     def _shrink(self, name: str, teacher: keras.Model, **settings: Any) -> Candidate:
@@ -209,6 +227,15 @@ class _Makers:
         return candidate
 
 
+def _variations(size: int, *, shallower: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields names and settings of narrower teachers, of at most as many parameters."""
+    yield "taylor", {"budget": f"params={size}", "importance": "taylor"}
+    for share in _NARROWER:
+        yield f"narrow-{100 * share:.0f}", {"budget": f"params={round(share * size)}"}
+    for depth in _SHALLOWER if shallower else ():
+        yield f"depth-{100 * depth:.0f}", {"budget": f"params={size}", "depth": depth}
+
+
 def _with_random_weights(path: Path) -> keras.Model:
     """Returns a network like one in a file, with weights drawn anew."""
     with models.seeded(0):
@@ -228,7 +255,7 @@ def _with_latency(
         return found
     context.reporter.stage("candidate", f"latency of {len(found)} candidates and the teacher")
     samples = random_samples(teacher, KerasSource(teacher).inputs, _ROWS)
-    paths = {one.name: files.folder / f"{one.name}-{precision}.tflite" for one in found}
+    paths = {one.name: files.file(one.name, precision) for one in found}
     paths = {
         "teacher": export_candidate(teacher, "float32", samples, files.folder, "teacher", {}),
         **paths,
@@ -265,7 +292,7 @@ def _with_arena(
     precision, measured = precision_of(context), []
     for one in found:
         if one in pending:
-            arena = arena_of(files.folder / f"{one.name}-{precision}.tflite")
+            arena = arena_of(files.file(one.name, precision))
             failure = arena_failure(arena, budget.max_arena)
             update = {
                 "arena_bytes": arena.bytes,

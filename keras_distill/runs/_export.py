@@ -1,6 +1,8 @@
 """Fourth stage of a run: the `.tflite` files of the chosen student."""
 
 import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,11 +13,22 @@ from keras_distill.precision import AUTO, choose_tflite
 from keras_distill.records import ExportSet
 from keras_distill.runs._context import RunContext
 
+Against = Callable[[Path], Sequence[str]]
 
-def export_student(context: RunContext, student: keras.Model) -> ExportSet:
-    """Exports the student in every precision of the recipe; each file is verified."""
-    part = context.recipe.export
-    context.reporter.stage("export", ", ".join(part.quantizations))
+
+def export_student(
+    context: RunContext, student: keras.Model, over_budget: Against | None = None
+) -> ExportSet:
+    """Exports the student in every precision of the recipe; each file is verified.
+
+    Args:
+        context: The run.
+        student: The student.
+        over_budget: Returns what of the budget a file does not keep: the chosen precision is that
+            of a file that keeps all.
+    """
+    part, precisions = context.recipe.export, context.recipe.quantizations
+    context.reporter.stage("export", ", ".join(precisions))
     with warnings.catch_warnings():
         if context.scale == "smoke":  # a student of two steps knows nothing
             warnings.simplefilter("ignore", KerasDistillWarning)
@@ -27,12 +40,14 @@ def export_student(context: RunContext, student: keras.Model) -> ExportSet:
             "overwrite": True,
             **context.file_options,
         }
-        plain = [name for name in part.quantizations if name != AUTO]
+        plain = [name for name in precisions if name != AUTO]
         made = ExportSet(exports={}, rejected={}, impossible={})
         if plain:
             folder = context.folder.path
             made = export_all(student, folder, quantizations=plain, stem="student", **options)
-        return made if AUTO not in part.quantizations else _chosen(context, student, made, options)
+        if AUTO not in precisions:
+            return made
+        return _chosen(context, student, made, {**options, "also": over_budget})
 
 
 def _chosen(

@@ -27,11 +27,12 @@ from keras_distill.records import (
     Recipe,
     TargetsOutput,
 )
+from keras_distill.runs._budget import check_budget
 from keras_distill.runs._candidates import precision_of
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._load_recipe import smoke_recipe
 from keras_distill.runs._losses import reads_layers
-from keras_distill.runs._search import check_budget, planned_rounds
+from keras_distill.runs._search import planned_rounds
 from keras_distill.runs._shrink import checked_student, planned_student
 from keras_distill.runs._targets import SoftTargets
 from keras_distill.runs._teacher_sources import is_spec, open_teacher
@@ -335,7 +336,7 @@ def _training_stage(
 
 def _files(context: RunContext, soft: _Cost) -> Iterator[PlanStage]:
     recipe = context.recipe
-    yield PlanStage(name="export", what=", ".join(recipe.export.quantizations))
+    yield PlanStage(name="export", what=", ".join(recipe.quantizations))
     part, training = recipe.compress, recipe.compress_training
     if part is not None and training is not None:
         steps = training.epochs * -(-context.student_data.examples // training.batch_size)

@@ -11,12 +11,13 @@ from keras_distill._internal import _files, check_choice
 from keras_distill._internal._progress import Reporter
 from keras_distill.records import Recipe, RunRecord
 from keras_distill.runs._assistants import train_assistants
+from keras_distill.runs._budget import check_budget, file_budget
 from keras_distill.runs._compress import compress_student
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import evaluate
 from keras_distill.runs._export import export_student
 from keras_distill.runs._load_recipe import smoke_recipe
-from keras_distill.runs._search import budget_result, check_budget, find_student
+from keras_distill.runs._search import find_student
 from keras_distill.runs._shrink import shrink_teacher
 from keras_distill.runs._students import train_students
 from keras_distill.runs._targets import soft_targets
@@ -89,11 +90,14 @@ def run(
         teacher = obtain_teacher(context)
         model = None if teacher is None else teacher.model
         shrink = shrink_teacher(context, model)
-        targets = soft_targets(context, None if teacher is None else teacher.teacher)
+        logits = None if teacher is None else teacher.teacher
+        targets = soft_targets(context, logits)
         assistants, targets = train_assistants(context, targets)
         found = find_student(context, model, targets)
         students = train_students(context, targets)
-        exports = export_student(context, students.chosen)
+        budget = file_budget(context, logits)
+        over_budget = None if budget is None else budget.failures
+        exports = export_student(context, students.chosen, over_budget)
         compressed = compress_student(context, students.chosen, students.chosen_seed, targets)
         # Nothing is chosen from here on: now the test split may be used.
         if found is not None:
@@ -101,8 +105,8 @@ def run(
         record, explored = evaluate(
             context, teacher, assistants, students, exports, compressed, shrink
         )
-        if found is not None:
-            kept = budget_result(context, record)
+        if found is not None and budget is not None:
+            kept = budget.best(record)
             record = record.model_copy(update={"search": found.search, "budget": kept})
 
         record.save(folder.path / "record.json", overwrite=True)

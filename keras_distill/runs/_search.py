@@ -11,33 +11,27 @@ from typing import NamedTuple
 
 import keras
 
-from keras_distill import data, metrics, models
-from keras_distill._internal import InputError, _files
+from keras_distill import models
+from keras_distill._internal import _files
 from keras_distill.records import (
     AUTO,
     BudgetPart,
-    BudgetResult,
     Candidate,
     CandidateRound,
-    RunRecord,
     SearchRecord,
     ShrinkRecord,
 )
-from keras_distill.runs._arena import arena_failure, arena_of, check_runtime
 from keras_distill.runs._candidates import (
     CandidateFiles,
-    check_reachable,
     count_candidates,
     make_candidates,
     precision_of,
 )
 from keras_distill.runs._context import RunContext
-from keras_distill.runs._evaluate import logits_of
 from keras_distill.runs._shrink import CHOSEN, untrained_teacher
 from keras_distill.runs._students import soft_lesson
 from keras_distill.runs._targets import SoftTargets
 from keras_distill.runs._variants import Pupil, train
-from keras_distill.teachers import as_teacher
 
 _SHARE = 0.1  # of the epochs that all candidates would take in full
 _RECORD = "search.json"
@@ -189,102 +183,3 @@ def _distill(
 
     variant = train(context, lesson, Pupil.of(build, one.title, settings, [seed]))
     return variant.done[seed].kept("val_accuracy")
-
-
-def budget_result(context: RunContext, record: RunRecord) -> BudgetResult | None:
-    """Compares the files of a finished run with its budget; None without `[budget]`.
-
-    Args:
-        context: The run.
-        record: Its record, with the benchmark.
-    """
-    budget = context.recipe.budget
-    if budget is None:
-        return None
-    results = [_compared(context, budget, record, file) for file in _exported(record)]
-    if not results:
-        return BudgetResult(
-            file="", bytes=0, drop=None, failures=("no file passed its verification",)
-        )
-    kept = [one for one in results if not one.failures]
-    if kept:
-        return min(kept, key=lambda one: (math.inf if one.drop is None else one.drop, one.bytes))
-    return min(results, key=lambda one: (len(one.failures), one.bytes))
-
-
-def _exported(record: RunRecord) -> dict[str, int]:
-    found = {export.file: export.bytes for export in record.exports.exports.values()}
-    if record.compress is not None and record.compress.record is not None:
-        export = record.compress.record.export
-        found[f"compressed/{export.file}"] = export.bytes
-    return found
-
-
-def _compared(
-    context: RunContext, budget: BudgetPart, record: RunRecord, file: str
-) -> BudgetResult:
-    size = _exported(record)[file]
-    drop, failures = None, []
-    if size > budget.max_bytes:
-        failures.append(f"{size:,} bytes, more than {budget.max_bytes:,}")
-    teacher = record.teacher.validation_accuracy
-    if teacher is not None:
-        labels = data.labels_of(context.splits.validation)
-        predict = as_teacher(context.folder.path / file).predict
-        accuracy = metrics.accuracy(logits_of(predict, context.validation), labels)
-        drop = 100 * (teacher - accuracy)
-        if budget.max_drop is not None and drop > budget.max_drop:
-            failures.append(
-                f"{drop:.1f} points less accurate than the teacher on validation data"
-                f", more than the {budget.max_drop:g} allowed"
-            )
-    entry = next(one for one in record.benchmark.entries if one.file == file)
-    ratio = entry.latency[0].ratio
-    ratio_value = None if ratio is None else ratio.value
-    most = budget.max_latency_ratio
-    if most is not None and ratio_value is not None and ratio_value > most:
-        failures.append(f"{ratio_value:.2f} times the teacher's latency, more than {most:g}")
-    arena = None
-    if budget.max_arena is not None:
-        measured = arena_of(context.folder.path / file)
-        arena, failure = measured.bytes, arena_failure(measured, budget.max_arena)
-        failures += [] if failure is None else [failure]
-    return BudgetResult(
-        file=file,
-        bytes=size,
-        drop=drop,
-        latency_ratio=ratio_value,
-        arena_bytes=arena,
-        failures=tuple(failures),
-    )
-
-
-def check_budget(context: RunContext) -> None:
-    """Refuses settings that a search cannot use.
-
-    Raises:
-        InputError: If there is nothing to rank, or no number of epochs to do it in.
-    """
-    recipe, budget = context.recipe, context.recipe.budget
-    if budget is None:
-        return
-    if recipe.training.seconds:
-        raise InputError(
-            "`training.budget`, a time, must be left out with `budget`: give `training.epochs`."
-        )
-    if context.store is not None and budget.max_drop is not None:
-        raise InputError(
-            "`budget.max_drop` needs a teacher that runs: a store does not show its accuracy. Set"
-            " it to none, or give the teacher."
-        )
-    if context.store is not None and budget.max_latency_ratio is not None:
-        raise InputError(
-            "`budget.max_latency_ratio` needs a teacher that runs: a store has no latency. Leave it"
-            " out, or give the teacher."
-        )
-    if budget.max_arena is not None:
-        check_runtime()
-    for spec in budget.candidates:
-        models.parse(spec, name="candidates")
-        context.build(spec)
-    check_reachable(context, budget, untrained_teacher(context))

@@ -113,7 +113,9 @@ def test_the_auc_of_an_autoencoder_is_kept(autoencoder, tmp_path):
 @QUIET
 def test_a_run_makes_the_file(chosen, few, tmp_path):
     part = ExportPart.parse({"quantizations": ["auto"], "max_drop": 100.0}, source="small.toml")
-    recipe = SimpleNamespace(export=part, budget=SimpleNamespace(max_bytes=20000))
+    recipe = SimpleNamespace(
+        export=part, quantizations=("auto",), budget=SimpleNamespace(max_bytes=20000)
+    )
     context = SimpleNamespace(
         recipe=recipe,
         scale="full",
@@ -127,6 +129,16 @@ def test_a_run_makes_the_file(chosen, few, tmp_path):
     record = made.exports["auto"]
     assert record.file == "student-auto.tflite" and record.precision.max_bytes == 20000
     assert record.verification.source == "digits, test"
+    tried = []
+
+    def over_budget(file):
+        tried.append(file.stat().st_size)
+        return ["it needs too much memory"] if len(tried) == 1 else []
+
+    other = export_student(context, model, over_budget).exports["auto"]
+    assert tried == [record.bytes, other.bytes] and record.bytes < other.bytes
+    refused = next(one for one in other.precision.candidates if one.bytes == record.bytes)
+    assert refused.outcome == "failed" and refused.reasons == ("it needs too much memory",)
     recipe.budget.max_bytes, context.folder.path = 9, tmp_path / "small"
     (tmp_path / "small").mkdir()
     made = export_student(context, model)

@@ -9,14 +9,18 @@ from types import SimpleNamespace
 import keras
 import pytest
 
-from keras_distill import models, report, runs
+import keras_distill as kd
+from keras_distill import data, models, report, runs, teachers
 from keras_distill._internal import InputError, MissingExtraError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
-from keras_distill.records import Candidate, RunRecord
+from keras_distill.precision import _recipes
+from keras_distill.precision import _search as _precisions
+from keras_distill.records import BudgetPart, Candidate, RunRecord
 from keras_distill.report import _search as _search_page
 from keras_distill.runs import _candidates, _run, _search
-from keras_distill.runs._candidates import CandidateFiles
+from keras_distill.runs._budget import FileBudget
+from keras_distill.runs._candidates import CandidateFiles, precision_of
 from keras_distill.runs._run import run
 from keras_distill.runs._search import rounds_for
 
@@ -28,10 +32,10 @@ def _recipe(**changes):
     settings = {
         "student.model": "auto",
         "data.labels": None,
-        "budget.max_bytes": "4.6k",
+        "budget.max_bytes": "4.1k",
         "budget.max_drop": 50,
         "seeds": 1,
-        "export.quantizations": ["int8"],
+        "export.quantizations": None,
         "export.strip": True,
     }
     changes = {key.replace("__", "."): value for key, value in changes.items()}
@@ -50,7 +54,10 @@ class _Stages(Reporter):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Interrupted in the third training of the ranking, and resumed: folder, record, stages."""
+    """Interrupted in the third training of the ranking, and resumed: folder, record, stages.
+
+    Of the precisions, two are tried.
+    """
     out = tmp_path_factory.mktemp("runs") / "found"
     recipe = _recipe(
         budget__candidates=["mlp:4", "mlp:300"], budget__max_arena="8k" if MICRO else None
@@ -63,11 +70,15 @@ def finished(tmp_path_factory):
             raise KeyboardInterrupt
         return original(context, lesson, pupil)
 
+    two = [one for one in _recipes.CONVERTED if one.family in ("float32", "int8")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_search, "train", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(recipe, out)
-    return out, run(recipe, out, reporter=stages), stages.names
+        patch.setattr(_precisions, "CONVERTED", two)
+        patch.setattr(_recipes, "plain", lambda operators: ())
+        with patch.context() as killing:
+            killing.setattr(_search, "train", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(recipe, out)
+        return out, run(recipe, out, reporter=stages), stages.names
 
 
 def test_an_interrupted_search_resumes(finished):
@@ -77,17 +88,17 @@ def test_an_interrupted_search_resumes(finished):
 def test_the_plan_counts_candidates_and_epochs():
     found = runs.plan(_recipe(budget__candidates=["mlp:4", "mlp:300"]))
     stages = {stage.name: stage for stage in found.stages}
-    assert "up to 7 students" in stages["candidates"].what
-    assert "7 candidates ranked in 3 rounds: 13 epochs" in stages["search"].what
+    assert "up to 8 students" in stages["candidates"].what
+    assert "8 candidates ranked in 3 rounds: 14 epochs" in stages["search"].what
     assert stages["search"].seconds > 0
-    assert stages["search"].steps == 13 * stages["student"].steps / 12
+    assert stages["search"].steps == 14 * stages["student"].steps / 12
 
 
 def test_the_file_keeps_to_the_budget(finished):
     out, record, _ = finished
     assert record.budget.failures == () and record.budget.drop <= 50
     content = (out / record.budget.file).read_bytes()
-    assert record.budget.bytes == len(content) <= 4600
+    assert record.budget.bytes == len(content) <= 4100
     # Biases that are 0 before the training may be left out.
     assert 0 <= len(content) - record.search.chosen.bytes < 300
     assert b"labels" not in content
@@ -164,6 +175,18 @@ def test_the_chosen_candidate_is_distilled_in_full(finished):
     assert (record.shrink is not None) == inherits
 
 
+def test_the_page_shows_the_choice_of_the_precision(finished):
+    _, record, _ = finished
+    table = record.exports.exports["auto"].precision
+    assert {one.name for one in table.candidates} == {"float32", "int8"}
+    assert table.chosen == "int8" and record.budget.file == "student-auto.tflite"
+    page = report.render(record)
+    assert "Choice of the precision" in page and "is int8: the smallest of 2 files" in page
+    (large,) = [one for one in table.candidates if one.name == "float32"]
+    if large.bytes > 4100:
+        assert f"{large.bytes:,} bytes, more than 4,100" in page
+
+
 def test_the_page_shows_the_search(finished):
     page = report.render(finished[1])
     search = finished[1].search
@@ -208,6 +231,75 @@ def test_a_budget_that_nothing_keeps_to(finished, tmp_path):
     given = {"teacher__model": teacher, "budget__max_bytes": 100}
     with pytest.raises(InputError, match=r"by any of 1 candidates\. The smallest, mlp"):
         run(_recipe(budget__candidates=["mlp:4"], **given), tmp_path / "run")
+
+
+def test_the_file_is_auto_if_the_recipe_does_not_say():
+    found = _recipe()
+    assert (
+        found.quantizations == ("auto",) and precision_of(SimpleNamespace(recipe=found)) == "int8"
+    )
+    named = runs.load_recipe(str(SMALL), {"export.quantizations": None})
+    assert named.quantizations == ("float32", "int8")
+    several = _recipe(export__quantizations=["float32", "auto"])
+    assert precision_of(SimpleNamespace(recipe=several)) == "int8"
+
+
+def test_a_chosen_file_keeps_the_whole_budget(finished, tmp_path):
+    out, record, _ = finished
+    splits, file = data.load("digits"), tmp_path / "a.tflite"
+    kd.export_tflite(
+        out / "student.keras", file, quantization="weight-only-int4", data=splits, max_drop=100
+    )
+    (tmp_path / "candidates").mkdir()
+    shutil.copyfile(file, tmp_path / "candidates" / "teacher-float32.tflite")
+    context = SimpleNamespace(
+        splits=splits,
+        validation=splits.validation.batch(50),
+        recipe=record.recipe,
+        folder=SimpleNamespace(scratch=tmp_path),
+    )
+    budget = record.recipe.budget.model_copy(
+        update={"max_bytes": 10**6, "max_drop": 100, "max_latency_ratio": 1e6}
+    )
+    asked = {
+        "max_bytes": (100, "bytes, more than 100"),
+        "max_drop": (-100, "points less accurate than the teacher on validation data, more than the -100"),
+        "max_latency_ratio": (1e-6, "times the teacher's latency, more than 1e-06"),
+        **({"max_arena": (8000, "does not run on a microcontroller")} if MICRO else {}),
+    }
+    teacher = teachers.as_teacher(out / "teacher.keras")
+    for name, (value, message) in asked.items():
+        changed = budget.model_copy(update={"max_arena": None, name: value})
+        (failure,) = FileBudget(context, changed, teacher).failures(file)
+        assert message in failure
+    changed = budget.model_copy(update={"max_arena": None})
+    assert FileBudget(context, changed, teacher).failures(file) == ()
+
+
+@pytest.mark.parametrize(("filled", "steps"), [(3600, {}), (3500, {"multiple": 1})])
+def test_small_budgets_are_filled_by_odd_numbers_of_channels(monkeypatch, filled, steps):
+    made = {}
+
+    def shrink(self, name, teacher, **settings):
+        made[name] = settings
+        if name == "narrow-50":
+            raise InputError("`budget` must be >= params=600")
+        size = filled if name == "widest" else 3900
+        return Candidate(name=name, title=name, parameters=size, bytes=size, outcome="ranked")
+
+    monkeypatch.setattr(_candidates._Makers, "_shrink", shrink)
+    monkeypatch.setattr(_candidates._Makers, "_make", lambda self, name, *rest: rest[0])
+    budget = BudgetPart(max_bytes=4000)
+    context = SimpleNamespace(recipe=_recipe())
+    teacher = models.build("mlp:16", input_shape=(8, 8, 1), num_classes=10)
+    found = list(_candidates._Makers(context, budget, CandidateFiles(Path())).narrower(teacher))
+    size, base = (3900, "fine") if steps else (filled, "widest")
+    assert made.pop("taylor") == {"budget": f"params={size}", "importance": "taylor", **steps}
+    assert made["narrow-70"] == {"budget": f"params={round(0.7 * size)}", **steps}
+    assert [getattr(one, "name", one) for one in found] == [
+        *(["widest", "fine"] if steps else ["widest"]),
+        *("taylor", "narrow-70", f"as {base}, with random weights"),
+    ]
 
 
 def test_rounds():

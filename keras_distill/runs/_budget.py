@@ -1,0 +1,168 @@
+"""What the budget of a run says of its settings, and of a file."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_distill import data, metrics, models
+from keras_distill._internal import InputError
+from keras_distill.benchmarks import measure_latency
+from keras_distill.records import BudgetPart, BudgetResult, RunRecord
+from keras_distill.runs._arena import arena_failure, arena_of, check_runtime, zero_row
+from keras_distill.runs._candidates import CandidateFiles, check_reachable
+from keras_distill.runs._context import RunContext
+from keras_distill.runs._evaluate import logits_of
+from keras_distill.runs._shrink import untrained_teacher
+from keras_distill.teachers import Teacher, as_teacher
+
+
+def check_budget(context: RunContext) -> None:
+    """Refuses settings that a search cannot use.
+
+    Raises:
+        InputError: If there is nothing to rank, or no number of epochs to do it in.
+    """
+    recipe, budget = context.recipe, context.recipe.budget
+    if budget is None:
+        return
+    if recipe.training.seconds:
+        raise InputError(
+            "`training.budget`, a time, must be left out with `budget`: give `training.epochs`."
+        )
+    if context.store is not None and budget.max_drop is not None:
+        raise InputError(
+            "`budget.max_drop` needs a teacher that runs: a store does not show its accuracy. Set"
+            " it to none, or give the teacher."
+        )
+    if context.store is not None and budget.max_latency_ratio is not None:
+        raise InputError(
+            "`budget.max_latency_ratio` needs a teacher that runs: a store has no latency. Leave it"
+            " out, or give the teacher."
+        )
+    if budget.max_arena is not None:
+        check_runtime()
+    for spec in budget.candidates:
+        models.parse(spec, name="candidates")
+        context.build(spec)
+    check_reachable(context, budget, untrained_teacher(context))
+
+
+class FileBudget:
+    """The budget of a run, as it is applied to files.
+
+    Args:
+        context: The run, of a recipe with `budget`.
+        budget: That part of it.
+        teacher: The teacher; None where the recipe names a store.
+    """
+
+    def __init__(self, context: RunContext, budget: BudgetPart, teacher: Teacher | None) -> None:
+        self._context, self._budget = context, budget
+        self._accuracy = None if teacher is None else self._accuracy_of(teacher)
+
+    def failures(self, file: Path) -> Sequence[str]:
+        """Returns what of the budget a file does not keep, before the benchmark has measured it.
+
+        Args:
+            file: The file.
+        """
+        ratio = None if self._budget.max_latency_ratio is None else self._latency_ratio(file)
+        return self.result(file, file.name, ratio).failures
+
+    def result(self, file: Path, name: str, latency_ratio: float | None) -> BudgetResult:
+        """Compares a file with the budget.
+
+        Args:
+            file: The file.
+            name: What the result calls it.
+            latency_ratio: Its latency relative to the teacher's; None: not measured.
+        """
+        budget, size = self._budget, file.stat().st_size
+        drop, arena, failures = None, None, []
+        if size > budget.max_bytes:
+            failures.append(f"{size:,} bytes, more than {budget.max_bytes:,}")
+        if self._accuracy is not None:
+            drop = 100 * (self._accuracy - self._accuracy_of(as_teacher(file)))
+            if budget.max_drop is not None and drop > budget.max_drop:
+                failures.append(
+                    f"{drop:.1f} points less accurate than the teacher on validation data"
+                    f", more than the {budget.max_drop:g} allowed"
+                )
+        most = budget.max_latency_ratio
+        if most is not None and latency_ratio is not None and latency_ratio > most:
+            failures.append(f"{latency_ratio:.2f} times the teacher's latency, more than {most:g}")
+        if budget.max_arena is not None:
+            measured = arena_of(file)
+            arena, failure = measured.bytes, arena_failure(measured, budget.max_arena)
+            failures += [] if failure is None else [failure]
+        return BudgetResult(
+            file=name,
+            bytes=size,
+            drop=drop,
+            latency_ratio=latency_ratio,
+            arena_bytes=arena,
+            failures=tuple(failures),
+        )
+
+    def best(self, record: RunRecord) -> BudgetResult:
+        """Compares the files of a finished run with the budget.
+
+        Args:
+            record: Its record, with the benchmark.
+        """
+        results = [self._of_benchmark(record, file) for file in _exported(record)]
+        if not results:
+            return BudgetResult(
+                file="", bytes=0, drop=None, failures=("no file passed its verification",)
+            )
+        kept = [one for one in results if not one.failures]
+        if kept:
+            return min(
+                kept, key=lambda one: (math.inf if one.drop is None else one.drop, one.bytes)
+            )
+        return min(results, key=lambda one: (len(one.failures), one.bytes))
+
+    def _of_benchmark(self, record: RunRecord, file: str) -> BudgetResult:
+        entry = next(one for one in record.benchmark.entries if one.file == file)
+        ratio = entry.latency[0].ratio
+        return self.result(
+            self._context.folder.path / file, file, None if ratio is None else ratio.value
+        )
+
+    def _accuracy_of(self, teacher: Teacher) -> float:
+        labels = data.labels_of(self._context.splits.validation)
+        return metrics.accuracy(logits_of(teacher.predict, self._context.validation), labels)
+
+    def _latency_ratio(self, file: Path) -> float | None:
+        """Returns its latency relative to the teacher's; None if the teacher has no file."""
+        reference = CandidateFiles.of(self._context).file("teacher", "float32")
+        if not reference.exists():
+            return None
+        row = zero_row(file)
+        timings = measure_latency(
+            {"teacher": reference, "file": file},
+            # A single input may have another name in the teacher's file.
+            row if len(row) > 1 else next(iter(row.values())),
+            runs=self._context.recipe.benchmark.runs,
+            batch_size=1,
+        )
+        ratio = timings["file"].records[0].ratio
+        return None if ratio is None else ratio.value
+
+
+def file_budget(context: RunContext, teacher: Teacher | None) -> FileBudget | None:
+    """Returns the budget of a run; None without one.
+
+    Args:
+        context: The run.
+        teacher: The teacher; None where the recipe names a store.
+    """
+    budget = context.recipe.budget
+    return None if budget is None else FileBudget(context, budget, teacher)
+
+
+def _exported(record: RunRecord) -> list[str]:
+    found = [export.file for export in record.exports.exports.values()]
+    if record.compress is not None and record.compress.record is not None:
+        found.append(f"compressed/{record.compress.record.export.file}")
+    return found
