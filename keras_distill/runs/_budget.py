@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+
 from keras_distill import data, metrics, models
 from keras_distill._internal import InputError
 from keras_distill.benchmarks import measure_latency
@@ -57,8 +59,22 @@ class FileBudget:
     """
 
     def __init__(self, context: RunContext, budget: BudgetPart, teacher: Teacher | None) -> None:
-        self._context, self._budget = context, budget
+        self._context, self._budget, self._teacher = context, budget, teacher
         self._accuracy = None if teacher is None else self._accuracy_of(teacher)
+
+    def of_student(self, student: keras.Model) -> "FileBudget":
+        """Returns what the files of a student can keep: no `max_drop` that it exceeds itself.
+
+        Args:
+            student: The student.
+        """
+        budget = self._budget
+        if self._accuracy is None or budget.max_drop is None:
+            return self
+        if 100 * (self._accuracy - self._accuracy_of(as_teacher(student))) <= budget.max_drop:
+            return self
+        any_drop = budget.model_copy(update={"max_drop": None})
+        return FileBudget(self._context, any_drop, self._teacher)
 
     def failures(self, file: Path) -> Sequence[str]:
         """Returns what of the budget a file does not keep, before the benchmark has measured it.

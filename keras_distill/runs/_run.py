@@ -96,7 +96,7 @@ def run(
         found = find_student(context, model, targets)
         students = train_students(context, targets)
         budget = file_budget(context, logits)
-        over_budget = None if budget is None else budget.failures
+        over_budget = None if budget is None else budget.of_student(students.chosen).failures
         exports = export_student(context, students.chosen, over_budget)
         compressed = compress_student(context, students.chosen, students.chosen_seed, targets)
         # Nothing is chosen from here on: now the test split may be used.

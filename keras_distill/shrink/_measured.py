@@ -23,6 +23,7 @@ from keras_distill.shrink._select import within
 
 _ROWS = 64  # to calibrate and verify; the bytes and the latency do not depend on their values
 _TRIES = 8
+_FULL = 0.95  # of a budget: a candidate that uses so much of it is wide enough
 _BYTES: dict[str, float] = {
     "float16": 2,
     "dynamic": 1,
@@ -54,7 +55,8 @@ def measured_choice(
     """Finds the widest model whose file keeps to a budget.
 
     A prediction chooses a candidate, whose file is made and measured; what was measured corrects
-    the prediction, until a candidate keeps to the budget. That takes two to four files, usually.
+    the prediction, until a candidate keeps to the budget and uses nearly all of it, or none is left
+    between one that does and one that does not. That takes two to four files, usually.
 
     Args:
         model: The model as it was given, to which latency is relative.
@@ -73,25 +75,50 @@ def measured_choice(
     with temporary_folder() as folder:
         kind = _Bytes if budget.kind == "bytes" else _Latency
         scale = kind(model, analysis, budget.precision, Path(folder), export)
-        fewest, value = analysis.units + 1, np.inf
+        wide: tuple[Array, float] | None = None  # the narrowest that is over the budget
+        best: tuple[Array, float] | None = None  # the widest that keeps to it
+        value = np.inf
         for _ in range(_TRIES):
+            bound = analysis.units + 1 if wide is None else int(wide[0].sum())
+            most = _predicted_limit(scale, budget.limit, best, wide)
 
-            def fits(keep: Array, bound: int = fewest) -> bool:
-                return scale.predict(keep) <= budget.limit and int(keep.sum()) < bound
+            def fits(keep: Array, bound: int = bound, most: float = most) -> bool:
+                return scale.predict(keep) <= most and int(keep.sum()) < bound
 
             keep, found = within(analysis, score, fits, multiple)
+            if best is not None and keep.sum() <= best[0].sum():
+                break
             value = scale.measure(keep)
             if value <= budget.limit:
-                return keep, value
-            if not found:
+                best = keep, value
+                if value >= _FULL * budget.limit:
+                    break
+            elif not found:
                 break
+            else:
+                wide = keep, value
             scale.learn(keep, value)
-            fewest = int(keep.sum())
+        if best is not None:
+            return best
         raise bad(
             "budget",
             f"be >= {budget.kind}={value:.4g}, the smallest that {model.name!r} allows",
             budget.text,
         )
+
+
+def _predicted_limit(
+    scale: "_Scale",
+    limit: float,
+    best: tuple[Array, float] | None,
+    wide: tuple[Array, float] | None,
+) -> float:
+    """Returns what may be predicted of a candidate: between two measured ones, by a line."""
+    if best is None or wide is None:
+        return limit
+    low, high = scale.predict(best[0]), scale.predict(wide[0])
+    share = ((1 + _FULL) / 2 * limit - best[1]) / (wide[1] - best[1])
+    return low + share * (high - low)
 
 
 def smallest_file(model: keras.Model, precision: str, export: Mapping[str, Any]) -> int:

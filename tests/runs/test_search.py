@@ -1,5 +1,6 @@
 """Runs that find their student: to a number of bytes, by short distillations."""
 
+import html
 import importlib.util
 import shutil
 import sys
@@ -192,7 +193,7 @@ def test_the_page_shows_the_search(finished):
     search = finished[1].search
     assert "Search for the student" in page and "The budget is met" in page
     assert "mlp:300" in page and "over the budget" in page
-    assert f"Chosen: {search.chosen.title}, with " in page and "next is" in page
+    assert f"Chosen: {html.escape(search.chosen.title)}, with " in page and "next is" in page
     assert all(one.latency_ratio for one in search.candidates)
     best = _search_page.front(search)
     assert best and all(one.rounds for one in best)
@@ -272,6 +273,9 @@ def test_a_chosen_file_keeps_the_whole_budget(finished, tmp_path):
         changed = budget.model_copy(update={"max_arena": None, name: value})
         (failure,) = FileBudget(context, changed, teacher).failures(file)
         assert message in failure
+        if name == "max_drop":  # the student does not keep it either
+            student = models.load(out / "student.keras")
+            assert FileBudget(context, changed, teacher).of_student(student).failures(file) == ()
     changed = budget.model_copy(update={"max_arena": None})
     assert FileBudget(context, changed, teacher).failures(file) == ()
 

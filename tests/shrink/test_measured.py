@@ -64,6 +64,23 @@ def test_latency_is_approached_from_few_measurements(model, ratio, monkeypatch):
     assert keep.sum() < analysis.units
 
 
+@pytest.mark.parametrize("limit", [3000, 5000, 9000, 40_000])
+def test_a_small_budget_of_bytes_is_filled(model, limit, monkeypatch):
+    # Scales and biases grow with the units, so the first prediction is far too low.
+    measured = []
+
+    def measure(self, keep):
+        measured.append(self._costs.total(keep).parameters + 60 * keep.sum() - 1500)
+        return float(measured[-1])
+
+    monkeypatch.setattr(_measured._Bytes, "measure", measure)
+    analysis = analyze(model)
+    score = np.random.default_rng(0).random(analysis.units)
+    budget = Budget.parse(f"bytes={limit}:int8")
+    _, value = _measured.measured_choice(model, analysis, score, budget, 1, {})
+    assert 0.95 * limit <= value <= limit and len(measured) <= 6
+
+
 def test_a_latency_that_nothing_reaches(model, monkeypatch):
     _fake_latency(monkeypatch, lambda share: 0.9 + 0.1 * share)
     with pytest.raises(kd.InputError, match=r"be >= latency=0\.9"):
