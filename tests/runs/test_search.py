@@ -264,7 +264,7 @@ def test_a_chosen_file_keeps_the_whole_budget(finished, tmp_path):
     )
     asked = {
         "max_bytes": (100, "bytes, more than 100"),
-        "max_drop": (-100, "points less accurate than the teacher on validation data, more than the -100"),
+        "max_drop": (-100, "than the teacher on validation data, more than the -100"),
         "max_latency_ratio": (1e-6, "times the teacher's latency, more than 1e-06"),
         **({"max_arena": (8000, "does not run on a microcontroller")} if MICRO else {}),
     }

@@ -1,0 +1,89 @@
+"""The tables of the study of budgets, from the records of its runs.
+
+for seed in 0 1 2; do
+    keras-distill run digits.toml --set seeds=[$seed] -o runs/digits-$seed
+    cp runs/digits-$seed/record.json records/digits-$seed.json
+done
+keras-distill run mnist.toml --data-dir DIR -o runs/mnist-0
+cp runs/mnist-0/record.json records/mnist-0.json
+python ../tables.py        # writes the tables of README.md
+"""
+
+from pathlib import Path
+
+from keras_distill.records import RunRecord
+from keras_distill.report import CANDIDATE_COLUMNS, candidate_rows
+
+NOT_MEASURED = "Not measured."
+
+
+def readme_tables(records):
+    """The tables of README.md: the runs; of each data set, the candidates and files of a run."""
+    found = [RunRecord.load(path) for path in sorted(Path(records).glob("*-?.json"))]
+    tables = [runs_table(found)]
+    for name in ("budget-digits", "budget-mnist"):
+        record = next((one for one in found if one.recipe.name == name), None)
+        files = None if record is None else record.exports.exports.get("auto")
+        tables.append(NOT_MEASURED if record is None else candidates_table(record))
+        tables.append(NOT_MEASURED if files is None else files_table(files.precision))
+    return tables
+
+
+def runs_table(found):
+    """A row for each run."""
+    lines = [
+        "| data | seed | budget | file | precision | drop, validation | drop, test | winner"
+        " | epochs of the search | time of the search, s | run, s |",
+        "|---|---:|---:|---:|---|---:|---:|---|---:|---:|---:|",
+    ]
+    for record in found:
+        search, kept = record.search, record.budget
+        entry = next((one for one in record.benchmark.entries if one.file == kept.file), None)
+        precision = {one.file: one.precision for one in record.exports.exports.values()}
+        drops = ["", ""]
+        if entry is not None:
+            test = 100 * (record.teacher.test_accuracy - entry.quality.accuracy)
+            drops = [f"{kept.drop:+.2f}", f"{test:+.2f}"]
+        lines.append(
+            f"| {record.recipe.data.source} | {record.recipe.seeds[0]}"
+            f" | {record.recipe.budget.max_bytes:,} | {kept.bytes:,}"
+            f" | {precision[kept.file].chosen if kept.file else 'none'} | {' | '.join(drops)}"
+            f" | `{search.chosen.title}` | {share(search.epochs, search.epochs_in_full)}"
+            f" | {share(search.seconds, seconds_in_full(record))} | {record.seconds:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def seconds_in_full(record):
+    """The time of training all ranked candidates in full, if each takes as long as the chosen."""
+    ranked = sum(one.outcome != "over the budget" for one in record.search.candidates)
+    return ranked * record.variants[-1].seeds[0].seconds
+
+
+def share(part, whole):
+    """A part of a whole, and its share."""
+    return f"{part:.0f} of {whole:.0f} ({100 * part / whole:.0f} %)"
+
+
+def candidates_table(record):
+    """A row for each candidate of a run."""
+    lines = [
+        "| candidate | parameters | bytes | latency ratio | accuracy by round, % | outcome |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for one in record.search.candidates:
+        rounds = ", ".join(f"{100 * part.validation_accuracy:.2f}" for part in one.rounds)
+        ratio = "" if one.latency_ratio is None else f"{one.latency_ratio:.2f}"
+        reason = f": {one.reason}" if one.reason else ""
+        lines.append(
+            f"| `{one.title}` | {one.parameters:,} | {one.bytes:,} | {ratio} | {rounds} |"
+            f" {one.outcome}{reason} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def files_table(tried):
+    """A row for each precision that was tried."""
+    rows = [CANDIDATE_COLUMNS, ("---",) * len(CANDIDATE_COLUMNS)]
+    rows += candidate_rows(tried)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
