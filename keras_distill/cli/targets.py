@@ -1,5 +1,6 @@
 """`keras-distill targets`: builds, shows, and checks soft-target stores."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def _augmentation(text: str | None) -> "Augmentation | None":
             raise InputError(
                 f"`--augment` must be settings such as crop=4,flip. Received: {part!r}"
             ) from None
-        whole = given and number == int(number) and name != "flip"
+        whole = given and name != "flip" and math.isfinite(number) and number == int(number)
         settings[name] = int(number) if whole else bool(number) if name == "flip" else number
     return Augmentation.from_settings(settings)
 
