@@ -15,7 +15,6 @@ import gc
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +35,7 @@ class Part(NamedTuple):
 
     Attributes:
         name: What was done, and how often.
-        seconds: Wall time.
+        seconds: Processor time of this process and of its children that have ended.
         slope: Growth of the resident memory per repetition, in MB; None if it was done once.
         peak: Growth of the resident memory from before the part to its highest point, in MB.
         descriptors: Open file descriptors more than before.
@@ -77,13 +76,13 @@ def measured(name: str, times: int, work: Callable[[int], object]) -> Part:
     first = settled_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # from here on, VmHWM is the peak of the part
-    points, start, every = [], time.monotonic(), max(1, times // 20)
+    points, start, every = [], sum(os.times()[:4]), max(1, times // 20)
     for i in range(1, times + 1):
         work(i)
         if i % every == 0 or i == times:
             points.append((i, settled_memory()))
             print(f"  {name}: {i} of {times}, {points[-1][1]:.0f} MB", flush=True)
-    seconds = time.monotonic() - start
+    seconds = sum(os.times()[:4]) - start
     late = points[len(points) // 2 :]
     slope = float(np.polyfit(*zip(*late, strict=True), 1)[0]) if len(late) > 2 else None
     return Part(
@@ -186,18 +185,20 @@ def main() -> None:
         folder, temporary = Path(name), Path(name, "tmp")
         temporary.mkdir()
         tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)  # other programs use the usual one
-        parts = [
-            *records(given.records // share, folder),
-            classes(given.classes // share, 64, folder),
-            distillers(given.distillers // share),
-            exports(given.exports // share, folder),
-        ]
-    if given.record is not None:
-        given.record.write_text(json.dumps([p._asdict() for p in parts], indent=2) + "\n")
+        parts: list[Part] = []
+        for work in (
+            lambda: records(given.records // share, folder),
+            lambda: [classes(given.classes // share, 64, folder)],
+            lambda: [distillers(given.distillers // share)],
+            lambda: [exports(given.exports // share, folder)],
+        ):
+            parts += work()
+            if given.record is not None:  # what is measured is kept, whatever comes next
+                given.record.write_text(json.dumps([p._asdict() for p in parts], indent=2) + "\n")
     for part in parts:
         slope = "" if part.slope is None else f"{part.slope:+.3f} MB each, "
         print(
-            f"{part.name}: {part.seconds:.1f} s, {slope}at most {part.peak:+.0f} MB,"
+            f"{part.name}: {part.seconds:.1f} s of processor time, {slope}at most {part.peak:+.0f} MB,"
             f" {part.descriptors:+d} descriptors, {part.files:+d} temporary files"
         )
 

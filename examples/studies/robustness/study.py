@@ -60,7 +60,7 @@ def load(found: list[dict[str, Any]]) -> str:
         slope = "" if part["slope"] is None else f"{part['slope']:+.3f}"
         row = [part["name"], f"{part['seconds']:.0f}", slope, f"{part['peak']:+.0f}"]
         rows.append([*row, f"{part['descriptors']:+d}", f"{part['files']:+d}"])
-    columns = ["work", "seconds", "memory, MB each", "peak, MB", "descriptors", "temporary files"]
+    columns = ["work", "CPU s", "memory, MB each", "peak, MB", "descriptors", "temporary files"]
     return _table(columns, rows)
 
 
