@@ -199,7 +199,8 @@ def main() -> None:
         slope = "" if part.slope is None else f"{part.slope:+.3f} MB each, "
         print(
             f"{part.name}: {part.seconds:.1f} s of processor time, {slope}"
-            f"at most {part.peak:+.0f} MB, {part.descriptors:+d} descriptors, {part.files:+d} temporary files"
+            f"at most {part.peak:+.0f} MB, {part.descriptors:+d} descriptors,"
+            f" {part.files:+d} temporary files"
         )
 
 
