@@ -136,9 +136,10 @@ def test_the_command_passes(spec, tmp_path, capsys):
     argv = ["verify", str(INT8), "--against", str(FLOAT), "--data", spec, "--max-drop", "5"]
     assert main([*argv, "-o", str(tmp_path / "v.json")]) == 0
     shown = capsys.readouterr()
-    last = shown.out.splitlines()[-1]
-    assert last.startswith(f"Verified on 200 rows ({spec}, test): ") and shown.err == ""
-    assert f"{FLOAT} 100.00%" in last
+    *_, verdict, following = shown.out.splitlines()
+    assert verdict.startswith(f"Verified on 200 rows ({spec}, test): ") and shown.err == ""
+    assert f"{FLOAT} 100.00%" in verdict
+    assert following.startswith("Next: keras-distill device ")
     record = VerifyRecord.load(tmp_path / "v.json")
     assert main([*argv, "--json"]) == 0
     again = VerifyRecord.parse(json.loads(capsys.readouterr().out), source="stdout")

@@ -240,6 +240,7 @@ def test_another_compression_keeps_the_training_done(tmp_path):
     assert "Compression" not in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_compression_that_cannot_be_made_is_told_and_the_rest_stands(tmp_path, monkeypatch):
     def fail(*args, **settings):
         raise VerificationError("the layers do not agree")

@@ -49,6 +49,7 @@ def test_the_page_shows_the_layers(finished):
     assert "layer by layer" in page and "32 to 16 channels" in page
 
 
+@pytest.mark.slow
 def test_a_killed_run_shrinks_once(finished, tmp_path, monkeypatch):
     """With the teacher from a file, to a number of parameters."""
     recipe = _recipe("shrink:params=500", teacher__model=str(finished[0] / "teacher.keras"))

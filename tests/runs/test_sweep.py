@@ -120,6 +120,7 @@ def test_a_student_is_a_function_of_its_point_and_seed_alone(swept, tmp_path):
     assert again.curve == before.curve and again.test_accuracy == before.test_accuracy
 
 
+@pytest.mark.slow
 def test_in_processes_the_table_is_byte_identical(swept, tmp_path):
     threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count())
     out = tmp_path / "out"
