@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 COUNT, STEPS, TURNS, BATCH = 16, 400, 3, 128
-STUDENTS = ("mlp:16", "mlp:64", "mlp:256", "mlp:800x800")
+STUDENTS = ("mlp:16", "mlp:64", "mlp:256")
 TEMPERATURES = np.geomspace(1, 8, COUNT).astype("float32")
 ALPHAS = np.linspace(0.3, 0.9, COUNT).astype("float32")
 
