@@ -92,7 +92,7 @@ def build(teacher, out, *options, **environment):
     subprocess.run(
         [
             *(sys.executable, "-m", "keras_distill", "targets", "build", str(teacher)),
-            *("--data", "py:cifar_part:part", "-o", str(out), *options),
+            *("--data", "py:cifar_part:part", "-o", str(out), "--dtype", "float32", *options),
         ],
         env={**os.environ, "PYTHONPATH": path, **environment},
         check=True,
