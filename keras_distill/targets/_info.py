@@ -25,7 +25,9 @@ def _kl(log_p: Array, log_q: Array) -> float:
 
 
 def error(logits: Array, k: int, temperature: float) -> TopKError:
-    """Returns the error of one k at one T, on dense logits stored as float16 records.
+    """Returns the error of one k at one T, on dense logits stored as records.
+
+    The records are float16, or float32 where a logit is too large for float16.
 
     Args:
         logits: `(B, N)`, N > k.
@@ -33,7 +35,8 @@ def error(logits: Array, k: int, temperature: float) -> TopKError:
         temperature: T.
     """
     classes = logits.shape[-1]
-    spec = TargetsOutput(shape=(classes,), top_k=k)
+    fits = np.abs(logits).max() <= np.finfo(np.float16).max
+    spec = TargetsOutput(shape=(classes,), top_k=k, dtype="float16" if fits else "float32")
     (kept,) = decode_array(encode([logits.astype(np.float32)], [spec], 0), [spec])
     kept = TopK(kept.indices, *(part.astype(np.float64) for part in kept[1:]))
     log_q = topk_log_probabilities(kept, classes, temperature).numpy()

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_distill._internal import InputError, VerificationError
 from keras_distill.data import Augmentation
@@ -145,6 +146,14 @@ def test_verify_finds_the_wrong_data(build, data):
     for dataset, message in cases:
         with pytest.raises(VerificationError, match=message):
             store.verify(dataset)
+
+
+def test_logits_beyond_float16_are_described(tmp_path):
+    logits = np.random.default_rng(0).normal(size=(64, 20)).astype(np.float32) * 1e5
+    data = tf.data.Dataset.from_tensor_slices((np.eye(64, dtype=np.float32), np.zeros(64, int)))
+    store = SoftTargetStore.build(logits, data, tmp_path / "s", dtype="float32", progress=False)
+    errors = store.info().topk_error
+    assert errors and all(np.isfinite(e.kl) for e in errors)
 
 
 def test_info_shows_sizes_and_the_error_of_topk(build, data):
