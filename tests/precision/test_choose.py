@@ -90,6 +90,7 @@ def test_nothing_is_written_if_no_file_passes(chosen, few, tmp_path):
 
 
 @QUIET
+@pytest.mark.slow
 def test_the_auc_of_an_autoencoder_is_kept(autoencoder, tmp_path):
     model, data = autoencoder
     x = data[0]

@@ -46,6 +46,7 @@ def smoke(folder, changes, monkeypatch=None):
     return run(recipe, folder / "run", scale="smoke"), stores
 
 
+@pytest.mark.slow
 def test_data_views_losses_variants_and_generations(tmp_path, monkeypatch):
     falls = {"schedule": "linear", "start": 8.0, "end": 1.0}
     record, stores = smoke(

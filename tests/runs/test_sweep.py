@@ -78,6 +78,7 @@ def test_validation_chooses_and_every_point_is_compared_with_the_student_alone(s
     assert again.distillation.temperature == best.values["distillation.temperature"]
 
 
+@pytest.mark.slow
 def test_a_student_is_trained_as_in_a_run(swept, finished_run):
     """The run reads alpha and temperature as constants, which rounds differently."""
     _, record = swept

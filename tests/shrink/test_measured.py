@@ -87,6 +87,7 @@ def test_a_latency_that_nothing_reaches(model, monkeypatch):
         kd.shrink(model, budget="latency=0.5")
 
 
+@pytest.mark.slow
 def test_latency_is_measured_against_the_model(model):
     records = []
     student = kd.shrink(model, budget="latency=0.95", report=records.append)
