@@ -84,7 +84,8 @@ def measure_latency(
     Args:
         models: By name: `.tflite` files, and Keras models (through `tf.function`, at the first
             number of threads only, with TensorFlow's own thread settings).
-        x: Input rows.
+        x: Input rows: an array, or a dict by the name of the input. A single one goes to the single
+            input of every model, whatever its name.
         threads: Numbers of interpreter threads.
         runs: Timed calls per model, >= 2.
         batch_size: Rows per call of the batched measurement.
@@ -93,6 +94,8 @@ def measure_latency(
         InputError: If an argument breaks its rule, or a file cannot be run.
     """
     check_settings(threads, runs, batch_size)
+    if isinstance(x, Mapping) and len(x) == 1:
+        x = next(iter(x.values()))
     check_batch_size(batch_size, sum(np.asarray(a[:1]).nbytes for a in keras.tree.flatten(x)))
     records: dict[str, list[LatencyRecord]] = {name: [] for name in models}
     memory: dict[str, int | None] = dict.fromkeys(models)

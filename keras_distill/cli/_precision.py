@@ -67,7 +67,7 @@ def export_auto(
 
 
 def _print_table(record: "PrecisionRecord", as_json: bool) -> None:
-    from keras_distill.precision import CANDIDATE_COLUMNS, candidate_rows
+    from keras_distill.report import CANDIDATE_COLUMNS, candidate_rows
 
     if as_json:
         print_json(record)
@@ -136,16 +136,16 @@ def explain(model: Path, out: Path, options: dict[str, Any], as_json: bool) -> i
         print_json(record)
         return DONE
     print_table(
-        precision.SENSITIVITY_COLUMNS,
-        precision.sensitivity_rows(record.sensitivity, _SHOWN),
+        report.SENSITIVITY_COLUMNS,
+        report.sensitivity_rows(record.sensitivity, _SHOWN),
         caption=f"The {_SHOWN} most sensitive of each kind; all of them are on the page.",
-        text_columns=precision.SENSITIVITY_COLUMNS[:3],
+        text_columns=report.SENSITIVITY_COLUMNS[:3],
     )
     print_table(
-        precision.CALIBRATION_COLUMNS,
-        precision.calibration_rows(record),
+        report.CALIBRATION_COLUMNS,
+        report.calibration_rows(record),
         title="Ways to find the scales of int8",
-        text_columns=precision.CALIBRATION_COLUMNS[:3],
+        text_columns=report.CALIBRATION_COLUMNS[:3],
     )
     print_line(f"Page: {out}")
     print_next(*_next.open_page(out))

@@ -193,9 +193,8 @@ class Search:
         files = {t.recipe.name: t.file for t in self.tried.values() if t.file is not None}
         x = self._session.prepared.samples.x
         first = {name: a[:1] for name, a in x.items()}
-        rows = first if len(first) > 1 else next(iter(first.values()))
         try:
-            timings = measure_latency(files, rows, runs=_RUNS, batch_size=1)
+            timings = measure_latency(files, first, runs=_RUNS, batch_size=1)
         except InputError as error:
             self.notes.append(f"the latency was not measured: {error}")
             return

@@ -261,8 +261,6 @@ def _with_latency(
         **paths,
     }
     row = {name: rows[:1] for name, rows in samples.x.items()}
-    if len(row) == 1:  # candidates from specs name their one input otherwise
-        row = next(iter(row.values()))
     timings = measure_latency(paths, row, runs=context.recipe.benchmark.runs, batch_size=1)
     measured: list[Candidate] = []
     for one in found:
