@@ -51,6 +51,11 @@ def test_ratios_are_to_the_first_of_the_same_runtime(timed):
     assert timed["again"].records[0].ratio.reference == "keras"
 
 
+def test_a_single_input_may_have_any_name():
+    found = measure_latency({"file": FILES / "float.tflite"}, {"pixels": X}, runs=2, batch_size=1)
+    assert found["file"].records[0].median_ms > 0
+
+
 def test_models_take_turns():
     calls = []
 
