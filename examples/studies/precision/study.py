@@ -20,7 +20,7 @@ import numpy as np
 from precision_networks import CASES
 
 from keras_distill.litert import LiteRTModel, Quantizer, Rule
-from keras_distill.precision import CANDIDATE_COLUMNS, candidate_rows
+from keras_distill.report import CANDIDATE_COLUMNS, candidate_rows
 from keras_distill.records import ExportRecord, PrecisionRecord, shown_score
 
 RECORDS = Path(__file__).parent / "records"
