@@ -2,6 +2,7 @@
 
 from keras_distill._internal._signatures import SIGNATURE, InputInfo
 from keras_distill.export._calibration import random_samples
+from keras_distill.export._converter_process import keep_converter
 from keras_distill.export._export import (
     check_paths,
     export_all,
@@ -44,6 +45,7 @@ __all__ = [
     "default_max_drop",
     "export_all",
     "export_tflite",
+    "keep_converter",
     "make_record",
     "measure_own_accuracy",
     "prepare",

@@ -1,8 +1,10 @@
 """Runs the converter in a child process and explains how it failed."""
 
+import contextlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +30,54 @@ class Converted(NamedTuple):
     crashed: bool = False
 
 
+class _Converter:
+    """A child process that converts; one that died is replaced at the next request."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    def convert(self, timeout: float, request: Mapping[str, Any]) -> None:
+        """Converts to one precision; see `Child.ask`."""
+        if self._child is None:
+            self._child = Child(_SERVICE, flags=("-W", "ignore", "-X", "faulthandler"))
+        self._child.ask("convert", timeout=timeout, **request)
+
+    def close(self) -> None:
+        """Ends the child, if there is one."""
+        if self._child is not None:
+            self._child.close()
+        self._child = None
+
+
+_kept: ContextVar[_Converter | None] = ContextVar("kept", default=None)
+
+
+@contextlib.contextmanager
+def keep_converter() -> Iterator[None]:
+    """Lets all exports of this thread in the `with` block share one converter process.
+
+    Its start, which imports TensorFlow, takes longer than the conversion of a small model.
+    """
+    if _kept.get() is not None:  # an outer block shares its own
+        yield
+        return
+    converter = _Converter()
+    token = _kept.set(converter)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+        converter.close()
+
+
 def run_converter(
     request: Mapping[str, Any], quantizations: Sequence[str], *, timeout: float
 ) -> dict[str, Converted]:
     """Converts to every precision requested, in as few child processes as possible.
 
-    One child converts to all of them. If it dies or takes too long, only the current precision
-    fails, and another child converts to the rest.
+    One child converts to all of them; in a block of `keep_converter`, to those of other models too.
+    If it dies or takes too long, only the current precision fails, and another child converts to
+    the rest.
 
     Args:
         request: The arguments of `_convert.Service.convert` but `quantization`; `out` is an empty
@@ -43,15 +86,14 @@ def run_converter(
         timeout: Seconds that one precision may take.
     """
     results: dict[str, Converted] = {}
-    child: Child | None = None
+    kept = _kept.get()
+    converter = kept or _Converter()
     try:
         # Those that can crash the converter come last, so that a crash seldom costs another child.
         for name in sorted(quantizations, key=lambda name: name in NEED_CALIBRATION):
-            if child is None:
-                child = Child(_SERVICE, flags=("-W", "ignore", "-X", "faulthandler"))
             start = time.monotonic()
             try:
-                child.ask("convert", timeout=timeout, quantization=name, **request)
+                converter.convert(timeout, {"quantization": name, **request})
             except ChildError as error:
                 if error.raised:
                     seconds = round(time.monotonic() - start, 2)
@@ -60,15 +102,16 @@ def run_converter(
                 else:
                     died = error.signal not in (None, "SIGKILL")
                     results[name] = Converted(None, _death(name, error), 0.0, died)
-                    child.close()
-                    child = None
+                    converter.close()
             else:
                 seconds = round(time.monotonic() - start, 2)
                 path = Path(request["out"], f"{name}.tflite")
                 results[name] = Converted(path, None, seconds)
-    finally:
-        if child is not None:
-            child.close()
+    except BaseException:  # a request may have no answer yet
+        converter.close()
+        raise
+    if kept is None:
+        converter.close()
     return {name: results[name] for name in quantizations}
 
 

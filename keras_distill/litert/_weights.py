@@ -1,12 +1,15 @@
 """Zeros and different values of the weights, counted in a `.tflite` file itself."""
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_distill._internal import InputError
 from keras_distill.litert._parser import Graph, Tensor, read_graph, refuses_damage
-from keras_distill.records import KernelCount
+
+if TYPE_CHECKING:
+    from keras_distill.records import KernelCount
 
 # Operator -> (position of its weights among its inputs, axis of the output channels).
 _KERNELS = {
@@ -21,7 +24,7 @@ _KERNELS = {
 _DTYPES = ("float32", "float16", "int8", "uint8")
 
 
-def count_weights(path: str | os.PathLike[str]) -> tuple[KernelCount, ...]:
+def count_weights(path: str | os.PathLike[str]) -> "tuple[KernelCount, ...]":
     """Counts the weights of every convolution, dense layer, and embedding of a file.
 
     Nothing is run: the weights are read from the file as they are stored, sparse ones without the
@@ -50,7 +53,7 @@ def count_weights(path: str | os.PathLike[str]) -> tuple[KernelCount, ...]:
 
 
 @refuses_damage
-def _counts(graph: Graph) -> tuple[KernelCount, ...]:
+def _counts(graph: Graph) -> "tuple[KernelCount, ...]":
     found = []
     for subgraph in graph.subgraphs:
         for op in subgraph.ops:
@@ -62,7 +65,9 @@ def _counts(graph: Graph) -> tuple[KernelCount, ...]:
     return tuple(found)
 
 
-def _count(graph: Graph, op: str, tensor: Tensor, axis: int) -> KernelCount:
+def _count(graph: Graph, op: str, tensor: Tensor, axis: int) -> "KernelCount":
+    from keras_distill.records import KernelCount  # a third of the start of every child
+
     if tensor.dtype not in _DTYPES:
         raise InputError(
             f"{graph.path}: {tensor.name!r} stores its weights as {tensor.dtype}. Supported:"

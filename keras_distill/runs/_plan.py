@@ -221,7 +221,7 @@ def _search_stages(context: RunContext, cost: _Cost) -> Iterator[PlanStage]:
         trained += one.candidates * one.epochs
     yield PlanStage(
         name="search",
-        what=f"up to {count} candidates ranked in {len(rounds)} rounds:"
+        what=f"up to {count} candidates ranked in {number_of(len(rounds), 'round')}:"
         f" {number_of(trained, 'epoch')}",
         steps=steps,
         seconds=seconds,

@@ -9,6 +9,7 @@ import keras
 from keras_distill import report
 from keras_distill._internal import _files, check_choice
 from keras_distill._internal._progress import Reporter
+from keras_distill.export import keep_converter
 from keras_distill.records import Recipe, RunRecord
 from keras_distill.runs._assistants import train_assistants
 from keras_distill.runs._budget import check_budget, file_budget
@@ -77,7 +78,7 @@ def run(
     trackers = Trackers.of(tensorboard, mlflow).within(recipe.name)
     folder = WorkFolder(out, _settings(recipe, scale), overwrite=overwrite)
     reporter = reporter or Reporter()
-    with folder:
+    with folder, keep_converter():
         context = RunContext.load(
             recipe, folder, scale=scale, imports=imports, reporter=reporter, trackers=trackers
         )

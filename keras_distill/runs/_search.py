@@ -85,33 +85,42 @@ def find_student(
 
 
 def rounds_for(candidates: int, full: int, first: int | None = None) -> list[Round]:
-    """Plans the rounds: half of the candidates leave in each.
+    """Plans the rounds: half of the candidates leave in each, and the rest trains twice as long.
+
+    A round of as many epochs as the one before would repeat its trainings, so there is none.
 
     Args:
         candidates: Their number.
         full: Epochs of a training in full.
-        first: Epochs of the first round, doubled in each; None: as many as take a tenth of training
-            all in full, doubled in each round if that leaves at least 1, else the same in each.
+        first: Epochs of the first round; None: as many as take a tenth of training all in full, in
+            a single round if that is too little to double them.
 
     Example:
         >>> [tuple(one) for one in rounds_for(8, 100)]
         [(8, 3), (4, 6), (2, 12)]
         >>> [tuple(one) for one in rounds_for(8, 20)], rounds_for(1, 20)
-        ([(8, 1), (4, 1), (2, 1)], [])
+        ([(8, 2)], [])
     """
     counts: list[int] = []
     while candidates > 1:
         counts.append(candidates)
         candidates = math.ceil(candidates / 2)
-    if not counts:
-        return []
-    growth = 2
     if first is None:
-        allowed = _SHARE * counts[0] * full
-        doubled = sum(count * 2**place for place, count in enumerate(counts))
-        growth = 2 if allowed >= doubled else 1
-        first = max(1, int(allowed / (doubled if growth == 2 else sum(counts))))
-    return [Round(count, min(full, first * growth**place)) for place, count in enumerate(counts)]
+        allowed = _SHARE * sum(counts[:1]) * full
+        if allowed < _total(counts):
+            counts = counts[:1]
+        first = max(1, int(allowed / max(1, _total(counts))))
+    epochs = [min(full, first * 2**place) for place in range(len(counts))]
+    return [
+        Round(count, own)
+        for count, own, before in zip(counts, epochs, [0, *epochs], strict=False)
+        if own > before
+    ]
+
+
+def _total(counts: list[int]) -> int:
+    """Returns the epochs of all rounds if the first has one and each other twice as many."""
+    return sum(count * 2**place for place, count in enumerate(counts))
 
 
 def planned_rounds(context: RunContext) -> list[Round]:

@@ -14,7 +14,7 @@ from keras_distill._internal import InputError, KerasDistillWarning, bad
 from keras_distill._internal._temporary import temporary_folder
 from keras_distill._internal._types import Array
 from keras_distill.benchmarks import measure_latency
-from keras_distill.export import KerasSource, Samples, export_all, random_samples
+from keras_distill.export import KerasSource, Samples, export_all, keep_converter, random_samples
 from keras_distill.shrink._analysis import Analysis, analyze
 from keras_distill.shrink._budget import Budget
 from keras_distill.shrink._cost import Costs
@@ -72,7 +72,7 @@ def measured_choice(
     Raises:
         InputError: If even the smallest candidate is over the budget, or cannot be exported.
     """
-    with temporary_folder() as folder:
+    with temporary_folder() as folder, keep_converter():
         kind = _Bytes if budget.kind == "bytes" else _Latency
         scale = kind(model, analysis, budget.precision, Path(folder), export)
         wide: tuple[Array, float] | None = None  # the narrowest that is over the budget

@@ -4,8 +4,9 @@ import textwrap
 
 import pytest
 
+from keras_distill._internal import _child
 from keras_distill.export import _converter_process
-from keras_distill.export._converter_process import explain, run_converter
+from keras_distill.export._converter_process import explain, keep_converter, run_converter
 
 REQUEST = {"batch_size": 1}
 
@@ -42,6 +43,40 @@ def test_one_child_makes_all(child_runs, tmp_path):
     assert all(made.error is None and made.path.exists() for made in found.values())
     assert found["int8"].seconds >= 0.1
     assert len(set((tmp_path / "out/ran").read_text().split())) == 1
+
+
+def test_models_share_a_kept_child_until_it_dies(child_runs, tmp_path):
+    child_runs(
+        "open(out.parent / 'ran', 'a').write(f'{os.getpid()} ')\n"
+        "if quantization == 'int8': os.kill(os.getpid(), 11)\ndone()"
+    )
+    with keep_converter():
+        for name in "abc":
+            (tmp_path / name).mkdir()
+            with keep_converter():
+                _run(tmp_path / name, ["float32", "int8"] if name == "b" else ["float32"])
+    ran = [(tmp_path / name / "ran").read_text().split() for name in "abc"]
+    assert len({*ran[0], *ran[1]}) == 1 and len(ran[1]) == 2 and ran[2] != ran[0]
+    with pytest.raises(ProcessLookupError):  # it has ended with the block
+        os.kill(int(ran[2][0]), 0)
+
+
+def test_a_kept_child_is_not_left_without_an_answer(child_runs, tmp_path, monkeypatch):
+    child_runs("time.sleep(0.3)\ndone()")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with keep_converter():
+        with monkeypatch.context() as patch:
+            patch.setattr(_child.Child, "_exchange", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                _run(tmp_path / "a", ["float32"])
+        assert _run(tmp_path / "b", ["dynamic"])["dynamic"].path.exists()
+
+
+def _interrupted(child, request, timeout):
+    child._requests.write(request + "\n")
+    child._requests.flush()
+    raise KeyboardInterrupt
 
 
 def test_a_refusal_is_that_precisions_own(child_runs, tmp_path):
