@@ -47,6 +47,13 @@ def command(
         int | None,
         typer.Option(help="Threads of each process.", show_default="cores divided by workers"),
     ] = None,
+    stacked: Annotated[
+        bool,
+        typer.Option(
+            help="Whether to train small students that differ in alpha and temperature alone in"
+            " one graph, which is faster and rounds differently.",
+        ),
+    ] = True,
     data_dir: _options.DataDir = None,
     out: Annotated[
         Path | None, _options.output("Folder of the sweep.", show_default="saved_models/NAME-sweep")
@@ -93,6 +100,7 @@ def command(
             workers=workers,
             threads=threads,
             scale=scale,
+            stacked=stacked,
             overwrite=overwrite,
             imports=tuple(imports),
             reporter=reporter,

@@ -50,11 +50,15 @@ def statistics(train: Dataset) -> Rescale:
     channels = shape[-1] if per_channel else 1
     count = 0
     total, squares = np.zeros(channels), np.zeros(channels)
-    for x in train.map(lambda x, *_: x, tf.data.AUTOTUNE).batch(1024).as_numpy_iterator():
-        values = x.reshape(-1, channels).astype(np.float64)
-        count += len(values)
-        total += values.sum(axis=0)
-        squares += np.square(values).sum(axis=0)
+    for batch in train.batch(1024).as_numpy_iterator():
+        x = batch[0] if isinstance(batch, tuple) else batch
+        # Squares of 8-bit integers have 16 bits, and whole sums are exact, as those of floats are.
+        wide, sums = (np.uint16, np.uint64) if x.dtype == np.uint8 else (np.float64, np.float64)
+        count += x.size // channels
+        for c in range(channels):
+            values = x[..., c] if per_channel else x
+            total[c] += values.sum(dtype=sums)
+            squares[c] += np.square(values, dtype=wide).sum(dtype=sums)
     if not count:
         raise InputError("statistics: no examples.")
     mean = total / count

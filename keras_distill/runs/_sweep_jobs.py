@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -57,7 +58,7 @@ def make_teacher(
     if (Path(out) / RESULT).exists():  # its process was killed before the job was recorded
         return _read(Path(out) / RESULT)
     with WorkFolder(out, settings, overwrite=True, what="teacher of a sweep") as folder:
-        context = _context(recipe, folder, scale, imports, trackers)
+        context = context_of(recipe, folder, scale, imports, trackers)
         check_teacher(context)
         teacher = obtain_teacher(context)
         assert teacher is not None  # a store is no job
@@ -103,7 +104,7 @@ def make_store(
         return _read(Path(out) / RESULT)
     marks = {**settings, "fingerprint": fingerprint}
     with WorkFolder(out, marks, overwrite=True, what="store of a sweep") as folder:
-        context = _context(recipe, folder, scale, imports)
+        context = context_of(recipe, folder, scale, imports)
         store = folder.path / TARGETS
         found = _opened(teacher, recipe, scale, imports)
         model = None if found is None else found.teacher
@@ -156,7 +157,7 @@ def train_student(
         return _read(Path(out) / RESULT)
     marks = {**settings, "seed": seed, "fingerprint": fingerprint}
     with WorkFolder(out, marks, overwrite=True, what="student of a sweep") as folder:
-        context = _context({**recipe, "seeds": [seed]}, folder, scale, imports, trackers)
+        context = context_of({**recipe, "seeds": [seed]}, folder, scale, imports, trackers)
         if is_shrink_spec(context.recipe.student.model):
             found = _opened(teacher, recipe, scale, imports)
             shrink_teacher(context, None if found is None else found.model)
@@ -164,28 +165,43 @@ def train_student(
         pupil = KEPT.pupil(trainer, context, seed)
         targets = None
         if variant == DISTILLED:
-            targets = _targets(context, teacher, store, recipe)
+            targets = targets_of(context, teacher, store, recipe)
         made = train_variants(context, targets, pupil, [variant])[-1]
         progress, student = made.done[seed], made.restore(seed)
-        TrainingState(folder.path / WEIGHTS).save(student.weights, {})
         curve = Curve.of(progress.logs, made.rounds.epochs_per_round)
-        result = {
-            "seed": seed,
-            "validation_accuracy": progress.kept("val_accuracy"),
-            "seconds": progress.seconds,
-            "curve": curve.model_dump(mode="json"),
-            "validation": context.splits.sizes["validation"],
-            "labels": made.lesson.labels,
-            "parameters": student.count_params(),
-            "steps": made.steps,
-            "weights_sha256": _files.sha256(folder.path / WEIGHTS),
-        }
-        _files.write_json(folder.path / RESULT, result)
-        folder.finish()
+        return finish_student(
+            folder,
+            student,
+            seed=seed,
+            validation_accuracy=progress.kept("val_accuracy"),
+            seconds=progress.seconds,
+            curve=curve.model_dump(mode="json"),
+            validation=context.splits.sizes["validation"],
+            labels=made.lesson.labels,
+            steps=made.steps,
+        )
+
+
+def finish_student(folder: WorkFolder, student: keras.Model, **result: Any) -> dict[str, Any]:
+    """Writes a trained student and its result into its folder; returns the result.
+
+    Args:
+        folder: The folder, which is finished with it.
+        student: The student.
+        **result: The fields of the result that its training decides.
+    """
+    TrainingState(folder.path / WEIGHTS).save(student.weights, {})
+    result = {
+        **result,
+        "parameters": student.count_params(),
+        "weights_sha256": _files.sha256(folder.path / WEIGHTS),
+    }
+    _files.write_json(folder.path / RESULT, result)
+    folder.finish()
     return result
 
 
-def _targets(
+def targets_of(
     context: RunContext, teacher: str | None, store: str | None, recipe: Mapping[str, Any]
 ) -> SoftTargets:
     """Opens what a student learns from."""
@@ -203,7 +219,7 @@ def _opened(
     """Opens the teacher in the folder that `make_teacher` wrote."""
     if teacher is None:
         return None
-    return obtain_teacher(_context(recipe, FinishedFolder(Path(teacher)), scale, imports))
+    return obtain_teacher(context_of(recipe, FinishedFolder(Path(teacher)), scale, imports))
 
 
 def evaluate_students(
@@ -301,7 +317,7 @@ def _architecture(weights: str, recipe: Recipe) -> str:
     return str(shrunk) if shrunk.exists() else recipe.student.model
 
 
-def _context(
+def context_of(
     recipe: Mapping[str, Any],
     folder: WorkFolder | FinishedFolder,
     scale: str,

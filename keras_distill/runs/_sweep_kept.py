@@ -15,7 +15,7 @@ from keras_distill.runs._loaded_data import LoadedData, load_data
 from keras_distill.runs._losses import distillation_losses
 from keras_distill.runs._variants import Lesson, Pupil, Variant, compiled, values_of
 from keras_distill.targets import SoftTargetStore
-from keras_distill.training import Adjustable
+from keras_distill.training import Adjustable, StackedStudents
 from keras_distill.work import Rounds
 
 _TRAINERS = 3  # students of different trainers whose compiled trainers are kept
@@ -32,10 +32,12 @@ class _Compiled(NamedTuple):
 class _Trainers:
     """Compiled trainers by the name of the variant, and initial values by seed.
 
-    All students of these trainers differ in seed, alpha, and temperature only.
+    All students of these trainers differ in seed, alpha, and temperature only. Trainers of
+    stacked students are kept by the number of students.
     """
 
     compiled: dict[str, _Compiled] = field(default_factory=dict)
+    stacked: dict[int, tuple[Variant, StackedStudents]] = field(default_factory=dict)
     initial: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
 
@@ -51,20 +53,34 @@ class SweepPupil(Pupil):
 
     def variant(self, context: RunContext, lesson: Lesson, rounds: Rounds) -> Variant:
         """Returns the compiled trainer of a lesson, set to the recipe's alpha and temperature."""
-        part, kept = context.recipe.distillation, self.trainers.compiled
+        numbers, kept = numbers_of(context.recipe.distillation), self.trainers.compiled
         if lesson.name not in kept:
-            steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
-            knobs = {name: Adjustable(value) for name, value in _numbers(part).items()}
-            losses = distillation_losses(part, steps, **knobs)
-            made = compiled(context, lesson, self, rounds, losses)
-            kept[lesson.name] = _Compiled(made, knobs)
+            kept[lesson.name] = self._compiled(context, lesson, rounds)
         variant, knobs = kept[lesson.name]
-        for name, value in _numbers(part).items():
+        for name, value in numbers.items():
             knobs[name].set(value)
         return variant.again(lesson, self.states(context, lesson))
 
+    def stack(
+        self, context: RunContext, lesson: Lesson, rounds: Rounds, copies: int
+    ) -> tuple[Variant, StackedStudents]:
+        """Returns a stack of this student, and the trainer in it."""
+        kept = self.trainers.stacked
+        if copies not in kept:
+            variant, knobs = self._compiled(context, lesson, rounds)
+            kept[copies] = variant, StackedStudents(variant.trainer, knobs, copies)
+        return kept[copies]
 
-def _numbers(part: DistillationPart) -> dict[str, float]:
+    def _compiled(self, context: RunContext, lesson: Lesson, rounds: Rounds) -> _Compiled:
+        part, steps = context.recipe.distillation, None
+        if rounds.epochs is not None:
+            steps = rounds.epochs * rounds.steps
+        knobs = {name: Adjustable(value) for name, value in numbers_of(part).items()}
+        losses = distillation_losses(part, steps, **knobs)
+        return _Compiled(compiled(context, lesson, self, rounds, losses), knobs)
+
+
+def numbers_of(part: DistillationPart) -> dict[str, float]:
     """Returns alpha and temperature, unless they are schedules."""
     given = {"alpha": part.alpha, "temperature": part.temperature}
     return {name: v for name, v in given.items() if not isinstance(v, SchedulePart)}

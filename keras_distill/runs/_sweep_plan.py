@@ -105,6 +105,27 @@ class Point:
         exclude = {"data": {"data_dir"}, "distillation": numbers}
         return digest([self.variant, _settings(self.recipe, exclude)])
 
+    @property
+    def stack(self) -> str | None:
+        """Identifies the students that may be trained stacked with its own; None: none may.
+
+        They differ in alpha and temperature, learn by the default loss from one store, and end at
+        the same step.
+        """
+        recipe, training, augment = self.recipe, self.recipe.training, self.recipe.data.augment
+        alone = [
+            not self.taught,
+            recipe.distillation.losses,
+            recipe.generations > 1,
+            augment is not None and (augment.mixup or augment.cutmix),
+            _is_shrunk(recipe),
+            training.clip_norm,
+            training.patience,
+            training.budget,
+            training.precision != "float32",
+        ]
+        return None if any(alone) else digest([self.trainer, self.store])
+
     def student(self, seed: int) -> str:
         """Names the job of a student."""
         return f"{self.name}-s{seed}"

@@ -19,6 +19,7 @@ from keras_distill.training._optimizer import make_optimizer
 from keras_distill.training._sample_weights import align, is_sparse
 from keras_distill.training._saving import StudentCheckpoint, load
 from keras_distill.training._schedules import Adjustable, CosineSchedule, LinearSchedule
+from keras_distill.training._stack import StackedStudents, can_be_stacked
 from keras_distill.training._task import Known, certain, default_losses, read_tasks
 from keras_distill.training._terms import SoftTerms, View, mixed, split
 from keras_distill.training._views import TeacherSource, match_units, student_view
@@ -34,10 +35,12 @@ __all__ = [
     "MutualDistiller",
     "SmoothedCrossentropy",
     "SoftTerms",
+    "StackedStudents",
     "StudentCheckpoint",
     "TeacherSource",
     "View",
     "align",
+    "can_be_stacked",
     "certain",
     "check_alpha",
     "check_from_logits",

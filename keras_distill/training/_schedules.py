@@ -102,10 +102,15 @@ class Adjustable:
 
     def __init__(self, value: float) -> None:
         self._variable = tf.Variable(tf.constant(value, tf.float32), trainable=False)
+        self._held: tf.Tensor | None = None
 
     def set(self, value: float) -> None:
         """Changes the number."""
         self._variable.assign(value)
 
+    def hold(self, value: tf.Tensor | None) -> None:
+        """Puts a tensor of the graph being traced in the place of the number; None: no longer."""
+        self._held = value
+
     def __call__(self, step: Any) -> tf.Tensor:
-        return tf.convert_to_tensor(self._variable)
+        return tf.convert_to_tensor(self._variable) if self._held is None else self._held

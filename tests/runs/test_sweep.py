@@ -12,7 +12,7 @@ from keras_distill import models, runs
 from keras_distill._internal import InputError
 from keras_distill.cli import main
 from keras_distill.records import SweepRecord
-from keras_distill.runs import _sweep_plan
+from keras_distill.runs import _sweep_plan, _sweep_stacks
 from keras_distill.runs._sweep import sweep
 
 SMALL = Path(__file__).parents[1] / "golden" / "small.toml"
@@ -293,3 +293,48 @@ def test_a_wrong_command_names_its_mistake(options, message, tmp_path, capsys):
     assert main(["sweep", str(SMALL), *options, "--output", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+STACKED = {"student.model": "mlp:8", "seeds": 1, "sweep.reference": "none"}
+TEMPERATURES = {"distillation.temperature": [1, 4]}
+
+
+def trained_stacked(out):
+    """How many students each stack of a sweep trained."""
+    jobs = [json.loads(path.read_text()) for path in out.glob("jobs/stack-*/job.json")]
+    return [job["result"]["trained"] for job in jobs]
+
+
+def test_small_students_are_trained_stacked_also_after_an_interruption(tmp_path, monkeypatch):
+    alone, together, killed = (tmp_path / name for name in ("alone", "together", "killed"))
+    expected = sweep(small(TEMPERATURES, **STACKED), alone, stacked=False)
+    found = sweep(small(TEMPERATURES, **STACKED), together)
+    assert trained_stacked(alone) == [] and trained_stacked(together) == [2]
+    for mine, other in zip(found.points, expected.points, strict=True):
+        assert mine.name == other.name
+        assert mine.seeds[0].curve.loss == pytest.approx(other.seeds[0].curve.loss, rel=1e-4)
+        assert mine.seeds[0].test_accuracy == pytest.approx(other.seeds[0].test_accuracy, abs=0.006)
+
+    finish, names = _sweep_stacks.finish_student, []
+
+    def interrupted(folder, *arguments, **result):
+        names.append(folder.out.name)
+        if len(names) == 2:
+            raise KeyboardInterrupt
+        return finish(folder, *arguments, **result)
+
+    monkeypatch.setattr(_sweep_stacks, "finish_student", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(small(TEMPERATURES, **STACKED), killed)
+    sweep(small(TEMPERATURES, **STACKED), killed)
+    assert (killed / "sweep.csv").read_bytes() == (together / "sweep.csv").read_bytes()
+    assert not list(killed.glob("students/stack-*"))
+
+
+def test_a_student_with_dropout_is_trained_alone(tmp_path):
+    out = tmp_path / "out"
+    record = sweep(small(TEMPERATURES, seeds=1), out, scale="smoke")
+    assert trained_stacked(out) == [0]
+    assert [len(point.seeds) for point in record.points] == [1] * 3 and not list(
+        out.glob("students/stack-*")
+    )

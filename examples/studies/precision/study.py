@@ -20,8 +20,8 @@ import numpy as np
 from precision_networks import CASES
 
 from keras_distill.litert import LiteRTModel, Quantizer, Rule
-from keras_distill.report import CANDIDATE_COLUMNS, candidate_rows
 from keras_distill.records import ExportRecord, PrecisionRecord, shown_score
+from keras_distill.report import CANDIDATE_COLUMNS, candidate_rows
 
 RECORDS = Path(__file__).parent / "records"
 COLORED, BIASES = "CIFAR-100, resnet:8", "biases.json"

@@ -80,6 +80,8 @@ class Study(TomlRecord):
         top: See `SpecialistsRecipe`.
         specialist: How each specialist is trained.
         seeds: Number of trainings of all specialists.
+        ablations: Whether to train specialists for random sets, for even sets, and with the
+            generalist's soft targets too.
         members: Number of models in the plain ensemble besides the generalist.
         distilled: How the ensemble is distilled back.
     """
@@ -96,6 +98,7 @@ class Study(TomlRecord):
     top: int | None = 1
     specialist: SpecialistTraining = SpecialistTraining()
     seeds: int = 3
+    ablations: bool = True
     members: int = 3
     distilled: DistilledTraining = DistilledTraining()
 

@@ -84,7 +84,8 @@ class StudyRun:
             self._raise_failures()
         sets = self.class_sets()
         groups = [self._specialists("specialist", sets, s) for s in range(self.study.seeds)]
-        self._ablations(sets)
+        if self.study.ablations:
+            self._ablations(sets)
         if groups[0] is not None:
             steps = sum(result.steps for result in groups[0].specialists)
             for seed in range(self.study.seeds):

@@ -2,9 +2,9 @@
 
     python examples/studies/sweep-cost/stacked.py
 
-All stacked students are rows of the same variables; each has an alpha and a temperature of its own,
-and `tf.vectorized_map` makes their gradients. Both ways take steps of Adam on one batch that stays
-in memory, so no data are read. First, both take twenty steps and must arrive at the same weights.
+All stacked students are rows of the same variables; each has an alpha and a temperature of its own.
+Both ways take steps of Adam on one batch that stays in memory, so no data are read. First, both
+take twenty steps and must arrive at the same weights.
 Writes `records/stacked.json`.
 """
 
@@ -20,6 +20,8 @@ from keras_distill import Distiller, SoftTargetStore, models  # before TensorFlo
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_distill.training import Adjustable, StackedStudents
 
 COUNT, STEPS, TURNS, BATCH = 16, 400, 3, 128
 STUDENTS = ("mlp:16", "mlp:64", "mlp:256")
@@ -55,40 +57,28 @@ class InTurn:
 
 
 class Stacked:
-    """All students in one graph."""
+    """All students in one graph, as a sweep trains them."""
 
     def __init__(self, spec, batch):
-        x, y = batch
-        self.x, self.labels, self.logits = x, y.labels, y.teacher
+        knobs = {"alpha": Adjustable(0.5), "temperature": Adjustable(1.0)}
         self.student = models.build(spec, input_shape=(28, 28, 1), num_classes=10, seed=0)
-        self.variables = [
-            keras.Variable(np.stack([v.numpy()] * COUNT)) for v in self.student.trainable_variables
+        distiller = Distiller(None, self.student, **knobs)
+        distiller.compile(
+            keras.optimizers.Adam(1e-3),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            steps_per_execution=20,
+        )
+        values = [
+            {"alpha": float(a), "temperature": float(t)}
+            for a, t in zip(ALPHAS, TEMPERATURES, strict=True)
         ]
-        self.optimizer = keras.optimizers.Adam(1e-3)
-        self.optimizer.build(self.variables)
-        self._steps = tf.function(self._train)
+        first = [variable.numpy() for variable in self.student.variables]
+        self.trainer = StackedStudents(distiller, knobs, COUNT)
+        self.trainer.start(values, first)
+        self.batches = tf.data.Dataset.from_tensors(batch).repeat()
 
     def train(self, steps):
-        self._steps(tf.constant(steps))
-
-    def _train(self, steps):
-        for _ in tf.range(steps):
-            rows = [tf.convert_to_tensor(v.value) for v in self.variables]
-            gradients = tf.vectorized_map(self._gradients, (rows, ALPHAS, TEMPERATURES))
-            self.optimizer.apply(gradients, self.variables)
-
-    def _gradients(self, row):
-        weights, alpha, t = row
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            others = [v.value for v in self.student.non_trainable_variables]
-            logits, _ = self.student.stateless_call(weights, others, self.x, training=True)
-            hard = tf.nn.sparse_softmax_cross_entropy_with_logits(self.labels, logits)
-            teacher = tf.nn.log_softmax(self.logits / t)
-            gap = teacher - tf.nn.log_softmax(logits / t)
-            soft = tf.reduce_sum(tf.exp(teacher) * gap, -1) * t * t
-            loss = tf.reduce_mean((1 - alpha) * hard + alpha * soft)
-        return tape.gradient(loss, weights)
+        self.trainer.fit(self.batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
 def check(spec, batch):
@@ -98,8 +88,9 @@ def check(spec, batch):
     for i in (0, COUNT - 1):
         single = InTurn(spec, batch, i)
         single.train(20)
-        for rows, weight in zip(stacked.variables, single.student.trainable_variables, strict=True):
-            np.testing.assert_allclose(rows.numpy()[i], weight.numpy(), atol=1e-3)
+        stacked.trainer.copy_to(stacked.student, i)
+        for mine, other in zip(stacked.student.weights, single.student.weights, strict=True):
+            np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-5)
 
 
 def measure(spec, batch):

@@ -1,0 +1,334 @@
+"""The jobs of one command of a sweep: teachers, stores, students, and their test."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from keras_distill._internal import InputError, _files
+from keras_distill._internal._progress import Reporter
+from keras_distill._internal._quantity import number_of
+from keras_distill.records import JobRecord, Recipe, SweepRecord
+from keras_distill.runs import _sweep_folder as folders
+from keras_distill.runs._sweep_folder import SweepFolder
+from keras_distill.runs._sweep_plan import (
+    WEIGHTS,
+    Point,
+    digest,
+    store_settings,
+    student_settings,
+    teacher_settings,
+)
+from keras_distill.runs._sweep_table import Outcome
+from keras_distill.runs._trackers import Trackers
+from keras_distill.work import Job, JobPool, finished_job, job_failures
+
+_MODULE = "keras_distill.runs._sweep_jobs"
+_STACKS = "keras_distill.runs._sweep_stacks"
+
+
+class SweepSession:
+    """The jobs of one command.
+
+    Args:
+        points: What the sweep holds when it is finished.
+        folder: The locked folder.
+        pool: Runs the jobs.
+        scale: `full` or `smoke`.
+        imports: Modules that register custom layers.
+        reporter: Receives the progress.
+        trackers: Log the trainings.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        folder: SweepFolder,
+        pool: JobPool,
+        scale: str,
+        imports: tuple[str, ...],
+        reporter: Reporter,
+        trackers: Trackers,
+    ) -> None:
+        self._points, self._folder, self._pool = points, folder, pool
+        self._common = {"scale": scale, "imports": list(imports)}
+        self._reporter, self._trackers = reporter, trackers
+
+    def run(self, earlier: SweepRecord | None, *, stacked: bool) -> Outcome:
+        """Makes teachers, stores, and students; evaluates what no earlier command did.
+
+        Args:
+            earlier: The record of earlier commands.
+            stacked: Whether to train small students stacked.
+        """
+        teachers = self._teachers()
+        stores = self._stores(teachers)
+        students, kept = self._students(teachers, stores, stacked=stacked)
+        known = {} if earlier is None else _test_accuracies(earlier)
+        tested = {name: known[name] for name in kept & set(known)}
+        tested |= self._tests(teachers, students, tested)
+        return Outcome(teachers, stores, students, tested)
+
+    def save_best(self, record: SweepRecord, students: Mapping[str, JobRecord]) -> None:
+        """Writes the best student, and the recipe of its point, unless they are there already."""
+        best = next((point for point in self._points if point.name == record.best), None)
+        if best is None or record.best_seed is None:
+            return
+        name, file = best.student(record.best_seed), self._folder.path / folders.STUDENT
+        job = Job(
+            "best",
+            f"{_MODULE}:save_student",
+            {"checksum": students[name].result["weights_sha256"], **self._common},
+            places={
+                "weights": str(self._folder.students / name / WEIGHTS),
+                "recipe": _dump(best.recipe),
+                "out": str(file),
+            },
+        )
+        if not file.exists():
+            _files.remove(self._folder.jobs / job.name)
+        self._run([job])
+        best.recipe.save(self._folder.path / folders.BEST, overwrite=True)
+
+    def _run(
+        self, jobs: Sequence[Job], report: Callable[[JobRecord, bool], None] = lambda r, k: None
+    ) -> dict[str, JobRecord]:
+        records = self._pool.run(jobs, self._folder.jobs, report=report)
+        return {record.name: record for record in records}
+
+    def _trackers_of(self, group: str) -> dict[str, Any]:
+        return self._trackers.within(group, self._trackers.keys).values()
+
+    def _teachers(self) -> dict[str, JobRecord]:
+        needed = {point.teacher: point.recipe for point in self._points if point.teacher}
+        jobs = [
+            Job(
+                name,
+                f"{_MODULE}:make_teacher",
+                {"settings": teacher_settings(recipe), **self._common},
+                places={
+                    "recipe": _dump(recipe),
+                    "trackers": self._trackers_of(name),
+                    "out": str(self._folder.teachers / name),
+                },
+            )
+            for name, recipe in needed.items()
+        ]
+        models = ", ".join(dict.fromkeys(str(recipe.teacher) for recipe in needed.values()))
+        count = f"{len(jobs)} teachers: " if len(jobs) > 1 else ""
+        self._reporter.stage("teacher", f"{count}{models}")
+        return self._run(jobs, self._counter("teachers", len(jobs)))
+
+    def _stores(self, teachers: Mapping[str, JobRecord]) -> dict[str, JobRecord]:
+        needed = {p.store: p for p in self._points if p.store and _ready(p.teacher, teachers)}
+        jobs = [
+            Job(
+                name,
+                f"{_MODULE}:make_store",
+                {
+                    "settings": store_settings(point.recipe),
+                    "fingerprint": _fingerprint(point, teachers),
+                    **self._common,
+                },
+                places={
+                    "teacher": self._teacher(point),
+                    "recipe": _dump(point.recipe),
+                    "out": str(self._folder.stores / name),
+                },
+            )
+            for name, point in needed.items()
+        ]
+        self._reporter.stage("targets", f"{len(jobs)} store{'s' if len(jobs) != 1 else ''}")
+        return self._run(jobs, self._counter("stores", len(jobs)))
+
+    def _teacher(self, point: Point) -> str | None:
+        return None if point.teacher is None else str(self._folder.teachers / point.teacher)
+
+    def _students(
+        self,
+        teachers: Mapping[str, JobRecord],
+        stores: Mapping[str, JobRecord],
+        *,
+        stacked: bool,
+    ) -> tuple[dict[str, JobRecord], set[str]]:
+        """Trains the students of every teacher and store that did not fail.
+
+        Returns:
+            The records, and the names of the jobs that an earlier command completed.
+        """
+        good = [
+            point
+            for point in self._points
+            if _ready(point.teacher, teachers) and _ready(point.store, stores)
+        ]
+        order = {key: i for i, key in enumerate(dict.fromkeys(p.trainer for p in good))}
+        good.sort(key=lambda point: order[point.trainer])
+        jobs = [self._student(point, seed, teachers) for point in good for seed in point.seeds]
+        text = f"{number_of(len(good), 'point')}, {number_of(len(jobs), 'training')}"
+        self._reporter.stage("students", text)
+        if stacked:
+            self._stacks(good, jobs, teachers)
+        kept, count = set[str](), self._counter("students", len(jobs))
+
+        def report(record: JobRecord, before: bool) -> None:
+            kept.update([record.name] if before else [])
+            count(record, before)
+
+        return self._run(jobs, report), kept
+
+    def _stacks(
+        self, points: Sequence[Point], jobs: Sequence[Job], teachers: Mapping[str, JobRecord]
+    ) -> None:
+        """Trains what can be stacked; the job of each student then finds its result.
+
+        A stack that fails is left to the jobs of its students. Students whose job is done are left
+        out, so that stacks are the same in a resumed command: no such job begins before all stacks
+        are done.
+        """
+        done = {job.name for job in jobs if finished_job(job, self._folder.jobs)}
+        stacks: dict[tuple[str, int], list[Point]] = {}
+        for point in points:
+            for seed in point.seeds:
+                if point.stack and point.student(seed) not in done:
+                    stacks.setdefault((point.stack, seed), []).append(point)
+        made = [self._stack(s, seed, teachers) for (_, seed), s in stacks.items() if len(s) > 1]
+        found = self._run(made, self._counter("stacks", len(made))).values() if made else ()
+        count = sum(record.result["trained"] for record in found if _done(record))
+        if count:
+            self._reporter.stage("students", f"{number_of(count, 'student')} trained stacked")
+
+    def _stack(self, points: Sequence[Point], seed: int, teachers: Mapping[str, JobRecord]) -> Job:
+        names, first = [point.student(seed) for point in points], points[0]
+        name = f"stack-{digest(names)}"
+        return Job(
+            name,
+            f"{_STACKS}:train_stack",
+            {
+                "names": names,
+                "seed": seed,
+                "fingerprint": _fingerprint(first, teachers),
+                **self._common,
+            },
+            places={
+                "recipes": {point.student(seed): _dump(point.recipe) for point in points},
+                "trainer": first.trainer,
+                "teacher": self._teacher(first),
+                "store": self._store(first),
+                "students": str(self._folder.students),
+                "out": str(self._folder.students / name),
+            },
+        )
+
+    def _store(self, point: Point) -> str | None:
+        return None if point.store is None else str(self._folder.stores / point.store)
+
+    def _student(self, point: Point, seed: int, teachers: Mapping[str, JobRecord]) -> Job:
+        name = point.student(seed)
+        return Job(
+            name,
+            f"{_MODULE}:train_student",
+            {
+                "settings": student_settings(point.recipe, point.variant),
+                "seed": seed,
+                "fingerprint": _fingerprint(point, teachers),
+                "variant": point.variant,
+                **self._common,
+            },
+            places={
+                "recipe": _dump(point.recipe),
+                "trainer": point.trainer,
+                "trackers": self._trackers_of(point.name),
+                "teacher": self._teacher(point),
+                "store": self._store(point),
+                "out": str(self._folder.students / name),
+            },
+        )
+
+    def _tests(
+        self,
+        teachers: Mapping[str, JobRecord],
+        students: Mapping[str, JobRecord],
+        known: Mapping[str, float],
+    ) -> dict[str, float]:
+        """Evaluates on test data; students of one architecture in one job."""
+        groups: dict[str, list[tuple[str, Recipe, str]]] = {}
+        for point in self._points:
+            for record in (students.get(point.student(seed)) for seed in point.seeds):
+                if record is not None and _done(record) and record.name not in known:
+                    values = _dump(point.recipe)
+                    data = {**values["data"], "labels": None}
+                    key = digest([data, values["student"], point.recipe.training.batch_size])
+                    entry = (record.name, point.recipe, record.result["weights_sha256"])
+                    groups.setdefault(key, []).append(entry)
+        jobs = [self._test_job(entries) for entries in groups.values()]
+        recipes = {point.teacher: point.recipe for point in self._points if point.teacher}
+        jobs += [
+            self._teacher_test_job(name, recipes[name], record)
+            for name, record in teachers.items()
+            if _done(record)
+        ]
+        self._reporter.stage("test", "teachers and students on the test split, once")
+        records = self._run(jobs).values()
+        if failed := job_failures(list(records)):
+            raise InputError(f"The test split cannot be evaluated: {'; '.join(failed)}")
+        return {name: value for record in records for name, value in record.result.items()}
+
+    def _test_job(self, entries: Sequence[tuple[str, Recipe, str]]) -> Job:
+        checksums = {name: checksum for name, _, checksum in entries}
+        return Job(
+            f"test-{digest(checksums)}",
+            f"{_MODULE}:evaluate_students",
+            {"checksums": checksums, **self._common},
+            places={
+                "weights": {n: str(self._folder.students / n / WEIGHTS) for n in checksums},
+                "recipe": _dump(entries[0][1]),
+            },
+        )
+
+    def _teacher_test_job(self, name: str, recipe: Recipe, record: JobRecord) -> Job:
+        return Job(
+            f"test-{name}",
+            f"{_MODULE}:evaluate_teacher",
+            {"name": name, "fingerprint": record.result["fingerprint"], **self._common},
+            places={
+                "teacher": str(self._folder.teachers / name),
+                "recipe": _dump(recipe),
+            },
+        )
+
+    def _counter(self, name: str, total: int) -> Callable[[JobRecord, bool], None]:
+        """Returns the `report` of jobs that shows how many are done."""
+        task, done = self._reporter.track(name, total), 0
+
+        def count(record: JobRecord, kept: bool) -> None:
+            nonlocal done
+            done += 1
+            task(done)
+
+        task(0)
+        return count
+
+
+def _done(record: JobRecord) -> bool:
+    return record.status == "done"
+
+
+def _ready(name: str | None, records: Mapping[str, JobRecord]) -> bool:
+    """Returns whether the job of that name, if there is one, is done."""
+    return name is None or (name in records and _done(records[name]))
+
+
+def _fingerprint(point: Point, teachers: Mapping[str, JobRecord]) -> str | None:
+    return None if point.teacher is None else teachers[point.teacher].result["fingerprint"]
+
+
+def _test_accuracies(record: SweepRecord) -> dict[str, float]:
+    """Returns the test accuracies of students by the name of their job."""
+    return {
+        f"{point.name}-s{result.seed}": result.test_accuracy
+        for point in record.points
+        for result in point.seeds
+    }
+
+
+def _dump(recipe: Recipe) -> dict[str, Any]:
+    """Returns the recipe as JSON values."""
+    return recipe.model_dump(mode="json", exclude_unset=True, exclude={"sweep"})
