@@ -91,19 +91,26 @@ def operators(path: Path) -> list[Operator]:
     return found
 
 
+_WEIGHTED = re.compile(r"(?i)(depthwise|convolution|conv\d?d|matmul|einsum|biasadd)")
+
+
 def layer_of(scope: str) -> str:
     """Returns the name of the layer in the scope of an operator, as far as it shows.
+
+    The converter joins the names of what it fused. The layer is the one with weights, if any.
 
     Example:
         >>> layer_of("net_1/relu_1/Relu;net_1/conv_a_1/convolution;")
         'conv_a'
+        >>> layer_of("n/bn_1/batchnorm/add_1;n/conv_a_1/convolution;n/bn_1/batchnorm/sub")
+        'conv_a'
     """
-    last = [part for part in scope.split(";") if part][-1:] or [""]
-    parts = last[0].split("/")
+    fused = [part.split("/") for part in scope.split(";") if part] or [[""]]
+    parts = next((path for path in fused if _WEIGHTED.match(path[-1])), fused[-1])
     if parts[0].startswith("StatefulPartitionedCall"):
         return "output"
-    name = parts[-2] if len(parts) > 1 else parts[0]
-    return re.sub(r"_\d+$", "", name) or scope[:40]
+    names = [part for part in parts[:-1] if part != "batchnorm"] or parts
+    return re.sub(r"_\d+$", "", names[-1]) or scope[:40]
 
 
 class Effect(NamedTuple):

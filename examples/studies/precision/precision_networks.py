@@ -80,7 +80,7 @@ def _mobilenet():
         return _colored(calibration), (_colored(x), y)
 
     spec = "applications:MobileNetV3Small"
-    return _family(spec, (32, 32, 3), 10, (training, rows), 4, change=_colored), changed
+    return _family(spec, (32, 32, 3), 10, (training, rows), 12, change=_colored), changed
 
 
 def _lstm():
@@ -91,7 +91,7 @@ def _lstm():
         frames = keras.Input((28, 28), name="frames")
         z = layers.LSTM(32)(layers.Rescaling(1 / 255)(frames))
         model = keras.Model(frames, layers.Dense(10, name="logits")(z), name="lstm")
-        return _fitted(model, x[..., 0].astype("float32"), y, 4)
+        return _fitted(model, x[..., 0].astype("float32"), y, 20)
 
     def changed(folder):
         calibration, (x, y) = rows(folder)
