@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from typing_extensions import Self
 
 from keras_distill import models
@@ -208,6 +209,7 @@ class _Makers:
         self._context.reporter.stage("candidate", title)
         model, record = make()
         models.save_uncompiled(model, self._files.model(name))
+        _vary(model)
         samples = random_samples(model, KerasSource(model).inputs, _ROWS)
         file = export_candidate(
             model, self._precision, samples, self._files.folder, name, self._context.file_options
@@ -234,6 +236,18 @@ def _variations(size: int, *, shallower: bool) -> Iterator[tuple[str, dict[str, 
         yield f"narrow-{100 * share:.0f}", {"budget": f"params={round(share * size)}"}
     for depth in _SHALLOWER if shallower else ():
         yield f"depth-{100 * depth:.0f}", {"budget": f"params={size}", "depth": depth}
+
+
+def _vary(model: keras.Model) -> None:
+    """Changes what is the same in all units before a training, such as biases of 0.
+
+    The converter leaves it out, and the file of the trained model is larger then.
+    """
+    random = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        value = variable.numpy()
+        if value.size and np.all(value == value.flat[0]):
+            variable.assign(value + 0.01 * random.normal(size=value.shape))
 
 
 def _with_random_weights(path: Path) -> keras.Model:

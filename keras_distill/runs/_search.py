@@ -13,6 +13,7 @@ import keras
 
 from keras_distill import models
 from keras_distill._internal import _files
+from keras_distill._internal._quantity import number_of
 from keras_distill.records import (
     AUTO,
     BudgetPart,
@@ -147,7 +148,9 @@ def _rank(
     rounds = rounds_for(len(left), full, budget.epochs)
     total = sum(one.candidates * one.epochs for one in rounds)
     context.reporter.stage(
-        "search", f"{len(left)} candidates, {total} epochs in {len(rounds)} rounds"
+        "search",
+        f"{number_of(len(left), 'candidate')}, {number_of(total, 'epoch')} in"
+        f" {number_of(len(rounds), 'round')}",
     )
     done = {one.name: one for one in candidates}
     for number, one_round in enumerate(rounds, start=1):

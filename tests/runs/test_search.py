@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 
 import keras_distill as kd
@@ -103,8 +104,7 @@ def test_the_file_keeps_to_the_budget(finished):
     assert record.budget.failures == () and record.budget.drop <= 50
     content = (out / record.budget.file).read_bytes()
     assert record.budget.bytes == len(content) <= 4100
-    # Biases that are 0 before the training may be left out.
-    assert 0 <= len(content) - record.search.chosen.bytes < 300
+    assert abs(len(content) - record.search.chosen.bytes) < 100
     assert b"labels" not in content
     assert RunRecord.load(out / "record.json") == record
 
@@ -148,6 +148,25 @@ def test_a_candidate_that_needs_too_much_memory_is_dropped(finished, tmp_path):
         assert found.outcome == outcome and found.arena_bytes > 100
         assert found == Candidate.load(files.record(one.name))
     assert found.reason is None
+
+
+@pytest.mark.parametrize("spec", ["mlp:16", "dscnn?width=0.1"])
+def test_the_file_of_a_candidate_is_as_large_as_after_a_training(spec, tmp_path):
+    context = SimpleNamespace(
+        reporter=Reporter(),
+        recipe=_recipe(budget__candidates=[spec]),
+        build=lambda spec, seed: models.build(spec, input_shape=(8, 8, 1), num_classes=10),
+        file_options={"strip": True},
+    )
+    files = CandidateFiles(tmp_path)
+    (found,) = _candidates._Makers(context, context.recipe.budget, files).given()
+    student, random = models.load(files.model(found.name)), np.random.default_rng(0)
+    assert not student.layers[-1].bias.numpy().any()  # the student still starts untrained
+    for variable in student.weights:
+        variable.assign(variable + random.uniform(0.1, 0.2, variable.shape))
+    file, x = tmp_path / "a.tflite", random.random((64, 8, 8, 1), np.float32)
+    kd.export_tflite(student, file, quantization="int8", calibration=x, data=x, strip=True)
+    assert abs(file.stat().st_size - found.bytes) < 100, (found.bytes, file.stat().st_size)
 
 
 def test_candidates_may_name_their_input_otherwise(finished, tmp_path):
