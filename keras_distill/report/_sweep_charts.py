@@ -158,7 +158,7 @@ def learning_curves(record: SweepRecord) -> Chart | None:
             continue
         best = point.name == record.best
         name = title(record, point)
-        label = "best" if best else point.variant if point.is_reference else ""
+        label = "best" if best else name if point.is_reference else ""
         columns = zip(*(c.validation_accuracy for c in courses), strict=False)
         mean = [100 * sum(column) / len(column) for column in columns]
         color = DISTILLED if best else ALONE if point.is_reference else SOFT

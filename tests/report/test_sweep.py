@@ -155,3 +155,10 @@ def test_the_page_fits_and_asks_for_nothing(browser, tmp_path, width, dark):
     click = "document.querySelector('.chart a[href] path').dispatchEvent("
     browser.run(f"{click}new MouseEvent('click', {{bubbles: true, cancelable: true}}))")
     assert browser.run("return location.hash").startswith("#point-")
+
+
+def test_the_curves_of_two_references_have_names_of_their_own():
+    page = report.render_sweep(made({**ONE_KEY, "data.labels": [50, 100]}, 1))
+    assert {"alone (labels 50)", "alone (labels 100)"} <= set(
+        re.findall(r">(alone [^<]+)</text>", page)
+    )
