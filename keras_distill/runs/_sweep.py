@@ -81,7 +81,7 @@ def sweep(
     stacked = stacked and tensorboard is None and mlflow is None
     plan(recipe, scale)  # a mistake in a point must not cost a training
     with (
-        _sharing(backend),
+        _sharing(backend, reporter),
         SweepFolder(out, base_settings(recipe, scale), overwrite=overwrite) as folder,
         JobPool(backend, workers, threads=threads) as pool,
     ):
@@ -105,15 +105,22 @@ def sweep(
 
 
 @contextlib.contextmanager
-def _sharing(backend: str) -> Iterator[None]:
-    """Frees at the end what jobs in this process shared: data on disk may change afterwards."""
+def _sharing(backend: str, reporter: Reporter) -> Iterator[None]:
+    """Lets jobs in this process show their progress, and frees at the end what they shared.
+
+    Data on disk may change afterwards.
+    """
+    if backend != "in-turn":
+        yield
+        return
+    from keras_distill.runs._sweep_kept import KEPT
+
+    KEPT.reporter = reporter
     try:
         yield
     finally:
-        if backend == "in-turn":
-            from keras_distill.runs._sweep_kept import KEPT
-
-            KEPT.clear()
+        KEPT.clear()
+        KEPT.reporter = Reporter()
 
 
 def _earlier(record: SweepRecord | None) -> list[tuple[Mapping[str, Any], tuple[int, ...]]]:

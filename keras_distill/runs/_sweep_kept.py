@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_distill._internal._progress import Reporter
 from keras_distill.records import DistillationPart, Recipe, SchedulePart
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._loaded_data import LoadedData, load_data
@@ -87,9 +88,14 @@ def numbers_of(part: DistillationPart) -> dict[str, float]:
 
 
 class Kept:
-    """The last data set and store, and the trainers of the last few kinds of students."""
+    """The last data set and store, and the trainers of the last few kinds of students.
+
+    Attributes:
+        reporter: Shows the progress of jobs that run in the process of the sweep.
+    """
 
     def __init__(self) -> None:
+        self.reporter = Reporter()
         self._data: tuple[str, LoadedData] | None = None
         self._store: SoftTargetStore | None = None
         self._trainers: OrderedDict[str, _Trainers] = OrderedDict()

@@ -69,6 +69,7 @@ def train_stack(
             rounds,
             folder.scratch / "stack.npz",
             validation_data=context.student_validation,
+            report=KEPT.reporter.track(f"{len(names)} students, seed {seed}"),
         )
         for i, (name, recipe) in enumerate(zip(names, parsed, strict=True)):
             marks = {**student_settings(recipe, DISTILLED), "seed": seed}
