@@ -1,11 +1,13 @@
 """The tables of the study of budgets, from the records of its runs.
 
 for seed in 0 1 2; do
-    keras-distill run digits.toml --set seeds=[$seed] -o runs/digits-$seed
-    cp runs/digits-$seed/record.json records/digits-$seed.json
+    for name in digits digits-int4 mnist; do
+        keras-distill run $name.toml --data-dir DIR --set seeds=[$seed] -o runs/$name-$seed
+        cp runs/$name-$seed/record.json records/$name-$seed.json
+    done
 done
-keras-distill run mnist.toml --data-dir DIR -o runs/mnist-0
-cp runs/mnist-0/record.json records/mnist-0.json
+keras-distill run digits.toml --set seeds=3 -o runs/digits-best-of-3
+cp runs/digits-best-of-3/record.json records/digits-best-of-3.json
 python ../tables.py        # writes the tables of README.md
 """
 
@@ -32,9 +34,9 @@ def readme_tables(records):
 def runs_table(found):
     """A row for each run."""
     lines = [
-        "| data | seed | budget | file | precision | drop, validation | drop, test | winner"
-        " | epochs of the search | time of the search, s | run, s |",
-        "|---|---:|---:|---:|---|---:|---:|---|---:|---:|---:|",
+        "| data | seeds | sized for | budget | file | precision | drop, validation | drop, test"
+        " | winner | epochs of the search | time of the search, s | run, s |",
+        "|---|---|---|---:|---:|---|---:|---:|---|---:|---:|---:|",
     ]
     for record in found:
         search, kept = record.search, record.budget
@@ -45,7 +47,8 @@ def runs_table(found):
             test = 100 * (record.teacher.test_accuracy - entry.quality.accuracy)
             drops = [f"{kept.drop:+.2f}", f"{test:+.2f}"]
         lines.append(
-            f"| {record.recipe.data.source} | {record.recipe.seeds[0]}"
+            f"| {record.recipe.data.source} | {', '.join(map(str, record.recipe.seeds))}"
+            f" | {search.precision}"
             f" | {record.recipe.budget.max_bytes:,} | {kept.bytes:,}"
             f" | {precision[kept.file].chosen if kept.file else 'none'} | {' | '.join(drops)}"
             f" | `{search.chosen.title}` | {share(search.epochs, search.epochs_in_full)}"

@@ -27,7 +27,7 @@ from networks import NETWORKS
 
 from keras_distill import benchmarks
 
-ROUNDS = 30  # of calls in turn
+ROUNDS = 100  # of calls in turn
 COLUMNS = (
     "network", "groups", "removable", "difference", "parameters", "operations", "bytes",
     "latency (95 %)", "seconds",
