@@ -16,18 +16,16 @@ from pathlib import Path
 from keras_distill.records import RunRecord
 from keras_distill.report import CANDIDATE_COLUMNS, candidate_rows
 
-NOT_MEASURED = "Not measured."
-
 
 def readme_tables(records):
-    """The tables of README.md: the runs; of each data set, the candidates and files of a run."""
+    """The tables of README.md: the runs; of the first of each recipe, candidates and files."""
     found = [RunRecord.load(path) for path in sorted(Path(records).glob("*-?.json"))]
     tables = [runs_table(found)]
-    for name in ("budget-digits", "budget-mnist"):
-        record = next((one for one in found if one.recipe.name == name), None)
-        files = None if record is None else record.exports.exports.get("auto")
-        tables.append(NOT_MEASURED if record is None else candidates_table(record))
-        tables.append(NOT_MEASURED if files is None else files_table(files.precision))
+    for name in ("budget-digits", "budget-digits-int4", "budget-mnist"):
+        record = next(one for one in found if one.recipe.name == name)
+        tables.append(candidates_table(record))
+        if name != "budget-digits-int4":
+            tables.append(files_table(record.exports.exports["auto"].precision))
     return tables
 
 
@@ -41,7 +39,7 @@ def runs_table(found):
     for record in found:
         search, kept = record.search, record.budget
         entry = next((one for one in record.benchmark.entries if one.file == kept.file), None)
-        precision = {one.file: one.precision for one in record.exports.exports.values()}
+        exports = {one.file: one for one in record.exports.exports.values()}
         drops = ["", ""]
         if entry is not None:
             test = 100 * (record.teacher.test_accuracy - entry.quality.accuracy)
@@ -50,11 +48,16 @@ def runs_table(found):
             f"| {record.recipe.data.source} | {', '.join(map(str, record.recipe.seeds))}"
             f" | {search.precision}"
             f" | {record.recipe.budget.max_bytes:,} | {kept.bytes:,}"
-            f" | {precision[kept.file].chosen if kept.file else 'none'} | {' | '.join(drops)}"
+            f" | {precision_of(exports[kept.file]) if kept.file else 'none'} | {' | '.join(drops)}"
             f" | `{search.chosen.title}` | {share(search.epochs, search.epochs_in_full)}"
             f" | {share(search.seconds, seconds_in_full(record))} | {record.seconds:.0f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def precision_of(export):
+    """The precision of a file; that which `auto` chose."""
+    return export.recipe.quantization if export.precision is None else export.precision.chosen
 
 
 def seconds_in_full(record):
