@@ -55,6 +55,10 @@ class SharedConverter:
             self.end()
             raise
 
+    @property
+    def ended(self):
+        return self._child is None or self._child.ended
+
     def close(self):
         """Leaves the child to the next export."""
 

@@ -123,6 +123,11 @@ class Child:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """Ends the child, also in the middle of a request of another thread."""
         self._process.kill()

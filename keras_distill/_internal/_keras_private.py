@@ -23,6 +23,11 @@ def is_functional(model: Any) -> bool:
     return isinstance(model, Functional)
 
 
+def is_plain_model(model: Any) -> bool:
+    """Returns whether a model is Functional or Sequential and no subclass of them."""
+    return type(model) in (Functional, keras.Sequential)
+
+
 def runs_its_graph(model: Any) -> bool:
     """Returns whether the model's `call` runs a graph of layers, as Functional defines it."""
     return type(model).call is Functional.call

@@ -42,7 +42,7 @@ def command(
         ),
     ] = None,
     backend: _options.Backend = "in-turn",
-    workers: Annotated[int, typer.Option(help="Number of students trained at a time.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of jobs at a time.")] = 1,
     threads: Annotated[
         int | None,
         typer.Option(help="Threads of each process.", show_default="cores divided by workers"),
@@ -50,8 +50,8 @@ def command(
     stacked: Annotated[
         bool,
         typer.Option(
-            help="Whether to train small students that differ in alpha and temperature alone in"
-            " one graph, which is faster and rounds differently.",
+            help="Whether to train small students of one seed that differ only in alpha and"
+            " temperature together in one graph, which is faster and rounds differently.",
         ),
     ] = True,
     data_dir: _options.DataDir = None,

@@ -31,13 +31,15 @@ class Converted(NamedTuple):
 
 
 class _Converter:
-    """A child process that converts; one that died is replaced at the next request."""
+    """A child process that converts; one that has ended is replaced at the next request."""
 
     def __init__(self) -> None:
         self._child: Child | None = None
 
     def convert(self, timeout: float, request: Mapping[str, Any]) -> None:
         """Converts to one precision; see `Child.ask`."""
+        if self._child is not None and self._child.ended:  # for lack of memory, say
+            self.close()
         if self._child is None:
             self._child = Child(_SERVICE, flags=("-W", "ignore", "-X", "faulthandler"))
         self._child.ask("convert", timeout=timeout, **request)

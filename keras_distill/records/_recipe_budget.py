@@ -28,7 +28,8 @@ class BudgetPart(Record):
             runs it to see; a number, or text such as "64k"; None: any.
         candidates: Further students: model specs and `.keras` files.
         epochs: Epochs of the first round of the ranking; None: so many that the whole ranking takes
-            at most a tenth of the epochs that all candidates would in full, but at least 1.
+            at most a tenth of the epochs that all candidates would in full, but at least 1; it
+            then has a single round if that is too little for several.
 
     Example:
         >>> BudgetPart(max_bytes="4k").max_bytes

@@ -79,10 +79,11 @@ def sentences(record: RunRecord) -> list[str]:
     text = f"{len(ranked)} of {len(search.candidates)} candidates {keeps} to the budget."
     if search.epochs:
         share = search.epochs / max(1, search.epochs_in_full)
+        several = max(len(one.rounds) for one in ranked) > 1
+        again = ", the better half again for twice as long" if several else ""
         text += (
-            " A short distillation ranked them by validation accuracy, the better half going on to"
-            f" the next round: {search.epochs} epochs, {100 * share:.0f} % of training all of them"
-            " in full."
+            f" A short distillation ranked them by validation accuracy{again}: {search.epochs}"
+            f" epochs, {100 * share:.0f} % of training all of them in full."
         )
     return [f"{text} {_why(search.chosen, ranked)}"]
 

@@ -1,7 +1,7 @@
 """Finds the student of a budget: a short distillation ranks the candidates.
 
 Successive halving (Jamieson, Talwalkar 2016, arXiv:1502.07943): every candidate is distilled for a
-few epochs, the better half goes on to the next round, with more epochs, until one is left.
+few epochs, the better half again for twice as many, and so on; with few epochs in all, once.
 """
 
 import math

@@ -40,9 +40,10 @@ def sweep(
     """Trains a student for every point and seed of a sweep, or those that are missing.
 
     Points that differ in nothing that a teacher sees share one teacher and one store of its logits.
-    Every student is an independent job: a failure does not affect the others, and an interrupted
-    sweep loses at most one epoch of the students in training. Called again on a finished sweep with
-    other points or more seeds, it trains only what is missing and reports all of them.
+    Every student, or stack of students, is an independent job: a failure does not affect the
+    others, and an interrupted sweep loses at most one epoch of the students in training. Called
+    again on a finished sweep with other points or more seeds, it trains only what is missing and
+    reports all of them.
 
     Validation accuracy chooses the best point. The test split is read once, when everything is
     trained.
@@ -52,15 +53,15 @@ def sweep(
         out: The folder: `sweep.json`, `sweep.csv`, `report.html`, the best student, and what was
             trained.
         backend: How the students are trained: in-turn, processes, or ray. See `work.JobPool`.
-        workers: Number of students trained at a time.
+        workers: Number of jobs at a time.
         threads: Threads of TensorFlow in each process of `processes` and `ray`; None: the machine's
             cores divided by `workers`. Results are byte-identical where they are equal.
         scale: `full`, or `smoke` for two steps of everything.
-        stacked: Whether to train small students that differ in alpha and temperature alone in one
-            graph: networks of dense layers with at most 120,000 parameters that learn by the
-            default loss, without early stopping. Their results are those of each student alone up
-            to the rounding of sums. Others, and those that TensorBoard or MLflow log, are trained
-            alone.
+        stacked: Whether to train students of one seed that differ only in alpha and temperature
+            together in one graph, up to 8 in a stack, if they are small: networks of dense layers
+            with at most 120,000 parameters that learn by the default loss, without schedules and
+            early stopping. Their results are those of each student trained by itself up to the
+            rounding of sums. Students that TensorBoard or MLflow log are trained one by one.
         overwrite: Whether to discard a sweep that exists at `out`.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.

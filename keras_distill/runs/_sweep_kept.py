@@ -16,9 +16,10 @@ from keras_distill.runs._loaded_data import LoadedData, load_data
 from keras_distill.runs._losses import distillation_losses
 from keras_distill.runs._variants import Lesson, Pupil, Variant, compiled, values_of
 from keras_distill.targets import SoftTargetStore
-from keras_distill.training import Adjustable, StackedStudents
+from keras_distill.training import Adjustable, StackedStudents, can_be_stacked
 from keras_distill.work import Rounds
 
+_MOST_PARAMETERS = 120_000  # of a stacked student; the step of a larger one is no overhead
 _TRAINERS = 3  # students of different trainers whose compiled trainers are kept
 
 
@@ -39,6 +40,7 @@ class _Trainers:
 
     compiled: dict[str, _Compiled] = field(default_factory=dict)
     stacked: dict[int, tuple[Variant, StackedStudents]] = field(default_factory=dict)
+    can_be_stacked: bool | None = None
     initial: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
 
@@ -61,6 +63,15 @@ class SweepPupil(Pupil):
         for name, value in numbers.items():
             knobs[name].set(value)
         return variant.again(lesson, self.states(context, lesson))
+
+    def can_be_stacked(self, context: RunContext) -> bool:
+        """Returns whether copies of this student are trained together: it is small, and plain."""
+        found = self.trainers.can_be_stacked
+        if found is None:
+            student = context.build_student(next(iter(self.initial)))
+            found = student.count_params() <= _MOST_PARAMETERS and can_be_stacked(student)
+            self.trainers.can_be_stacked = found
+        return found
 
     def stack(
         self, context: RunContext, lesson: Lesson, rounds: Rounds, copies: int

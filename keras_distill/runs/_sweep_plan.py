@@ -109,13 +109,15 @@ class Point:
     def stack(self) -> str | None:
         """Identifies the students that may be trained stacked with its own; None: none may.
 
-        They differ in alpha and temperature, learn by the default loss from one store, and end at
-        the same step.
+        They differ only in alpha and temperature, which are numbers; they learn by the default loss
+        from one store, and end at the same step.
         """
         recipe, training, augment = self.recipe, self.recipe.training, self.recipe.data.augment
+        part = recipe.distillation
         alone = [
             not self.taught,
-            recipe.distillation.losses,
+            part.losses,
+            isinstance(part.alpha, SchedulePart) or isinstance(part.temperature, SchedulePart),
             recipe.generations > 1,
             augment is not None and (augment.mixup or augment.cutmix),
             _is_shrunk(recipe),

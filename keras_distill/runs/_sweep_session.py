@@ -1,6 +1,6 @@
 """The jobs of one command of a sweep: teachers, stores, students, and their test."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from keras_distill._internal import InputError, _files
@@ -23,6 +23,8 @@ from keras_distill.work import Job, JobPool, finished_job, job_failures
 
 _MODULE = "keras_distill.runs._sweep_jobs"
 _STACKS = "keras_distill.runs._sweep_stacks"
+_STACK = "stack-"  # the name of a stack begins with it
+_LARGEST = 8  # students of a stack: more gain little, and several workers can share the stacks
 
 
 class SweepSession:
@@ -164,40 +166,63 @@ class SweepSession:
         jobs = [self._student(point, seed, teachers) for point in good for seed in point.seeds]
         text = f"{number_of(len(good), 'point')}, {number_of(len(jobs), 'training')}"
         self._reporter.stage("students", text)
-        if stacked:
-            self._stacks(good, jobs, teachers)
-        kept, count = set[str](), self._counter("students", len(jobs))
+        done = {job.name for job in jobs if finished_job(job, self._folder.jobs)}
+        stacks = self._stacks(good, done, teachers) if stacked else []
+        self._remove_stacks_but({job.name for job in stacks})
+        members = {name for job in stacks for name in job.arguments["names"]}
+        task, ready = self._reporter.track("students", len(jobs)), set(done)
+        task(len(ready))
 
         def report(record: JobRecord, before: bool) -> None:
-            kept.update([record.name] if before else [])
-            count(record, before)
+            if record.name not in {job.name for job in jobs}:
+                ready.update(record.result["trained"] if _done(record) else ())
+            elif not before:
+                ready.add(record.name)
+            task(len(ready))
 
-        return self._run(jobs, report), kept
+        others = [job for job in jobs if job.name not in members]
+        self._tell(self._run([*stacks, *others], report), stacks)
+        return self._run(jobs, report), done
 
     def _stacks(
-        self, points: Sequence[Point], jobs: Sequence[Job], teachers: Mapping[str, JobRecord]
-    ) -> None:
-        """Trains what can be stacked; the job of each student then finds its result.
+        self, points: Sequence[Point], done: Collection[str], teachers: Mapping[str, JobRecord]
+    ) -> list[Job]:
+        """Plans the stacks of the students that are not done.
 
-        A stack that fails is left to the jobs of its students. Students whose job is done are left
-        out, so that stacks are the same in a resumed command: no such job begins before all stacks
-        are done.
+        The job of each student runs after all stacks and finds its result, or trains it. So a
+        resumed command plans the same stacks, unless all of them were done.
         """
-        done = {job.name for job in jobs if finished_job(job, self._folder.jobs)}
-        stacks: dict[tuple[str, int], list[Point]] = {}
+        groups: dict[tuple[str, int], list[Point]] = {}
         for point in points:
             for seed in point.seeds:
                 if point.stack and point.student(seed) not in done:
-                    stacks.setdefault((point.stack, seed), []).append(point)
-        made = [self._stack(s, seed, teachers) for (_, seed), s in stacks.items() if len(s) > 1]
-        found = self._run(made, self._counter("stacks", len(made))).values() if made else ()
-        count = sum(record.result["trained"] for record in found if _done(record))
+                    groups.setdefault((point.stack, seed), []).append(point)
+        return [
+            self._stack(part, seed, teachers)
+            for (_, seed), group in groups.items()
+            for part in _parts(group, _LARGEST)
+            if len(part) > 1
+        ]
+
+    def _remove_stacks_but(self, names: Collection[str]) -> None:
+        """Removes the unfinished work of stacks that this command does not have."""
+        for path in self._folder.students.glob(f"{_STACK}*"):
+            if path.name.partition(".")[0] not in names:
+                _files.remove(path)
+
+    def _tell(self, records: Mapping[str, JobRecord], stacks: Sequence[Job]) -> None:
+        """Says how many students were trained together, and why others were not."""
+        made = [records[job.name] for job in stacks if job.name in records]
+        count = sum(len(record.result["trained"]) for record in made if _done(record))
         if count:
-            self._reporter.stage("students", f"{number_of(count, 'student')} trained stacked")
+            self._reporter.stage("students", f"{count} trained together in {len(made)} graphs")
+        errors = [r.result["error"] if _done(r) else r.error for r in made]
+        for error in dict.fromkeys(filter(None, errors)):
+            self._reporter.stage("students", f"not trained together but each alone: {error}")
 
     def _stack(self, points: Sequence[Point], seed: int, teachers: Mapping[str, JobRecord]) -> Job:
         names, first = [point.student(seed) for point in points], points[0]
-        name = f"stack-{digest(names)}"
+        name = f"{_STACK}{digest(names)}"
         return Job(
             name,
             f"{_STACKS}:train_stack",
@@ -332,3 +357,10 @@ def _test_accuracies(record: SweepRecord) -> dict[str, float]:
 def _dump(recipe: Recipe) -> dict[str, Any]:
     """Returns the recipe as JSON values."""
     return recipe.model_dump(mode="json", exclude_unset=True, exclude={"sweep"})
+
+
+def _parts(points: Sequence[Point], largest: int) -> list[Sequence[Point]]:
+    """Divides points into as few parts as possible, of about the same size."""
+    count = -(-len(points) // largest)
+    size = -(-len(points) // count)
+    return [points[i : i + size] for i in range(0, len(points), size)]

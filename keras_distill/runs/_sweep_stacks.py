@@ -1,18 +1,20 @@
 """The job of a sweep that trains small students stacked in one graph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from keras_distill.records import Curve, Recipe
+from keras_distill.runs._context import RunContext
 from keras_distill.runs._students import soft_lesson
 from keras_distill.runs._sweep_jobs import context_of, finish_student, targets_of
-from keras_distill.runs._sweep_kept import KEPT, numbers_of
+from keras_distill.runs._sweep_kept import KEPT, SweepPupil, numbers_of
 from keras_distill.runs._sweep_plan import DISTILLED, RESULT, student_settings
-from keras_distill.training import can_be_stacked, rounds_of
+from keras_distill.runs._targets import SoftTargets
+from keras_distill.training import rounds_of
 from keras_distill.work import WorkFolder, fit_resumable
-
-_MOST_PARAMETERS = 120_000  # of a student; the step of a larger one is work, not overhead
 
 
 def train_stack(
@@ -45,50 +47,74 @@ def train_stack(
         out: The folder of unfinished work.
 
     Returns:
-        How many were `trained`: 0 if students of this kind are not, and nothing was written.
+        The names of those `trained`, none if students of this kind are trained alone, and the
+        `error` if there was one.
     """
-    made = {"trained": len(names)}
-    if all((Path(students) / name / RESULT).exists() for name in names):
-        return made
-    first = recipes[names[0]]
+    places = [Path(students) / name for name in names]
+    made: dict[str, Any] = {"trained": list(names), "error": None}
     with WorkFolder(out, {"names": names}, overwrite=True, what="stack of a sweep") as folder:
-        context = context_of({**first, "seeds": [seed]}, folder, scale, imports)
-        pupil = KEPT.pupil(trainer, context, seed)
-        student = context.build_student(seed)
-        if student.count_params() > _MOST_PARAMETERS or not can_be_stacked(student):
-            return {"trained": 0}
-        parsed = [Recipe.parse(recipes[name], source="the point's recipe") for name in names]
-        targets = targets_of(context, teacher, store, first)
-        lesson = soft_lesson(context, DISTILLED, "distilled", targets)
-        rounds = rounds_of(pupil.settings, context.student_data.examples)
-        variant, stack = pupil.stack(context, lesson, rounds, len(names))
-        stack.start([numbers_of(recipe.distillation) for recipe in parsed], pupil.initial[seed])
-        progress = fit_resumable(
-            stack,
-            lambda first_epoch: lesson.batches(seed, first_epoch),
-            rounds,
-            folder.scratch / "stack.npz",
-            validation_data=context.student_validation,
-            report=KEPT.reporter.track(f"{len(names)} students, seed {seed}"),
-        )
-        for i, (name, recipe) in enumerate(zip(names, parsed, strict=True)):
-            marks = {**student_settings(recipe, DISTILLED), "seed": seed}
-            marks["fingerprint"] = fingerprint
-            variant.reset(pupil.initial[seed])
-            stack.copy_to(variant.student, i)
-            where = Path(students) / name
-            with WorkFolder(where, marks, overwrite=True, what="student of a sweep") as one:
-                logs = {key: progress.logs[f"{key}/{i}"] for key in ("loss", "val_accuracy")}
-                finish_student(
-                    one,
-                    variant.student,
-                    seed=seed,
-                    validation_accuracy=logs["val_accuracy"][-1],
-                    seconds=progress.seconds / len(names),
-                    curve=Curve.of(logs, rounds.epochs_per_round).model_dump(mode="json"),
-                    validation=context.splits.sizes["validation"],
-                    labels=lesson.labels,
-                    steps=progress.rounds * rounds.steps_per_round,
-                )
+        if all((place / RESULT).exists() for place in places):
+            folder.discard()  # killed before the job was recorded
+            return made
+        try:
+            context = context_of({**recipes[names[0]], "seeds": [seed]}, folder, scale, imports)
+            pupil = KEPT.pupil(trainer, context, seed)
+            if not pupil.can_be_stacked(context):
+                return {"trained": [], "error": None}
+            targets = targets_of(context, teacher, store, recipes[names[0]])
+            parsed = [Recipe.parse(recipes[name], source="the point's recipe") for name in names]
+            trained = _train(context, pupil, targets, seed, parsed)
+            for i, (recipe, place) in enumerate(zip(parsed, places, strict=True)):
+                marks = {**student_settings(recipe, DISTILLED), "seed": seed}
+                marks["fingerprint"] = fingerprint
+                student, result = trained(i)
+                with WorkFolder(place, marks, overwrite=True, what="student of a sweep") as one:
+                    finish_student(one, student, **result)
+        except Exception as error:  # each student is trained alone then, or fails by itself
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            made = {"trained": [], "error": text[:400]}
         folder.discard()
     return made
+
+
+def _train(
+    context: RunContext,
+    pupil: SweepPupil,
+    targets: SoftTargets,
+    seed: int,
+    recipes: Sequence[Recipe],
+) -> Callable[[int], tuple[keras.Model, dict[str, Any]]]:
+    """Trains a copy of the student for each recipe.
+
+    Returns:
+        A function of a recipe's number that returns the student and its result.
+    """
+    lesson = soft_lesson(context, DISTILLED, "distilled", targets)
+    rounds = rounds_of(pupil.settings, context.student_data.examples)
+    variant, stack = pupil.stack(context, lesson, rounds, len(recipes))
+    stack.start([numbers_of(recipe.distillation) for recipe in recipes], pupil.initial[seed])
+    progress = fit_resumable(
+        stack,
+        lambda first_epoch: lesson.batches(seed, first_epoch),
+        rounds,
+        context.folder.scratch / "stack.npz",
+        validation_data=context.student_validation,
+        report=KEPT.reporter.track(f"{len(recipes)} students, seed {seed}"),
+    )
+
+    def of(i: int) -> tuple[keras.Model, dict[str, Any]]:
+        variant.reset(pupil.initial[seed])
+        stack.copy_to(variant.student, i)
+        logs = {key: progress.logs[f"{key}/{i}"] for key in ("loss", "val_accuracy")}
+        curve = Curve.of(logs, rounds.epochs_per_round)
+        return variant.student, {
+            "seed": seed,
+            "validation_accuracy": logs["val_accuracy"][-1],
+            "seconds": progress.seconds / len(recipes),
+            "curve": curve.model_dump(mode="json"),
+            "validation": context.splits.sizes["validation"],
+            "labels": lesson.labels,
+            "steps": progress.rounds * rounds.steps_per_round,
+        }
+
+    return of

@@ -30,14 +30,14 @@ _KEYS = ("loss", _step.HARD, _step.SOFT, "accuracy")
 
 @dataclass(frozen=True)
 class _Held:
-    """What a stack uses and Keras, which looks into tuples, must not track."""
+    """What a stack uses without being its part: Keras tracks attributes, also those in tuples."""
 
     distiller: Distiller
     knobs: Mapping[str, Adjustable]
 
 
 class StackedStudents(private.TrainerModel):
-    """Trains copies of a student that differ in the numbers of their loss only.
+    """Trains copies of a student that differ only in the numbers of their loss.
 
     All copies see the same batches. A step of a small student is mostly overhead, which a stack
     pays once. Each copy is trained as alone, up to the rounding of sums: its gradient depends on
@@ -95,11 +95,10 @@ class StackedStudents(private.TrainerModel):
         for name, variable in self._numbers.items():
             variable.assign([row[name] for row in values])
         student = self._held.distiller.student
-        places = {
-            id(variable): value for variable, value in zip(student.variables, initial, strict=True)
-        }
+        for variable, value in zip(student.variables, initial, strict=True):
+            variable.assign(value)  # the copies share those that are not trained
         for rows, variable in zip(self._stacked, student.trainable_variables, strict=True):
-            rows.assign(np.broadcast_to(places[id(variable)], rows.shape))
+            rows.assign(np.broadcast_to(variable.numpy(), rows.shape))
 
     def copy_to(self, student: keras.Model, copy: int) -> None:
         """Sets the trainable weights of a student to those of a copy."""
@@ -189,14 +188,22 @@ def _right(batch: _batch.KerasBatch | None) -> Tensor:
 def can_be_stacked(student: keras.Model) -> bool:
     """Returns whether copies of a student can be trained stacked with the results of each alone.
 
-    Its layers compute every example by itself, from weights that only the optimizer changes:
-    no batch normalization, no dropout, no regularization. Convolutions gain nothing.
+    Its layers are plain ones that compute every example by itself, from weights that only the
+    optimizer changes: no batch normalization, no dropout, no regularization, no code of the user.
+    Convolutions gain nothing.
 
     Example:
         >>> can_be_stacked(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
         True
     """
-    layers = [x for x in private.sublayers(student) if not isinstance(x, keras.Model)]
-    plain = all(type(layer) in _EXACT for layer in layers)
-    free = [getattr(v, "regularizer", None) or v.constraint for v in student.trainable_variables]
-    return plain and not any(free) and student.dtype_policy.name == "float32"
+    parts = [student, *private.sublayers(student)]
+    models = [part for part in parts if isinstance(part, keras.Model)]
+    layers = [part for part in parts if not isinstance(part, keras.Model)]
+    penalties = [v.constraint or getattr(v, "regularizer", None) for v in student.variables]
+    return (
+        all(map(private.is_plain_model, models))
+        and all(type(layer) in _EXACT for layer in layers)
+        and all(part.dtype_policy.name == "float32" for part in parts)
+        and not any(layer.activity_regularizer for layer in layers)
+        and not any(penalties)
+    )

@@ -40,3 +40,18 @@ def test_constant_channel_is_only_shifted():
 def test_no_examples():
     with pytest.raises(InputError, match="no examples"):
         data.statistics(tf.data.Dataset.from_tensor_slices(([[0.0]], [0])).take(0))
+
+
+def test_labels_of_any_length():
+    labels = tf.ragged.constant([[1], [2, 3]])
+    train = tf.data.Dataset.from_tensor_slices((np.array([[0.0], [10.0]]), labels))
+    assert data.statistics(train) == (0.2, -1.0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_every_type_has_the_statistics_of_its_values(dtype):
+    x = np.random.default_rng(0).integers(0, 256, (3000, 4, 4, 3)).astype(dtype)
+    found = data.statistics(tf.data.Dataset.from_tensor_slices(x))
+    wide = x.astype("float64").reshape(-1, 3)
+    np.testing.assert_allclose(found.scale, 1 / wide.std(0), rtol=1e-12)
+    np.testing.assert_allclose(found.offset, -wide.mean(0) / wide.std(0), rtol=1e-12)

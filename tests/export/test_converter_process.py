@@ -142,3 +142,26 @@ def test_the_request_is_whole(child_runs, tmp_path):
     child_runs("import json\n(out / 'seen').write_text(json.dumps([quantization, request]))")
     _run(tmp_path, ["float32"])
     assert json.loads((tmp_path / "out/seen").read_text()) == ["float32", REQUEST]
+
+
+def test_a_kept_converter_that_ended_between_exports_is_replaced(monkeypatch):
+    started = []
+
+    class Ends:
+        ended = False
+
+        def __init__(self, *arguments, **options):
+            started.append(self)
+
+        def ask(self, *arguments, **options):
+            assert not self.ended
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(_converter_process, "Child", Ends)
+    converter = _converter_process._Converter()
+    converter.convert(1.0, {})
+    started[0].ended = True  # killed for lack of memory, say
+    converter.convert(1.0, {})
+    assert len(started) == 2

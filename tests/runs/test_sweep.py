@@ -10,10 +10,12 @@ import pytest
 
 from keras_distill import models, runs
 from keras_distill._internal import InputError
+from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
 from keras_distill.records import SweepRecord
 from keras_distill.runs import _sweep_plan, _sweep_stacks
 from keras_distill.runs._sweep import sweep
+from keras_distill.runs._sweep_session import _parts
 
 SMALL = Path(__file__).parents[1] / "golden" / "small.toml"
 GRID = {"distillation.temperature": [1, 4], "distillation.alpha": [0.5, 0.9]}
@@ -302,7 +304,7 @@ TEMPERATURES = {"distillation.temperature": [1, 4]}
 def trained_stacked(out):
     """How many students each stack of a sweep trained."""
     jobs = [json.loads(path.read_text()) for path in out.glob("jobs/stack-*/job.json")]
-    return [job["result"]["trained"] for job in jobs]
+    return [len(job["result"]["trained"]) for job in jobs]
 
 
 def test_small_students_are_trained_stacked_also_after_an_interruption(tmp_path, monkeypatch):
@@ -329,6 +331,47 @@ def test_small_students_are_trained_stacked_also_after_an_interruption(tmp_path,
     sweep(small(TEMPERATURES, **STACKED), killed)
     assert (killed / "sweep.csv").read_bytes() == (together / "sweep.csv").read_bytes()
     assert not list(killed.glob("students/stack-*"))
+
+
+def test_a_stack_that_fails_leaves_each_student_to_its_own_training(tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise ValueError("no vectorization\nfor this operation")
+
+    monkeypatch.setattr(_sweep_stacks, "_train", broken)
+    stages = []
+    reporter = Reporter()
+    reporter.stage = lambda name, detail="": stages.append(detail)
+    out = tmp_path / "out"
+    left = out / "students" / "stack-00000000.unfinished"  # of points that are not asked for now
+    recipe = small(TEMPERATURES, **STACKED)
+    with monkeypatch.context() as patch:
+        patch.setattr(_sweep_stacks, "_train", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(recipe, out, scale="smoke")
+    left.mkdir(parents=True)
+    record = sweep(recipe, out, scale="smoke", reporter=reporter)
+    assert [len(point.seeds) for point in record.points] == [1, 1]
+    assert stages[-2] == (
+        "not trained together but each alone: ValueError: no vectorization for this operation"
+    )
+    assert not list(out.glob("students/stack-*"))
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
+def test_students_that_see_schedules_are_no_stack():
+    fall = {"schedule": "linear", "start": 1.0, "end": 0.0}
+    for changes in ({}, {"distillation.alpha": fall}, {"training.patience": 3}):
+        points = _sweep_plan.plan(small(TEMPERATURES, **changes), "full")
+        assert {point.stack is None for point in points if point.taught} == {bool(changes)}
+
+
+def test_stacks_have_at_most_eight_students_and_about_the_same_size():
+    assert [len(part) for part in _parts(range(18), 8)] == [6, 6, 6]
+    assert [len(part) for part in _parts(range(9), 8)] == [5, 4]
+    assert [len(part) for part in _parts(range(3), 8)] == [3]
 
 
 def test_a_student_with_dropout_is_trained_alone(tmp_path):

@@ -68,6 +68,8 @@ def test_each_copy_is_trained_as_alone(tmp_path, top_k):
         (keras.layers.Rescaling(2.0), True),
         (keras.layers.Dense(4, kernel_regularizer="l2"), False),
         (keras.layers.Dense(4, kernel_constraint="max_norm"), False),
+        (keras.layers.Dense(4, activity_regularizer="l2"), False),
+        (keras.layers.Dense(4, dtype="mixed_bfloat16"), False),
         (keras.layers.BatchNormalization(), False),
         (keras.layers.Dropout(0.5), False),
         (keras.layers.GaussianNoise(0.5), False),
@@ -78,3 +80,33 @@ def test_each_copy_is_trained_as_alone(tmp_path, top_k):
 )
 def test_what_depends_on_more_than_weights_and_batch_is_not_stacked(layer, fits):
     assert can_be_stacked(network(layer)) is fits
+
+
+class Own(keras.Model):
+    def call(self, inputs):
+        return super().call(inputs) * 2
+
+
+def test_a_model_with_code_of_the_user_is_not_stacked():
+    inner = network(keras.layers.Dense(4))
+    inputs = keras.Input((5,))
+    assert can_be_stacked(keras.Model(inputs, inner(inputs)))
+    assert not can_be_stacked(Own(inputs, inner(inputs)))
+
+
+def test_frozen_layers_are_those_of_the_copies():
+    def student(seed):
+        keras.utils.set_random_seed(seed)
+        return network(keras.layers.Dense(4, "relu", trainable=False))
+
+    first, second = student(0), student(1)
+    distiller = Distiller(None, first, alpha=(alpha := Adjustable(0.5)))
+    distiller.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    stack = StackedStudents(distiller, {"alpha": alpha}, 2)
+    stack.start([{"alpha": 0.1}, {"alpha": 0.9}], [v.numpy() for v in second.variables])
+    for mine, other in zip(first.variables, second.variables, strict=True):
+        if not mine.trainable:
+            np.testing.assert_array_equal(mine.numpy(), other.numpy())
+    stack.copy_to(first, 1)
+    for mine, other in zip(first.variables, second.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), other.numpy())
