@@ -80,6 +80,8 @@ class TerminalReporter(Reporter):
 
         def report(done: int, total: int | None = None, /, note: str = "") -> None:
             nonlocal begun
+            if task not in self._progress.task_ids:  # a later stage has removed its bar
+                return
             # What a resumed session finds done does not count for the time left.
             update = self._progress.update if begun else self._progress.reset
             update(task, completed=done, total=known if total is None else total, note=note)

@@ -181,8 +181,10 @@ class SweepSession:
             task(len(ready))
 
         others = [job for job in jobs if job.name not in members]
-        self._tell(self._run([*stacks, *others], report), stacks)
-        return self._run(jobs, report), done
+        made = self._run([*stacks, *others], report)
+        records = self._run(jobs, report)
+        self._tell(made, stacks)
+        return records, done
 
     def _stacks(
         self, points: Sequence[Point], done: Collection[str], teachers: Mapping[str, JobRecord]

@@ -52,3 +52,10 @@ def test_a_function_receives_the_progress_itself():
     with reporting("soft targets", lambda done, total: seen.append((done, total))) as report:
         report(1, 2)
     assert seen == [(1, 2)]
+
+
+def test_a_bar_that_a_later_stage_removed_may_still_be_updated():
+    with TerminalReporter(shown=True) as reporter:
+        task = reporter.track("students", 3)
+        reporter.stage("test")
+        task(2)
