@@ -20,15 +20,18 @@ class Corpus:
     Attributes:
         data_dir: Folder of prepared TFDS data sets.
         work: Folder of the alignment, and of whatever a study keeps.
+        speaker: Whose recordings are the test split: nothing is aligned or trained with their
+            digits, and there are no copies. None: the test split of the data set.
     """
 
     data_dir: str | None
     work: Path
+    speaker: str | None = None
 
     @cached_property
     def data(self) -> speech.Recordings:
         """The recordings and their copies."""
-        return speech.recordings(self.data_dir, SPEEDS)
+        return speech.recordings(self.data_dir, SPEEDS if self.speaker is None else ())
 
     @cached_property
     def states(self) -> np.ndarray:
@@ -37,7 +40,8 @@ class Corpus:
         if not path.exists():
             self.work.mkdir(parents=True, exist_ok=True)
             data = speech.recordings(self.data_dir)
-            np.save(path, speech.align(data, data.indices >= 10, acoustic.aligner))
+            train = self.train[: len(data.digits)]
+            np.save(path, speech.align(data, train, acoustic.aligner))
         return speech.states_of_copies(self.data, np.load(path))
 
     @cached_property
@@ -53,7 +57,7 @@ class Corpus:
     @property
     def train(self) -> np.ndarray:
         """Which recordings may be trained on."""
-        return self.data.indices >= 10
+        return (self.data.indices >= 10) & (self.data.speakers != self.speaker)
 
     @property
     def real(self) -> np.ndarray:
@@ -61,9 +65,12 @@ class Corpus:
         return self.data.speeds == 1
 
     def split(self, name: str) -> np.ndarray:
-        """Returns which recordings are in the validation or test split of the data set."""
+        """Returns which recordings are in the validation or the test split."""
+        own = self.data.speakers == self.speaker
+        if name == "test" and self.speaker is not None:
+            return own
         low = 5 if name == "validation" else 0
-        return (self.data.indices >= low) & (self.data.indices < low + 5)
+        return (self.data.indices >= low) & (self.data.indices < low + 5) & ~own
 
     def measured(self, logits: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
         """Measures what gives the logits of frames on the validation and the test split."""

@@ -25,6 +25,7 @@ from keras_distill.benchmarks import describe_machine, describe_versions
 
 FOLDER = Path(__file__).parent
 SEEDS, MEMBERS, LABELED = 5, 10, 0.5
+SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class System:
 
     Attributes:
         title: Its name on the page.
-        frames: What it is trained on: `labeled`, the frames of the 1,000 recordings whose labels
-            are known; `all`, those of the other 1,000 too, without labels; `all+copies`, the same
-            with copies at 0.9 and 1.1 times the speed.
+        frames: What it is trained on: `labeled`, the frames of the half of the recordings whose
+            labels are known; `labeled+250`, those of 250 others too, without labels; `all`, those
+            of all others; `all+copies`, the same with copies at 0.9 and 1.1 times the speed.
         spec: The network.
         alpha: Weight of the soft targets; 0: trained on labels alone.
         temperature: Of the soft targets.
@@ -52,15 +53,26 @@ class System:
     seeds: int = SEEDS
 
 
+WIDE = "mlp:256x256"
 SYSTEMS = {
     "alone": System("one network alone", alpha=0, seeds=MEMBERS),
     "paper": System("distilled as in the paper, alpha = 0.5", alpha=0.5),
     "all": System("distilled, also on 1,000 recordings without labels", frames="all"),
+    "soft": System("distilled, soft targets alone"),
+    "more-250": System("distilled, also on 250 recordings without labels", frames="labeled+250"),
+    "more-500": System("distilled, also on 500 recordings without labels", frames="labeled+500"),
     "all-copies": System(
         "distilled, also on these and on copies of all", frames="all+copies", epochs=3
     ),
-    "soft": System("distilled, soft targets alone"),
+    "all-half": System("the same, 5 epochs", frames="all", epochs=5),
+    "soft-20": System("distilled, soft targets alone, 20 epochs", epochs=20),
+    "all-t1": System("the same, T = 1", frames="all", temperature=1),
+    "all-t4": System("the same, T = 4", frames="all", temperature=4),
+    "all-t8": System("the same, T = 8", frames="all", temperature=8),
+    "all-wide": System("the same, layers of 256", frames="all", spec=WIDE),
+    "alone-wide": System("one network alone, layers of 256", spec=WIDE, alpha=0),
 }
+FOLD = ("alone", "paper", "all")
 
 
 @dataclass
@@ -77,17 +89,38 @@ class Study(Corpus):
 
     def frames(self, system: System) -> tuple[np.ndarray, np.ndarray]:
         """Returns the frames that a system is trained on, and their states or -1."""
-        chosen = self.train if system.frames.startswith("all") else self.labeled
-        chosen = chosen if system.frames.endswith("copies") else chosen & self.real
+        base, _, extra = system.frames.partition("+")
+        chosen = self.train if base == "all" else self.labeled
+        if extra.isdigit():
+            others = self.train & self.real & ~self.labeled
+            share = int(extra) / others.sum()
+            chosen = chosen | speech.subset(self.data, others, share, seed=0)
+        chosen = chosen if extra == "copies" else chosen & self.real
         known = np.repeat(self.labeled, self.data.lengths)
         frames = self.data.frames(chosen)
         return frames, np.where(known[frames], self.states[frames], -1)
 
     @cached_property
     def teacher(self) -> np.ndarray:
-        """The mean of the logits of the networks alone, for all frames."""
-        found = [np.load(self.work / f"alone-s{s}.npy", mmap_mode="r") for s in range(MEMBERS)]
-        return sum(part.astype(np.float32) for part in found) / MEMBERS
+        """The mean of the logits of the networks alone, for all frames.
+
+        Those that are recorded but not in the folder are trained again.
+        """
+        total = np.zeros((len(self.windows), speech.CLASSES), np.float32)
+        for seed in range(MEMBERS):
+            if not self._member(seed).exists():
+                self._keep(self.trained("alone", seed), seed)
+            total += np.load(self._member(seed))
+        return total / MEMBERS
+
+    def _member(self, seed: int) -> Path:
+        return self.work / f"alone-s{seed}.npy"
+
+    def _keep(self, model: Any, seed: int) -> None:
+        """Writes the logits of a network alone for all frames."""
+        partial = self.work / "partial.npy"
+        np.save(partial, acoustic.logits_of(model, self.windows).astype(np.float16))
+        partial.replace(self._member(seed))
 
     def trained(self, name: str, seed: int) -> Any:
         """Trains one network."""
@@ -113,8 +146,7 @@ class Study(Corpus):
                 model = self.trained(name, seed)
                 seconds = time.monotonic() - started
                 if name == "alone":
-                    whole = acoustic.logits_of(model, self.windows)
-                    np.save(self.work / f"{name}-s{seed}.npy", whole.astype(np.float16))
+                    self._keep(model, seed)
                 found = self.measured(lambda at, m=model: acoustic.logits_of(m, self.windows[at]))
                 record["seeds"].append({"seed": seed, "seconds": seconds, **found})
                 record["parameters"] = model.count_params()
@@ -145,7 +177,10 @@ class Study(Corpus):
         partial.replace(path)
         last = record["seeds"][-1]["test_frames"]
         share = sum(last) / sum(record["lengths"]["test"])
-        print(f"{path.stem:20} {len(record['seeds']):2} networks, last {share:.2%}", flush=True)
+        print(
+            f"{self.speaker or '':9} {path.stem:11} {len(record['seeds']):2} networks, last {share:.2%}",
+            flush=True,
+        )
 
 
 def readme_tables(records: Path) -> list[str]:
@@ -163,9 +198,14 @@ def main() -> None:
     parser.add_argument("--data-dir", help="folder of prepared TFDS data sets")
     parser.add_argument("--work", type=Path, default=Path("saved_models/hinton-speech"))
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="separated by commas")
+    parser.add_argument(
+        "--speakers", default=",".join(SPEAKERS), help="to leave out in turn, separated by commas"
+    )
     given = parser.parse_args()
-    study = Study(given.data_dir, given.work)
-    study.run(given.systems.split(","))
+    Study(given.data_dir, given.work).run(filter(None, given.systems.split(",")))
+    for speaker in filter(None, given.speakers.split(",")):
+        own = FOLDER / "records" / speaker
+        Study(given.data_dir, given.work / speaker, speaker, own).run(FOLD)
     tables.draw(FOLDER / "records", FOLDER / "share.svg")
 
 
