@@ -51,25 +51,27 @@ def test_a_window_holds_20_frames_before_and_5_after(speech):
 
 def test_viterbi_finds_the_best_of_all_paths(speech):
     random = np.random.default_rng(1)
-    frames, states = 11, speech.STATES
-    scores = random.normal(size=(frames, speech.CLASSES))
+    lengths, states = np.array([9, 11, 10]), speech.STATES
+    scores = random.normal(size=(30, speech.CLASSES))
     stay, leave = np.log(random.uniform(0.2, 0.8, (2, speech.CLASSES)))
     transitions = speech.Transitions(stay, leave, np.zeros(speech.CLASSES))
-    digits = np.array([0, 7])
-    totals, paths = speech.viterbi(scores, digits, transitions)
-    for digit, total, found in zip(digits, totals, paths, strict=True):
+    digits = np.array([[0, 7], [3, 2], [4, 9]])
+    totals, paths = speech.viterbi(scores, lengths, digits, transitions)
+    for (i, j), digit in np.ndenumerate(digits):
+        frames, start = lengths[i], lengths[:i].sum()
         line = [speech.SILENCE, *(digit * states + np.arange(states)), speech.SILENCE]
 
-        def best(t, k, line=line):
+        def best(t, k, line=line, start=start):
             """The best path that is at place k of the line in frame t."""
-            own = scores[t, line[k]]
+            own = scores[start + t, line[k]]
             if t == 0:
                 return own if k < 2 else -np.inf
             before = [best(t - 1, k) + stay[line[k]]]
             before += [best(t - 1, k - 1) + leave[line[k - 1]]] if k else []
             return max(before) + own
 
-        assert total == pytest.approx(max(best(frames - 1, k) for k in (states, states + 1)))
+        assert totals[i, j] == pytest.approx(max(best(frames - 1, k) for k in (states, states + 1)))
+        found = paths[start : start + frames, j]
         assert found[0] in line[:2] and found[-1] in line[-2:]
         steps = np.diff([line.index(s, 1) if s != speech.SILENCE else 0 for s in found[:-2]])
         assert set(steps) <= {0, 1}

@@ -90,6 +90,8 @@ def _fit(
     validation: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     rate = keras.optimizers.schedules.CosineDecay(RATE, epochs * steps)
+    if validation is None:  # nothing happens between epochs, and more steps run in one call
+        epochs, steps = 1, epochs * steps
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     together = max(n for n in range(1, 33) if steps % n == 0)
     trainer.compile(

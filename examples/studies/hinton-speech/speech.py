@@ -164,36 +164,45 @@ class Transitions:
 
 
 def viterbi(
-    scores: np.ndarray, digits: np.ndarray, transitions: Transitions
+    scores: np.ndarray, lengths: np.ndarray, digits: np.ndarray, transitions: Transitions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the best path of a recording through the model of each of some digits.
+    """Finds the best path of recordings through the model of each of some digits.
 
     Args:
-        scores: Log likelihoods up to a constant, `(frames, 81)`.
-        digits: `(d,)`.
+        scores: Log likelihoods up to a constant, of the recordings one after another,
+            `(frames, 81)`.
+        lengths: Frames of each recording, `(n,)`.
+        digits: `(n, d)`.
         transitions: Of the states.
 
     Returns:
-        The log likelihood of the best path, `(d,)`, and its states, `(d, frames)`.
+        The log likelihoods of the best paths, `(n, d)`, and their states, `(frames, d)`.
     """
-    inner = digits[:, None] * STATES + np.arange(STATES)
-    path = np.pad(inner, ((0, 0), (1, 1)), constant_values=SILENCE)
-    stay, leave, own = transitions.stay[path], transitions.leave[path], scores[:, path]
-    best = np.full(path.shape, _NEVER)
-    best[:, :2] = own[0, :, :2]
-    moved = np.zeros((len(scores), *path.shape), bool)
-    arriving = np.full(path.shape, _NEVER)
-    for t in range(1, len(scores)):
-        staying = best + stay
-        arriving[:, 1:] = (best + leave)[:, :-1]
-        moved[t] = arriving > staying
-        best = np.maximum(staying, arriving) + own[t]
-    rows = np.arange(len(digits))
-    at = np.where(best[:, -1] > best[:, -2], path.shape[1] - 1, path.shape[1] - 2)
-    total, states = best[rows, at], np.empty((len(digits), len(scores)), int)
-    for t in range(len(scores) - 1, -1, -1):
-        states[:, t] = path[rows, at]
-        at = at - moved[t, rows, at]
+    order = np.argsort(-lengths)  # the longest first: those with a frame t are the first ones
+    starts = (np.cumsum(lengths) - lengths)[order]
+    inner = digits[order][..., None] * STATES + np.arange(STATES)
+    path = np.pad(inner, ((0, 0), (0, 0), (1, 1)), constant_values=SILENCE)
+    stay, leave = transitions.stay[path], transitions.leave[path]
+    best, arriving = np.full(path.shape, _NEVER), np.full(path.shape, _NEVER)
+    moved = np.zeros((lengths.max(), *path.shape), bool)
+    for t in range(len(moved)):
+        n = (lengths > t).sum()
+        own = np.take_along_axis(scores[starts[:n] + t][:, None], path[:n], -1)
+        if t == 0:
+            best[..., :2] = own[..., :2]
+            continue
+        staying = best[:n] + stay[:n]
+        arriving[:n, :, 1:] = (best[:n] + leave[:n])[..., :-1]
+        moved[t, :n] = arriving[:n] > staying
+        best[:n] = np.maximum(staying, arriving[:n]) + own
+    last = path.shape[-1] - 1
+    at = np.where(best[..., last] > best[..., last - 1], last, last - 1)[..., None]
+    total, states = np.empty(digits.shape), np.empty((len(scores), digits.shape[1]), int)
+    total[order] = np.take_along_axis(best, at, -1)[..., 0]
+    for t in range(len(moved) - 1, -1, -1):
+        n = (lengths > t).sum()
+        states[starts[:n] + t] = np.take_along_axis(path[:n], at[:n], -1)[..., 0]
+        at[:n] -= np.take_along_axis(moved[t, :n], at[:n], -1)
     return total, states
 
 
@@ -224,15 +233,13 @@ def align(data: Recordings, train: np.ndarray, trainer: Trainer, rounds: int = 5
     """
     around = slice((BEFORE - 3) * BANDS, (BEFORE + 4) * BANDS)
     windows, states = np.ascontiguousarray(data.windows()[:, around]), flat_start(data)
-    frames, starts = data.frames(train), data.starts
+    frames, long = data.frames(train), np.repeat(data.lengths >= STATES, data.lengths)
     for seed in range(rounds):
         logits = trainer(windows[frames], states[frames], seed)(windows)
         transitions = Transitions.of(data, states, train)
-        scores, states = log_softmax(logits, -1) - transitions.prior, states.copy()
-        for i, digit in enumerate(data.digits):
-            own = slice(starts[i], starts[i + 1])
-            if starts[i + 1] - starts[i] >= STATES:
-                states[own] = viterbi(scores[own], np.array([digit]), transitions)[1][0]
+        scores = log_softmax(logits, -1) - transitions.prior
+        found = viterbi(scores, data.lengths, data.digits[:, None], transitions)[1][:, 0]
+        states = np.where(long, found, states)
     return states
 
 
@@ -245,10 +252,8 @@ def decoded(logits: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
         transitions: Of the states.
     """
     scores = log_softmax(logits, -1) - transitions.prior
-    ends = np.cumsum(lengths)
-    every = np.arange(DIGITS)
-    parts = zip(ends - lengths, ends, strict=True)
-    return np.array([viterbi(scores[a:b], every, transitions)[0].argmax() for a, b in parts])
+    every = np.tile(np.arange(DIGITS), (len(lengths), 1))
+    return viterbi(scores, lengths, every, transitions)[0].argmax(1)
 
 
 def subset(data: Recordings, train: np.ndarray, share: float, seed: int) -> np.ndarray:

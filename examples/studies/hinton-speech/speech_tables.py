@@ -1,6 +1,7 @@
 """Tables and figures of the speech studies, from their records."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 from keras_distill.benchmarks import paired_p_value
 
 RESAMPLES, SEEDS = 2000, 5
+# Students on more and more frames, with soft targets alone at T = 2.
+CURVE = ("soft", "more-250", "more-500", "all", "all-copies")
 # Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), table 1: frame accuracy and word error rate, %.
 PAPER = {"alone": (58.9, 10.9), "ensemble": (61.1, 10.7), "distilled": (60.8, 10.7)}
 PAPER_KEPT = 86
@@ -86,6 +89,9 @@ class Kept(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.0f} ({self.low:.0f} to {self.high:.0f})"
+
 
 def kept(alone: Measured, best: Measured, student: Measured) -> Kept:
     """Returns (student - alone) / (best - alone) in percent."""
@@ -93,6 +99,55 @@ def kept(alone: Measured, best: Measured, student: Measured) -> Kept:
     low, high = interval(100 * (draws[2] - draws[0]) / (draws[1] - draws[0]))
     gain = best.accuracy - alone.accuracy
     return Kept(100 * (student.accuracy - alone.accuracy) / gain, low, high)
+
+
+def pooled(parts: Sequence[Measured]) -> Measured:
+    """Returns the recordings of several folds as one; network k is that of every fold."""
+    joined = (np.concatenate(own, axis=-1) for own in zip(*parts, strict=True))
+    return Measured(*joined)
+
+
+def folds(records: Path, speakers: Sequence[str]) -> dict[str, list[Measured]]:
+    """Returns one network, the ensemble, and the two students of each fold, and of all together."""
+    found = {}
+    for speaker in speakers:
+        alone, paper, more = (record(records / speaker, name) for name in ("alone", "paper", "all"))
+        found[speaker] = [measured(alone), ensemble(alone), measured(paper), measured(more)]
+    return found | {"all": [pooled(own) for own in zip(*found.values(), strict=True)]}
+
+
+def fold_table(records: Path, speakers: Sequence[str]) -> str:
+    """Returns what is measured on each speaker by networks that never heard them."""
+    lines = [
+        "| speaker left out | one network, frame accuracy, % | ten: gain, points"
+        " | kept as in the paper, % | kept with unlabeled recordings, %"
+        " | digit error, %: one, ten, paper, unlabeled |",
+        "|---|---:|---|---|---|---|",
+    ]
+    for speaker, (one, ten, *pupils) in folds(records, speakers).items():
+        draws = resampled(one, ten)
+        low, high = interval(draws[1] - draws[0])
+        shares = [kept(one, ten, pupil) for pupil in pupils]
+        errors = ", ".join(f"{part.digit_error:.1f}" for part in (one, ten, *pupils))
+        lines.append(
+            f"| {speaker} | {one.accuracy:.2f} | {ten.accuracy - one.accuracy:+.2f}"
+            f" ({low:+.2f} to {high:+.2f}) | {' | '.join(map(str, shares))} | {errors} |"
+        )
+    return "\n".join(lines)
+
+
+def training_table(records: Path) -> str:
+    """Returns how much better the ensemble is, by what its networks know of the recordings."""
+    found = record(records, "alone")
+    test, ten = measured(found), ensemble(found)
+    rows = [("the test split", test.accuracy, ten.accuracy)]
+    titles = {"labeled": "those it was trained on", "others": "without labels"}
+    for name, title in titles.items():
+        own = found["training"][name]
+        rows.append((title, 100 * float(np.mean(own["networks"])), 100 * own["ensemble"]))
+    lines = ["| recordings | one network, % | ten, % | gain, points |", "|---|---:|---:|---:|"]
+    lines += [f"| {t} | {a:.2f} | {b:.2f} | {b - a:+.2f} |" for t, a, b in rows[1:] + rows[:1]]
+    return "\n".join(lines)
 
 
 def paper_table(records: Path) -> str:
@@ -151,48 +206,57 @@ def kept_table(records: Path) -> str:
         p = paired_p_value(*paired)
         lines.append(
             f"| {own['system']['title']} | {own['frames']:,} | {part.accuracy:.2f} |"
-            f" {part.digit_error:.1f} | {share.value:.0f} ({share.low:.0f} to {share.high:.0f}) |"
-            f" {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |"
+            f" {part.digit_error:.1f} | {share} | {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |"
         )
     return "\n".join(lines)
 
 
-def headline(records: Path) -> tuple[str, str]:
+def headline(records: Path, speakers: Sequence[str]) -> tuple[str, str]:
     """Returns the row of the study in the project's README."""
     found = record(records, "alone")
     gain = ensemble(found).accuracy - measured(found).accuracy
     share = {name: part.value for name, part in shares(records).items()}
-    best = max(share.values())
+    best = max(share[name] for name in share if name in CURVE)
+    one, ten, paper, more = folds(records, speakers)["all"]
+    apart = [kept(one, ten, part).value for part in (paper, more)]
     answer = (
         f"ten networks gain {gain:.1f} points; one distilled as in the paper keeps"
-        f" {share['paper']:.0f} %, with audio without labels {best:.0f} % (the paper: 86 %)"
+        f" {share['paper']:.0f} %, with audio without labels up to {best:.0f} % (the paper: 86 %);"
+        f" on speakers never heard {apart[0]:.0f} and {apart[1]:.0f} %"
     )
     return "How much of an ensemble does one acoustic model keep?", answer
 
 
 def draw(records: Path, path: Path) -> None:
-    """Draws the share kept against the frames that a student trains on."""
+    """Draws the share kept against the frames that a student trains on, and for each student."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for name, share in shares(records).items():
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+    found = shares(records)
+    order = sorted(found, key=lambda name: found[name].value)
+    frames, titles, colors = {}, {}, {}
+    for name in order:
         own = record(records, name)
-        control = not own["system"]["alpha"]
-        color = "#868e96" if control else "#0b7285"
-        bars = [[share.value - share.low], [share.high - share.value]]
-        axes.errorbar([own["frames"]], [share.value], bars, fmt="o", color=color, alpha=0.8)
-        axes.annotate(
-            own["system"]["title"],
-            (own["frames"], share.value),
-            xytext=(6, 2),
-            textcoords="offset points",
-            fontsize=7,
-        )
-    axes.axhline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1, label="paper, 86 %")
-    axes.axhline(0, color="#868e96", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set(xlabel="frames that the student trains on", ylabel="share of the gain kept, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+        frames[name], titles[name] = own["frames"], own["system"]["title"]
+        colors[name] = "#0b7285" if own["system"]["alpha"] else "#868e96"
+    for axes, names in ((left, [n for n in CURVE if n in found]), (right, order)):
+        values = np.array([found[name] for name in names])
+        bars = [values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]
+        if axes is left:
+            at = [frames[name] for name in names]
+            axes.errorbar(at, values[:, 0], bars, fmt="o-", color="#0b7285")
+            axes.axhline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1)
+            axes.axhline(0, color="#868e96", linewidth=0.8)
+            continue
+        color = [colors[name] for name in names]
+        axes.barh(range(len(names)), values[:, 0], xerr=bars, color=color, height=0.6)
+        axes.set_yticks(range(len(names)), [titles[name] for name in names], fontsize=8)
+        axes.axvline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1, label="paper, 86 %")
+        axes.legend(frameon=False, loc="lower right")
+    left.set_xscale("log")
+    left.set(xlabel="frames that the student trains on", ylabel="share of the gain kept, %")
+    right.set(xlabel="share of the gain kept, %")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})

@@ -102,25 +102,23 @@ class Study(Corpus):
 
     @cached_property
     def teacher(self) -> np.ndarray:
-        """The mean of the logits of the networks alone, for all frames.
+        """The mean of the logits of the networks alone, for all frames."""
+        return sum(self.member(s).astype(np.float32) for s in range(MEMBERS)) / MEMBERS
 
-        Those that are recorded but not in the folder are trained again.
+    def member(self, seed: int, model: Any = None) -> np.ndarray:
+        """Returns the logits of a network alone for all frames, from the folder where it is there.
+
+        Args:
+            seed: Of the network.
+            model: The network; None: it is trained if need be, even if it is recorded.
         """
-        total = np.zeros((len(self.windows), speech.CLASSES), np.float32)
-        for seed in range(MEMBERS):
-            if not self._member(seed).exists():
-                self._keep(self.trained("alone", seed), seed)
-            total += np.load(self._member(seed))
-        return total / MEMBERS
-
-    def _member(self, seed: int) -> Path:
-        return self.work / f"alone-s{seed}.npy"
-
-    def _keep(self, model: Any, seed: int) -> None:
-        """Writes the logits of a network alone for all frames."""
-        partial = self.work / "partial.npy"
-        np.save(partial, acoustic.logits_of(model, self.windows).astype(np.float16))
-        partial.replace(self._member(seed))
+        path = self.work / f"alone-s{seed}.npy"
+        if not path.exists():
+            model = self.trained("alone", seed) if model is None else model
+            partial = self.work / "partial.npy"
+            np.save(partial, acoustic.logits_of(model, self.windows).astype(np.float16))
+            partial.replace(path)
+        return np.load(path, mmap_mode="r")
 
     def trained(self, name: str, seed: int) -> Any:
         """Trains one network."""
@@ -146,14 +144,30 @@ class Study(Corpus):
                 model = self.trained(name, seed)
                 seconds = time.monotonic() - started
                 if name == "alone":
-                    self._keep(model, seed)
+                    self.member(seed, model)
                 found = self.measured(lambda at, m=model: acoustic.logits_of(m, self.windows[at]))
                 record["seeds"].append({"seed": seed, "seconds": seconds, **found})
                 record["parameters"] = model.count_params()
                 self._write(path, record)
-            if name == "alone" and not record["ensemble"]:
-                record["ensemble"] = self.measured(lambda at: self.teacher[at])
+            if name == "alone" and not record.get("training"):
+                found = record["ensemble"] or self.measured(lambda at: self.teacher[at])
+                record |= {"ensemble": found, "training": self.training()}
                 self._write(path, record)
+
+    def training(self) -> dict[str, Any]:
+        """Returns the frame accuracies of the networks alone and of their ensemble.
+
+        They are those in the recordings that the networks were trained on, and in the other ones of
+        the training set.
+        """
+        train = self.train & self.real
+        found = {}
+        for name, chosen in (("labeled", train & self.labeled), ("others", train & ~self.labeled)):
+            at = self.data.frames(chosen)
+            parts = [self.teacher[at], *(self.member(s)[at] for s in range(MEMBERS))]
+            first, *rest = (float((p.argmax(1) == self.states[at]).mean()) for p in parts)
+            found[name] = {"ensemble": first, "networks": rest}
+        return found
 
     def empty(self, system: System) -> dict[str, Any]:
         """Returns the record of a system before its first network."""
@@ -177,20 +191,23 @@ class Study(Corpus):
         partial.replace(path)
         last = record["seeds"][-1]["test_frames"]
         share = sum(last) / sum(record["lengths"]["test"])
-        print(
-            f"{self.speaker or '':9} {path.stem:11} {len(record['seeds']):2} networks, last {share:.2%}",
-            flush=True,
-        )
+        name = f"{self.speaker or ''} {path.stem}"
+        print(f"{name:20} {len(record['seeds']):2} networks, last {share:.2%}", flush=True)
 
 
 def readme_tables(records: Path) -> list[str]:
     """Returns the tables of README.md as Markdown."""
-    return [tables.paper_table(records), tables.kept_table(records)]
+    return [
+        tables.paper_table(records),
+        tables.fold_table(records, SPEAKERS),
+        tables.kept_table(records),
+        tables.training_table(records),
+    ]
 
 
 def headlines(records: Path) -> list[tuple[str, str]]:
     """Returns the row of this study in the project's README."""
-    return [tables.headline(records)]
+    return [tables.headline(records, SPEAKERS)]
 
 
 def main() -> None:
