@@ -1,4 +1,6 @@
-"""The parts of the speech study that need no data: features, decoding, copies, and shares."""
+"""The parts of the speech study that need no data: features, decoding, copies, folds, shares."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -119,3 +121,74 @@ def test_the_share_kept_is_a_ratio_of_means_with_an_interval(tables):
     assert found.value == pytest.approx(100 * expected)
     assert found.low < 50 < found.high and found.high - found.low < 25
     assert tables.kept(alone, best, best).value == pytest.approx(100)
+
+
+@pytest.fixture
+def fold(load_study, speech, monkeypatch, tmp_path):
+    """A study of 360 recordings by three speakers whose frames are near one mean per digit."""
+    study = load_study("hinton-speech")
+    random, n = np.random.default_rng(2), 360
+    data = recorded(speech, [12] * n)
+    digits = data.digits
+    features = [f + 3 * d for f, d in zip(data.features, digits, strict=True)]
+    speakers, indices = np.repeat(["a", "b", "c"], 120), np.arange(n) // 10 % 12
+
+    def means(x, y, seed):
+        """An aligner: the nearest mean of a state."""
+        found = np.stack([x[y == s].mean(0) if (y == s).any() else x[0] + 99 for s in range(81)])
+        return lambda windows: -((windows[:, None, ::40] - found[:, ::40]) ** 2).sum(-1)
+
+    monkeypatch.setattr(study.acoustic, "aligner", means)
+
+    def made(speaker, name, changed=None):
+        own = digits if changed is None else np.where(changed, random.permutation(digits), digits)
+        parts = {"digits": own, "features": features, "speakers": speakers, "indices": indices}
+        given = dataclasses.replace(data, **parts)
+        monkeypatch.setattr(study.speech, "recordings", lambda *_: given)
+        return study.Study(None, tmp_path / name, speaker, tmp_path / name / "records")
+
+    return made
+
+
+def test_nothing_that_a_fold_learns_depends_on_the_digits_of_its_speaker(fold, load_study):
+    systems = load_study("hinton-speech").SYSTEMS
+    held = np.repeat([False, True, False], 120)
+    one = fold("b", "one")
+    assert one.split("test").tolist() == held.tolist()
+    assert not (one.split("validation") & held).any() and one.split("validation").sum() == 100
+    assert one.train.sum() == 40 and not (one.train & held).any() and one.labeled.sum() == 20
+    states, transitions = one.states, one.transitions
+    other = fold("b", "other", changed=held)
+    assert (other.data.digits != one.data.digits).any()
+    for name in ("alone", "paper", "all"):
+        (frames, labels), (same, equal) = one.frames(systems[name]), other.frames(systems[name])
+        np.testing.assert_array_equal(frames, same)
+        np.testing.assert_array_equal(labels, equal)
+        assert not np.repeat(held, 12)[frames].any()
+    assert (other.states != states)[np.repeat(held, 12)].any()  # forced by other digits
+    for part, equal in zip(
+        vars(transitions).values(), vars(other.transitions).values(), strict=True
+    ):
+        np.testing.assert_array_equal(part, equal)
+
+
+def test_a_transfer_set_grows_by_recordings_without_labels(fold, load_study):
+    own, study = fold(None, "whole"), load_study("hinton-speech")
+    assert own.labeled.sum() == 30
+    before = set()
+    for frames, recordings in (("labeled", 30), ("labeled+4", 34), ("labeled+20", 50), ("all", 60)):
+        chosen, states = own.frames(study.System("", frames=frames))
+        assert len(chosen) == 12 * recordings and before <= set(chosen)
+        assert (states >= 0).sum() == 12 * 30
+        before = set(chosen)
+    assert not set(before) & set(own.data.frames(own.split("test")))
+
+
+def test_folds_are_pooled_by_recording(tables):
+    def part(networks, recordings, digit):
+        right = np.full((networks, recordings), 5)
+        return tables.Measured(right, np.full(recordings, 10), np.full(right.shape, digit))
+
+    whole = tables.pooled([part(4, 3, 1), part(4, 9, 0)])
+    assert whole.right.shape == (4, 12) and whole.lengths.sum() == 120
+    assert whole.accuracy == 50 and whole.digit_error == 75
