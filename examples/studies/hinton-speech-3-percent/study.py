@@ -2,9 +2,9 @@
 
     python examples/studies/hinton-speech-3-percent/study.py --data-dir DIR
 
-needs the networks that `hinton-speech/study.py` leaves in its folder (`--teachers`), trains what
-`records/` lacks, and draws `accuracy.svg`. `python examples/studies/tables.py` writes the tables
-into README.md.
+trains what `records/` lacks and draws `accuracy.svg`. The teachers are the networks that
+`hinton-speech/study.py` leaves in its folder (`--teachers`); those that are not there are trained.
+`python examples/studies/tables.py` writes the tables into README.md.
 """
 
 import argparse
