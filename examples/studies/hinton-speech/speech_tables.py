@@ -10,8 +10,14 @@ import numpy as np
 from keras_distill.benchmarks import paired_p_value
 
 RESAMPLES, SEEDS = 2000, 5
-# Students on more and more frames, with soft targets alone at T = 2.
-CURVE = ("soft", "more-250", "more-500", "all", "all-copies")
+# Students with soft targets alone at T = 2, by what they train on; each for longer and longer.
+CURVES = {
+    "1,000 recordings with labels": ("soft", "soft-20", "soft-60"),
+    "and 500 without labels": ("more-500",),
+    "and 1,000 without labels": ("all-half", "all", "all-30"),
+    "and copies of all": ("all-copies",),
+    "labels alone": ("alone-60",),
+}
 # Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), table 1: frame accuracy and word error rate, %.
 PAPER = {"alone": (58.9, 10.9), "ensemble": (61.1, 10.7), "distilled": (60.8, 10.7)}
 PAPER_KEPT = 86
@@ -90,7 +96,7 @@ class Kept(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.0f} ({self.low:.0f} to {self.high:.0f})"
+        return "{} ({} to {})".format(*map(round, self))
 
 
 def kept(alone: Measured, best: Measured, student: Measured) -> Kept:
@@ -113,7 +119,7 @@ def folds(records: Path, speakers: Sequence[str]) -> dict[str, list[Measured]]:
     for speaker in speakers:
         alone, paper, more = (record(records / speaker, name) for name in ("alone", "paper", "all"))
         found[speaker] = [measured(alone), ensemble(alone), measured(paper), measured(more)]
-    return found | {"all": [pooled(own) for own in zip(*found.values(), strict=True)]}
+    return found | {"all five": [pooled(own) for own in zip(*found.values(), strict=True)]}
 
 
 def fold_table(records: Path, speakers: Sequence[str]) -> str:
@@ -191,12 +197,17 @@ def shares(records: Path) -> dict[str, Kept]:
     return {name: kept(one, ten, measured(own)) for name, own in students(records).items()}
 
 
+def heard(own: dict[str, Any]) -> float:
+    """Returns how many frames a network is trained on, in millions; one of every epoch counts."""
+    return own["frames"] * own["system"]["epochs"] / 1e6
+
+
 def kept_table(records: Path) -> str:
     """Returns the share of the gain that every student keeps, the least first."""
     lines = [
-        "| student | frames it trains on | frame accuracy, % | digit error, %"
-        " | share of the gain kept, % (95 % interval) | to one network, p |",
-        "|---|---:|---:|---:|---|---:|",
+        "| student | frames it trains on | with repeats, million | frame accuracy, %"
+        " | digit error, % | share of the gain kept, % (95 % interval) | to one network, p |",
+        "|---|---:|---:|---:|---:|---|---:|",
     ]
     found, alone = shares(records), measured(record(records, "alone"))
     for name in sorted(found, key=lambda n: found[n].value):
@@ -205,7 +216,8 @@ def kept_table(records: Path) -> str:
         paired = [m.right.sum(1)[: len(part.right)].astype(float) for m in (part, alone)]
         p = paired_p_value(*paired)
         lines.append(
-            f"| {own['system']['title']} | {own['frames']:,} | {part.accuracy:.2f} |"
+            f"| {own['system']['title']} | {own['frames']:,} | {heard(own):.2f} |"
+            f" {part.accuracy:.2f} |"
             f" {part.digit_error:.1f} | {share} | {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |"
         )
     return "\n".join(lines)
@@ -216,8 +228,8 @@ def headline(records: Path, speakers: Sequence[str]) -> tuple[str, str]:
     found = record(records, "alone")
     gain = ensemble(found).accuracy - measured(found).accuracy
     share = {name: part.value for name, part in shares(records).items()}
-    best = max(share[name] for name in share if name in CURVE)
-    one, ten, paper, more = folds(records, speakers)["all"]
+    best = max(value for name, value in share.items() if name.startswith(("all", "soft")))
+    one, ten, paper, more = folds(records, speakers)["all five"]
     apart = [kept(one, ten, part).value for part in (paper, more)]
     answer = (
         f"ten networks gain {gain:.1f} points; one distilled as in the paper keeps"
@@ -231,32 +243,34 @@ def draw(records: Path, path: Path) -> None:
     """Draws the share kept against the frames that a student trains on, and for each student."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(4, 5))
     found = shares(records)
-    order = sorted(found, key=lambda name: found[name].value)
-    frames, titles, colors = {}, {}, {}
-    for name in order:
-        own = record(records, name)
-        frames[name], titles[name] = own["frames"], own["system"]["title"]
-        colors[name] = "#0b7285" if own["system"]["alpha"] else "#868e96"
-    for axes, names in ((left, [n for n in CURVE if n in found]), (right, order)):
-        values = np.array([found[name] for name in names])
-        bars = [values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]]
-        if axes is left:
-            at = [frames[name] for name in names]
-            axes.errorbar(at, values[:, 0], bars, fmt="o-", color="#0b7285")
-            axes.axhline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1)
-            axes.axhline(0, color="#868e96", linewidth=0.8)
-            continue
-        color = [colors[name] for name in names]
-        axes.barh(range(len(names)), values[:, 0], xerr=bars, color=color, height=0.6)
-        axes.set_yticks(range(len(names)), [titles[name] for name in names], fontsize=8)
-        axes.axvline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1, label="paper, 86 %")
-        axes.legend(frameon=False, loc="lower right")
+    for i, (title, names) in enumerate(CURVES.items()):
+        done = [name for name in names if name in found]
+        at = [heard(record(records, name)) for name in done]
+        color = "#868e96" if title == "labels alone" else f"C{i}"
+        left.errorbar(at, *_bars(found, done), fmt="o-", color=color, label=title, capsize=2)
+    left.axhline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1)
+    left.axhline(0, color="#868e96", linewidth=0.8)
     left.set_xscale("log")
-    left.set(xlabel="frames that the student trains on", ylabel="share of the gain kept, %")
+    left.set(xlabel="frames trained on, with repeats, million", ylabel="share of the gain kept, %")
+    left.legend(frameon=False, fontsize=8)
+    order = sorted(found, key=lambda name: found[name].value)
+    systems = [record(records, name)["system"] for name in order]
+    values, bars = _bars(found, order)
+    colors = ["#0b7285" if system["alpha"] else "#868e96" for system in systems]
+    right.barh(range(len(order)), values, xerr=bars, color=colors, height=0.6)
+    right.set_yticks(range(len(order)), [system["title"] for system in systems], fontsize=8)
+    right.axvline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1, label="paper, 86 %")
+    right.legend(frameon=False, loc="lower right")
     right.set(xlabel="share of the gain kept, %")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
+
+
+def _bars(found: dict[str, Kept], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the shares of systems, and how far their intervals reach below and above."""
+    values = np.array([found[name] for name in names]).reshape(-1, 3)
+    return values[:, 0], np.abs(values[:, 1:] - values[:, :1]).T

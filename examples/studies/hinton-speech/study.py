@@ -59,18 +59,23 @@ SYSTEMS = {
     "paper": System("distilled as in the paper, alpha = 0.5", alpha=0.5),
     "all": System("distilled, also on 1,000 recordings without labels", frames="all"),
     "soft": System("distilled, soft targets alone"),
-    "more-250": System("distilled, also on 250 recordings without labels", frames="labeled+250"),
     "more-500": System("distilled, also on 500 recordings without labels", frames="labeled+500"),
-    "all-copies": System(
-        "distilled, also on these and on copies of all", frames="all+copies", epochs=3
-    ),
-    "all-half": System("the same, 5 epochs", frames="all", epochs=5),
+    "all-half": System("distilled on all 2,000 recordings, 5 epochs", frames="all", epochs=5),
     "soft-20": System("distilled, soft targets alone, 20 epochs", epochs=20),
-    "all-t1": System("the same, T = 1", frames="all", temperature=1),
-    "all-t4": System("the same, T = 4", frames="all", temperature=4),
-    "all-t8": System("the same, T = 8", frames="all", temperature=8),
-    "all-wide": System("the same, layers of 256", frames="all", spec=WIDE),
+    # As many steps as 60 epochs of the 1,000 recordings with labels.
+    "all-30": System("distilled on all 2,000 recordings, 30 epochs", frames="all", epochs=30),
+    "soft-60": System("distilled, soft targets alone, 60 epochs", epochs=60),
+    "alone-60": System("one network alone, 60 epochs", alpha=0, epochs=60),
+    "all-copies": System(
+        "distilled on all 2,000 recordings and copies, 10 epochs", frames="all+copies"
+    ),
+    "paper-60": System("distilled as in the paper, alpha = 0.5, 60 epochs", alpha=0.5, epochs=60),
+    "all-t1": System("distilled on all 2,000 recordings, T = 1", frames="all", temperature=1),
+    "all-t8": System("distilled on all 2,000 recordings, T = 8", frames="all", temperature=8),
     "alone-wide": System("one network alone, layers of 256", spec=WIDE, alpha=0),
+    "all-wide": System("distilled on all 2,000 recordings, layers of 256", frames="all", spec=WIDE),
+    "all-t4": System("distilled on all 2,000 recordings, T = 4", frames="all", temperature=4),
+    "more-250": System("distilled, also on 250 recordings without labels", frames="labeled+250"),
 }
 FOLD = ("alone", "paper", "all")
 
