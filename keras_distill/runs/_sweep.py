@@ -58,7 +58,7 @@ def sweep(
             cores divided by `workers`. Results are byte-identical where they are equal.
         scale: `full`, or `smoke` for two steps of everything.
         stacked: Whether to train students of one seed that differ only in alpha and temperature
-            together in one graph, up to 8 in a stack, if they are small: networks of dense layers
+            together in one graph, up to 16 in a stack, if they are small: networks of dense layers
             with at most 120,000 parameters that learn by the default loss, without schedules and
             early stopping. Their results are those of each student trained by itself up to the
             rounding of sums. Students that TensorBoard or MLflow log are trained one by one.

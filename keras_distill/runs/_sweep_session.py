@@ -24,7 +24,7 @@ from keras_distill.work import Job, JobPool, finished_job, job_failures
 _MODULE = "keras_distill.runs._sweep_jobs"
 _STACKS = "keras_distill.runs._sweep_stacks"
 _STACK = "stack-"  # the name of a stack begins with it
-_LARGEST = 8  # students of a stack: more gain little, and several workers can share the stacks
+_LARGEST = 16  # students of a stack: bounds its memory, and several workers can share the stacks
 
 
 class SweepSession:
