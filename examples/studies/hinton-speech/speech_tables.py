@@ -247,7 +247,8 @@ def draw(records: Path, path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(4, 5))
     found = shares(records)
     for i, (title, names) in enumerate(CURVES.items()):
-        done = [name for name in names if name in found]
+        if not (done := [name for name in names if name in found]):
+            continue
         at = [heard(record(records, name)) for name in done]
         color = "#868e96" if title == "labels alone" else f"C{i}"
         left.errorbar(at, *_bars(found, done), fmt="o-", color=color, label=title, capsize=2)
