@@ -28,6 +28,7 @@ from keras_distill.export import (
     Samples,
     TFLiteSource,
     export_tflite,
+    keep_converter,
     random_samples,
     resolve,
     same_inputs,
@@ -115,7 +116,8 @@ def benchmark(
     first = next(iter(inputs.values()))
     rows = None if data is None else _labeled(data, first, split, samples, data_dir)
     with temporary_folder() as work:
-        subjects = _subjects(opened, Path(work), in_keras)
+        with keep_converter():
+            subjects = _subjects(opened, Path(work), in_keras)
         rows = rows or _random(subjects[0])
         x = rows.x if len(rows.x) > 1 else next(iter(rows.x.values()))
         entries = _entries(subjects, x, rows, threads, runs, batch_size, devices)

@@ -97,7 +97,7 @@ CHECKS = {
     "path",
     [
         # a minute each
-        pytest.param(p, id=p.stem, marks=pytest.mark.slow if p.stem[0] in "45" else ())
+        pytest.param(p, id=p.stem, marks=pytest.mark.slow if p.stem[0] in "245" else ())
         for p in NOTEBOOKS
     ],
 )
