@@ -233,8 +233,9 @@ def headline(records: Path, speakers: Sequence[str]) -> tuple[str, str]:
     apart = [kept(one, ten, part).value for part in (paper, more)]
     answer = (
         f"ten networks gain {gain:.1f} points; one distilled as in the paper keeps"
-        f" {share['paper']:.0f} %, with audio without labels and longer training {best:.0f} %"
-        f" (the paper: 86 %); on speakers never heard {apart[0]:.0f} and {apart[1]:.0f} %"
+        f" {share['paper']:.0f} %, with longer training {best:.0f} % (the paper: 86 %), but one"
+        f" network trained as long on labels alone {share['alone-60']:.0f} %; on speakers never"
+        f" heard {apart[0]:.0f} and, with audio without labels, {apart[1]:.0f} %"
     )
     return "How much of an ensemble does one acoustic model keep?", answer
 
