@@ -19,6 +19,7 @@ CURVES = {
     "labels alone": ("alone-60",),
 }
 # Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), table 1: frame accuracy and word error rate, %.
+_TICKS = (0.4, 0.8, 1.6, 2.4)  # million frames
 PAPER = {"alone": (58.9, 10.9), "ensemble": (61.1, 10.7), "distilled": (60.8, 10.7)}
 PAPER_KEPT = 86
 
@@ -256,6 +257,8 @@ def draw(records: Path, path: Path) -> None:
     left.axhline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1)
     left.axhline(0, color="#868e96", linewidth=0.8)
     left.set_xscale("log")
+    left.set_xticks(_TICKS, map(str, _TICKS))
+    left.set_xticks([], minor=True)
     left.set(xlabel="frames trained on, with repeats, million", ylabel="share of the gain kept, %")
     left.legend(frameon=False, fontsize=8)
     order = sorted(found, key=lambda name: found[name].value)
@@ -265,7 +268,7 @@ def draw(records: Path, path: Path) -> None:
     right.barh(range(len(order)), values, xerr=bars, color=colors, height=0.6)
     right.set_yticks(range(len(order)), [system["title"] for system in systems], fontsize=8)
     right.axvline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1, label="paper, 86 %")
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="lower left")
     right.set(xlabel="share of the gain kept, %")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
