@@ -268,7 +268,7 @@ def draw(records: Path, path: Path) -> None:
     right.barh(range(len(order)), values, xerr=bars, color=colors, height=0.6)
     right.set_yticks(range(len(order)), [system["title"] for system in systems], fontsize=8)
     right.axvline(PAPER_KEPT, color="#c92a2a", linestyle=":", linewidth=1, label="paper, 86 %")
-    right.legend(frameon=False, loc="lower left")
+    right.legend(frameon=False, loc="lower right")
     right.set(xlabel="share of the gain kept, %")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
