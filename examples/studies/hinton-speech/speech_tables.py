@@ -18,8 +18,8 @@ CURVES = {
     "and copies of all": ("all-copies",),
     "labels alone": ("alone-60",),
 }
-# Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), table 1: frame accuracy and word error rate, %.
 _TICKS = (0.4, 0.8, 1.6, 2.4)  # million frames
+# Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), table 1: frame accuracy and word error rate, %.
 PAPER = {"alone": (58.9, 10.9), "ensemble": (61.1, 10.7), "distilled": (60.8, 10.7)}
 PAPER_KEPT = 86
 
