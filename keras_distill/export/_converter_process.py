@@ -3,12 +3,12 @@
 import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._sharing import Shared
 from keras_distill.export._options import NEED_CALIBRATION
 
 _SERVICE = "keras_distill.export._convert:Service"
@@ -51,25 +51,15 @@ class _Converter:
         self._child = None
 
 
-_kept: ContextVar[_Converter | None] = ContextVar("kept", default=None)
+_kept = Shared("converter", _Converter)
 
 
-@contextlib.contextmanager
-def keep_converter() -> Iterator[None]:
+def keep_converter() -> contextlib.AbstractContextManager[None]:
     """Lets all exports of this thread in the `with` block share one converter process.
 
     Its start, which imports TensorFlow, takes longer than the conversion of a small model.
     """
-    if _kept.get() is not None:  # an outer block shares its own
-        yield
-        return
-    converter = _Converter()
-    token = _kept.set(converter)
-    try:
-        yield
-    finally:
-        _kept.reset(token)
-        converter.close()
+    return _kept.block()
 
 
 def run_converter(
@@ -88,7 +78,7 @@ def run_converter(
         timeout: Seconds that one precision may take.
     """
     results: dict[str, Converted] = {}
-    kept = _kept.get()
+    kept = _kept.current()
     converter = kept or _Converter()
     try:
         # Those that can crash the converter come last, so that a crash seldom costs another child.

@@ -6,11 +6,11 @@ The JavaScript engine reserves some 64 GiB of address space, and ends its proces
 
 import base64
 import contextlib
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._sharing import Shared
 
 _SERVICE = "keras_distill.report._engine:Service"
 _SECONDS = 300.0  # that one drawing may take, the start of the engine included
@@ -62,22 +62,12 @@ class _Engine:
             self._child.close()
 
 
-_shared: ContextVar[_Engine | None] = ContextVar("_shared", default=None)
+_shared = Shared("engine", _Engine)
 
 
-@contextlib.contextmanager
-def one_engine() -> Iterator[None]:
+def one_engine() -> contextlib.AbstractContextManager[None]:
     """Lets all drawings of the block share one process."""
-    if _shared.get() is not None:
-        yield
-        return
-    engine = _Engine()
-    token = _shared.set(engine)
-    try:
-        yield
-    finally:
-        _shared.reset(token)
-        engine.close()
+    return _shared.block()
 
 
 def draw(spec: Mapping[str, Any], kind: str) -> bytes:
@@ -92,6 +82,6 @@ def draw(spec: Mapping[str, Any], kind: str) -> bytes:
         ValueError: If it refuses the specification.
     """
     with one_engine():
-        engine = _shared.get()
+        engine = _shared.current()
         assert engine is not None  # set by `one_engine`
         return engine.draw(spec, kind)

@@ -170,11 +170,12 @@ class SweepSession:
         stacks = self._stacks(good, done, teachers) if stacked else []
         self._remove_stacks_but({job.name for job in stacks})
         members = {name for job in stacks for name in job.arguments["names"]}
+        names = {job.name for job in jobs}
         task, ready = self._reporter.track("students", len(jobs)), set(done)
         task(len(ready))
 
         def report(record: JobRecord, before: bool) -> None:
-            if record.name not in {job.name for job in jobs}:
+            if record.name not in names:
                 ready.update(record.result["trained"] if _done(record) else ())
             elif not before:
                 ready.add(record.name)
@@ -215,9 +216,10 @@ class SweepSession:
     def _tell(self, records: Mapping[str, JobRecord], stacks: Sequence[Job]) -> None:
         """Says how many students were trained together, and why others were not."""
         made = [records[job.name] for job in stacks if job.name in records]
-        count = sum(len(record.result["trained"]) for record in made if _done(record))
-        if count:
-            self._reporter.stage("students", f"{count} trained together in {len(made)} graphs")
+        sizes = [len(record.result["trained"]) for record in made if _done(record)]
+        if graphs := sum(size > 0 for size in sizes):
+            text = f"{sum(sizes)} trained together in {number_of(graphs, 'graph')}"
+            self._reporter.stage("students", text)
         errors = [r.result["error"] if _done(r) else r.error for r in made]
         for error in dict.fromkeys(filter(None, errors)):
             self._reporter.stage("students", f"not trained together but each alone: {error}")
