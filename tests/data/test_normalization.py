@@ -43,8 +43,9 @@ def test_no_examples():
 
 
 def test_labels_of_any_length():
-    labels = tf.ragged.constant([[1], [2, 3]])
-    train = tf.data.Dataset.from_tensor_slices((np.array([[0.0], [10.0]]), labels))
+    signature = (tf.TensorSpec((1,), tf.float64), tf.TensorSpec((None,), tf.int64))
+    examples = [([0.0], [1]), ([10.0], [2, 3])]
+    train = tf.data.Dataset.from_generator(lambda: examples, output_signature=signature)
     assert data.statistics(train) == (0.2, -1.0)
 
 
