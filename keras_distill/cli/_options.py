@@ -62,6 +62,16 @@ _SCHEDULE = choice(
 Schedule = Annotated[str, _SCHEDULE]
 OptionalSchedule = Annotated[str | None, _SCHEDULE]
 
+_PRECISION = choice(
+    "--precision",
+    "float32",
+    "mixed_bfloat16",
+    "mixed_float16",
+    help="Precision of the training; the saved model computes in float32.",
+)
+Precision = Annotated[str, _PRECISION]
+OptionalPrecision = Annotated[str | None, _PRECISION]
+
 OptionalWeightDecay = Annotated[
     float | None,
     typer.Option("--weight-decay", help="Decoupled weight decay.", show_default="the optimizer's"),

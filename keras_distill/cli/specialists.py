@@ -22,9 +22,11 @@ from keras_distill.cli._options import (
     OptionalData,
     OptionalLearningRate,
     OptionalOptimizer,
+    OptionalPrecision,
     OptionalSchedule,
     OptionalWeightDecay,
     Overwrite,
+    Precision,
     Schedule,
     Temperature,
     choice,
@@ -76,6 +78,7 @@ def train(
     learning_rate: OptionalLearningRate = None,
     schedule: OptionalSchedule = None,
     weight_decay: OptionalWeightDecay = None,
+    precision: OptionalPrecision = None,
     alpha: Annotated[
         float | None,
         typer.Option(help="Weight of the generalist's soft targets.", show_default="0"),
@@ -122,6 +125,7 @@ def train(
         "learning_rate": learning_rate,
         "schedule": schedule,
         "weight_decay": weight_decay,
+        "precision": precision,
         "alpha": alpha,
         "temperature": temperature,
         "crop": crop,
@@ -233,6 +237,7 @@ def distill(
     learning_rate: LearningRate = 1e-3,
     schedule: Schedule = "cosine",
     weight_decay: OptionalWeightDecay = None,
+    precision: Precision = "float32",
     alpha: Alpha = 0.9,
     temperature: Temperature = 2.0,
     crop: Annotated[int, typer.Option(help="Maximum shift of training images, pixels.")] = 0,
@@ -255,10 +260,10 @@ def distill(
     """
     from keras_distill import specialists
     from keras_distill._internal._progress import TerminalReporter
-    from keras_distill.records import TrainingSettings
+    from keras_distill.records import KerasTrainingSettings
 
     _files.check_output(out, overwrite=overwrite)
-    training = TrainingSettings.parse(
+    training = KerasTrainingSettings.parse(
         {
             "epochs": epochs,
             "batch_size": batch_size,
@@ -266,6 +271,7 @@ def distill(
             "learning_rate": learning_rate,
             "schedule": schedule,
             "weight_decay": weight_decay,
+            "precision": precision,
         },
         source="the options",
     )

@@ -25,7 +25,7 @@ from keras_distill.models._file_kinds import (
 from keras_distill.models._graph import follow, has_graph, random_inputs
 from keras_distill.models._inspection import fingerprint, rows_at_once, walk_layers
 from keras_distill.models._load import load
-from keras_distill.models._precision import with_precision
+from keras_distill.models._precision import trained_as, with_precision
 from keras_distill.models._pretrained import load_pretrained
 from keras_distill.models._registration import check_registered
 from keras_distill.models._save import save, save_uncompiled
@@ -57,6 +57,7 @@ __all__ = [
     "save",
     "save_uncompiled",
     "seeded",
+    "trained_as",
     "walk_layers",
     "with_precision",
 ]

@@ -159,6 +159,7 @@ from keras_distill.records._targets import (
 from keras_distill.records._training_settings import (
     ClassifierChanges,
     ClassifierSettings,
+    KerasTrainingSettings,
     TrainingChanges,
     TrainingSettings,
 )
@@ -229,6 +230,7 @@ __all__ = [
     "FakeQuantRecord",
     "IntervalRecord",
     "JobRecord",
+    "KerasTrainingSettings",
     "KernelCount",
     "KernelState",
     "Key",

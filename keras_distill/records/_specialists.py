@@ -10,9 +10,9 @@ from keras_distill.records._base import Measured, Record, SealedRecord, TomlReco
 from keras_distill.records._run import IntervalRecord
 from keras_distill.records._training_settings import (
     Count,
+    KerasTrainingSettings,
     Seed,
     Temperature,
-    TrainingSettings,
 )
 
 ENSEMBLE_FORMAT = "keras-distill specialists"
@@ -21,7 +21,7 @@ _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _FileName = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.keras$")]
 
 
-class SpecialistTraining(TrainingSettings):
+class SpecialistTraining(KerasTrainingSettings):
     """How each specialist is trained.
 
     Attributes:

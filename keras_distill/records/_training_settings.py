@@ -88,7 +88,23 @@ class TrainingSettings(Record):
     steps_per_execution: Count | None = Field(default=None, examples=[16])
 
 
-class ClassifierSettings(TrainingSettings):
+class KerasTrainingSettings(TrainingSettings):
+    """How a Keras 3 model is trained. The steps of `compress` train one of Keras 2.
+
+    Attributes:
+        precision: `mixed_float16` and `mixed_bfloat16` compute in 16 bits and keep the weights in
+            32, which is faster on accelerators and on processors that compute in bfloat16. The
+            model that is saved computes in `float32`.
+
+    Example:
+        >>> KerasTrainingSettings(precision="mixed_bfloat16").precision
+        'mixed_bfloat16'
+    """
+
+    precision: DtypePolicy = "float32"
+
+
+class ClassifierSettings(KerasTrainingSettings):
     """How a classifier is trained by a run.
 
     Attributes:
@@ -96,8 +112,6 @@ class ClassifierSettings(TrainingSettings):
             2016, arXiv:1512.00567, section 7), in the loss on labels.
         patience: Epochs without a better validation accuracy before training stops; the weights
             with the best one are kept. None: all epochs, and the weights of the last.
-        precision: `mixed_float16` and `mixed_bfloat16` compute in 16 bits and keep the weights in
-            32, which is faster on accelerators. The model that is saved computes in `float32`.
         budget: Wall time of the training, such as "90s", "40m", or "1.5h": it ends then, and a
             cosine schedule reaches 0 then. `epochs` does not apply. None: no limit.
 
@@ -108,7 +122,6 @@ class ClassifierSettings(TrainingSettings):
 
     label_smoothing: Smoothing = 0.0
     patience: Count | None = Field(default=None, examples=[10])
-    precision: DtypePolicy = "float32"
     budget: Duration | None = Field(default=None, examples=["40m"])
 
     @property

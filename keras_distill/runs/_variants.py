@@ -85,10 +85,8 @@ class Pupil:
         """Makes the model that is trained; its weights are set for each seed."""
         seed = next(iter(self.initial))
         model = self.build(seed)
-        if self.settings.precision == "float32":
-            return model
         with models.seeded(seed):
-            return models.with_precision(model, self.settings.precision)
+            return models.trained_as(model, self.settings.precision)
 
     def variant(self, context: RunContext, lesson: Lesson, rounds: Rounds) -> "Variant":
         """Builds and compiles the trainer of a lesson.

@@ -9,7 +9,7 @@ from typing import Any
 from keras_distill import data, models
 from keras_distill._internal import InputError, _files
 from keras_distill._internal._progress import Report, Reporter
-from keras_distill.records import DistillationResult, SpecialistsRecipe, TrainingSettings
+from keras_distill.records import DistillationResult, KerasTrainingSettings, SpecialistsRecipe
 from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
 from keras_distill.specialists._training import RECIPE, augmentation, cached_splits
 from keras_distill.targets import SoftTargetStore
@@ -18,7 +18,7 @@ from keras_distill.training import Distiller, compile_classifier
 from keras_distill.work import Rounds, WorkFolder, fit_resumable
 
 _EVALUATION_BATCH = 256
-_TRAINING = TrainingSettings(epochs=15)
+_TRAINING = KerasTrainingSettings(epochs=15)
 
 
 def distill(
@@ -28,7 +28,7 @@ def distill(
     student: str | os.PathLike | None = None,
     source: str | None = None,
     data_dir: str | os.PathLike | None = None,
-    training: TrainingSettings = _TRAINING,
+    training: KerasTrainingSettings = _TRAINING,
     alpha: float = 0.9,
     temperature: float = 2.0,
     crop: int = 0,
@@ -52,7 +52,7 @@ def distill(
             generalist in the folder.
         source: A data spec. None: that of the recipe in the folder.
         data_dir: Folder of prepared TFDS data sets. None: that of the recipe in the folder.
-        training: Epochs, batch size, optimizer.
+        training: Epochs, batch size, optimizer, precision.
         alpha: Weight of the soft targets, 0..1.
         temperature: Temperature of the soft targets, > 0.
         crop: Maximum shift of training images, in pixels.
@@ -105,13 +105,16 @@ def distill(
             seed=seed,
             imports=imports,
         )
-        distiller = Distiller(None, model, alpha=alpha, temperature=temperature)
+        with models.seeded(seed):
+            trained = models.trained_as(model, training.precision)
+        distiller = Distiller(None, trained, alpha=alpha, temperature=temperature)
         augment = augmentation(crop, flip, seed=0)
         reporter = reporter or Reporter()
         path = folder.scratch / "targets"
         store = _store(teacher, splits.train, path, augment, views, reporter.track("soft targets"))
         state = folder.scratch / "state.npz"
         result = _fit(distiller, splits, store, training, seed, state, reporter)
+        model.set_weights(trained.get_weights())
         models.save(model, out, overwrite=True)
         folder.discard()
     return result
@@ -161,7 +164,7 @@ def _fit(
     distiller: Distiller,
     splits: data.Splits,
     store: SoftTargetStore,
-    training: TrainingSettings,
+    training: KerasTrainingSettings,
     seed: int,
     state: Path,
     reporter: Reporter,

@@ -94,14 +94,16 @@ def train_specialist(
     )
     with models.seeded(seed):
         specialist = build_specialist(generalist, class_ids, correction=stream.correction)
-    # Another model of the same layers, so that the specialist itself has no optimizer.
-    trainer = keras.Model(specialist.input, specialist.output)
+        student = models.trained_as(specialist, training.precision)
+    trainer = student
+    if student is specialist:  # another model of its layers, so that it has no optimizer itself
+        trainer = keras.Model(specialist.input, specialist.output)
     if training.alpha > 0:
         teacher = BinnedTeacher(
             generalist, class_ids, num_classes=num_classes, correction=stream.correction
         )
         trainer = Distiller(
-            teacher, specialist, alpha=training.alpha, temperature=training.temperature
+            teacher, student, alpha=training.alpha, temperature=training.temperature
         )
     steps = training.epochs * stream.steps_per_epoch
     trainer.compile(
@@ -118,6 +120,7 @@ def train_specialist(
         shuffle=False,
         verbose=0,  # pyright: ignore[reportArgumentType]
     )
+    specialist.set_weights(student.get_weights())
     add_to_dustbin(specialist, stream.correction)
     result = SpecialistResult(
         class_ids=tuple(int(i) for i in class_ids),

@@ -5,7 +5,7 @@ import pytest
 
 from keras_distill import models
 from keras_distill._internal import InputError
-from keras_distill.records import SpecialistsRecipe, SpecialistTraining, TrainingSettings
+from keras_distill.records import KerasTrainingSettings, SpecialistsRecipe, SpecialistTraining
 from keras_distill.specialists import distill, train
 from keras_distill.work import TrainingState
 
@@ -26,7 +26,7 @@ def folder(generalist_file, tmp_path_factory):
 def test_the_student_starts_as_the_generalist_and_improves(
     folder, generalist_file, test_arrays, tmp_path
 ):
-    training = TrainingSettings(epochs=8, batch_size=32, learning_rate=3e-3)
+    training = KerasTrainingSettings(epochs=8, batch_size=32, learning_rate=3e-3)
     result = distill(folder, tmp_path / "student.keras", training=training, crop=1, views=2)
     student, generalist = models.load(tmp_path / "student.keras"), models.load(generalist_file)
     assert result.parameters == student.count_params() == generalist.count_params()
@@ -41,7 +41,7 @@ def test_the_student_starts_as_the_generalist_and_improves(
 
 
 def test_any_teacher_with_a_student_of_another_kind(generalist_file, tmp_path):
-    quick = TrainingSettings(epochs=1)
+    quick = KerasTrainingSettings(epochs=1)
     teacher = models.load(generalist_file)
     out = tmp_path / "s.keras"
     distill(teacher, out, student="mlp:8", source="digits", training=quick, seed=1)
@@ -55,7 +55,7 @@ def test_any_teacher_with_a_student_of_another_kind(generalist_file, tmp_path):
 
 def test_an_interrupted_distillation_resumes_to_the_same_weights(folder, tmp_path, monkeypatch):
     """Interrupted after the first saved state, it ends as if nothing had happened."""
-    options = {"training": TrainingSettings(epochs=20), "seed": 3, "student": "mlp:8"}
+    options = {"training": KerasTrainingSettings(epochs=20), "seed": 3, "student": "mlp:8"}
     whole = distill(folder, tmp_path / "whole.keras", **options)
     real = TrainingState.save
     calls = []

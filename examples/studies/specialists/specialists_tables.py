@@ -19,6 +19,7 @@ from keras_distill.data import Splits, labels_of
 from keras_distill.records import (
     DistillationResult,
     IntervalRecord,
+    KerasTrainingSettings,
     Record,
     SpecialistResult,
     SpecialistsRecipe,
@@ -26,14 +27,13 @@ from keras_distill.records import (
     SpecialistTraining,
     SystemResult,
     TomlRecord,
-    TrainingSettings,
 )
 from keras_distill.specialists import ClassSets, EnsembleOutputs, SpecialistEnsemble
 
 _EVALUATION_BATCH = 256
 
 
-class ModelTraining(TrainingSettings):
+class ModelTraining(KerasTrainingSettings):
     """How a whole model is trained.
 
     Attributes:

@@ -287,7 +287,8 @@ def train_model(
         rescale=data.statistics(splits.train),
         seed=seed,
     )
-    trainer = keras.Model(model.inputs[0], model.outputs[0])
+    trained = models.trained_as(model, training.precision)
+    trainer = trained if trained is not model else keras.Model(model.inputs[0], model.outputs[0])
     per_epoch = math.ceil(splits.sizes["train"] / training.batch_size)
     if steps is not None:
         per_epoch = max(1, round(steps / training.epochs))
@@ -301,6 +302,7 @@ def train_model(
             folder.scratch / "state.npz",
             validation_data=splits.validation.batch(_EVALUATION_BATCH),
         )
+        model.set_weights(trained.get_weights())
         model.save(folder.path / "model.keras")
         folder.finish()
     return DistillationResult(
