@@ -13,7 +13,7 @@ from keras_distill._internal._stats import (
 )
 from keras_distill.benchmarks._benchmark import benchmark
 from keras_distill.benchmarks._cost import cost
-from keras_distill.benchmarks._cost_worker import SETTINGS
+from keras_distill.benchmarks._cost_worker import SETTINGS, USUAL_VARIANTS, VARIANTS
 from keras_distill.benchmarks._latency import measure_latency
 from keras_distill.benchmarks._quality import measure_quality, measure_size
 from keras_distill.benchmarks._tables import (
@@ -27,6 +27,8 @@ from keras_distill.benchmarks._tables import (
 __all__ = [
     "SETTINGS",
     "TEXT_COLUMNS",
+    "USUAL_VARIANTS",
+    "VARIANTS",
     "benchmark",
     "benchmark_markdown",
     "benchmark_notes",

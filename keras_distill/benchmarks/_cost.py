@@ -14,13 +14,19 @@ from keras_distill import data, models
 from keras_distill._internal import InputError, _machine, _stats, bad, check_choice, check_count
 from keras_distill._internal._progress import Report
 from keras_distill._internal._temporary import temporary_folder
-from keras_distill.benchmarks._cost_worker import SETTINGS, VARIANTS, CostWorker
+from keras_distill.benchmarks._cost_worker import SETTINGS, USUAL_VARIANTS, VARIANTS, CostWorker
 from keras_distill.records import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
 
 # Variants that run the teacher in every step are measured less often.
-_EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4}
+_EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4, "bfloat16": 1}
 _WARM_UP = 4
-_STEP_PAIRS = (("store", "plain"), ("online", "plain"), ("keras", "plain"), ("store", "keras"))
+_STEP_PAIRS = (
+    ("store", "plain"),
+    ("online", "plain"),
+    ("keras", "plain"),
+    ("store", "keras"),
+    ("bfloat16", "plain"),
+)
 # (our setting, the setting compared with, label). Default settings: each package as installed.
 _COMPARED = (
     ("onednn", "onednn", "onednn"),
@@ -40,7 +46,7 @@ def cost(
     epochs: int = 0,
     builds: int = 0,
     settings: Sequence[str] = SETTINGS,
-    variants: Sequence[str] = VARIANTS,
+    variants: Sequence[str] = USUAL_VARIANTS,
     split: str = "train",
     data_dir: Any = None,
     imports: Sequence[str] = (),
@@ -63,7 +69,8 @@ def cost(
         builds: Builds of the store, each timed together with `teacher.predict` on the same data,
             with the first of `settings`.
         settings: Settings of oneDNN: "onednn", "tf-default".
-        variants: Any of "plain", "store", "online", "keras".
+        variants: Any of "plain", "store", "online", "keras", and "bfloat16": plain training with
+            `precision = "mixed_bfloat16"`, which is slow on processors that do not compute in it.
         split: The split of a spec.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.

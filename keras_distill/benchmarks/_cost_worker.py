@@ -30,7 +30,8 @@ _BEFORE = {
     "tf-default": "import warnings; warnings.simplefilter('ignore'); import tensorflow",
 }
 _SERVICE = "keras_distill.benchmarks._cost_worker:CostService"
-VARIANTS = ("plain", "store", "online", "keras")
+USUAL_VARIANTS = ("plain", "store", "online", "keras")
+VARIANTS = (*USUAL_VARIANTS, "bfloat16")
 _TEMPERATURE, _ALPHA = 4.0, 0.9
 
 
@@ -82,10 +83,10 @@ class CostWorker:
 
 
 class CostService:
-    """The child's side: one student in four variants, each timed step by step.
+    """The child's side: one student in five variants, each timed step by step.
 
-    Alone, from the store, online, and with keras.distillation; all with the same optimizer, loss,
-    batches, and reading of the data.
+    Alone, from the store, online, with keras.distillation, and alone in bfloat16; all with the same
+    optimizer, loss, batches, and reading of the data.
     """
 
     def prepare(self, folder: str, batch_size: int, imports: Sequence[str] = ()) -> list[str]:
@@ -194,6 +195,8 @@ class CostService:
         student = self._load("student")
         if variant == "plain":
             return student
+        if variant == "bfloat16":
+            return models.trained_as(student, "mixed_bfloat16")
         if variant == "store":
             return Distiller(None, student, alpha=_ALPHA, temperature=_TEMPERATURE)
         if variant == "online":

@@ -40,6 +40,9 @@ def command(
     setting: Annotated[
         str, choice("--setting", "onednn", "tf-default", "both", help="Setting of oneDNN.")
     ] = "both",
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Also time plain training in mixed_bfloat16.")
+    ] = False,
     imports: Imports,
     out: Annotated[Path | None, output("Write the record to this file.")] = None,
     overwrite: Overwrite = False,
@@ -73,6 +76,7 @@ def command(
             epochs=epochs,
             builds=builds,
             settings=settings if setting == "both" else (setting,),
+            variants=benchmarks.VARIANTS if bfloat16 else benchmarks.USUAL_VARIANTS,
             split=split,
             data_dir=data_dir,
             imports=tuple(imports),

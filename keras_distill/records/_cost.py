@@ -14,7 +14,8 @@ class CostSteps(Record):
 
     Attributes:
         setting: `onednn` (switched on by keras_distill) or `tf-default` (TensorFlow's default).
-        variant: `plain` (fit of the student), `store`, `online`, or `keras` (keras.distillation).
+        variant: `plain` (fit of the student), `store`, `online`, `keras` (keras.distillation),
+            or `bfloat16` (plain, in `mixed_bfloat16`).
         rounds: The round of each step; steps of the same round are compared.
         ms: Milliseconds of each step, including the reading of its batch.
     """

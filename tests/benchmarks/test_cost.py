@@ -24,6 +24,7 @@ def record() -> CostRecord:
 
 
 def test_every_variant_is_measured_in_its_turn(record):
+    """Everything but `bfloat16`, which is measured on request."""
     assert {s.setting for s in record.steps} == {"onednn"}
     counts = {s.variant: len(s.ms) for s in record.steps}
     assert counts == {"plain": 4, "store": 4, "online": 1, "keras": 1}
@@ -38,6 +39,14 @@ def test_every_variant_is_measured_in_its_turn(record):
     assert "fit of 2 epochs, build included: store / keras, onednn" in names
     assert "throughput: build / teacher.predict, onednn" in names
     assert record.examples == 96 and record.teacher == "mlp:8"
+
+
+def test_training_in_16_bits_is_compared_with_plain(capsys):
+    options = ["--examples", "64", "--batch-size", "16", "--rounds", "4", "--setting", "onednn"]
+    main(["cost", "mlp:8", "resnet:8", "--data", "digits", *options, "--bfloat16", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [s["variant"] for s in found["steps"]][-1] == "bfloat16"
+    assert found["ratios"][-1]["name"] == "step: bfloat16 / plain, onednn"
 
 
 def test_the_record_goes_round_and_into_tables(record, tmp_path):
@@ -82,7 +91,7 @@ def test_a_fit_of_two_epochs_has_a_ratio_and_no_interval():
 def test_keras_distillation_is_left_out_for_a_tflite_teacher(tmp_path):
     np.savez(tmp_path / "data.npz", x=np.zeros((4, 3)), y=np.zeros(4))
     (tmp_path / "teacher.tflite").write_bytes(b"")
-    assert CostService().prepare(str(tmp_path), 2) == ["plain", "store", "online"]
+    assert CostService().prepare(str(tmp_path), 2) == ["plain", "store", "online", "bfloat16"]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,19 @@ def test_the_student_starts_as_the_generalist_and_improves(
     assert [path.name for path in tmp_path.iterdir()] == ["student.keras"]
 
 
+def test_a_student_distilled_in_16_bits_computes_in_32(folder, test_arrays, tmp_path):
+    x, _ = test_arrays
+    found = []
+    for precision in ("float32", "mixed_bfloat16"):
+        training = KerasTrainingSettings(epochs=4, batch_size=32, precision=precision)
+        distill(folder, tmp_path / f"{precision}.keras", training=training)
+        model = models.load(tmp_path / f"{precision}.keras")
+        assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+        found.append(model.predict(x, verbose=0))
+    difference = np.abs(found[0] - found[1])
+    assert 0 < difference.mean() < 0.1
+
+
 def test_any_teacher_with_a_student_of_another_kind(generalist_file, tmp_path):
     quick = KerasTrainingSettings(epochs=1)
     teacher = models.load(generalist_file)

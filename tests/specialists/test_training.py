@@ -44,6 +44,26 @@ def test_a_specialist_gets_better_at_its_own_classes(digits, generalist_file, te
     assert not specialist.compiled
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_specialist_trained_in_16_bits_is_nearly_that_of_32(
+    digits, generalist_file, test_arrays, alpha, precision
+):
+    generalist = models.load(generalist_file)
+    found = []
+    for name in ("float32", precision):
+        settings = QUICK.model_copy(update={"alpha": alpha, "precision": name})
+        found.append(train_specialist(generalist, digits.train, [1, 8], settings, num_classes=10))
+    (exact, one), (half, other) = found
+    assert half.dtype_policy.name == "float32" and not half.compiled
+    assert {layer.compute_dtype for layer in half.layers} == {"float32"}
+    np.testing.assert_allclose(other.loss, one.loss, rtol=0.1)
+    assert one.loss != other.loss
+    x, _ = test_arrays
+    pair = (_evaluation.probabilities(model.predict(x, verbose=0)) for model in (exact, half))
+    assert np.abs(next(pair) - next(pair)).mean() < 0.02
+
+
 def test_it_takes_as_many_steps_as_the_record_says(monkeypatch):
     """19 is prime: Keras runs 16 and 16 of 19 steps if `steps_per_execution` is 16."""
     taken = []
