@@ -246,6 +246,13 @@ def distill(
         int, typer.Option(help="Augmented views in the store, with --crop or --flip.")
     ] = 4,
     seed: Annotated[int, typer.Option(help="Seed of initial weights and order of data.")] = 0,
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the store of soft targets, built there or used if it is there already.",
+            show_default="a temporary one",
+        ),
+    ] = None,
     imports: Imports,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -289,6 +296,7 @@ def distill(
             flip=flip,
             views=views,
             seed=seed,
+            targets=targets,
             imports=imports,
             overwrite=overwrite,
             reporter=reporter,

@@ -109,6 +109,7 @@ class DistillationResult(Record):
         seconds: Wall time of the training, all sessions.
         validation_accuracy: Accuracy on the validation split at the end, 0..1.
         loss: Training loss per round of the training.
+        validation: Accuracy on the validation split per round, 0..1.
     """
 
     parameters: int
@@ -116,6 +117,7 @@ class DistillationResult(Record):
     seconds: float
     validation_accuracy: float
     loss: tuple[Measured, ...]
+    validation: tuple[Measured, ...] = ()
 
 
 class EnsemblePart(Record):

@@ -35,6 +35,7 @@ def distill(
     flip: bool = False,
     views: int = 4,
     seed: int = 0,
+    targets: str | os.PathLike | None = None,
     imports: Sequence[str] = (),
     overwrite: bool = False,
     reporter: Reporter | None = None,
@@ -59,6 +60,9 @@ def distill(
         flip: Whether to mirror half of the training images.
         views: Number of augmented views in the store, with `crop` or `flip`.
         seed: Seed of the initial weights and of the order of the data.
+        targets: The folder of the store of soft targets. It is built there; a store of this
+            ensemble and these views that is there already is used, so that only the first of
+            several students runs the ensemble. None: a temporary store.
         imports: Modules that register custom layers.
         overwrite: Whether to replace an existing `out` and unfinished work with other settings.
         reporter: Receives the progress.
@@ -110,7 +114,7 @@ def distill(
         distiller = Distiller(None, trained, alpha=alpha, temperature=temperature)
         augment = augmentation(crop, flip, seed=0)
         reporter = reporter or Reporter()
-        path = folder.scratch / "targets"
+        path = folder.scratch / "targets" if targets is None else Path(targets)
         store = _store(teacher, splits.train, path, augment, views, reporter.track("soft targets"))
         state = folder.scratch / "state.npz"
         result = _fit(distiller, splits, store, training, seed, state, reporter)
@@ -152,11 +156,9 @@ def _store(
     views: int,
     report: Report,
 ) -> SoftTargetStore:
-    if path.exists():
-        return SoftTargetStore.open(path)
     views = 1 if augment is None else views
     return SoftTargetStore.build(
-        teacher, train, path, views=views, augment=augment, progress=report
+        teacher, train, path, views=views, augment=augment, reuse=True, progress=report
     )
 
 
@@ -187,4 +189,5 @@ def _fit(
         seconds=progress.seconds,
         validation_accuracy=progress.logs["val_accuracy"][-1],
         loss=tuple(progress.logs["loss"]),
+        validation=tuple(progress.logs["val_accuracy"]),
     )

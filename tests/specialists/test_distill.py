@@ -6,7 +6,7 @@ import pytest
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill.records import KerasTrainingSettings, SpecialistsRecipe, SpecialistTraining
-from keras_distill.specialists import distill, train
+from keras_distill.specialists import SpecialistEnsemble, distill, train
 from keras_distill.work import TrainingState
 
 
@@ -51,6 +51,24 @@ def test_a_student_distilled_in_16_bits_computes_in_32(folder, test_arrays, tmp_
         found.append(model.predict(x, verbose=0))
     difference = np.abs(found[0] - found[1])
     assert 0 < difference.mean() < 0.1
+
+
+def test_a_second_student_uses_the_stored_targets(folder, generalist_file, tmp_path, monkeypatch):
+    quick = {"training": KerasTrainingSettings(epochs=1), "targets": tmp_path / "targets"}
+    distill(folder, tmp_path / "one.keras", **quick)
+    manifest = (tmp_path / "targets" / "manifest.json").read_bytes()
+    rows, real = [], SpecialistEnsemble.predict
+
+    def counted(ensemble, x):
+        rows.append(len(x))
+        return real(ensemble, x)
+
+    monkeypatch.setattr(SpecialistEnsemble, "predict", counted)
+    distill(folder, tmp_path / "two.keras", temperature=4.0, **quick)
+    assert sum(rows) == 128  # the first batch, to check that the store is of this ensemble
+    assert (tmp_path / "targets" / "manifest.json").read_bytes() == manifest
+    with pytest.raises(InputError, match="targets"):  # those of another teacher
+        distill(generalist_file, tmp_path / "t.keras", student="mlp:8", source="digits", **quick)
 
 
 def test_any_teacher_with_a_student_of_another_kind(generalist_file, tmp_path):

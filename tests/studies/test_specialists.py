@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_distill import InputError, VerificationError, report, specialists
+from keras_distill.records import DistillationResult
 from keras_distill.specialists import random_sets
 
 SETTINGS = {
@@ -18,7 +19,7 @@ SETTINGS = {
     "members": 1,
     "generalist": {"epochs": 2, "learning_rate": 0.005},
     "specialist": {"epochs": 1, "batch_size": 64, "alpha": 0.5},
-    "distilled": {"epochs": 2, "crop": 1, "views": 2},
+    "distilled": {"epochs": 2, "crop": 1, "views": 2, "choices": [[0.5, 2.0], [0.9, 1.0]]},
 }
 
 
@@ -48,14 +49,25 @@ def test_a_study_from_the_first_piece_to_the_page(module, tiny, tmp_path):
     names = [name for name, _ in ended]
     assert names == [
         "generalist", "specialist-s0", "specialist-s1", "random-s0", "hard-s0", "longer-s0",
-        "longer-s1", "back-s0", "self-s0", "member-1",
+        "longer-s1", "choice-0.5-2", "choice-0.9-1", "back-s0", "self-s0", "member-1",
     ]  # fmt: skip
+    chosen = run.distilled()
+    accuracies = {
+        pair: DistillationResult.load(run.records / f"choice-{pair[0]:g}-{pair[1]:g}.json")
+        for pair in tiny.distilled.choices
+    }
+    best = max(accuracies, key=lambda pair: accuracies[pair].validation_accuracy)
+    assert (chosen.alpha, chosen.temperature) == best
+    back = DistillationResult.load(run.records / "back-s0.json")
+    assert back.loss == accuracies[best].loss and len(back.validation) == len(back.loss)
+    assert len(list(run.work.glob("targets-*"))) == 2  # one run of the ensemble for all of them
     assert all(state == "done" for _, state in ended)
     assert not list((tmp_path / "work").glob("*.unfinished"))
     record = run.evaluate("validation")
     systems = {system.name: system for system in record.report.systems}
     assert list(systems) == [
-        "generalist", "specialists", "longer", "plain", "all", "many", "calibrated",
+        "generalist", "specialists", "longer", "pair", "longer-all", "plain", "all", "many",
+        "calibrated",
         "uncorrected", "mean", "hard", "random", "back", "self",
     ]  # fmt: skip
     seeds = {name: len(system.accuracy) for name, system in systems.items()}
@@ -76,7 +88,16 @@ def test_a_study_from_the_first_piece_to_the_page(module, tiny, tmp_path):
     assert html.count("data:image/png") == sum(map(len, record.report.class_sets))
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", html)
     assert "validation split" in html
-    assert len(report.specialists_table(record.report)[1]) == 13
+    assert len(report.specialists_table(record.report)[1]) == 15
+    table = module.specialists_tables.comparisons(record).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]][:2] == [
+        "| specialists against training longer",
+        "| specialists against the average with the one trained longer",
+    ]
+    rows = module.specialists_tables.choices(tiny, records).splitlines()[2:]
+    assert rows[0].startswith("| 0.5 | 2 | ") and len(rows) == 2
+    module.specialists_tables.draw_curves(records, tmp_path / "curves.svg")
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
 
     # Pieces made with other settings are not used for these.
     fewer = start(

@@ -14,7 +14,14 @@ from pydantic import Field
 from scipy.special import softmax
 
 from keras_distill import InputError, metrics, models, specialists
-from keras_distill.benchmarks import describe_machine, describe_versions, share_kept
+from keras_distill.benchmarks import (
+    describe_machine,
+    describe_versions,
+    holm,
+    paired_difference,
+    paired_p_value,
+    share_kept,
+)
 from keras_distill.data import Splits, labels_of
 from keras_distill.records import (
     DistillationResult,
@@ -52,6 +59,8 @@ class DistilledTraining(ModelTraining):
         start: `generalist`: the model starts with its weights; `scratch`: with random weights.
         alpha: Weight of the soft targets.
         temperature: Temperature of the soft targets.
+        choices: Pairs of alpha and temperature; the first ensemble is distilled with each, and the
+            best on the validation split takes the place of `alpha` and `temperature`. Empty: those.
         views: Augmented views in the store.
         seeds: Number of models distilled, each from the ensemble of the same seed.
     """
@@ -59,6 +68,7 @@ class DistilledTraining(ModelTraining):
     start: Literal["generalist", "scratch"] = "generalist"
     alpha: float = 0.9
     temperature: float = 2.0
+    choices: tuple[tuple[float, float], ...] = ()
     views: int = 1
     seeds: int = 1
 
@@ -294,12 +304,16 @@ def _systems(
     best = [replace(one, top=1).combined() for one in outputs] if study.top != 1 else []
     everywhere = [replace(one, top=None).combined() for one in outputs] if study.top else []
     longer = pieces.models(work / f"longer-s{seed}" / "model.keras" for seed in seeds)
+    pairs = [np.mean([generalist, one], axis=0) for one in longer]
+    together_longer = [np.mean(longer, axis=0)] if len(longer) > 1 else []
     merged = [EnsembleOutputs.merged(outputs).combined()] if len(outputs) > 1 else []
     random = specialists.random_sets(sets, seed=0)
     return [
         ("generalist", f"generalist, {study.model}", [generalist]),
         ("specialists", f"generalist + {count} specialists", together),
         ("longer", "generalist trained longer, same steps", longer),
+        ("pair", "generalist and itself trained longer, averaged: same steps", pairs),
+        ("longer-all", f"{len(longer)} generalists trained longer, averaged", together_longer),
         ("plain", f"plain ensemble of {len(members) + 1} models", plain),
         ("best", "specialists of the best class only (the paper's rule)", best),
         ("all", "all specialists always active", everywhere),
@@ -366,10 +380,10 @@ def _seconds(records: Path) -> dict[str, float]:
     """Wall time by kind of piece."""
     found: dict[str, float] = {}
     for path in sorted(records.glob("*.json")):
-        kind = path.stem.rpartition("-")[0] or path.stem
+        kind = path.stem.split("-")[0]
         if kind in ("specialist", "random", "even", "hard", "soft"):
             found[kind] = found.get(kind, 0) + sum(SpecialistsGroup.load(path).seconds)
-        elif kind in ("generalist", "longer", "back", "self", "member"):
+        elif kind in ("generalist", "longer", "choice", "back", "self", "member"):
             found[kind] = found.get(kind, 0) + DistillationResult.load(path).seconds
     return {kind: round(seconds, 1) for kind, seconds in found.items()}
 
@@ -397,6 +411,95 @@ def markdown(record: StudyRecord) -> list[str]:
             f" | {100 * row.ensemble:.1f} | {change} |"
         )
     return ["\n".join(lines), "\n".join(coverage)]
+
+
+# System, the system it is compared with, and the words for both.
+_COMPARED = (
+    ("specialists", "longer", "specialists against training longer"),
+    ("specialists", "pair", "specialists against the average with the one trained longer"),
+    ("back", "self", "distilled back against the control"),
+)
+
+
+def comparisons(record: StudyRecord) -> str:
+    """The differences of systems with several seeds, paired by seed, in Markdown.
+
+    Args:
+        record: The results of the study.
+    """
+    accuracy = {system.name: system.accuracy for system in record.report.systems}
+    pairs = [
+        (title, accuracy[ours], accuracy[theirs])
+        for ours, theirs, title in _COMPARED
+        if len(accuracy.get(ours, ())) == len(accuracy.get(theirs, ())) > 1
+    ]
+    adjusted = holm([paired_p_value(a, b) for _, a, b in pairs])
+    lines = [
+        "| compared | points (95 % interval over the seeds) | p, paired t test, Holm |",
+        "|---|---|---:|",
+    ]
+    for (title, a, b), p in zip(pairs, adjusted, strict=True):
+        gap = paired_difference(a, b)
+        lines.append(
+            f"| {title} | {100 * gap.value:+.2f} ({100 * gap.low:+.2f} to {100 * gap.high:+.2f})"
+            f" | {p:.3f} |"
+        )
+    for title, share in (
+        ("share of the gain that the distilled model keeps, %", record.kept),
+        ("share that the control reaches, %", record.kept_by_self),
+    ):
+        if share is not None:
+            ends = ""
+            if share.low is not None and share.high is not None:
+                ends = f" ({100 * share.low:.0f} to {100 * share.high:.0f})"
+            lines.append(f"| {title} | {100 * share.value:.0f}{ends} |  |")
+    return "\n".join(lines)
+
+
+def choices(study: Study, records: Path) -> str:
+    """What each choice of alpha and temperature gives on the validation split, in Markdown.
+
+    Args:
+        study: The settings.
+        records: The records of the pieces.
+    """
+    lines = ["| alpha | T | validation accuracy, % |", "|---:|---:|---:|"]
+    for alpha, temperature in study.distilled.choices:
+        found = DistillationResult.load(records / f"{choice_name(alpha, temperature)}.json")
+        lines.append(f"| {alpha:g} | {temperature:g} | {100 * found.validation_accuracy:.2f} |")
+    return "\n".join(lines)
+
+
+def choice_name(alpha: float, temperature: float) -> str:
+    """The name of the piece that distills with these settings."""
+    return f"choice-{alpha:g}-{temperature:g}"
+
+
+def draw_curves(records: Path, path: Path) -> None:
+    """Draws the validation accuracy of the generalist, and of its longer training after it.
+
+    Args:
+        records: The records of the pieces.
+        path: The image to write.
+    """
+    from matplotlib.figure import Figure
+
+    generalist = DistillationResult.load(records / "generalist.json")
+    axes = (figure := Figure(figsize=(7, 3), layout="constrained")).subplots()
+    curve = 100 * np.array(generalist.validation)
+    axes.plot(np.arange(1, len(curve) + 1), curve, label="generalist")
+    per_round = generalist.steps / len(curve)
+    for number, file in enumerate(sorted(records.glob("longer-s*.json"))):
+        found = DistillationResult.load(file)
+        steps = found.steps / len(found.validation) / per_round
+        x = len(curve) + steps * np.arange(len(found.validation) + 1)
+        y = [curve[-1], *(100 * np.array(found.validation))]
+        axes.plot(x, y, color="C1", label=None if number else "the same, trained longer")
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("validation accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def _system_row(system: SystemResult) -> str:

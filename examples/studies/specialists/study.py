@@ -2,7 +2,8 @@
 
     cd examples/studies/specialists
     python study.py cifar100.toml --data-dir DIR --records RECORDS
-    python study.py --table records          # the tables of README.md, from the records
+    python study.py --table records                  # the tables of README.md, from the records
+    python study.py --figure records/converged       # draws curves.svg from these records
 
 Pieces: the generalist; its specialists, with several seeds; ablations; the generalist trained for
 as many more steps; generalist and specialists distilled back into one model, and the control of
@@ -25,7 +26,14 @@ import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is switch
 import keras
 import specialists_tables
 import tensorflow as tf
-from specialists_tables import ModelTraining, SpecialistsGroup, Study, StudyRecord
+from specialists_tables import (
+    DistilledTraining,
+    ModelTraining,
+    SpecialistsGroup,
+    Study,
+    StudyRecord,
+    choice_name,
+)
 
 from keras_distill import VerificationError, data, models, report, specialists
 from keras_distill.data import Augmentation, Splits
@@ -91,9 +99,13 @@ class StudyRun:
             for seed in range(self.study.seeds):
                 self._longer(seed, steps)
         for seed in range(min(self.study.distilled.seeds, self.study.seeds)):
+            ensemble = self.work / f"specialist-s{seed}"
+            if seed == 0 and groups[0] is not None:
+                self._choose(ensemble)
+            settings = self.distilled()
             if groups[seed] is not None:
-                self._distill("back", self.work / f"specialist-s{seed}", seed)
-            self._distill("self", self.generalist, seed)
+                self._distill(f"back-s{seed}", ensemble, seed, settings)
+            self._distill(f"self-s{seed}", self.generalist, seed, settings)
         for i in range(1, self.study.members + 1):
             self._model(f"member-{i}", self.study.model, i, self.study.generalist)
         self._raise_failures()
@@ -121,6 +133,19 @@ class StudyRun:
             )
             path.write_text(json.dumps(found.lists()))
         return ClassSets(tuple(json.loads(path.read_text())), self.splits.num_classes)
+
+    def distilled(self) -> DistilledTraining:
+        """How ensembles are distilled back: with the choice that is best on validation data."""
+        settings, records = self.study.distilled, self.records
+        found = {
+            pair: DistillationResult.load(records / f"{choice_name(*pair)}.json")
+            for pair in settings.choices
+            if (records / f"{choice_name(*pair)}.json").exists()
+        }
+        if not found:
+            return settings
+        alpha, temperature = max(found, key=lambda pair: found[pair].validation_accuracy)
+        return settings.model_copy(update={"alpha": alpha, "temperature": temperature})
 
     def even_sets(self) -> ClassSets | None:
         """Clusters that distribute the classes evenly; None if `class_sets` are such."""
@@ -233,9 +258,14 @@ class StudyRun:
         else:
             self._specialists("soft", sets, 0, alpha=_SOFT_ALPHA)
 
-    def _distill(self, prefix: str, teacher: Path, seed: int) -> bool:
-        settings = self.study.distilled
-        name = f"{prefix}-s{seed}"
+    def _choose(self, ensemble: Path) -> None:
+        """Distills an ensemble with each choice of alpha and temperature."""
+        for pair in self.study.distilled.choices:
+            changes = dict(zip(("alpha", "temperature"), pair, strict=True))
+            settings = self.study.distilled.model_copy(update=changes)
+            self._distill(choice_name(*pair), ensemble, 0, settings)
+
+    def _distill(self, name: str, teacher: Path, seed: int, settings: DistilledTraining) -> bool:
         manifest = teacher / "ensemble.json" if teacher.is_dir() else teacher
         start = self.generalist if settings.start == "generalist" else self.study.model
         return self._piece(
@@ -254,6 +284,7 @@ class StudyRun:
                 flip=settings.flip,
                 views=settings.views,
                 seed=seed + 100,
+                targets=self.work / f"targets-{_sha256(manifest)[:16]}",
                 overwrite=True,
             ),
         )
@@ -311,6 +342,7 @@ def train_model(
         seconds=progress.seconds,
         validation_accuracy=progress.logs["val_accuracy"][-1],
         loss=tuple(progress.logs["loss"]),
+        validation=tuple(progress.logs["val_accuracy"]),
     )
 
 
@@ -337,7 +369,18 @@ def _sha256(path: Path) -> str:
 
 def readme_tables(records: Path) -> list[str]:
     """The tables of README.md, made from a folder of records."""
-    return specialists_tables.markdown(StudyRecord.load(records / "study.json"))
+    tables = []
+    for folder in (records / "converged", records):
+        if (folder / "study.json").exists():
+            record = StudyRecord.load(folder / "study.json")
+            system, coverage = specialists_tables.markdown(record)
+            tables += [system, coverage]
+            if record.study.distilled.choices:
+                tables[1:1] = [
+                    specialists_tables.comparisons(record),
+                    specialists_tables.choices(record.study, folder),
+                ]
+    return tables
 
 
 def main() -> None:
@@ -351,7 +394,11 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="evaluated split: test or validation")
     parser.add_argument("--evaluate-only", action="store_true", help="train nothing")
     parser.add_argument("--table", type=Path, help="only print the tables of these records")
+    parser.add_argument("--figure", type=Path, help="draw the curves of a folder of records")
     options = parser.parse_args()
+    if options.figure:
+        specialists_tables.draw_curves(options.figure, Path(__file__).parent / "curves.svg")
+        return
     if options.table:
         print(*readme_tables(options.table), sep="\n\n")
         return
