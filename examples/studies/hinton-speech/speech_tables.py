@@ -185,10 +185,17 @@ def paper_table(records: Path) -> str:
 
 
 def students(records: Path) -> dict[str, dict[str, Any]]:
-    """Returns the records of the systems with all seeds, but for the networks alone."""
+    """Returns the records of the systems with all seeds, but for the networks alone.
+
+    Those that are distilled from another ensemble are left out.
+    """
     names = sorted(path.stem for path in records.glob("*.json"))
     found = {name: record(records, name) for name in names if name != "alone"}
-    return {name: own for name, own in found.items() if len(own["seeds"]) >= SEEDS}
+    return {
+        name: own
+        for name, own in found.items()
+        if len(own["seeds"]) >= SEEDS and own["system"].get("ensemble", "alone") == "alone"
+    }
 
 
 def shares(records: Path) -> dict[str, Kept]:
@@ -220,6 +227,32 @@ def kept_table(records: Path) -> str:
             f"| {own['system']['title']} | {own['frames']:,} | {heard(own):.2f} |"
             f" {part.accuracy:.2f} |"
             f" {part.digit_error:.1f} | {share} | {f'{p:.3f}' if p >= 0.001 else '< 0.001'} |"
+        )
+    return "\n".join(lines)
+
+
+def converged_table(records: Path) -> str:
+    """Returns what an ensemble of networks that train 60 epochs gains, and what one keeps of it."""
+    base = record(records, "alone-60")
+    one, ten = measured(base), ensemble(base)
+    rows = [(base["system"]["title"], one), (f"mean of the logits of {len(base['seeds'])}", ten)]
+    for name in ("converged", "converged-all"):
+        own = record(records, name)
+        rows.append((own["system"]["title"], measured(own)))
+    lines = [
+        "| system | frame accuracy, % | to one of 60 epochs, points (95 % interval)"
+        " | share of the gain kept, % | digit error, % |",
+        "|---|---:|---|---|---:|",
+    ]
+    for title, part in rows:
+        gap = share = ""
+        if part is not one:
+            draws = resampled(one, part)
+            low, high = interval(draws[1] - draws[0])
+            gap = f"{part.accuracy - one.accuracy:+.2f} ({low:+.2f} to {high:+.2f})"
+            share = "" if part is ten else str(kept(one, ten, part))
+        lines.append(
+            f"| {title} | {part.accuracy:.2f} | {gap} | {share} | {part.digit_error:.1f} |"
         )
     return "\n".join(lines)
 

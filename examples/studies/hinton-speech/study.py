@@ -42,6 +42,7 @@ class System:
         temperature: Of the soft targets.
         epochs: Passes over its frames.
         seeds: How many networks.
+        ensemble: The system whose networks are the ensemble that it is distilled from.
     """
 
     title: str
@@ -51,6 +52,7 @@ class System:
     temperature: float = 2.0
     epochs: int = 10
     seeds: int = SEEDS
+    ensemble: str = "alone"
 
 
 WIDE = "mlp:256x256"
@@ -65,7 +67,7 @@ SYSTEMS = {
     # As many steps as 60 epochs of the 1,000 recordings with labels.
     "all-30": System("distilled on all 2,000 recordings, 30 epochs", frames="all", epochs=30),
     "soft-60": System("distilled, soft targets alone, 60 epochs", epochs=60),
-    "alone-60": System("one network alone, 60 epochs", alpha=0, epochs=60),
+    "alone-60": System("one network alone, 60 epochs", alpha=0, epochs=60, seeds=MEMBERS),
     "all-copies": System(
         "distilled on all 2,000 recordings and copies, 10 epochs", frames="all+copies"
     ),
@@ -77,6 +79,19 @@ SYSTEMS = {
     "all-t4": System("distilled on all 2,000 recordings, T = 4", frames="all", temperature=4),
     "more-250": System("distilled, also on 250 recordings without labels", frames="labeled+250"),
 }
+# Distilled from ten networks that train 60 epochs each.
+SYSTEMS |= {
+    "converged": System(
+        "distilled as in the paper, alpha = 0.5, 60 epochs",
+        alpha=0.5,
+        epochs=60,
+        ensemble="alone-60",
+    ),
+    "converged-all": System(
+        "distilled on all 2,000 recordings, 30 epochs", frames="all", epochs=30, ensemble="alone-60"
+    ),
+}
+ENSEMBLES = tuple(dict.fromkeys(system.ensemble for system in SYSTEMS.values()))
 FOLD = ("alone", "paper", "all")
 
 
@@ -105,21 +120,28 @@ class Study(Corpus):
         frames = self.data.frames(chosen)
         return frames, np.where(known[frames], self.states[frames], -1)
 
-    @cached_property
-    def teacher(self) -> np.ndarray:
-        """The mean of the logits of the networks alone, for all frames."""
-        return sum(self.member(s).astype(np.float32) for s in range(MEMBERS)) / MEMBERS
+    def teacher(self, name: str) -> np.ndarray:
+        """Returns the mean of the logits of the networks of a system, for all frames."""
+        if name not in self._teachers:
+            members = (self.member(name, s).astype(np.float32) for s in range(MEMBERS))
+            self._teachers[name] = sum(members) / MEMBERS
+        return self._teachers[name]
 
-    def member(self, seed: int, model: Any = None) -> np.ndarray:
-        """Returns the logits of a network alone for all frames, from the folder where it is there.
+    @cached_property
+    def _teachers(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def member(self, name: str, seed: int, model: Any = None) -> np.ndarray:
+        """Returns the logits of a network for all frames, from the folder where it is there.
 
         Args:
+            name: A system that is an ensemble.
             seed: Of the network.
             model: The network; None: it is trained if need be, even if it is recorded.
         """
-        path = self.work / f"alone-s{seed}.npy"
+        path = self.work / f"{name}-s{seed}.npy"
         if not path.exists():
-            model = self.trained("alone", seed) if model is None else model
+            model = self.trained(name, seed) if model is None else model
             partial = self.work / "partial.npy"
             np.save(partial, acoustic.logits_of(model, self.windows).astype(np.float16))
             partial.replace(path)
@@ -132,9 +154,10 @@ class Study(Corpus):
         x, common = self.windows[frames], {"seed": seed, "epochs": system.epochs}
         if not system.alpha:
             return acoustic.trained_alone(system.spec, x, states, **common)
-        store = self.work / f"targets-{system.frames}"
+        own = "" if system.ensemble == "alone" else f"-{system.ensemble}"
+        store = self.work / f"targets-{system.frames}{own}"
         given = {"alpha": system.alpha, "temperature": system.temperature}
-        taught = self.teacher[frames]
+        taught = self.teacher(system.ensemble)[frames]
         return acoustic.distilled(system.spec, x, states, taught, store, **common, **given)
 
     def run(self, names: Iterable[str]) -> None:
@@ -144,34 +167,35 @@ class Study(Corpus):
             system = SYSTEMS[name]
             path = self.records / f"{name}.json"
             record = json.loads(path.read_text()) if path.exists() else self.empty(system)
+            record["system"] = vars(system)
             for seed in range(len(record["seeds"]), system.seeds):
                 started = time.monotonic()
                 model = self.trained(name, seed)
                 seconds = time.monotonic() - started
-                if name == "alone":
-                    self.member(seed, model)
+                if name in ENSEMBLES:
+                    self.member(name, seed, model)
                 found = self.measured(lambda at, m=model: acoustic.logits_of(m, self.windows[at]))
                 record["seeds"].append({"seed": seed, "seconds": seconds, **found})
                 record["parameters"] = model.count_params()
                 self._write(path, record)
-            if name == "alone" and not record.get("training"):
-                found = record["ensemble"] or self.measured(lambda at: self.teacher[at])
-                record |= {"ensemble": found, "training": self.training()}
+            if name in ENSEMBLES and not record.get("training"):
+                found = record["ensemble"] or self.measured(lambda at, n=name: self.teacher(n)[at])
+                record |= {"ensemble": found, "training": self.training(name)}
                 self._write(path, record)
 
-    def training(self) -> dict[str, Any]:
-        """Returns the frame accuracies of the networks alone and of their ensemble.
+    def training(self, name: str) -> dict[str, Any]:
+        """Returns the frame accuracies of the networks of a system and of their ensemble.
 
         They are those in the recordings that the networks were trained on, and in the other ones of
         the training set.
         """
         train = self.train & self.real
         found = {}
-        for name, chosen in (("labeled", train & self.labeled), ("others", train & ~self.labeled)):
+        for part, chosen in (("labeled", train & self.labeled), ("others", train & ~self.labeled)):
             at = self.data.frames(chosen)
-            parts = [self.teacher[at], *(self.member(s)[at] for s in range(MEMBERS))]
+            parts = [self.teacher(name)[at], *(self.member(name, s)[at] for s in range(MEMBERS))]
             first, *rest = (float((p.argmax(1) == self.states[at]).mean()) for p in parts)
-            found[name] = {"ensemble": first, "networks": rest}
+            found[part] = {"ensemble": first, "networks": rest}
         return found
 
     def empty(self, system: System) -> dict[str, Any]:
@@ -206,6 +230,7 @@ def readme_tables(records: Path) -> list[str]:
         tables.paper_table(records),
         tables.fold_table(records, SPEAKERS),
         tables.kept_table(records),
+        tables.converged_table(records),
         tables.training_table(records),
     ]
 
