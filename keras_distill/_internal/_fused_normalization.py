@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_distill._internal import _keras_private as private
 from keras_distill._internal._types import Tensor
 
+_READ = (tf.float32, tf.bfloat16, tf.float16)
 _SMALLEST_EPSILON = 1e-5  # cuDNN takes none that is smaller
 
 
@@ -75,22 +76,22 @@ class _FusedCall:
         fused = training and layer.trainable and mask is None and len(inputs.shape) == 4
         if not fused or isinstance(inputs, keras.KerasTensor):
             return type(layer).call(layer, inputs, training=training, mask=mask)
-        # As Keras does, half precision is computed in single precision.
-        x = tf.cast(inputs, tf.float32)
-        channels = x.shape[-1]
-        gamma = tf.cast(layer.gamma, x.dtype) if layer.scale else tf.ones(channels, x.dtype)
-        beta = tf.cast(layer.beta, x.dtype) if layer.center else tf.zeros(channels, x.dtype)
+        # The operation reads 16 bits and adds in float32, as Keras does after a conversion.
+        x = inputs if inputs.dtype in _READ else tf.cast(inputs, tf.float32)
+        channels, dtype = layer.moving_mean.shape[0], tf.float32
+        gamma = tf.cast(layer.gamma, dtype) if layer.scale else tf.ones(channels, dtype)
+        beta = tf.cast(layer.beta, dtype) if layer.center else tf.zeros(channels, dtype)
         # `tf.compat.v1.nn.fused_batch_norm` raises an epsilon of 1e-5 to 1.001e-5: not so here.
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=gamma,
             offset=beta,
-            mean=tf.zeros(0, x.dtype),
-            variance=tf.zeros(0, x.dtype),
+            mean=tf.zeros(0, dtype),
+            variance=tf.zeros(0, dtype),
             epsilon=layer.epsilon,
             is_training=True,
         )
-        count = tf.cast(tf.size(x) // channels, x.dtype)
+        count = tf.cast(tf.size(x) // channels, dtype)
         # The operation returns the unbiased variance, Keras averages the biased one.
         _average(layer.moving_mean, mean, layer.momentum)
         _average(layer.moving_variance, variance * (count - 1) / count, layer.momentum)

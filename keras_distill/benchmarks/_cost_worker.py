@@ -3,6 +3,7 @@
 Each setting of oneDNN has its own child, because oneDNN is switched when TensorFlow is imported.
 """
 
+import contextlib
 import functools
 import shutil
 import time
@@ -18,6 +19,7 @@ from typing_extensions import Self
 from keras_distill import models
 from keras_distill._internal import InputError
 from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill.data import read_ahead
 from keras_distill.targets import SoftTargetStore
 from keras_distill.teachers import Teacher, as_teacher, find_heads
@@ -33,6 +35,16 @@ _SERVICE = "keras_distill.benchmarks._cost_worker:CostService"
 USUAL_VARIANTS = ("plain", "store", "online", "keras")
 VARIANTS = (*USUAL_VARIANTS, "bfloat16")
 _TEMPERATURE, _ALPHA = 4.0, 0.9
+
+
+def _traced(variant: str, trainer: keras.Model) -> contextlib.AbstractContextManager[None]:
+    """Returns the context in which a variant is traced.
+
+    A model that is trained alone is trained with fused batch normalization, as in a run. A
+    `Distiller` does so itself, and `keras.distillation` does not.
+    """
+    alone = variant in ("plain", "bfloat16")
+    return fused_batch_normalization(trainer) if alone else contextlib.nullcontext()
 
 
 class CostWorker:
@@ -157,18 +169,20 @@ class CostService:
         """Runs one epoch of `fit`; returns the seconds. The first of a variant traces its graph."""
         trainer, data = self._prepared(variant)
         begun = time.perf_counter()
-        trainer.fit(data, epochs=1, verbose=0)  # pyright: ignore[reportArgumentType]
+        with _traced(variant, trainer):
+            trainer.fit(data, epochs=1, verbose=0)  # pyright: ignore[reportArgumentType]
         return time.perf_counter() - begun
 
     def step(self, variant: str) -> float:
         """Reads a batch, trains on it, and gets the loss; returns the milliseconds."""
+        trainer, data = self._prepared(variant)
         if variant not in self._steps:
-            trainer, data = self._prepared(variant)
             iterator = iter(data.repeat())
             function: Any = trainer.make_train_function() or trainer.train_function
             self._steps[variant] = lambda: float(function(iterator)["loss"])
         begun = time.perf_counter()
-        self._steps[variant]()
+        with _traced(variant, trainer):
+            self._steps[variant]()
         return 1e3 * (time.perf_counter() - begun)
 
     def _prepared(self, variant: str) -> tuple[keras.Model, tf.data.Dataset]:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from keras_distill import models
 from keras_distill._internal import InputError, VerificationError
 from keras_distill._internal._keras_private import producer
 from keras_distill.compress._layers import CONSTANT_LAYERS, refusal
@@ -126,7 +127,7 @@ def to_keras(twin: Any, like: keras.Model) -> keras.Model:
 def clone_with_weights(model: keras.Model) -> keras.Model:
     """Copies a Keras 3 model; the copy shares nothing with it and is not compiled."""
     clone = keras.models.clone_model(model)
-    clone.set_weights(model.get_weights())
+    models.copy_weights(model, clone)
     return clone
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_distill import models
 from keras_distill._internal._keras_private import is_functional, sublayers
 from keras_distill.export._sources import KerasSource, Source
 
@@ -48,7 +49,7 @@ def unrolled(source: Source) -> KerasSource | None:
 
     try:
         copy = keras.models.clone_model(model, clone_function=clone)
-        copy.set_weights(model.get_weights())
+        models.copy_weights(model, copy)
     except (ValueError, TypeError):  # a layer that its config does not rebuild
         return None
     return KerasSource(copy)

@@ -238,5 +238,5 @@ def as_float32(model: keras.Model) -> keras.Model:
             f"Model {model.name!r} computes in half precision and cannot be rebuilt in float32"
             f" ({error}). Build it with dtype='float32' and copy the weights."
         ) from error
-    copy.set_weights(model.get_weights())
+    models.copy_weights(model, copy)
     return copy

@@ -13,6 +13,7 @@ from keras_distill.models._build import (
     parse,
     seeded,
 )
+from keras_distill.models._copy_weights import copy_weights
 from keras_distill.models._file_kinds import (
     ENSEMBLE,
     KERAS,
@@ -42,6 +43,7 @@ __all__ = [
     "build",
     "check_fits",
     "check_registered",
+    "copy_weights",
     "families",
     "fingerprint",
     "follow",

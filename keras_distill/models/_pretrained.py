@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import PathLike
+from keras_distill.models._copy_weights import copy_weights
 from keras_distill.models._inspection import walk_layers
 from keras_distill.models._load import load
 
@@ -52,7 +53,7 @@ def _from_model(model: keras.Model, other: keras.Model) -> int:
             w.shape for w in layer.weights
         ]
         if found is not None and same and layer.weights:
-            layer.set_weights(found.get_weights())
+            copy_weights(found, layer)
             count += len(layer.weights)
     return count
 

@@ -9,6 +9,7 @@ import keras
 
 from keras_distill._internal import _files
 from keras_distill._internal._types import PathLike
+from keras_distill.models._copy_weights import copy_weights
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip archive can store
@@ -55,7 +56,7 @@ def save_uncompiled(model: keras.Model, path: PathLike) -> keras.Model:
     config: Any = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)
     plain = keras.saving.deserialize_keras_object(config)
-    plain.set_weights(model.get_weights())
+    copy_weights(model, plain)
     save(plain, path, overwrite=True)
     return plain
 

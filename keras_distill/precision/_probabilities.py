@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_distill import metrics
+from keras_distill import metrics, models
 from keras_distill._internal import InputError
 from keras_distill._internal._keras_private import is_functional, producer
 from keras_distill.export import ExportOptions, KerasSource, prepare, resolve
@@ -97,7 +97,7 @@ def divided(model: keras.Model, temperature: float) -> keras.Model:
     if not (is_functional(model) or isinstance(model, keras.Sequential)):
         raise InputError("`calibrate` needs a functional or sequential model.")
     copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    models.copy_weights(model, copy)
     layer = _logits_layer(copy)
     layer.set_weights([weight / temperature for weight in layer.get_weights()])
     return copy

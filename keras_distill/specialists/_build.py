@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_distill import models
 from keras_distill._internal import InputError, _checks
 from keras_distill._internal._keras_private import call_inputs, producer
 from keras_distill.specialists._bins import check_class_sets
@@ -47,7 +48,7 @@ def build_specialist(
     head = find_head(generalist)
     (ids,) = check_class_sets([class_ids], head.units)
     copy = keras.models.clone_model(generalist)
-    copy.set_weights(generalist.get_weights())
+    models.copy_weights(generalist, copy)
     features = copy.get_layer(head.name).input
     outputs = keras.layers.Dense(len(ids) + 1, name=HEAD, dtype=head.dtype_policy)(features)
     inputs = copy.input if isinstance(copy, keras.Function) else copy.inputs[0]

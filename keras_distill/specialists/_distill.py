@@ -8,8 +8,13 @@ from typing import Any
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, _files
-from keras_distill._internal._progress import Report, Reporter
-from keras_distill.records import DistillationResult, KerasTrainingSettings, SpecialistsRecipe
+from keras_distill._internal._progress import Reporter
+from keras_distill.records import (
+    DistillationResult,
+    KerasTrainingSettings,
+    SpecialistsRecipe,
+    TrainingSettings,
+)
 from keras_distill.specialists._ensemble import GENERALIST, SpecialistEnsemble
 from keras_distill.specialists._training import RECIPE, augmentation, cached_splits
 from keras_distill.targets import SoftTargetStore
@@ -28,7 +33,7 @@ def distill(
     student: str | os.PathLike | None = None,
     source: str | None = None,
     data_dir: str | os.PathLike | None = None,
-    training: KerasTrainingSettings = _TRAINING,
+    training: TrainingSettings = _TRAINING,
     alpha: float = 0.9,
     temperature: float = 2.0,
     crop: int = 0,
@@ -62,7 +67,8 @@ def distill(
         seed: Seed of the initial weights and of the order of the data.
         targets: The folder of the store of soft targets. It is built there; a store of this
             ensemble and these views that is there already is used, so that only the first of
-            several students runs the ensemble. None: a temporary store.
+            several students runs the ensemble. With `overwrite`, another store there is replaced.
+            None: a temporary store.
         imports: Modules that register custom layers.
         overwrite: Whether to replace an existing `out` and unfinished work with other settings.
         reporter: Receives the progress.
@@ -89,6 +95,7 @@ def distill(
             f" Received: {student!r} and {source!r}"
         )
     start = Path(student)
+    training = KerasTrainingSettings(**training.model_dump())
     settings = {
         "teacher": teacher.fingerprint(),
         "student": _files.sha256(start) if start.is_file() else str(student),
@@ -115,10 +122,11 @@ def distill(
         augment = augmentation(crop, flip, seed=0)
         reporter = reporter or Reporter()
         path = folder.scratch / "targets" if targets is None else Path(targets)
-        store = _store(teacher, splits.train, path, augment, views, reporter.track("soft targets"))
+        stored = {"overwrite": overwrite, "progress": reporter.track("soft targets")}
+        store = _store(teacher, splits.train, path, augment, views, **stored)
         state = folder.scratch / "state.npz"
         result = _fit(distiller, splits, store, training, seed, state, reporter)
-        model.set_weights(trained.get_weights())
+        models.copy_weights(trained, model)
         models.save(model, out, overwrite=True)
         folder.discard()
     return result
@@ -154,11 +162,11 @@ def _store(
     path: Path,
     augment: data.Augmentation | None,
     views: int,
-    report: Report,
+    **options: Any,
 ) -> SoftTargetStore:
     views = 1 if augment is None else views
     return SoftTargetStore.build(
-        teacher, train, path, views=views, augment=augment, reuse=True, progress=report
+        teacher, train, path, views=views, augment=augment, reuse=True, **options
     )
 
 

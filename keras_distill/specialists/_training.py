@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_distill import data, models
 from keras_distill._internal import InputError, VerificationError, _files, bad
+from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill.data import Augmentation, Splits, labels_of
 from keras_distill.records import (
     JobRecord,
@@ -113,14 +114,15 @@ def train_specialist(
             stream.steps_per_epoch, training.steps_per_execution
         ),
     )
-    history = trainer.fit(
-        stream.batches,
-        epochs=training.epochs,
-        steps_per_epoch=stream.steps_per_epoch,
-        shuffle=False,
-        verbose=0,  # pyright: ignore[reportArgumentType]
-    )
-    specialist.set_weights(student.get_weights())
+    with fused_batch_normalization(trainer):
+        history = trainer.fit(
+            stream.batches,
+            epochs=training.epochs,
+            steps_per_epoch=stream.steps_per_epoch,
+            shuffle=False,
+            verbose=0,  # pyright: ignore[reportArgumentType]
+        )
+    models.copy_weights(student, specialist)
     add_to_dustbin(specialist, stream.correction)
     result = SpecialistResult(
         class_ids=tuple(int(i) for i in class_ids),

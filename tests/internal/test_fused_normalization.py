@@ -43,6 +43,7 @@ def _step(model: keras.Model, x: np.ndarray) -> tuple[np.ndarray, list, list]:
         {"axis": 1},
         {"epsilon": 1e-7},
         {"dtype": "mixed_float16"},
+        {"dtype": "mixed_bfloat16"},
     ],
     ids=str,
 )
@@ -52,7 +53,7 @@ def test_outputs_gradients_and_averages_are_kerass(options):
     model = _model(**options)
     with fused_batch_normalization(model):
         found = _step(model, x)
-    tolerance = 2e-2 if "dtype" in options else 2e-4
+    tolerance = {"mixed_float16": 2e-2, "mixed_bfloat16": 1e-1}.get(options.get("dtype"), 2e-4)
     for a, b in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
@@ -70,6 +71,27 @@ def test_the_fused_operation_runs_in_training_only():
         assert "FusedBatchNormV3" in operations(True)
         assert "FusedBatchNormV3" not in operations(False)
     assert "FusedBatchNormV3" not in operations(True)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_the_operation_reads_16_bits_without_a_conversion(dtype):
+    layer = keras.layers.BatchNormalization(dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
+    model = keras.Sequential([keras.Input((4, 4, 2)), layer])
+    function = tf.function(lambda x: model(x, training=True))
+    with fused_batch_normalization(model):
+        graph = function.get_concrete_function(tf.TensorSpec((2, 4, 4, 2))).graph
+    (fused,) = [op for op in graph.get_operations() if op.type == "FusedBatchNormV3"]
+    assert fused.inputs[0].dtype.name == dtype
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_other_inputs_are_converted(dtype):
+    layer = keras.layers.BatchNormalization(dtype=keras.DTypePolicy("float32"), autocast=False)
+    x = np.random.default_rng(0).integers(0, 9, (4, 3, 3, 2)).astype(dtype)
+    model = keras.Sequential([keras.Input((3, 3, 2), dtype=dtype), layer])
+    plain = model(x, training=True)
+    with fused_batch_normalization(model):
+        np.testing.assert_allclose(model(x, training=True), plain, rtol=1e-4, atol=1e-5)
 
 
 def test_the_networks_of_the_package_train_fused():

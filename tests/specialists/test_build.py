@@ -144,3 +144,12 @@ def test_binned_teacher_is_the_generalist_seen_through_the_bins():
     )
     with pytest.raises(InputError, match="no layers"):
         lowered.features(X, ["body"])
+
+
+def test_an_adapted_normalization_stays_adapted():
+    layer = keras.layers.Normalization()
+    layer.adapt(np.array([[50.0, 10.0], [70.0, 30.0]]))
+    generalist = keras.Sequential([keras.Input((2,)), layer, keras.layers.Dense(4)])
+    x = np.array([[55.0, 12.0]], "float32")
+    logits = build_specialist(generalist, [0, 2])(x)
+    np.testing.assert_allclose(logits[0, :2], generalist(x).numpy()[0, [0, 2]], rtol=1e-5)

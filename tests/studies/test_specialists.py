@@ -94,8 +94,9 @@ def test_a_study_from_the_first_piece_to_the_page(module, tiny, tmp_path):
         "| specialists against training longer",
         "| specialists against the average with the one trained longer",
     ]
-    rows = module.specialists_tables.choices(tiny, records).splitlines()[2:]
+    rows = module.specialists_tables.choices(record, records).splitlines()[2:]
     assert rows[0].startswith("| 0.5 | 2 | ") and len(rows) == 2
+    assert record.chosen == best and sum("**" in row for row in rows) == 1
     module.specialists_tables.draw_curves(records, tmp_path / "curves.svg")
     assert "<svg" in (tmp_path / "curves.svg").read_text()
 

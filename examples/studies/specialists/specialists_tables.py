@@ -20,7 +20,7 @@ from keras_distill.benchmarks import (
     holm,
     paired_difference,
     paired_p_value,
-    share_kept,
+    ratio_of_means,
 )
 from keras_distill.data import Splits, labels_of
 from keras_distill.records import (
@@ -161,6 +161,7 @@ class StudyRecord(Record):
         report: Table 3 (the first system is the generalist), Table 4, classes.
         kept: Share of the gain of the ensemble that the distilled model keeps; None: no gain.
         kept_by_self: The same share for the control, the generalist distilled into itself.
+        chosen: Alpha and temperature of the models distilled back.
         steps: Steps of `combine`, seed 0.
         specialist_steps: Training steps of all specialists of one seed.
         seconds: Wall time of all pieces, by kind.
@@ -173,6 +174,7 @@ class StudyRecord(Record):
     report: SpecialistsReport
     kept: IntervalRecord | None
     kept_by_self: IntervalRecord | None
+    chosen: tuple[float, float] | None = None
     steps: StepsRecord
     specialist_steps: int
     seconds: dict[str, float]
@@ -225,6 +227,7 @@ def evaluate(
     *,
     class_sets: ClassSets,
     even_sets: ClassSets | None,
+    chosen: tuple[float, float] | None = None,
 ) -> StudyRecord:
     """Evaluates all pieces that exist.
 
@@ -236,6 +239,7 @@ def evaluate(
         split: `test` or `validation`.
         class_sets: The clusters.
         even_sets: Class sets of the ablation with even sets; None: there is none.
+        chosen: Alpha and temperature of the models distilled back.
 
     Raises:
         InputError: If the generalist or its specialists are not trained.
@@ -272,6 +276,7 @@ def evaluate(
         ),
         kept=_kept(generalist, together, back, labels),
         kept_by_self=_kept(generalist, together, control, labels),
+        chosen=chosen,
         steps=_steps(outputs[0]),
         specialist_steps=sum(result.steps for result in group.specialists),
         seconds=_seconds(records),
@@ -358,7 +363,7 @@ def _kept(
     if not count or np.mean(best) <= base:
         return None
     reached = [metrics.accuracy(scores, labels) for scores in distilled[:count]]
-    return IntervalRecord.of(share_kept([base] * count, best, reached))
+    return IntervalRecord.of(ratio_of_means(np.array(reached) - base, np.array(best) - base))
 
 
 def _steps(outputs: EnsembleOutputs) -> StepsRecord:
@@ -456,17 +461,19 @@ def comparisons(record: StudyRecord) -> str:
     return "\n".join(lines)
 
 
-def choices(study: Study, records: Path) -> str:
+def choices(record: StudyRecord, records: Path) -> str:
     """What each choice of alpha and temperature gives on the validation split, in Markdown.
 
     Args:
-        study: The settings.
+        record: The results of the study; its choice is bold.
         records: The records of the pieces.
     """
     lines = ["| alpha | T | validation accuracy, % |", "|---:|---:|---:|"]
-    for alpha, temperature in study.distilled.choices:
+    for alpha, temperature in record.study.distilled.choices:
         found = DistillationResult.load(records / f"{choice_name(alpha, temperature)}.json")
-        lines.append(f"| {alpha:g} | {temperature:g} | {100 * found.validation_accuracy:.2f} |")
+        mark = "**" if (alpha, temperature) == record.chosen else ""
+        shown = f"{mark}{100 * found.validation_accuracy:.2f}{mark}"
+        lines.append(f"| {alpha:g} | {temperature:g} | {shown} |")
     return "\n".join(lines)
 
 
@@ -479,7 +486,7 @@ def draw_curves(records: Path, path: Path) -> None:
     """Draws the validation accuracy of the generalist, and of its longer training after it.
 
     Args:
-        records: The records of the pieces.
+        records: The records of the pieces, which have their validation accuracies.
         path: The image to write.
     """
     from matplotlib.figure import Figure
@@ -488,14 +495,14 @@ def draw_curves(records: Path, path: Path) -> None:
     axes = (figure := Figure(figsize=(7, 3), layout="constrained")).subplots()
     curve = 100 * np.array(generalist.validation)
     axes.plot(np.arange(1, len(curve) + 1), curve, label="generalist")
-    per_round = generalist.steps / len(curve)
+    per_round = generalist.steps / max(1, len(curve))
     for number, file in enumerate(sorted(records.glob("longer-s*.json"))):
         found = DistillationResult.load(file)
-        steps = found.steps / len(found.validation) / per_round
+        steps = found.steps / max(1, len(found.validation)) / per_round
         x = len(curve) + steps * np.arange(len(found.validation) + 1)
         y = [curve[-1], *(100 * np.array(found.validation))]
         axes.plot(x, y, color="C1", label=None if number else "the same, trained longer")
-    axes.set_xlabel("epochs")
+    axes.set_xlabel(f"rounds of {per_round:.0f} steps")
     axes.set_ylabel("validation accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

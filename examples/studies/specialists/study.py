@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,16 +137,19 @@ class StudyRun:
 
     def distilled(self) -> DistilledTraining:
         """How ensembles are distilled back: with the choice that is best on validation data."""
-        settings, records = self.study.distilled, self.records
-        found = {
-            pair: DistillationResult.load(records / f"{choice_name(*pair)}.json")
-            for pair in settings.choices
-            if (records / f"{choice_name(*pair)}.json").exists()
-        }
+        ensemble, found = self.work / "specialist-s0", {}
+        for pair in self.study.distilled.choices:
+            name = choice_name(*pair)
+            if self._has(name, self._stamp(ensemble, self._choice(*pair))):
+                record = DistillationResult.load(self.records / f"{name}.json")
+                found[pair] = record.validation_accuracy
         if not found:
-            return settings
-        alpha, temperature = max(found, key=lambda pair: found[pair].validation_accuracy)
-        return settings.model_copy(update={"alpha": alpha, "temperature": temperature})
+            return self.study.distilled
+        return self._choice(*max(found, key=lambda pair: found[pair]))
+
+    def _choice(self, alpha: float, temperature: float) -> DistilledTraining:
+        changes = {"alpha": alpha, "temperature": temperature}
+        return self.study.distilled.model_copy(update=changes)
 
     def even_sets(self) -> ClassSets | None:
         """Clusters that distribute the classes evenly; None if `class_sets` are such."""
@@ -164,6 +168,7 @@ class StudyRun:
         record = specialists_tables.evaluate(
             self.study, self.work, self.records, self.splits, split,
             class_sets=self.class_sets(), even_sets=self.even_sets(),
+            chosen=(self.distilled().alpha, self.distilled().temperature),
         )  # fmt: skip
         name = "study.json" if split == "test" else f"study-{split}.json"
         record.save(self.records / name, overwrite=True)
@@ -175,9 +180,8 @@ class StudyRun:
 
     def _piece(self, name: str, settings: list[Any], make: Callable[[], Record]) -> bool:
         """Makes a piece unless it exists with these settings; returns whether it exists then."""
-        stamp = self.work / f"{name}.json"
         settings = json.loads(json.dumps(settings))
-        if stamp.exists() and json.loads(stamp.read_text()) == settings:
+        if self._has(name, settings):
             self._progress(name, "completed before")
             return True
         try:
@@ -187,9 +191,14 @@ class StudyRun:
             self._progress(name, "failed")
             return False
         record.save(self.records / f"{name}.json", overwrite=True)
-        stamp.write_text(json.dumps(settings))
+        (self.work / f"{name}.json").write_text(json.dumps(settings))
         self._progress(name, "done")
         return True
+
+    def _has(self, name: str, settings: list[Any]) -> bool:
+        """Whether a piece exists with these settings, which are JSON values."""
+        stamp = self.work / f"{name}.json"
+        return stamp.exists() and json.loads(stamp.read_text()) == settings
 
     def _model(
         self,
@@ -261,20 +270,27 @@ class StudyRun:
     def _choose(self, ensemble: Path) -> None:
         """Distills an ensemble with each choice of alpha and temperature."""
         for pair in self.study.distilled.choices:
-            changes = dict(zip(("alpha", "temperature"), pair, strict=True))
-            settings = self.study.distilled.model_copy(update=changes)
-            self._distill(choice_name(*pair), ensemble, 0, settings)
+            self._distill(choice_name(*pair), ensemble, 0, self._choice(*pair))
+
+    def _stamp(self, teacher: Path, settings: DistilledTraining) -> list[Any]:
+        """What identifies the distillation of a teacher, as JSON values."""
+        manifest = teacher / "ensemble.json" if teacher.is_dir() else teacher
+        stamp = [settings.model_dump(mode="json"), _sha256(self.generalist), _sha256(manifest)]
+        return json.loads(json.dumps(stamp))
 
     def _distill(self, name: str, teacher: Path, seed: int, settings: DistilledTraining) -> bool:
-        manifest = teacher / "ensemble.json" if teacher.is_dir() else teacher
-        start = self.generalist if settings.start == "generalist" else self.study.model
-        return self._piece(
-            name,
-            [settings.model_dump(mode="json"), _sha256(self.generalist), _sha256(manifest)],
-            lambda: specialists.distill(
+        stamp = self._stamp(teacher, settings)
+        same = choice_name(settings.alpha, settings.temperature)
+
+        def make() -> DistillationResult:
+            out = self.work / f"{name}.keras"
+            if seed == 0 and self._has(same, stamp):  # the choice is this training
+                shutil.copyfile(self.work / f"{same}.keras", out)
+                return DistillationResult.load(self.records / f"{same}.json")
+            return specialists.distill(
                 teacher,
-                self.work / f"{name}.keras",
-                student=start,
+                out,
+                student=self.generalist if settings.start == "generalist" else self.study.model,
                 source=self.study.source,
                 data_dir=self.study.data_dir,
                 training=settings,
@@ -284,10 +300,11 @@ class StudyRun:
                 flip=settings.flip,
                 views=settings.views,
                 seed=seed + 100,
-                targets=self.work / f"targets-{_sha256(manifest)[:16]}",
+                targets=self.work / f"targets-{teacher.stem}",
                 overwrite=True,
-            ),
-        )
+            )
+
+        return self._piece(name, stamp, make)
 
 
 def train_model(
@@ -318,7 +335,8 @@ def train_model(
         rescale=data.statistics(splits.train),
         seed=seed,
     )
-    trained = models.trained_as(model, training.precision)
+    with models.seeded(seed):
+        trained = models.trained_as(model, training.precision)
     trainer = trained if trained is not model else keras.Model(model.inputs[0], model.outputs[0])
     per_epoch = math.ceil(splits.sizes["train"] / training.batch_size)
     if steps is not None:
@@ -333,7 +351,7 @@ def train_model(
             folder.scratch / "state.npz",
             validation_data=splits.validation.batch(_EVALUATION_BATCH),
         )
-        model.set_weights(trained.get_weights())
+        models.copy_weights(trained, model)
         model.save(folder.path / "model.keras")
         folder.finish()
     return DistillationResult(
@@ -373,13 +391,12 @@ def readme_tables(records: Path) -> list[str]:
     for folder in (records / "converged", records):
         if (folder / "study.json").exists():
             record = StudyRecord.load(folder / "study.json")
-            system, coverage = specialists_tables.markdown(record)
-            tables += [system, coverage]
+            systems, coverage = specialists_tables.markdown(record)
+            tables.append(systems)
             if record.study.distilled.choices:
-                tables[1:1] = [
-                    specialists_tables.comparisons(record),
-                    specialists_tables.choices(record.study, folder),
-                ]
+                tables.append(specialists_tables.comparisons(record))
+                tables.append(specialists_tables.choices(record, folder))
+            tables.append(coverage)
     return tables
 
 
