@@ -95,7 +95,8 @@ def distill(
             f" Received: {student!r} and {source!r}"
         )
     start = Path(student)
-    training = KerasTrainingSettings(**training.model_dump())
+    if not isinstance(training, KerasTrainingSettings):
+        training = KerasTrainingSettings(**training.model_dump())
     settings = {
         "teacher": teacher.fingerprint(),
         "student": _files.sha256(start) if start.is_file() else str(student),

@@ -5,7 +5,13 @@ import pytest
 
 from keras_distill import models
 from keras_distill._internal import InputError
-from keras_distill.records import KerasTrainingSettings, SpecialistsRecipe, SpecialistTraining
+from keras_distill.records import (
+    ClassifierSettings,
+    KerasTrainingSettings,
+    SpecialistsRecipe,
+    SpecialistTraining,
+    TrainingSettings,
+)
 from keras_distill.specialists import SpecialistEnsemble, distill, train
 from keras_distill.work import TrainingState
 
@@ -69,6 +75,12 @@ def test_a_second_student_uses_the_stored_targets(folder, generalist_file, tmp_p
     assert (tmp_path / "targets" / "manifest.json").read_bytes() == manifest
     with pytest.raises(InputError, match="targets"):  # those of another teacher
         distill(generalist_file, tmp_path / "t.keras", student="mlp:8", source="digits", **quick)
+
+
+@pytest.mark.parametrize("kind", [TrainingSettings, ClassifierSettings])
+def test_settings_of_other_trainings_are_taken(kind, generalist_file, tmp_path):
+    options = {"student": "mlp:8", "source": "digits", "training": kind(epochs=1)}
+    assert distill(generalist_file, tmp_path / "s.keras", **options).steps == 10
 
 
 def test_any_teacher_with_a_student_of_another_kind(generalist_file, tmp_path):
