@@ -44,8 +44,7 @@ def test_a_specialist_gets_better_at_its_own_classes(digits, generalist_file, te
     assert not specialist.compiled
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5])
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(("alpha", "precision"), [(0.0, "mixed_bfloat16"), (0.5, "mixed_float16")])
 def test_a_specialist_trained_in_16_bits_is_nearly_that_of_32(
     digits, generalist_file, test_arrays, alpha, precision
 ):
