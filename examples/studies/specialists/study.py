@@ -25,6 +25,7 @@ import keras_distill  # noqa: F401  (before TensorFlow, so that oneDNN is switch
 
 # isort: split
 import keras
+import pilot
 import specialists_tables
 import tensorflow as tf
 from specialists_tables import (
@@ -388,7 +389,7 @@ def _sha256(path: Path) -> str:
 def readme_tables(records: Path) -> list[str]:
     """The tables of README.md, made from a folder of records."""
     tables = []
-    for folder in (records / "converged", records):
+    for folder in (records, records / "converged"):
         if (folder / "study.json").exists():
             record = StudyRecord.load(folder / "study.json")
             systems, coverage = specialists_tables.markdown(record)
@@ -397,6 +398,8 @@ def readme_tables(records: Path) -> list[str]:
                 tables.append(specialists_tables.comparisons(record))
                 tables.append(specialists_tables.choices(record, folder))
             tables.append(coverage)
+        if (folder / "pilot.json").exists():
+            tables.append(pilot.table(json.loads((folder / "pilot.json").read_text())))
     return tables
 
 
