@@ -43,7 +43,7 @@ def test_every_variant_is_measured_in_its_turn(record):
 
 def test_training_in_16_bits_is_compared_with_plain(capsys):
     options = ["--examples", "64", "--batch-size", "16", "--rounds", "4", "--setting", "onednn"]
-    main(["cost", "mlp:8", "resnet:8", "--data", "digits", *options, "--bfloat16", "--json"])
+    main(["cost", "mlp:8", "mlp:4", "--data", "digits", *options, "--bfloat16", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert [s["variant"] for s in found["steps"]][-1] == "bfloat16"
     assert found["ratios"][-1]["name"] == "step: bfloat16 / plain, onednn"
