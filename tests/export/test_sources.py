@@ -6,6 +6,7 @@ from keras_distill import Distiller
 from keras_distill._internal import InputError
 from keras_distill._internal._signatures import signature_name
 from keras_distill.export import InputInfo, KerasSource, resolve
+from keras_distill.export._recurrent import unrolled
 from keras_distill.export._sources import as_float32
 
 layers = keras.layers
@@ -105,6 +106,27 @@ def test_half_precision_is_rebuilt_in_float32():
     assert [la.compute_dtype for la in net.layers] == ["float16"] * 2  # the user's own stays
     plain = _dense()
     assert as_float32(plain) is plain
+
+
+def _adapted(*layers, shape, dtype="float32"):
+    """A model whose first layer is a normalization adapted to data far from 0 and 1."""
+    first = keras.layers.Normalization(dtype=dtype)
+    first.adapt(np.random.default_rng(0).normal(60.0, 20.0, (64, *shape)).astype("float32"))
+    return keras.Sequential([keras.Input(shape), first, *layers])
+
+
+def test_a_half_precision_model_exports_with_its_adapted_normalization():
+    head = keras.layers.Dense(3, dtype="mixed_float16")
+    model = _adapted(head, shape=(4,), dtype="mixed_float16")
+    x = np.random.default_rng(1).normal(60.0, 20.0, (8, 4)).astype("float32")
+    np.testing.assert_allclose(as_float32(model)(x), model(x), atol=0.02)
+
+
+def test_an_unrolled_network_keeps_its_adapted_normalization():
+    model = _adapted(keras.layers.LSTM(3), keras.layers.Dense(2), shape=(5, 2))
+    x = np.random.default_rng(1).normal(60.0, 20.0, (4, 5, 2)).astype("float32")
+    source = unrolled(KerasSource(model))
+    np.testing.assert_allclose(source.model(x), model(x), atol=1e-5)
 
 
 def test_rows_the_model_cannot_take():
