@@ -1,4 +1,4 @@
-"""Checks calibration rows for the usual mistakes, and makes random rows."""
+"""Checks calibration rows for common mistakes, and generates random rows."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,12 @@ from keras_distill.export._samples import Samples
 from keras_distill.records import RANDOM
 
 FEWEST, ENOUGH = 2, 50  # rows: fewer than FEWEST is an error, fewer than ENOUGH a warning
-_FAR = 10  # expected ranges away: probably the wrong units
-_NARROW = 0.02  # of the expected range: certainly the wrong units
+_FAR = 10  # times the expected range: the units are probably wrong
+_NARROW = 0.02  # of the expected range: the units are certainly wrong
 
 
 def first_rescaling(model: keras.Model) -> keras.layers.Rescaling | None:
-    """Returns the `Rescaling` that the input passes first, or None."""
+    """Returns the `Rescaling` layer that is applied directly to the input, or None."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -60,11 +60,11 @@ def declared_range(rescaling: keras.layers.Rescaling | None) -> tuple[float, flo
 def random_samples(
     model: keras.Model | None, inputs: tuple[InputInfo, ...], count: int, seed: int = 0
 ) -> Samples:
-    """Makes random rows in the range that the model expects.
+    """Generates random rows in the range that the model expects.
 
-    Integers are drawn below the size of the model's smallest embedding; floats uniformly in the
-    range of the first `Rescaling`, or from N(0, 1) without one. A model with enormous outputs
-    gets fewer rows.
+    Integers are drawn below the size of the model's smallest embedding. Floats are drawn uniformly
+    from the input range of the first `Rescaling` layer, or from N(0, 1) if there is none. For a
+    model with very large outputs, fewer rows are generated.
     """
     random = np.random.default_rng(seed)
     count = count if model is None else models.rows_at_once(model, count)
@@ -90,16 +90,16 @@ def random_samples(
 def check_calibration(
     samples: Samples, model: keras.Model | None, batch_size: int | None
 ) -> list[str]:
-    """Rejects calibration rows that would give wrong ranges; returns warnings.
+    """Rejects calibration rows that would give wrong ranges, and returns warnings.
 
     Args:
         samples: The rows.
-        model: The Keras model; None: value ranges are not checked.
+        model: The Keras model. If None, value ranges are not checked.
         batch_size: Rows per call of the exported file.
 
     Raises:
-        InputError: If there are too few rows, an input is constant, or the values have other units
-            than the model's first `Rescaling` expects.
+        InputError: If there are too few rows, an input is constant, or the units of the values
+            differ from those that the model's first `Rescaling` layer expects.
     """
     fewest = max(FEWEST, batch_size or 1)
     if samples.rows < fewest:
@@ -134,7 +134,7 @@ def _check_range(a: Array, model: keras.Model) -> list[str]:
             f" Rescaling layer turns into its own range. Received: {a.min():g}..{a.max():g}."
             " They look scaled already; pass the values before scaling."
         )
-    # A layer that standardizes expects some more deviations on either side.
+    # The input of a layer that standardizes may lie several standard deviations from the mean.
     if a.min() < low - _FAR * expected or a.max() > high + _FAR * expected:
         return [
             f"calibration spans {a.min():g}..{a.max():g}, far outside {low:g}..{high:g}, which the"
@@ -151,7 +151,7 @@ def check_covers(calibration: Mapping[str, Array], data: Mapping[str, Array]) ->
     """Rejects calibration rows whose units differ from those of the verification rows.
 
     Raises:
-        InputError: If one span is less than 1/20 of the other.
+        InputError: If the range of one is less than 1/20 of the range of the other.
     """
     for name, a in calibration.items():
         b = data[name]

@@ -1,6 +1,6 @@
-"""The one home of the TFLite converter and of LiteRT Quantizer, which run in a child process.
+"""Calls the TFLite converter and LiteRT Quantizer. This module runs in a child process.
 
-The converter prints on standard output, can hang, and crashes on some graphs.
+The converter prints to standard output, can hang, and crashes on some graphs.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ WEIGHT_ONLY_BITS = {"weight-only-int8": 8, "weight-only-int4": 4}
 
 
 def _samples(path: str, batch: int) -> Iterator[dict[str, Any]]:
-    """Yields calibration samples by input name, `batch` rows at a time; drops a partial batch."""
+    """Yields calibration samples by input name, `batch` rows at a time. Drops a partial batch."""
     import numpy as np
 
     with np.load(path) as file:

@@ -18,9 +18,9 @@ class Converted(NamedTuple):
     """The outcome for one precision.
 
     Attributes:
-        path: The file; None if there is none.
-        error: Why there is no file; None if there is one.
-        seconds: Wall time of the conversion, 0 if the converter crashed.
+        path: The converted file; None if the conversion failed.
+        error: Why the conversion failed; None if it succeeded.
+        seconds: Wall time of the conversion; 0 if the converter crashed.
         crashed: Whether the converter crashed.
     """
 
@@ -31,21 +31,21 @@ class Converted(NamedTuple):
 
 
 class _Converter:
-    """A child process that converts; one that has ended is replaced at the next request."""
+    """A child process that converts models. If it has ended, the next request starts another."""
 
     def __init__(self) -> None:
         self._child: Child | None = None
 
     def convert(self, timeout: float, request: Mapping[str, Any]) -> None:
         """Converts to one precision; see `Child.ask`."""
-        if self._child is not None and self._child.ended:  # for lack of memory, say
+        if self._child is not None and self._child.ended:  # e.g., out of memory
             self.close()
         if self._child is None:
             self._child = Child(_SERVICE, flags=("-W", "ignore", "-X", "faulthandler"))
         self._child.ask("convert", timeout=timeout, **request)
 
     def close(self) -> None:
-        """Ends the child, if there is one."""
+        """Ends the child process, if it is running."""
         if self._child is not None:
             self._child.close()
         self._child = None
@@ -57,7 +57,7 @@ _kept = Shared("converter", _Converter)
 def keep_converter() -> contextlib.AbstractContextManager[None]:
     """Lets all exports of this thread in the `with` block share one converter process.
 
-    Its start, which imports TensorFlow, takes longer than the conversion of a small model.
+    Starting the process imports TensorFlow, which takes longer than converting a small model.
     """
     return _kept.block()
 
@@ -65,23 +65,23 @@ def keep_converter() -> contextlib.AbstractContextManager[None]:
 def run_converter(
     request: Mapping[str, Any], quantizations: Sequence[str], *, timeout: float
 ) -> dict[str, Converted]:
-    """Converts to every precision requested, in as few child processes as possible.
+    """Converts to every requested precision, in as few child processes as possible.
 
-    One child converts to all of them; in a block of `keep_converter`, to those of other models too.
-    If it dies or takes too long, only the current precision fails, and another child converts to
-    the rest.
+    One child process converts to all precisions. Inside `keep_converter`, it also converts other
+    models. If it crashes or exceeds the time limit, only the current precision fails, and a new
+    child process converts to the remaining precisions.
 
     Args:
-        request: The arguments of `_convert.Service.convert` but `quantization`; `out` is an empty
-            folder.
+        request: The arguments of `_convert.Service.convert` except `quantization`; `out` is an
+            empty folder.
         quantizations: The precisions.
-        timeout: Seconds that one precision may take.
+        timeout: Time limit per precision, in seconds.
     """
     results: dict[str, Converted] = {}
     kept = _kept.current()
     converter = kept or _Converter()
     try:
-        # Those that can crash the converter come last, so that a crash seldom costs another child.
+        # Precisions that can crash the converter come last, so that few child processes are lost.
         for name in sorted(quantizations, key=lambda name: name in NEED_CALIBRATION):
             start = time.monotonic()
             try:
@@ -119,7 +119,7 @@ def _death(name: str, error: ChildError) -> str:
 
 
 def _shown(lines: list[str]) -> list[str]:
-    """Picks the last lines of a log; of a crash, its kind and where Python was."""
+    """Returns the last lines of a log; for a crash, its kind and the Python stack lines."""
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     current = [place for place, line in enumerate(lines) if line.startswith("Current thread")]
     if fatal and current:
@@ -128,9 +128,9 @@ def _shown(lines: list[str]) -> list[str]:
 
 
 def explain(name: str, error: str, batch_size: int | None) -> str:
-    """Translates a converter's message: what is not supported, and what to do instead.
+    """Explains a converter's message: what is not supported, and what to do instead.
 
-    The converter has no error codes: its message is all there is.
+    The converter has no error codes, so its message is the only information.
     """
     if "TensorList" in error and batch_size is None:
         return (

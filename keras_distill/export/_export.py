@@ -1,4 +1,4 @@
-"""Exports models to `.tflite` files. Each file is run and compared before it is written."""
+"""Exports models to `.tflite` files. Each file is run and verified before it is written."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ def export_tflite(
     quantization: str = "float32",
     **options: Any,
 ) -> ExportRecord:
-    """Writes a `.tflite` file in a precision that is given, and its record, verified on `data`.
+    """Writes a `.tflite` file in a given precision, and its record, verified on `data`.
 
-    This is `keras_distill.export_tflite`, which describes precisions and rows, without "auto" and
-    `calibrate`.
+    This function is `keras_distill.export_tflite` without the precision "auto" and the argument
+    `calibrate`. See there for the description of precisions and rows.
 
     Args:
         model: A Keras model, a `.keras` file, a SavedModel folder, or a Distiller (its student).
@@ -39,8 +39,8 @@ def export_tflite(
         The record.
 
     Raises:
-        InputError: As there.
-        VerificationError: As there; the error has the record of the file.
+        InputError: See `keras_distill.export_tflite`.
+        VerificationError: See `keras_distill.export_tflite`. The error has the record of the file.
     """
     path, given = Path(path), ExportOptions(**options)
     result, failed, crashed = _export(model, {quantization: path}, given)
@@ -74,9 +74,9 @@ def export_all(
 
     Args:
         model: As for `export_tflite`.
-        folder: Folder of the files `<stem>-<precision>.tflite` and their records.
+        folder: Folder for the files `<stem>-<precision>.tflite` and their records.
         quantizations: The precisions.
-        stem: Start of the file names; None: the model's name.
+        stem: Start of the file names. If None, the model's name.
         **options: Fields of `ExportOptions`.
 
     Raises:
@@ -102,9 +102,9 @@ class _Made(NamedTuple):
     """The files of an export.
 
     Attributes:
-        result: What was made, by precision.
-        failed: The records of the files that failed.
-        crashed: The precisions that the loops of recurrent layers crashed the converter in.
+        result: The written files, by precision.
+        failed: The records of the files that failed verification.
+        crashed: The precisions for which loops of recurrent layers crashed the converter.
     """
 
     result: ExportSet
@@ -202,7 +202,7 @@ def _rule(prepared: Prepared, name: str) -> Rule:
 
 
 def write_export(path: Path, file: Path, record: ExportRecord, *, overwrite: bool) -> None:
-    """Writes a file and its record. If the record cannot be written, neither is the file."""
+    """Writes a file and its record. If the record cannot be written, the file is not either."""
     with _files.atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(file.read_bytes())
         record.save(record_path(path), overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Rows from functions and iterators of the user, such as TFLite's representative data sets."""
+"""Reads rows from functions and iterators, such as representative data sets of TFLite."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _FORMS = (
 
 
 def split_pair(given: Any, inputs: Sequence[InputInfo]) -> tuple[Any, Any]:
-    """Splits (x, y); a tuple with one array for each input is x."""
+    """Splits (x, y). A tuple with one array for each input counts as x."""
     if isinstance(given, tuple) and len(given) in (2, 3):
         several = len(inputs) > 1 and not isinstance(given[0], Mapping | tuple)
         if not several or len(given) != len(inputs):
@@ -26,14 +26,14 @@ def split_pair(given: Any, inputs: Sequence[InputInfo]) -> tuple[Any, Any]:
 
 
 def call(name: str, function: Callable[[], Any]) -> Any:
-    """Returns what a function of the user returns.
+    """Calls a function of the user and returns its result.
 
     Args:
         name: The name of the argument, for errors.
         function: Takes no arguments.
 
     Raises:
-        InputError: If it raises.
+        InputError: If the function raises an exception.
     """
     try:
         return function()
@@ -47,17 +47,17 @@ def call(name: str, function: Callable[[], Any]) -> Any:
 def from_iterator(
     name: str, given: Iterator[Any], inputs: Sequence[InputInfo], count: int | None
 ) -> tuple[dict[str, Array], Any]:
-    """Returns the first rows of an iterator by input name, and their labels.
+    """Returns the first rows of an iterator by input name, together with their labels.
 
     Args:
         name: The name of the argument, for errors.
-        given: Yields rows or batches, with or without labels: see `_FORMS`. TFLite also knows pairs
-            of a signature and a dict.
+        given: Yields rows or batches, with or without labels; see `_FORMS`. Like TFLite, it may
+            also yield pairs of a signature and a dict.
         inputs: The model's inputs.
-        count: Maximum number of rows; None: all.
+        count: Maximum number of rows. If None, all.
 
     Raises:
-        InputError: If it raises, yields nothing, or something else.
+        InputError: If the iterator raises an exception, yields nothing, or yields another form.
     """
     parts: list[dict[str, Array]] = []
     labels: list[Any] = []

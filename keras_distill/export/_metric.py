@@ -1,6 +1,6 @@
-"""The labels of a verification by output, each with the metric that judges it (`metrics.Truth`).
+"""Assigns to each output its labels and the metric that judges it (`metrics.Truth`).
 
-An output whose labels fit none of them has no metric, and is judged by differences alone.
+An output whose labels fit no metric is judged only by the differences of its values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from keras_distill.records import MeasureRecord, WorstClass
 
 
 def agreement(reference: Array, produced: Array, truth: Truth | None) -> float | None:
-    """Returns the share of samples with the same prediction; None for outputs without classes.
+    """Returns the fraction of samples with the same prediction; None for outputs without classes.
 
-    Without labels, one unit may be a value.
+    Without labels, an output with a single unit may be a regression value and has no classes.
 
     Example:
         >>> import numpy as np
@@ -33,12 +33,12 @@ def agreement(reference: Array, produced: Array, truth: Truth | None) -> float |
 def truths_by_output(
     labels: Any, reference: Mapping[str, Array], x: Mapping[str, Array] | None = None
 ) -> dict[str, Truth]:
-    """Returns the labels of each output with its metric, without the outputs that have none.
+    """Returns the labels of each output with its metric. Outputs without labels are left out.
 
     Args:
         labels: Labels of one output, a dict by output, a list in the order of outputs, or None.
         reference: The outputs by name.
-        x: The inputs, which an autoencoder reconstructs.
+        x: The inputs. An autoencoder is judged by how well it reconstructs them.
 
     Raises:
         InputError: If integer labels do not fit their output, or all rows of an output are
@@ -59,7 +59,7 @@ def truths_by_output(
 def measures(
     truth: Truth, reference: Array, converted: Array | None, file: Array
 ) -> dict[str, MeasureRecord]:
-    """Returns what is measured beside the accuracy, for the record."""
+    """Returns the measurements other than the accuracy, for the record."""
     before, after = _measured(truth, reference), _measured(truth, file)
     own = {} if converted is None else _measured(truth, converted)
     return {
@@ -81,7 +81,7 @@ def _measured(truth: Truth, outputs: Array) -> dict[str, float]:
 
 
 def worst_class(truth: Truth, reference: Array, file: Array) -> WorstClass | None:
-    """Returns the class that loses most; None for values."""
+    """Returns the class that loses the most accuracy; None for outputs without classes."""
     before, after = truth.by_class(reference), truth.by_class(file)
     pairs = list(zip(before, after, strict=True))
     if len(pairs) < 2:

@@ -1,4 +1,4 @@
-"""The settings of an export, shared by its precisions."""
+"""The settings of an export, shared by all of its precisions."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -30,22 +30,26 @@ class ExportOptions:
             split), the `Splits` of `data.load`, a `tf.data.Dataset`, arrays, an iterator, or a
             function that returns one of these, such as a representative data set of TFLite.
         calibration_samples: Maximum number of calibration rows, evenly spaced.
-        batch_size: Rows per call of the file; None: any number.
+        batch_size: Rows per call of the file. If None, any number.
         io: Input and output type of an integer file: "integer" or "float32".
-        sparse: Whether to store a float32 or float16 file without its zeros.
-        strip: Whether to leave out metadata, labels, and the names of inner tensors, which no
-            interpreter reads: about 1.4 kB less.
+        sparse: Whether to store the weights of a float32 or float16 file without their zeros.
+        strip: Whether to remove metadata, labels, and the names of inner tensors, which no
+            interpreter reads. This saves about 1.4 kB.
         data: Labeled rows for the verification: a data spec (its validation split), `Splits`, a
-            `tf.data.Dataset` of (x, y), or (x, y). Without it, outputs are compared on the
-            calibration rows; without those on random rows, and the verdict is "not verified on
-            data".
+            `tf.data.Dataset` of (x, y), or (x, y). If it is not given, outputs are compared on the
+            calibration rows. If these are not given either, outputs are compared on random rows,
+            and the verdict is "not verified on data".
         verification_samples: Maximum number of verification rows, evenly spaced.
-        max_drop: Maximum loss of accuracy on `data`, in points, against `reference`; None: 1 point.
-        min_agreement: Minimum share of predictions that are those of `reference`, 0..1; None: any.
-        reference: The model that accuracy is counted from, with the inputs and outputs of the
-            exported one; None: the exported one. Of a compressed model, the original.
+        max_drop: Maximum loss of accuracy on `data` compared with `reference`, in percentage
+            points. If None, 1 point.
+        min_agreement: Minimum fraction of predictions that are equal to those of `reference`,
+            between 0 and 1. If None, agreement is not judged.
+        reference: The model from which the loss of accuracy is measured, with the same inputs and
+            outputs as the exported model. If None, the exported model. For a compressed model, pass
+            the original.
         limits: Maximum difference of the outputs by precision, instead of `LIMITS`.
-        class_names: Names of the classes for record and metadata; None: those of the data spec.
+        class_names: Names of the classes, for the record and the metadata. If None, those of the
+            data spec.
         data_dir: Folder of prepared TFDS data sets, for specs.
         imports: Modules that register custom layers of a `.keras` file.
         keep_failed: Whether to keep a file that fails verification; its record says so.
@@ -101,7 +105,8 @@ class ExportOptions:
         """Checks precisions against the other settings.
 
         Raises:
-            InputError: If one is unknown, needs calibration and has none, or cannot be sparse.
+            InputError: If a precision is unknown, needs calibration rows but has none, or cannot be
+                sparse.
         """
         for name in names:
             check_choice("quantization", name, QUANTIZATIONS)

@@ -1,7 +1,7 @@
-"""Measures the model itself on the given rows, before a file of it is compared with it.
+"""Measures the accuracy of the model itself on the given rows, before a file is compared with it.
 
-A verification on rows that the model does not understand proves nothing: the file may be ruined,
-and agree with the model.
+A verification is meaningless on rows that are not preprocessed as the model expects: a bad file can
+still agree with the model there.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from keras_distill.records import shown_score
 
 
 class OwnAccuracy(NamedTuple):
-    """What was measured.
+    """The measured accuracy of a model.
 
     Attributes:
         text: The accuracy (or the other metric) of each labeled output, in one line.
-        warnings: Why the rows or the model may be wrong.
+        warnings: Reasons why the rows or the model may be wrong.
     """
 
     text: str
@@ -39,18 +39,18 @@ def measure_own_accuracy(
     what: str,
     layers: bool = True,
 ) -> OwnAccuracy:
-    """Measures a model on labeled rows, and on scaled ones where its accuracy is in doubt.
+    """Measures a model on labeled rows. If its accuracy is suspicious, also on rescaled rows.
 
     Args:
         source: The model.
         samples: The rows.
-        outputs: Its outputs on them.
-        truths: Labels by output, see `truths_by_output`; one output or more.
+        outputs: The model's outputs on these rows.
+        truths: Labels by output, see `truths_by_output`; at least one output.
         what: What the model is, for messages: "the Keras model".
-        layers: Whether layers can be added to the model, for the remedy.
+        layers: Whether layers can be added to the model; the error suggests a fix accordingly.
 
     Raises:
-        InputError: If the model is far more accurate on rows of another range.
+        InputError: If the model is far more accurate on rows scaled to another range.
     """
     scores = {name: truth.score(outputs[name]) for name, truth in truths.items()}
     several = len(outputs) > 1
@@ -87,7 +87,7 @@ def _near_chance(what: str, truth: Truth, score: float, constant: float) -> str:
 def _better_scaling(
     source: Predictor, samples: Samples, output: str, truth: Truth, constant: float
 ) -> metrics.BetterScaling | None:
-    if truth.metric == "AUC":  # the output is compared with the input as it is given
+    if truth.metric == "AUC":  # the output is compared with the unscaled input
         return None
     labeled = np.flatnonzero(truth.labeled)
 

@@ -24,7 +24,7 @@ _RANDOM_SAMPLES = 64
 
 
 def resolve(model: Any, *, imports: Sequence[str] = ()) -> Source:
-    """Returns the source for a model.
+    """Returns the source that presents a model to the exporter.
 
     Args:
         model: A Keras model, a Distiller (its student), the path of a `.keras` file or of a
@@ -32,7 +32,7 @@ def resolve(model: Any, *, imports: Sequence[str] = ()) -> Source:
         imports: Modules that register custom layers of a `.keras` file.
 
     Raises:
-        InputError: If it is none of these, or cannot be loaded.
+        InputError: If `model` is none of these, or cannot be loaded.
     """
     if isinstance(model, KerasSource | models.SavedModel):
         return model
@@ -59,17 +59,17 @@ def resolve(model: Any, *, imports: Sequence[str] = ()) -> Source:
 
 
 class Prepared(NamedTuple):
-    """What the precisions of one export share.
+    """What all precisions of one export share.
 
     Attributes:
         source: The model.
         options: The settings.
         calibration: Calibration rows, if given.
-        samples: The rows that the verification compares outputs on.
-        outputs: The model's outputs on them.
-        reference: Those of the model that accuracy is counted from; None: `outputs`.
+        samples: The rows on which the verification compares outputs.
+        outputs: The model's outputs on these rows.
+        reference: The outputs of the reference model on these rows. If None, `outputs`.
         truths: Labels of these rows by output, see `truths_by_output`.
-        warnings: Warnings given.
+        warnings: The warnings so far.
     """
 
     source: Source
@@ -82,22 +82,22 @@ class Prepared(NamedTuple):
     warnings: tuple[str, ...]
 
     def warned(self, text: str) -> "Prepared":
-        """Warns, and returns the same with the warning for the records."""
+        """Issues a warning, and returns a copy that also has this warning for the records."""
         warnings.warn(text, KerasDistillWarning, stacklevel=4)
         return self._replace(warnings=(*self.warnings, text))
 
     @property
     def on_data(self) -> bool:
-        """Whether the rows are the user's, and show what the file is to keep.
+        """Whether the rows come from the user and show what the file has to keep.
 
-        A file is like the model it was converted from if the outputs are alike. Whether a
-        compressed model is as good as its reference, only labels show.
+        Comparing outputs is enough to show that a file equals the model it was converted from. Only
+        labels show whether a compressed model is as good as its reference.
         """
         return self.samples.source != RANDOM and (self.reference is None or bool(self.truths))
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes: those given, or those of the data spec."""
+        """Names of the classes: the given names, or those of the data spec."""
         if self.options.class_names is not None:
             return tuple(self.options.class_names)
         if self.samples.class_names or self.calibration is None:
@@ -106,7 +106,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepared:
-    """Collects the rows and runs the model on those of the verification.
+    """Collects the rows, and runs the model on the verification rows.
 
     Args:
         source: The model.
@@ -149,7 +149,7 @@ def prepare(source: Source, options: ExportOptions, *, integer: bool) -> Prepare
     for text in notes:
         warnings.warn(text, KerasDistillWarning, stacklevel=5)
     skipped = [text for part in (calibration, samples) if part for text in part.warnings]
-    notes += dict.fromkeys(skipped)  # `data.load` has warned of them
+    notes += dict.fromkeys(skipped)  # `data.load` has already warned about these
     return Prepared(source, options, calibration, samples, outputs, reference, truths, tuple(notes))
 
 
@@ -159,7 +159,7 @@ def _reference(
     """Returns the outputs of `options.reference` by the names of the model's own outputs.
 
     Raises:
-        InputError: If it has other inputs or outputs.
+        InputError: If the reference has other inputs or outputs.
     """
     reference = resolve(options.reference, imports=options.imports)
     if len(reference.outputs) != len(outputs):
@@ -183,7 +183,7 @@ def _outputs(source: Source, samples: Samples) -> dict[str, Array]:
 
 
 def _take(name: str, source: Source, options: ExportOptions) -> Samples | None:
-    """Takes the rows of `calibration` or `data`, if given."""
+    """Returns the rows of `calibration` or `data`, if given."""
     calibrating = name == "calibration"
     given = options.calibration if calibrating else options.data
     if given is None:

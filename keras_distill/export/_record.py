@@ -84,7 +84,10 @@ def _model(source: Source) -> ModelRecord:
 
 
 def raw_ranges(source: Source) -> dict[str, tuple[float, float]]:
-    """Returns the range of raw values that a first `Rescaling` expects, by the only input."""
+    """Returns the raw value range that a first `Rescaling` layer expects, by input name.
+
+    The result is empty for a model with several inputs or without such a layer.
+    """
     rescaling = _first_rescaling(source)
     found = _calibration.declared_range(rescaling)
     return {} if found is None else {source.inputs[0].name: found}
@@ -97,7 +100,7 @@ def _first_rescaling(source: Source) -> keras.layers.Rescaling | None:
 
 
 def preprocessing(source: Source) -> str | None:
-    """Describes what a first `Rescaling` does to the raw input; None if there is none."""
+    """Describes what a first `Rescaling` layer does to the raw input; None if there is none."""
     rescaling = _first_rescaling(source)
     if rescaling is None:
         return None

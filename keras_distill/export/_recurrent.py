@@ -1,4 +1,4 @@
-"""Recurrent networks with their loops unrolled, which the converter can calibrate for int8."""
+"""Unrolls the loops of recurrent networks, so that the converter can calibrate them for int8."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ def has_loops(source: Source) -> bool:
 
 
 def unrolled(source: Source) -> KerasSource | None:
-    """Returns the same model with unrolled loops; None if it has no loop that can be unrolled.
+    """Returns the same model with unrolled loops; None if no loop can be unrolled.
 
     Args:
-        source: A functional or sequential Keras model; another source gives None.
+        source: A functional or sequential Keras model. For any other source, returns None.
     """
     if not isinstance(source, KerasSource):
         return None
@@ -28,7 +28,7 @@ def unrolled(source: Source) -> KerasSource | None:
     if not (is_functional(model) or isinstance(model, keras.Sequential)):
         return None
     loops = [layer for layer in model.layers if _is_rolled(layer)]
-    # Only a fixed number of steps can be unrolled.
+    # Only loops with a fixed number of steps can be unrolled.
     if not loops or any(layer.input.shape[1] is None for layer in loops):
         return None
 
@@ -50,7 +50,7 @@ def unrolled(source: Source) -> KerasSource | None:
     try:
         copy = keras.models.clone_model(model, clone_function=clone)
         models.copy_weights(model, copy)
-    except (ValueError, TypeError):  # a layer that its config does not rebuild
+    except (ValueError, TypeError):  # a layer that cannot be rebuilt from its config
         return None
     return KerasSource(copy)
 

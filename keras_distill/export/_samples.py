@@ -14,11 +14,11 @@ from keras_distill._internal._soft_targets import Targets
 from keras_distill._internal._types import Array, Dataset, PathLike
 from keras_distill.export._iterators import call, from_iterator, split_pair
 
-_TEXT = "USO"  # kinds of NumPy dtypes; tf.data gives text as objects
+_TEXT = "USO"  # kinds of NumPy dtypes; tf.data returns text as objects
 
 
 class Samples(NamedTuple):
-    """Rows by input name, their labels if there are any, their origin, and what it skipped."""
+    """Rows by input name, their labels (if any), their origin, and notes on what was skipped."""
 
     x: dict[str, Array]
     y: Any
@@ -32,10 +32,10 @@ class Samples(NamedTuple):
         return len(next(iter(self.x.values())))
 
     def renamed(self, inputs: Sequence[InputInfo]) -> "Samples":
-        """Returns the rows for a model whose inputs have the same order and other names.
+        """Returns the rows under the input names of a model with the same order of inputs.
 
         Raises:
-            InputError: If it has another number of inputs.
+            InputError: If the model has another number of inputs.
         """
         names = [i.name for i in inputs]
         if set(names) == set(self.x):
@@ -60,17 +60,17 @@ def take(
         name: The name of the argument, for errors.
         given: A data spec; the `Splits` of `data.load`; a `tf.data.Dataset` of x, (x, y) or
             (x, y, weight), batched or not; an array; a dict of arrays by input; (x, y); an iterator
-            over such rows or batches; or a function, also by a spec `py:module:function`, that
-            returns one of these. A function that yields lists, one array for each input, is a
-            representative data set of TFLite. Of an iterator, the first rows are taken. `Samples`
-            are returned as they are, under the names of the inputs.
+            over such rows or batches; or a function that returns one of these, also given as a spec
+            `py:module:function`. A function that yields lists, with one array for each input, is a
+            representative data set of TFLite. From an iterator, the first rows are taken. `Samples`
+            are returned unchanged, under the names of the inputs.
         inputs: The model's inputs.
-        count: Maximum number of rows; None: all.
+        count: Maximum number of rows. If None, all.
         split: The split of a spec or of `Splits`.
         data_dir: Folder of prepared TFDS data sets, for a spec.
 
     Raises:
-        InputError: If `given` has another form, no rows, or rows that do not fit the inputs.
+        InputError: If `given` has another form, has no rows, or its rows do not fit the inputs.
     """
     if isinstance(given, Samples):
         return given.renamed(inputs)

@@ -1,4 +1,4 @@
-"""One export at work: the SavedModel and the rows on disk, its conversions, and their judgment."""
+"""Runs one export: stores the SavedModel and the rows, converts, and verifies the files."""
 
 import contextlib
 import os
@@ -21,9 +21,9 @@ from keras_distill.records import VerificationRecord
 
 
 class Session:
-    """Converts one model to files in a temporary folder, and judges them.
+    """Converts one model to files in a temporary folder, and verifies them.
 
-    Use as a context manager; leaving it removes the folder.
+    Use it as a context manager, which removes the folder at the end.
 
     Args:
         prepared: The model and the rows.
@@ -76,7 +76,7 @@ class Session:
         (self.folder / "out").mkdir()
 
     def convert(self, names: Sequence[str]) -> dict[str, Converted]:
-        """Converts to some precisions by the TFLite converter."""
+        """Converts to the given precisions with the TFLite converter."""
         options = self.prepared.options
         request = {
             "saved_model": str(self.folder / "saved_model"),
@@ -89,25 +89,25 @@ class Session:
         return run_converter(request, names, timeout=options.timeout)
 
     def quantizer(self, float32: Path) -> Quantizer:
-        """Returns the quantizer of single operators, for the float32 file of this session."""
+        """Returns the quantizer for single operators of this session's float32 file."""
         options = self.prepared.options
         return Quantizer(
             float32, self._calibration, batch_size=options.batch_size, timeout=options.timeout
         )
 
     def run(self, file: Path, prepared: Prepared | None = None) -> tuple[Probe, dict[str, Array]]:
-        """Runs a file on the rows in a child process, and adds its metadata, or strips it of names.
+        """Runs a file on the rows in a child process, and adds its metadata, or strips its names.
 
         Args:
             file: The file.
-            prepared: The same model with other rows; None: those of the session.
+            prepared: The same model with other rows. If None, the rows of the session.
 
         Returns:
-            What the file says about itself, and its outputs by name.
+            The properties of the file (shapes, types, …), and its outputs by name.
 
         Raises:
-            InputError: If it contains operators that are not builtin, cannot be loaded or run,
-                crashes the interpreter, or has other outputs than the model.
+            InputError: If the file contains operators that are not builtin, cannot be loaded or
+                run, crashes the interpreter, or has other outputs than the model.
         """
         if foreign := read_graph(file).custom_ops:
             raise InputError(
@@ -143,8 +143,8 @@ class Session:
 
         Args:
             produced: The outputs on the rows.
-            rule: When it passes.
-            prepared: The same model with other rows; None: those of the session.
+            rule: The conditions under which the file passes.
+            prepared: The same model with other rows. If None, the rows of the session.
         """
         prepared = prepared or self.prepared
         return judge(

@@ -1,4 +1,4 @@
-"""Presents a Keras model to the exporter and the verification: flat, named inputs and outputs."""
+"""Presents a Keras model to export and verification with flat, named inputs and outputs."""
 
 import contextlib
 import logging
@@ -20,15 +20,15 @@ _BATCH = 128  # rows per reference call
 
 
 def in_dtype(rows: Array, info: InputInfo) -> Array:
-    """Returns rows in the dtype of an input; text as it is."""
+    """Returns rows in the dtype of an input. Text is returned unchanged."""
     return rows if info.dtype == "string" else rows.astype(info.dtype)
 
 
 def refuse_text(source: "Source") -> None:
-    """Refuses a model that takes text.
+    """Rejects a model that takes text.
 
     Raises:
-        InputError: With what to export instead.
+        InputError: If an input is text. The message says what to export instead.
     """
     for info in source.inputs:
         if info.dtype == "string":
@@ -48,7 +48,7 @@ class Predictor(Protocol):
     outputs: tuple[str, ...]
 
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
-        """Returns the outputs on all of `x` by name, as float32."""
+        """Returns the outputs on all of `x` by name, in float32."""
         ...
 
 
@@ -56,17 +56,17 @@ class Source(Predictor, Protocol):
     """A model that can be exported."""
 
     def save(self, folder: Path, batch_size: int | None) -> None:
-        """Writes a SavedModel of the inference pass for `batch_size` rows; None: any number."""
+        """Writes a SavedModel of the inference pass for `batch_size` rows (None: any number)."""
 
 
 class KerasSource:
     """A Keras model in memory. The model is not changed.
 
     Args:
-        model: A built model: functional, sequential, or a subclass that knows its input shape.
+        model: A built model: functional, sequential, or a subclass with a known input shape.
 
     Raises:
-        InputError: If it is not built, or has weights that are not finite.
+        InputError: If the model is not built, or has weights that are not finite.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -82,7 +82,7 @@ class KerasSource:
         self.outputs = _outputs_of(self.model, self._structure)
 
     def call(self, *flat: Any) -> dict[str, Any]:
-        """Returns the outputs of a batch by name, as float32. A subclass may compute others."""
+        """Returns the outputs of a batch by name, in float32. A subclass may override it."""
         x = keras.tree.pack_sequence_as(self._structure, list(flat))
         y = self.model(x, training=False)
         flat_y = keras.tree.flatten(y)
@@ -133,7 +133,7 @@ class KerasSource:
 
 @contextlib.contextmanager
 def _quiet_tensorflow() -> Iterator[None]:
-    """Hides TensorFlow's message about written assets."""
+    """Hides TensorFlow's log message about written assets."""
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -177,7 +177,7 @@ def _unbuilt(model: keras.Model) -> InputError:
 
 
 def _outputs_of(model: keras.Model, inputs: Any) -> tuple[str, ...]:
-    """Names the flat outputs: by the keys of a dict, the output layers, or numbers."""
+    """Names the flat outputs by the keys of a dict, by the output layers, or by numbers."""
     if isinstance(model, keras.Sequential):
         return (signature_name(model.layers[-1].name),)
     functional = is_functional(model)
@@ -203,7 +203,7 @@ def _symbolic_output(model: keras.Model, inputs: Any) -> Any:
 
 
 def check_weights(model: keras.Model) -> None:
-    """Raises InputError with the paths of the variables if weights are NaN or infinite."""
+    """Raises an `InputError` that lists the variables with NaN or infinite weights."""
     broken: list[str] = []
     for weight in model.weights:
         values: Any = keras.ops.convert_to_numpy(weight)
@@ -220,8 +220,8 @@ def check_weights(model: keras.Model) -> None:
 def as_float32(model: keras.Model) -> keras.Model:
     """Returns the model, or a float32 copy if it computes in half precision.
 
-    The converter has no kernels for float16 or bfloat16 arithmetic; a `float16` file stores
-    half-precision weights and computes in float32.
+    The converter does not support float16 or bfloat16 arithmetic. A `float16` file stores its
+    weights in half precision and computes in float32.
     """
     if all(layer.compute_dtype not in ("float16", "bfloat16") for layer in sublayers(model)):
         return model

@@ -1,4 +1,4 @@
-"""Presents a `.tflite` file of any origin as a model. It runs in a child process."""
+"""Presents a `.tflite` file of any origin as a model. The file runs in a child process."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ class TFLiteSource:
         path: The file.
 
     Attributes:
-        path: As given.
+        path: The path of the file.
         name: Name of the file.
-        inputs: Its inputs; a quantized one takes real values.
-        outputs: Names of its outputs.
-        specs: What the file says about them.
+        inputs: The inputs of the file. Quantized inputs take real values.
+        outputs: Names of the outputs.
+        specs: What the file states about its inputs and outputs.
 
     Raises:
         InputError: See `litert.probe`.
@@ -38,14 +38,14 @@ class TFLiteSource:
         self.outputs = tuple(o.name for o in self.specs.outputs)
 
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
-        """Returns the outputs on all of `x` by name, as real values."""
+        """Returns the outputs on all of `x` by name, dequantized to real values."""
         rows: Any = dict(x) if len(x) > 1 else next(iter(x.values()))
         y = predict_isolated(self.path, rows, threads=os.cpu_count() or 1)
         return y if isinstance(y, dict) else {self.outputs[0]: y}
 
 
 def same_inputs(a: Sequence[InputInfo], b: Sequence[InputInfo]) -> bool:
-    """Returns whether inputs have the same shapes, and if there are several the same names."""
+    """Returns whether inputs have the same shapes and, if there are several, the same names."""
     if len(a) > 1:
         a, b = sorted(a), sorted(b)
         if [i.name for i in a] != [i.name for i in b]:

@@ -1,15 +1,16 @@
 """Verifies a file: compares its outputs with those of the model.
 
-Differences are relative to the variation of the reference output, so that one limit serves logits
-of any range and probabilities alike:
+Differences are relative to the variation of the reference output, so that the same limit can be
+used for logits of any range and for probabilities:
 
     relative = max |file - model| / (max model - min model)
     noise    = rms(file - model) / std(model)
 
 over all samples and entries of an output. A file with wrong values has a noise of about 1 or more.
 
-A few labels do not show a small loss: one of 20 is 5 points. Where that is more than the loss that
-is allowed, only a file that loses nothing and predicts the same passes on them.
+With few labels, a small loss of accuracy is not visible: one of 20 labels is 5 points. If one label
+is more than the allowed loss, a file passes only if it loses no label and makes the same
+predictions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -68,7 +69,7 @@ def difference(reference: Array, produced: Array) -> tuple[float, float, float]:
     """
     reference, produced = np.asarray(reference, np.float64), np.asarray(produced, np.float64)
     d = np.abs(produced - reference)
-    # A constant output is compared with its own size.
+    # The difference of a constant output is relative to its magnitude.
     size = float(np.abs(reference).max()) or 1.0
     span = float(np.ptp(reference)) or size
     deviation = float(reference.std()) or size
@@ -76,15 +77,17 @@ def difference(reference: Array, produced: Array) -> tuple[float, float, float]:
 
 
 class Rule(NamedTuple):
-    """When a file passes.
+    """The conditions under which a file passes.
 
     Attributes:
-        limit: Maximum of `relative` and `noise` of each output; None: differences are not judged.
-        max_drop: Maximum loss of an output's metric, in points; None: `MAX_DROP`, and a larger loss
-            of one label alone is no failure.
+        limit: Maximum of `relative` and `noise` of each output. If None, differences are not
+            judged.
+        max_drop: Maximum loss of an output's metric, in percentage points. If None, `MAX_DROP`, and
+            a larger loss caused by a single label is not a failure.
         advice: What to try if differences are too large.
-        accuracy_advice: What to try if too much accuracy is lost; None: `advice`.
-        min_agreement: Minimum share of predictions that are those of the reference; None: any.
+        accuracy_advice: What to try if too much accuracy is lost. If None, `advice`.
+        min_agreement: Minimum fraction of predictions that are equal to those of the reference. If
+            None, agreement is not judged.
     """
 
     limit: float | None
@@ -110,7 +113,7 @@ class Rule(NamedTuple):
             limit: Maximum difference, instead of `LIMITS[quantization]`.
             max_drop: See the class.
             min_agreement: See the class.
-            compressed: Whether the accuracy may have been lost before the conversion.
+            compressed: Whether accuracy may already have been lost before the conversion.
         """
         limit = LIMITS[quantization] if limit is None else limit
         lost = _OF_COMPRESSION if compressed else None
@@ -118,7 +121,7 @@ class Rule(NamedTuple):
 
 
 def default_max_drop(truths: Iterable[Truth]) -> float:
-    """Returns the loss that is a failure where none is set: `MAX_DROP`, or one label if more.
+    """Returns the default of the allowed loss: `MAX_DROP`, or one label if that is more.
 
     Example:
         >>> from keras_distill.metrics import truth_of
@@ -143,15 +146,17 @@ def judge(
     """Compares the outputs of a file with those of its model.
 
     Args:
-        converted: Outputs by name, `(n, …)`, of the model that differences are measured from.
+        converted: Outputs by name, `(n, …)`, of the model that was converted. Differences are
+            measured from these outputs.
         produced: Outputs of the file by name.
-        rule: When it passes.
-        name: Name of that model.
-        reference: Outputs by name of the model that accuracy is counted from; None: `converted`.
-        reference_name: Its name; None: `name`.
+        rule: The conditions under which the file passes.
+        name: Name of the converted model.
+        reference: Outputs by name of the model from which the loss of accuracy is measured. If
+            None, `converted`.
+        reference_name: Name of that model. If None, `name`.
         truths: Labels by output, see `truths_by_output`.
         source: Origin of the samples.
-        on_data: Whether the samples are the user's and have what the verdict needs.
+        on_data: Whether the samples come from the user and suffice for a verdict.
     """
     outputs: list[OutputVerification] = []
     failures: list[str] = []
@@ -185,7 +190,7 @@ def judge(
 def _compare(
     name: str, expected: Array, got: Array, rule: Rule, reference: Array, truth: Truth | None
 ) -> tuple[OutputVerification, str]:
-    """Returns what was measured of one output, and why it cannot be judged, if so."""
+    """Returns the measurements of one output, and a reason if it cannot be judged."""
     wrong = ""
     if got.shape != expected.shape:
         wrong = f"output {name!r} has shape {got.shape}, not {expected.shape}"
@@ -259,5 +264,5 @@ def _too_different(output: OutputVerification, rule: Rule) -> list[str]:
 
 
 def _differs(output: OutputVerification) -> bool:
-    """Returns whether a file lost something, or predicts another class than the reference."""
+    """Returns whether a file loses accuracy, or predicts another class than the reference."""
     return (output.drop or 0.0) > 0 or (output.agreement is not None and output.agreement < 1)

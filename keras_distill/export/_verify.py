@@ -1,4 +1,4 @@
-"""Verifies a file against another one, whoever made them."""
+"""Verifies a file against another file. Either may come from any tool."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,31 +42,33 @@ def verify_tflite(
     data_dir: PathLike | None = None,
     imports: Sequence[str] = (),
 ) -> VerifyRecord:
-    """Compares a file with a reference on labeled rows; both may come from anywhere.
+    """Compares a file with a reference file on labeled rows. Either may come from any tool.
 
-    It passes if its outputs are finite and have the shape of the reference's, its accuracy is lower
-    by `max_drop` points or less, and, with `limit`, its outputs differ by no more than that.
+    The file passes if its outputs are finite and have the same shape as those of the reference, and
+    if it loses at most `max_drop` points of accuracy. If `limit` is given, its outputs must also
+    not differ by more than `limit`.
 
     Args:
-        path: The file: `.tflite`, or `.keras`, or a SavedModel folder.
-        against: The reference, of the same kinds.
-        data: Labeled rows in the range that both take: a data spec, the `Splits` of `data.load`, a
-            `tf.data.Dataset` of (x, y), or (x, y).
+        path: The file: `.tflite`, `.keras`, or a SavedModel folder.
+        against: The reference file, in one of the same formats.
+        data: Labeled rows in the range that both files expect: a data spec, the `Splits` of
+            `data.load`, a `tf.data.Dataset` of (x, y), or (x, y).
         split: The split of a spec.
-        samples: Maximum number of rows, evenly spaced; None: all.
-        max_drop: Maximum loss of accuracy, in points; None: 1 point.
-        limit: Maximum difference of outputs, as a fraction of the range of the reference's;
-            required where accuracy cannot be measured. None: differences are not judged.
+        samples: Maximum number of rows, evenly spaced. If None, all.
+        max_drop: Maximum loss of accuracy, in percentage points. If None, 1 point.
+        limit: Maximum difference of outputs, as a fraction of the range of the reference's outputs.
+            Required if accuracy cannot be measured. If None, differences are not judged.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.
 
     Returns:
-        The record; `verification.verdict` is "passed", "failed", or, where the rows are too few to
-        show a loss of `max_drop`, "not verified on data".
+        The record. `verification.verdict` is "passed" or "failed". It is "not verified on data" if
+        there are too few rows to show a loss of `max_drop`.
 
     Raises:
-        InputError: If an argument breaks its rule, a file cannot be run, the two have different
-            inputs or outputs, or the reference is far more accurate on `data` of another range.
+        InputError: If an argument is not valid, a file cannot be run, the two files have different
+            inputs or outputs, or the reference is far more accurate on `data` scaled to another
+            range.
 
     Example:
         >>> import keras, tempfile, keras_distill as kd
@@ -150,7 +152,7 @@ def _finite(outputs: dict[str, Array], path: PathLike) -> dict[str, Array]:
 def _matched(
     produced: dict[str, Array], expected: Mapping[str, Array], path: PathLike, against: PathLike
 ) -> dict[str, Array]:
-    """Returns the outputs of the file under the names of the reference's."""
+    """Returns the outputs of the file under the names of the reference's outputs."""
     if set(produced) == set(expected):
         return produced
     if len(produced) == len(expected) == 1:
