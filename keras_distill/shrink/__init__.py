@@ -1,11 +1,12 @@
-"""Narrower models: structured pruning of Keras 3 models, each result checked.
+"""Structured pruning of Keras 3 models; each result is verified.
 
-The package can be called: `kd.shrink(model, width=0.5)` is `kd.shrink.shrink(model, width=0.5)`.
+The package is callable: `kd.shrink(model, width=0.5)` is `kd.shrink.shrink(model, width=0.5)`.
 
-How it works: `_analysis` follows the graph of the model and asks a handler for each kind of layer
-(`_handlers`) which entries of which variable belong to which channel (`_trace`, `_ids`). Units that
-stand in the same places form a group; `_importance` ranks them and `_select` chooses. `_rebuild`
-makes the narrower model, and `_acceptance` compares it with the given one.
+How it works: `_analysis` follows the graph of the model and calls a handler for each kind of layer
+(`_handlers`). The handlers determine which entries of which variable belong to which channel
+(`_trace`, `_ids`). Units that occur along the same axes of variables form a group. `_importance`
+ranks the units of a group and `_select` chooses the units to keep. `_rebuild` builds the narrower
+model, and `_acceptance` compares it with the original one.
 """
 
 import sys
@@ -44,7 +45,7 @@ __all__ = [
 
 
 class _CallablePackage(types.ModuleType):
-    """Lets `kd.shrink` be the function, whether or not the package was imported before."""
+    """Makes `kd.shrink` callable, whether or not the package was imported before."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls `shrink`."""

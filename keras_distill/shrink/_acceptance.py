@@ -27,9 +27,9 @@ class Differences(NamedTuple):
     """The largest relative differences that were found.
 
     Attributes:
-        unchanged: Between the outputs of the model and of its copy with all units; 0.
-        removed: Between any tensor of the narrower model and the kept channels of that tensor in
-            the full model, in which nothing reads the removed units.
+        unchanged: Between the outputs of the model and those of its copy with all units; must be 0.
+        removed: Between any tensor of the narrower model and the kept channels of the same tensor
+            in the full model, in which the weights that read removed units are set to 0.
     """
 
     unchanged: float
@@ -37,24 +37,25 @@ class Differences(NamedTuple):
 
 
 def accept(analysis: Analysis, keep: Array, narrow: Rebuilt, x: Any = None) -> Differences:
-    """Checks a narrower model; a wrong one raises an error.
+    """Checks a narrower model. Raises an error if it is wrong.
 
-    1. A copy with all units gives exactly the outputs of the model.
-    2. In that copy, the weights that read a removed unit are set to 0, so that it has no effect.
-       Then the narrower model computes the same numbers in every tensor, on its kept channels.
+    1. A copy with all units must produce exactly the outputs of the model.
+    2. In that copy, the weights that read a removed unit are set to 0, so that the unit has no
+       effect. The narrower model must then compute the same numbers in every tensor, on its kept
+       channels.
 
-    A layer that mixes channels, such as LayerNormalization, would still see the removed channels in
-    the full model: there, it is run on the kept channels only. So the comparison covers all the
-    rest of such a model too.
+    A layer that mixes channels, such as LayerNormalization, would still read the removed channels
+    in the full model. The check runs such a layer on the kept channels only, so that it also covers
+    the other layers of the model.
 
     Args:
-        analysis: Of the model.
+        analysis: The analysis of the model.
         keep: The kept units, bool `(units,)`.
         narrow: From `rebuild(analysis, keep)`.
-        x: Input in the structure of the model; None: random.
+        x: Input in the structure of the model. If None, random.
 
     Raises:
-        VerificationError: If an output differs, with the first layer where it does.
+        VerificationError: If an output differs. The message names the first layer that differs.
     """
     model = analysis.model
     x = random_inputs(model) if x is None else x
@@ -83,7 +84,7 @@ def accept(analysis: Analysis, keep: Array, narrow: Rebuilt, x: Any = None) -> D
 
 
 def accept_shallower(model: keras.Model, blocks: list[Block], shallow: Rebuilt, x: Any) -> None:
-    """Checks that a model without some blocks gives exactly what the model gives without them.
+    """Checks that a model without some blocks computes what the model does if it skips them.
 
     Raises:
         VerificationError: If an output differs.
@@ -114,11 +115,11 @@ def _silence(analysis: Analysis, keep: Array, full: Rebuilt) -> None:
 
 
 class _Pairs:
-    """Runs both models side by side and compares each tensor.
+    """Runs both models side by side and compares every tensor.
 
     Attributes:
         largest: The largest relative difference so far.
-        first: The first layer whose result differs by more than rounding; None: no one.
+        first: The first layer whose result differs by more than rounding; None if there is none.
     """
 
     def __init__(self, analysis: Analysis, keep: Array, full: Rebuilt, narrow: Rebuilt) -> None:
@@ -143,7 +144,7 @@ class _Pairs:
         return list(zip(wide, thin, strict=True))
 
     def _on_kept(self, x: Any, read: Channels, made: Channels, layer: Any) -> Any:
-        """Runs a layer on the kept channels; the others become 0."""
+        """Runs a layer on the kept channels only. The other channels of its output are 0."""
         kept = self._analysis.kept(self._keep, read.ids)
         taken = tf.gather(x, kept, axis=read.axis)
         set_mask(taken, mask_of(x))
@@ -168,7 +169,7 @@ class _Pairs:
 
 
 def _largest(expected: list[Any], received: list[Any]) -> float:
-    """Returns the largest difference relative to the largest number; infinite for other shapes."""
+    """Returns the largest difference relative to the largest number; infinite if shapes differ."""
     largest = 0.0
     for a, b in zip(expected, received, strict=True):
         a, b = np.asarray(a), np.asarray(b)

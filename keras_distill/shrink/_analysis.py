@@ -1,4 +1,4 @@
-"""Walks a model and finds its groups of channels."""
+"""Traverses a model and finds its groups of channels."""
 
 import math
 from collections import defaultdict
@@ -19,15 +19,15 @@ from keras_distill.shrink._trace import Channels, Note, Role, Slot, Trace, fixed
 
 @dataclass(frozen=True)
 class Group:
-    """Units that stand in exactly the same slots, and so compete with each other.
+    """Units that occur in exactly the same slots and can therefore be ranked against each other.
 
     Attributes:
         units: The units.
         slots: Their slots.
-        channels: The channels that one unit has along one axis.
-        atomic: Whether any number may be kept, as of heads.
-        exact: Whether removing a unit that nothing reads changes nothing. False behind a
-            normalization over channels.
+        channels: The number of channels of one unit along one axis.
+        atomic: Whether any number of units may be kept, as for attention heads.
+        exact: Whether removing a unit that no layer reads leaves all other values unchanged. False
+            behind a normalization over channels.
     """
 
     units: Array
@@ -38,13 +38,13 @@ class Group:
 
     @property
     def layers(self) -> list[str]:
-        """The names of the layers that make these channels, in order."""
+        """The names of the layers that produce these channels, in order."""
         makers = [slot.layer.name for slot in self.slots if slot.role is Role.OUT]
         return list(dict.fromkeys(makers or [slot.layer.name for slot in self.slots]))
 
 
 class Label(NamedTuple):
-    """The channels of the inputs and of the outputs of one call."""
+    """The channels of the inputs and outputs of one call."""
 
     inputs: list[Channels]
     outputs: list[Channels]
@@ -55,15 +55,15 @@ class Analysis:
     """What is known about the channels of a model.
 
     Attributes:
-        model: The model; not changed.
-        trace: What the handlers said.
+        model: The model; it is not changed.
+        trace: What the handlers recorded.
         unit: The unit of each id.
         units: The number of units.
         groups: The groups of units that may be removed.
-        entered: The ids of nested models that were walked.
-        nested_inputs: Nested model, by id -> what its inputs carry.
-        labels: The channels of inputs and outputs of each call, in the order of `run_labeled`.
-        outputs: The units of the model's outputs, which stay in any case.
+        entered: The ids of the nested models that were traversed.
+        nested_inputs: The channels of the inputs of each nested model, by its id.
+        labels: The channels of the inputs and outputs of each call, in the order of `run_labeled`.
+        outputs: The units of the model's outputs, which are always kept.
     """
 
     model: keras.Model
@@ -77,11 +77,11 @@ class Analysis:
     outputs: Array
 
     def all(self) -> Array:
-        """Returns the choice that keeps all units: bool `(units,)`."""
+        """Returns the selection that keeps all units: bool `(units,)`."""
         return np.ones(self.units, bool)
 
     def kept(self, keep: Array, ids: Array) -> Array:
-        """Returns the places in `ids` that are kept.
+        """Returns the positions in `ids` that are kept.
 
         Args:
             keep: bool `(units,)`.
@@ -95,7 +95,7 @@ class Analysis:
 
     @property
     def notes(self) -> list[Note]:
-        """The layers that are not understood and fix channels that could be removed otherwise."""
+        """The layers that are not supported and fix channels that could otherwise be removed."""
         return [note for note in self.trace.notes if self._matters(note)]
 
     def _matters(self, note: Note) -> bool:
@@ -110,14 +110,14 @@ class Analysis:
 
 
 def analyze(model: keras.Model, skip: Collection[str] = ()) -> Analysis:
-    """Finds which channels of a model can be removed, and which only together.
+    """Finds which channels of a model can be removed, and which only together with others.
 
     Args:
         model: A Functional or built Sequential model.
-        skip: Names or paths of layers whose channels stay.
+        skip: Names or paths of layers whose channels are kept.
 
     Raises:
-        InputError: If the model has no graph, or there is no layer of a name in `skip`.
+        InputError: If the model has no graph, or `skip` contains a name that no layer has.
     """
     check_model(model)
     walk = _Walk()
@@ -141,10 +141,10 @@ def analyze(model: keras.Model, skip: Collection[str] = ()) -> Analysis:
 
 
 def check_model(model: Any) -> None:
-    """Raises an error for anything but a model whose graph is known.
+    """Checks that a model has a known graph.
 
     Raises:
-        InputError: If it is not one; the message says what to do.
+        InputError: If it has none. The message says what to do.
     """
     if not isinstance(model, keras.Model):
         raise InputError(f"`model` must be a Keras model. Received: {type(model).__name__}.")
@@ -160,7 +160,7 @@ def check_model(model: Any) -> None:
 
 
 class _Walk:
-    """Follows the graph of a model, also into nested ones, and asks the handler of each call."""
+    """Follows the graph of a model and its nested models, and calls the handler of each call."""
 
     def __init__(self) -> None:
         self.trace = Trace()
@@ -187,7 +187,7 @@ class _Walk:
         return results
 
     def _same_inputs(self, a: Channels, b: Channels) -> None:
-        """Each call of a nested model has the same channels."""
+        """Joins the input channels of all calls of a nested model."""
         if a is b:
             return
         if a.axis == b.axis and len(a.ids) == len(b.ids):
@@ -212,7 +212,7 @@ def _skip(model: keras.Model, trace: Trace, names: Collection[str]) -> None:
 
 
 def _groups(trace: Trace, unit: Array, fixed: Array) -> list[Group]:
-    """Collects the units that stand in the same slots."""
+    """Collects the units that occur in the same slots."""
     slots = list(trace.slots.values())
     places: defaultdict[int, list[int]] = defaultdict(list)  # unit -> its slots
     channels: defaultdict[int, int] = defaultdict(int)

@@ -15,14 +15,14 @@ _RULE = (
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a narrower model may cost.
+    """The maximum cost of a narrower model.
 
     Attributes:
-        kind: "params", "macs" (multiplications and additions for one example), "bytes" (of the
+        kind: "params", "macs" (multiply-accumulate operations per example), "bytes" (size of the
             `.tflite` file), or "latency" (of the float32 `.tflite` file, relative to the model's).
-        limit: The most.
-        precision: Of the file whose bytes count.
-        text: As given.
+        limit: The maximum.
+        precision: The precision of the file whose size is limited.
+        text: The budget as given.
     """
 
     kind: str
@@ -32,19 +32,19 @@ class Budget:
 
     @property
     def is_measured(self) -> bool:
-        """Whether only an exported file shows if it is kept."""
+        """Whether the budget can only be checked by measuring an exported file."""
         return self.kind in ("bytes", "latency")
 
     @classmethod
     def parse(cls, text: str, name: str = "budget") -> "Budget":
-        """Reads a budget.
+        """Parses a budget.
 
         Args:
-            text: Such as "params=100k".
+            text: The budget, such as "params=100k".
             name: The name of the argument, for errors.
 
         Raises:
-            InputError: If it is not one.
+            InputError: If `text` is not a budget.
 
         Example:
             >>> Budget.parse("bytes=98k:int8")

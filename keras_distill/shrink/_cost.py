@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulate operations of a choice of units, without building it."""
+"""Counts parameters and multiply-accumulate operations of a selection without building it."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class Cost(NamedTuple):
 
     Attributes:
         parameters: Entries of all variables.
-        macs: Multiplications and additions for one example; a size that is not known counts 1.
+        macs: Multiply-accumulate operations per example. An unknown size counts as 1.
     """
 
     parameters: int
@@ -25,10 +25,10 @@ class Cost(NamedTuple):
 
 
 class Costs:
-    """Counts the cost of any choice of units.
+    """Counts the cost of any selection of units.
 
     Args:
-        analysis: Of the model.
+        analysis: The analysis of the model.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -84,6 +84,6 @@ class Costs:
 
 
 def _inner(layer: Any) -> list[Any]:
-    """Returns a layer and those inside its wrapper."""
+    """Returns a layer, and the layers inside it if it is a wrapper."""
     wrapped = [getattr(layer, key, None) for key in ("layer", "forward_layer", "backward_layer")]
     return [layer, *(part for part in wrapped if isinstance(part, keras.Layer))]

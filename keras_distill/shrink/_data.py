@@ -1,4 +1,4 @@
-"""Batches of the user's data, as the model takes them, and the loss of their labels."""
+"""Returns batches of the user's data as the model takes them, and the loss for their labels."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,14 +17,14 @@ ROWS, _BATCH = 512, 64
 
 
 class Batch(NamedTuple):
-    """Some examples: x in the structure of the model, and labels, None without."""
+    """Some examples: x in the structure of the model, and labels (None if there are none)."""
 
     x: Any
     y: Any
 
 
 def batches(model: keras.Model, data: Any, rows: int = ROWS) -> list[Batch]:
-    """Takes at most `rows` examples, evenly spaced where their number is known.
+    """Returns batches of at most `rows` examples, evenly spaced if their number is known.
 
     Args:
         model: The model.
@@ -33,7 +33,7 @@ def batches(model: keras.Model, data: Any, rows: int = ROWS) -> list[Batch]:
         rows: Maximum number of examples.
 
     Raises:
-        InputError: If the data do not fit the model.
+        InputError: If the data does not fit the model.
     """
     inputs = KerasSource(model).inputs
     samples = take("data", data, inputs, rows, split="train")
@@ -52,7 +52,7 @@ def batches(model: keras.Model, data: Any, rows: int = ROWS) -> list[Batch]:
 
 
 def loss_of(model: keras.Model, batch: Batch) -> Callable[[Any, Any], Any]:
-    """Returns `loss(y, outputs)`, the default hard loss for the labels of a batch.
+    """Returns `loss(y, outputs)`: the default hard loss for the labels of a batch.
 
     Raises:
         InputError: If there are no labels, or no loss fits them.

@@ -1,4 +1,4 @@
-"""Fewer residual blocks: those whose shortcut is the identity can be dropped whole."""
+"""Removes residual blocks. Blocks whose shortcut is the identity can be removed as a whole."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -35,10 +35,11 @@ class Block(NamedTuple):
 
 
 def find_blocks(model: keras.Model) -> list[Block]:
-    """Finds the residual blocks that can be dropped, also in nested models, in running order.
+    """Finds the residual blocks that can be removed, also in nested models, in execution order.
 
-    One of the operands of an addition is x itself, everything else comes from x alone, and no layer
-    outside the block reads what is inside. A block around other blocks does not count; they do.
+    One operand of an addition must be x itself, the other operands must be computed from x only,
+    and no layer outside the block may read a tensor inside it. A block that contains other blocks
+    is not listed; the inner blocks are.
 
     Args:
         model: A model with a graph.
@@ -93,7 +94,7 @@ def _adds(call: GraphCall) -> bool:
 def _between(
     start: Any, ends: Sequence[Any], maker: dict[int, GraphCall]
 ) -> list[GraphCall] | None:
-    """Returns the calls on the way from one tensor to others; None if they come from more."""
+    """Returns the calls between one tensor and others; None if the others also depend on more."""
     found: dict[int, GraphCall] = {}
     pending = list(ends)
     while pending:
@@ -110,7 +111,7 @@ def _between(
 
 
 class Dropped:
-    """Blocks that are left out when a graph is followed.
+    """Blocks that are left out when a graph is executed.
 
     Args:
         blocks: The blocks.
@@ -122,11 +123,11 @@ class Dropped:
         self._inside = frozenset().union(*(block.inside for block in blocks))
 
     def replaces(self, call: GraphCall, values: dict[int, Any]) -> list[Any] | None:
-        """Returns what a call gives without the blocks; None if it is called as usual."""
+        """Returns the outputs of a call without the blocks; None if it is called as usual."""
         if id(call.node) in self._shortcuts:
             return [values[self._shortcuts[id(call.node)]]]
         if id(call.node) in self._inside:
-            return [None] * len(call.outputs)  # nothing reads it
+            return [None] * len(call.outputs)  # no layer reads it
         return None
 
 
@@ -146,18 +147,18 @@ def run_without(model: keras.Model, x: Any, blocks: Iterable[Block]) -> list[Any
 
 
 def blocks_to_drop(model: keras.Model, depth: float, inputs: Sequence[Any]) -> list[Block]:
-    """Chooses the least important residual blocks.
+    """Chooses the least important residual blocks, which are to be removed.
 
-    The importance of a block is the squared change of the logits when it alone is left out,
-    relative to the squared logits.
+    The importance of a block is the squared change of the logits when only this block is left out,
+    divided by the squared logits.
 
     Args:
         model: A model with a graph.
-        depth: The share of blocks that is kept.
+        depth: The fraction of blocks to keep.
         inputs: Batches, in the structure of the model.
 
     Raises:
-        InputError: If there are no blocks that can be dropped.
+        InputError: If no block can be removed.
     """
     blocks = find_blocks(model)
     if not blocks:
@@ -180,7 +181,7 @@ def blocks_to_drop(model: keras.Model, depth: float, inputs: Sequence[Any]) -> l
 
 
 def _logits(outputs: list[Any]) -> list[Any]:
-    """Takes the logits behind softmax and sigmoid, where Keras has stored them."""
+    """Returns the logits before softmax and sigmoid, where Keras has stored them."""
     found = [activation_input(y) for y in outputs]
     return [
         np.asarray(y if z is None else z, np.float64) for y, z in zip(outputs, found, strict=True)

@@ -1,7 +1,7 @@
-"""The table of handlers: which function understands which kind of layer.
+"""The table of handlers: which function supports which kind of layer.
 
-To add a kind of layer: write a handler in the `_handlers_….py` it belongs to, and a line in the
-table at the end of that file. Its methods are those of `Trace`.
+To add a kind of layer, write a handler in the matching `_handlers_….py` and add a line to the table
+at the end of that file. A handler calls the methods of `Trace`.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from keras_distill.shrink import (
 )
 from keras_distill.shrink._trace import Handler
 
-# Of exactly these classes: a subclass may override `call`.
+# For exactly these classes, because a subclass may override `call`.
 LAYERS: dict[type, Handler] = {
     **_handlers_attention.LAYERS,
     **_handlers_conv.LAYERS,
@@ -32,29 +32,29 @@ LAYERS: dict[type, Handler] = {
     **_handlers_recurrent.LAYERS,
 }
 
-# Operations of keras.ops, by the name of their class.
+# Operations of keras.ops, by class name.
 OPS: dict[str, Handler] = {**_handlers_elementwise.OPS, **_handlers_movement.OPS}
 
-# What `register_handler` added.
+# Handlers added by `register_handler`.
 REGISTERED: dict[type, Handler] = {}
 
 
 def register_handler(layer_class: type[keras.Layer], handler: Handler) -> None:
-    """Teaches `kd.shrink` a kind of layer.
+    """Adds support for a kind of layer to `kd.shrink`.
 
-    Without a handler, a layer of your own is kept as it is, and the channels that it reads and
-    makes stay. The result is checked like that of any other layer: `kd.shrink` raises an error if
-    the handler is wrong.
+    Without a handler, a custom layer is kept unchanged, and so are all channels that it reads or
+    produces. The result is verified as for any other layer: if the handler is wrong, `kd.shrink`
+    raises an error.
 
     Args:
-        layer_class: The class; subclasses of it need handlers of their own.
+        layer_class: The class of the layer; its subclasses need their own handlers.
         handler: `handler(trace, call, inputs) -> list[Channels]`. `inputs` has the channels of each
-            input, `call.operation` is the layer. Use the methods of `Trace` to say which axis of
-            which variable belongs to which channels (`slot`), and which argument of the constructor
-            is their number (`setting`). Returns the channels of each output.
+            input; `call.operation` is the layer. Use the methods of `Trace` to declare which axis
+            of which variable is indexed by which channels (`slot`), and which argument of the
+            constructor is their number (`setting`). Returns the channels of each output.
 
     Raises:
-        InputError: If `layer_class` is no layer class, or `handler` cannot be called.
+        InputError: If `layer_class` is not a layer class, or `handler` is not callable.
 
     Example:
         >>> import keras
@@ -79,7 +79,7 @@ def register_handler(layer_class: type[keras.Layer], handler: Handler) -> None:
 
 
 def handler_of(operation: Any) -> Handler | None:
-    """Returns the handler of a layer or operation; None if it is not understood."""
+    """Returns the handler of a layer or operation; None if it is not supported."""
     if is_quantized(operation):
         return None
     found = REGISTERED.get(type(operation)) or LAYERS.get(type(operation))

@@ -1,4 +1,4 @@
-"""Handlers of attention layers: heads, and the size of a head."""
+"""Handlers of attention layers: they remove heads and reduce the head size."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def multi_head(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Ch
 
 
 def grouped_query(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """As `multi_head`, but several heads of the query share one of key and value."""
+    """As `multi_head`, but several query heads share one key and value head."""
     layer = call.operation
     shared = trace.own(layer, "heads", layer.num_key_value_heads)
     heads = np.repeat(shared, layer.num_query_heads // layer.num_key_value_heads)
@@ -76,7 +76,7 @@ def _attention(
             continue
         x = sources["query" if role == "gate" else role]
         of_heads = heads if role in ("query", "gate") else shared
-        # Without its key, a part of the query has no effect.
+        # Without the matching entries of the key, entries of the query have no effect.
         made = Role.IN if role == "key" else Role.OUT
         weights = variables_by_name(projection)
         trace.slot(layer, weights["kernel"], 0, trace.along(x), Role.IN)
@@ -87,7 +87,8 @@ def _attention(
             layer, weights.get("bias"), 1, sizes[role], made if made is Role.IN else Role.ALONG
         )
         trace.count_macs(layer, weights["kernel"], x.positions)
-    # The layer divides by the root of the size, which is smaller now: the query makes up for it.
+    # The layer divides by the square root of the head size, which is now smaller. The query is
+    # scaled to compensate.
     query = variables_by_name(parts["query"])
     trace.rescale(query["kernel"], sizes["query"])
     trace.rescale(query.get("bias"), sizes["query"])
@@ -109,7 +110,7 @@ def _attention(
 
 
 def _width(trace: Trace, layer: Any, query: Array, made: Array) -> None:
-    """Without `output_shape`, the output of MultiHeadAttention is as wide as its query."""
+    """Without `output_shape`, MultiHeadAttention outputs as many channels as its query has."""
     if not isinstance(layer, L.MultiHeadAttention):
         trace.join(query, made)  # GroupQueryAttention has no such argument: they are always equal
         return

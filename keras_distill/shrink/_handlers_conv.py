@@ -20,7 +20,7 @@ L = keras.layers
 def conv(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
     """Kernel `(..., in / groups, filters)`, bias `(filters,)`.
 
-    Of a grouped convolution, whole groups go, with their inputs and outputs.
+    For a grouped convolution, whole groups are removed, with their inputs and outputs.
     """
     layer, weights, x = call.operation, variables_by_name(call.operation), inputs[0]
     axis = channel_axis(layer, len(x.shape))
@@ -32,7 +32,7 @@ def conv(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels
         matrix = np.concatenate([read.reshape(groups, -1), made.reshape(groups, -1)], axis=1)
         trace.join_rows(matrix)
         per_group = len(read) // groups
-        if matrix.shape[1] > 2:  # else it is a depthwise convolution, channel by channel
+        if matrix.shape[1] > 2:  # otherwise it is a depthwise convolution
             trace.whole(made)
         trace.setting(layer, "groups", read, per=per_group)
     trace.slot(layer, weights["kernel"], -1, made, Role.OUT)

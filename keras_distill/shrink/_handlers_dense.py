@@ -36,7 +36,7 @@ def dense(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channel
 
 
 def embedding(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Table `(entries, units)`; what it reads are indices, not channels."""
+    """Table `(entries, units)`. Its input has indices, not channels."""
     layer = call.operation
     trace.fix(inputs[0].ids)
     made = trace.own(layer, "units", layer.output_dim)
@@ -48,8 +48,9 @@ def embedding(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Cha
 def einsum_dense(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
     """A kernel that the layer's equation applies, such as "abc,cd->abd" or "...x,xy->...y".
 
-    One axis of a tensor has channels. If the equation keeps the input's, they pass, and what the
-    kernel makes is fixed; else it is the last axis that only kernel and output have.
+    One axis of the tensor has channels. If the output also has this axis, its channels pass
+    through, and the channels that the kernel produces are fixed. Otherwise, the produced channels
+    are on the last axis that only the kernel and the output have.
     """
     layer, x, weights = call.operation, inputs[0], variables_by_name(call.operation)
     if "..." in layer.equation.partition(",")[0][1:]:
@@ -74,7 +75,7 @@ def einsum_dense(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[
 
 
 def _letters(equation: str, rank: int) -> tuple[str, str, str]:
-    """Returns one character per axis of input, kernel, and output; digits for those of "...".
+    """Returns one character per axis of input, kernel, and output, with digits for "...".
 
     Example:
         >>> _letters("...x,xy->...y", 3)
@@ -87,13 +88,13 @@ def _letters(equation: str, rank: int) -> tuple[str, str, str]:
 
 
 def _positions(x: Channels, read: str, kernel: str) -> int:
-    """Returns how often each entry of the kernel is used for one example."""
+    """Returns how often each kernel entry is used per example."""
     sizes = [n or 1 for n in x.shape]
     return math.prod(n for n, c in zip(sizes[1:], read[1:], strict=True) if c not in kernel)
 
 
 def _made(trace: Trace, call: GraphCall, letter: str, made: str, ids: Array) -> list[Channels]:
-    """Sets `output_shape` (a number, or sizes of the last axes), the bias, and the output."""
+    """Handles `output_shape` (a number, or the sizes of the last axes), bias, and output."""
     layer, bias = call.operation, variables_by_name(call.operation).get("bias")
     place = made.index(letter) - len(made)
 

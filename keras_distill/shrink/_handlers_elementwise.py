@@ -1,4 +1,4 @@
-"""Handlers of what leaves channels where they are: activations, dropout, arithmetic, pooling."""
+"""Handlers of layers that do not move channels: activations, dropout, arithmetic, pooling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# Functions of keras.activations that compute each number from itself alone.
+# Functions of keras.activations that compute each output value from a single input value.
 ELEMENTWISE = names(
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu"
     " linear log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign"
@@ -35,7 +35,7 @@ ELEMENTWISE = names(
 def activated(trace: Trace, call: GraphCall, channels: Channels) -> list[Channels]:
     """Returns the channels after the layer's own activation.
 
-    A softmax over channels, and any function that is not known, fixes them: its result for one
+    A softmax over channels and any unknown function fix the channels, because the result for one
     channel may depend on the others.
     """
     layer = call.operation
@@ -46,7 +46,7 @@ def activated(trace: Trace, call: GraphCall, channels: Channels) -> list[Channel
 
 
 def keeps_apart(activation: Any) -> bool:
-    """Returns whether an activation computes each number from itself alone."""
+    """Returns whether an activation computes each output value from a single input value."""
     if activation is None:
         return True
     if isinstance(activation, keras.Layer):
@@ -57,25 +57,25 @@ def keeps_apart(activation: Any) -> bool:
 
 
 def same(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Channels stay where they are."""
+    """Handles layers that keep channels in place."""
     return activated(trace, call, inputs[0])
 
 
 def fixes(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Channels stay where they are, and are needed: the layer has a constant for each."""
+    """Handles layers that keep channels in place but have a constant for each, so fix them."""
     trace.fix(inputs[0].ids)
     return [inputs[0]]
 
 
 def rescaling(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """One scale and offset, or constants per channel, which fix them."""
+    """Handles one scale and offset. Constants per channel fix the channels."""
     layer = call.operation
     per_channel = np.size(layer.scale) > 1 or np.size(layer.offset) > 1
     return fixes(trace, call, inputs) if per_channel else [inputs[0]]
 
 
 def prelu(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """A slope per channel, shared along `shared_axes`."""
+    """Handles a slope per channel, shared along `shared_axes`."""
     x, alpha = inputs[0], call.operation.alpha
     if alpha.shape[x.axis - 1] == len(x.ids) > 1:
         trace.slot(call.operation, alpha, x.axis - 1, x.ids, Role.ALONG)
@@ -83,7 +83,7 @@ def prelu(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channel
 
 
 def softmax(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Fixes the channels if it is taken over them."""
+    """Fixes the channels if the softmax is computed over them."""
     x, axis = inputs[0], call.operation.axis
     axes = axis if isinstance(axis, list | tuple) else [axis]
     if x.axis in [a % len(x.shape) for a in axes if a is not None] or None in axes:
@@ -94,7 +94,7 @@ def softmax(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Chann
 
 
 def pooled(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Spatial layers: pooling, padding, cropping, resizing. The channel axis is the layer's own."""
+    """Handles spatial layers: pooling, padding, cropping, resizing. `data_format` applies."""
     x = inputs[0]
     axis = channel_axis(call.operation, len(x.shape))
     ids = trace.along(x, axis)
@@ -103,15 +103,15 @@ def pooled(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channe
 
 
 def channel_axis(layer: Any, rank: int) -> int:
-    """Returns the channel axis that a layer's `data_format` says; without one, the last."""
+    """Returns the channel axis given by a layer's `data_format`, by default the last axis."""
     return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
 
 
 def join(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Add, Multiply, …: the channels of all operands are joined.
+    """Handles Add, Multiply, …: the channels of all operands are joined.
 
-    Axes are aligned on the right, as NumPy does. An operand whose channel axis has size 1 is
-    broadcast, so it stays out.
+    Axes are aligned on the right, as in NumPy. An operand whose channel axis has size 1 is
+    broadcast, so its channels are not joined.
     """
     rank = len(call.outputs[0].shape)
     joined: Channels | None = None
@@ -131,7 +131,7 @@ def join(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels
 
 
 def concatenate(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Along the channel axis, the lists of ids are concatenated; along another, joined."""
+    """Concatenates the ids along the channel axis; along any other axis, joins them."""
     axis = call.operation.axis % len(call.outputs[0].shape)
     if len({x.axis for x in inputs}) > 1:
         return trace.unknown(call, inputs, "operands with channels on different axes")
@@ -145,7 +145,7 @@ def concatenate(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[C
 
 
 def binary(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """An operation of `keras.ops` on two tensors, or on a tensor and a constant."""
+    """Handles an operation of `keras.ops` on two tensors, or on a tensor and a constant."""
     if len(inputs) > 1:
         return join(trace, call, inputs)
     arguments = keras.tree.flatten(call.arguments({}))
@@ -155,7 +155,7 @@ def binary(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channe
 
 
 def reduced(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Mean, Max, … over positions; over channels, they are fixed."""
+    """Handles Mean, Max, … over positions. A reduction over channels fixes them."""
     x, axis = inputs[0], call.operation.axis
     rank = len(x.shape)
     given: Sequence[int] = axis if isinstance(axis, list | tuple) else [axis]

@@ -1,6 +1,6 @@
-"""Handlers of what moves numbers around: Flatten, Reshape, Transpose, Split, Pad, …
+"""Handlers of operations that rearrange values: Flatten, Reshape, Transpose, Split, Pad, …
 
-Such an operation is understood by running it on an array of ids.
+To find out where the channels go, the operation is run on an array of ids.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ _LARGEST = 30_000_000  # ids in one array
 
 
 def moved(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Runs the operation on ids; the result shows where each channel goes."""
+    """Runs the operation on ids. The result shows where each channel goes."""
     try:
         arrays = _run(call, inputs)
-    except Exception as error:  # whatever the operation raises on sizes that are not known
+    except Exception as error:  # an operation may raise anything on unknown sizes
         return trace.unknown(call, inputs, f"it does not run on ids ({type(error).__name__})")
     if arrays is None:
         return trace.unknown(call, inputs, "its tensors are too large")
@@ -47,7 +47,7 @@ def _run(call: GraphCall, inputs: list[Channels]) -> list[Array] | None:
 
 
 def _settle(trace: Trace, call: GraphCall, ids: Array, index: int = 0) -> Channels:
-    """Finds the one axis along which the ids vary; else joins what one index of the last holds."""
+    """Finds the single axis along which the ids vary; if there is none, joins ids by last index."""
     wide = [axis for axis in range(1, ids.ndim) if ids.shape[axis] > 1]
     for axis in reversed(wide):
         rows = np.moveaxis(ids, axis, 0).reshape(ids.shape[axis], -1)
@@ -60,7 +60,7 @@ def _settle(trace: Trace, call: GraphCall, ids: Array, index: int = 0) -> Channe
 
 
 def reshaped(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Reshape: the size of the channel axis in its target shape changes."""
+    """Handles Reshape: updates the size of the channel axis in the target shape."""
     results = moved(trace, call, inputs)
     layer, y = call.operation, results[0]
     is_layer = isinstance(layer, keras.Layer)
@@ -77,7 +77,7 @@ def reshaped(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Chan
 
 
 def selected(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Slices and the like: understood if all channels stay, in this or the reverse order."""
+    """Handles slices and the like. They may only keep all channels, in this or reverse order."""
     results = moved(trace, call, inputs)
     for y in results:
         kept = len(y.ids) == len(inputs[0].ids)
@@ -91,7 +91,7 @@ def _orders(ids: Array) -> tuple[Array, Array]:
 
 
 def repeated(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Repeat and Tile, by one number for all channels."""
+    """Handles Repeat and Tile with the same number of repeats for all channels."""
     times = getattr(call.operation, "repeats", 1)
     if np.size(times) > 1:
         return trace.unknown(call, inputs, "it repeats channels by different numbers")
@@ -99,7 +99,7 @@ def repeated(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Chan
 
 
 def split(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Along channels: equal parts stay equal, and places of cuts move with the channels."""
+    """Handles Split. Equal parts along channels stay equal; split positions move with channels."""
     results, x, operation = moved(trace, call, inputs), inputs[0], call.operation
     if operation.axis % len(x.shape) != x.axis:
         return results
@@ -119,7 +119,7 @@ def split(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channel
 
 
 def padded(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Pad: zeros among the channels are constants; other axes do not matter."""
+    """Handles Pad. Zeros added to the channel axis are constants; other axes do not matter."""
     x, operation = inputs[0], call.operation
     widths = np.broadcast_to(np.asarray(operation.pad_width), (len(x.shape), 2))
     before, after = widths[x.axis].tolist()

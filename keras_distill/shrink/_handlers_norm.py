@@ -12,8 +12,8 @@ from keras_distill.shrink._trace import Channels, Count, Handler, Role, Trace
 
 L = keras.layers
 
-# From so many groups on, whole groups are removed, which leaves the statistics of the others as
-# they are. Of fewer groups, all stay, and each loses the same number of channels.
+# With at least this many groups, whole groups are removed, so that the statistics of the other
+# groups do not change. With fewer groups, all are kept, and each loses the same number of channels.
 _WHOLE_GROUPS = 4
 
 
@@ -26,7 +26,7 @@ def batch_norm(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Ch
 
 
 def layer_norm(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Scale and offset per channel, statistics over all channels."""
+    """Scale and offset per channel; statistics over all channels."""
     ids = _parameters(trace, call, inputs[0])
     if ids is None:
         return trace.unknown(call, inputs, "it normalizes over several axes")
@@ -35,7 +35,7 @@ def layer_norm(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Ch
 
 
 def group_norm(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Scale and offset per channel, statistics over the channels of a group."""
+    """Scale and offset per channel; statistics over the channels of a group."""
     layer = call.operation
     ids = _parameters(trace, call, inputs[0])
     if ids is None:
@@ -62,7 +62,7 @@ def _fewer_groups(ids: Array, per_group: int) -> Any:
 
 
 def unit_norm(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """No weights; over the channels it mixes them."""
+    """No weights. A normalization over channels mixes them."""
     x, axis = inputs[0], call.operation.axis
     axes = axis if isinstance(axis, list | tuple) else [axis]
     if x.axis in [a % len(x.shape) for a in axes]:
@@ -89,7 +89,7 @@ def _parameters(trace: Trace, call: GraphCall, x: Channels) -> Array | None:
 
 
 def layer_scale(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """A factor per channel, the last axis."""
+    """A factor per channel of the last axis."""
     ids = trace.along(inputs[0])
     trace.slot(call.operation, call.operation.gamma, 0, ids, Role.ALONG)
     trace.setting(call.operation, "projection_dim", ids)

@@ -57,7 +57,7 @@ def _fix_mask(trace: Trace, given: dict[str, Any]) -> None:
 
 
 def bidirectional(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """Two recurrent layers of one number of units: unit i goes in both directions."""
+    """Two recurrent layers with equal numbers of units: unit i is removed in both directions."""
     layer = call.operation
     forward, backward = layer.forward_layer, layer.backward_layer
     given = bound_arguments(call, inputs)
@@ -78,7 +78,7 @@ def bidirectional(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list
 
 
 def time_distributed(trace: Trace, call: GraphCall, inputs: list[Channels]) -> list[Channels]:
-    """The layer inside, on tensors without the time axis."""
+    """Handles the inner layer, on tensors without the time axis."""
     from keras_distill.shrink._handlers import handler_of
 
     layer, x = call.operation, inputs[0]
@@ -101,10 +101,10 @@ def time_distributed(trace: Trace, call: GraphCall, inputs: list[Channels]) -> l
 
 
 class _InnerCall(GraphCall):
-    """A call of the layer inside, which takes one tensor."""
+    """A call of the inner layer, which takes one tensor."""
 
     def arguments(self, values: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Returns the one argument."""
+        """Returns the only argument."""
         return (values[id(self.inputs[0])],), {}
 
 

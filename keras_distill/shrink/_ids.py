@@ -1,4 +1,4 @@
-"""Ids of channels, and which of them can only be removed together."""
+"""Assigns ids to channels, and records which of them can only be removed together."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ ZERO = 0
 
 
 class ChannelIds:
-    """Gives every channel an id, and notes which ids belong together and which are fixed.
+    """Assigns an id to every channel, and records which ids are joined and which are fixed.
 
-    Joining only notes a pair; `units` finds the connected components once, when all are known.
+    Joining only records a pair. `units` computes the connected components once, at the end.
 
     Example:
         >>> ids = ChannelIds()
@@ -41,23 +41,23 @@ class ChannelIds:
         return ids
 
     def fix(self, ids: Any) -> None:
-        """Notes that these ids, and all that belong together with them, stay."""
+        """Fixes these ids and all ids that are joined with them: they are never removed."""
         self._fixed.append(np.ravel(ids))
 
     def join(self, a: Any, b: Any) -> None:
-        """Notes that each id of `a` belongs together with the one in the same place of `b`."""
+        """Joins each id of `a` with the id at the same position in `b`."""
         a, b = np.broadcast_arrays(a, b)
         self._pairs.append((np.ravel(a), np.ravel(b)))
 
     def join_rows(self, matrix: Array) -> None:
-        """Notes that the ids in each row belong together."""
+        """Joins the ids in each row."""
         if matrix.shape[1] > 1:
             self.join(matrix[:, :1], matrix[:, 1:])
 
     def units(self) -> tuple[Array, Array]:
-        """Returns the unit of each id, and of each unit whether it is fixed.
+        """Returns the unit of each id, and whether each unit is fixed.
 
-        A unit is a set of ids that go together.
+        A unit is a set of ids that can only be removed together.
         """
         parts = list(zip(*self._pairs, strict=True)) or [([], []), ([], [])]
         first, second = (np.concatenate([*part, np.empty(0, int)]).astype(int) for part in parts)

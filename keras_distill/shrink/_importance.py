@@ -1,4 +1,4 @@
-"""How important each unit is: by its weights, by its gradient, or by its activation."""
+"""Computes the importance of each unit from its weights, its gradients, or its activations."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,19 +20,19 @@ def importance_of(
     batches: Iterable[tuple[Any, Any]] = (),
     loss: Callable[[Any, Any], Any] | None = None,
 ) -> Array:
-    """Returns the importance of each unit; only values of one group are comparable.
+    """Returns the importance of each unit. Only values within the same group are comparable.
 
-    - "l1", "l2": the norm of all kernel entries that make, move, or read the unit (Li et al. 2017,
-      arXiv:1608.08710, over a whole group as in Fang et al. 2023, arXiv:2301.12900);
+    - "l1", "l2": the norm of all kernel entries that produce, move, or read the unit (Li et al.
+      2017, arXiv:1608.08710, over a whole group as in Fang et al. 2023, arXiv:2301.12900);
     - "bn": the sum of |gamma| of its batch normalizations (Liu et al. 2017, arXiv:1708.06519);
     - "taylor": (sum of gradient x weight)^2, the first-order change of the loss if the weights were
       0, summed over batches and variables (Molchanov et al. 2019, arXiv:1906.10771);
     - "activation": the mean of |activation|, summed over the layers that read it.
 
-    A group of which this says nothing, such as one without batch normalization, falls back to "l2".
+    For a group that has no such value, for example without batch normalization, "l2" is used.
 
     Args:
-        analysis: Of the model.
+        analysis: The analysis of the model.
         kind: One of `IMPORTANCES`.
         batches: (x, y) as the model takes them, for the kinds in `NEED_DATA`.
         loss: `loss(y, outputs)`, a scalar, for "taylor".
@@ -73,7 +73,7 @@ def _counts(slot: Slot, kind: str) -> bool:
 
 
 def _per_unit(analysis: Analysis, slot: Slot, values: Array) -> Array:
-    """Sums the values of a variable over all axes but the slot's, per unit."""
+    """Sums the values of a variable per unit, over all axes except the slot's axis."""
     others = tuple(axis for axis in range(values.ndim) if axis != slot.axis)
     sums = values.sum(axis=others)
     return np.bincount(analysis.unit[slot.ids], weights=sums, minlength=analysis.units)

@@ -1,4 +1,4 @@
-"""Budgets that only an exported file can show: its bytes, and its latency."""
+"""Handles budgets that are measured on an exported file: its size and its latency."""
 
 import abc
 import warnings
@@ -21,9 +21,9 @@ from keras_distill.shrink._cost import Costs
 from keras_distill.shrink._rebuild import rebuild
 from keras_distill.shrink._select import within
 
-_ROWS = 64  # to calibrate and verify; the bytes and the latency do not depend on their values
+_ROWS = 64  # for calibration and verification; size and latency do not depend on their values
 _TRIES = 8
-_FULL = 0.95  # of a budget: a candidate that uses so much of it is wide enough
+_FULL = 0.95  # fraction of the budget: a candidate that uses at least this much is wide enough
 _BYTES: dict[str, float] = {
     "float16": 2,
     "dynamic": 1,
@@ -35,7 +35,7 @@ _BYTES: dict[str, float] = {
 
 
 def bytes_per_weight(precision: str) -> float:
-    """Returns the bytes of one weight of a kernel in a file of that precision.
+    """Returns the number of bytes per kernel weight in a file of a precision.
 
     Example:
         >>> bytes_per_weight("int8"), bytes_per_weight("float32")
@@ -52,22 +52,23 @@ def measured_choice(
     multiple: int,
     export: Mapping[str, Any],
 ) -> tuple[Array, float]:
-    """Finds the widest model whose file keeps to a budget.
+    """Finds the widest model whose file is within a budget.
 
-    A prediction chooses a candidate, whose file is made and measured; what was measured corrects
-    the prediction, until a candidate keeps to the budget and uses nearly all of it, or none is left
-    between one that does and one that does not. That takes two to four files, usually.
+    A candidate is chosen by prediction, exported, and measured. The measurement corrects the
+    prediction. The search ends when a candidate is within the budget and uses nearly all of it, or
+    when no candidate is left between one that is within the budget and one that is not. Usually,
+    two to four files are exported.
 
     Args:
-        model: The model as it was given, to which latency is relative.
-        analysis: Of the model, or of what is left of it after blocks were dropped.
+        model: The original model. Latency is relative to this model.
+        analysis: The analysis of the model, or of the model without the removed blocks.
         score: Importance of each unit.
-        budget: Of bytes or latency.
-        multiple: Of which numbers of channels are multiples.
-        export: Further fields of `ExportOptions`, such as `class_names`, which are in the file.
+        budget: The budget, in bytes or latency.
+        multiple: Numbers of channels are rounded to multiples of this number.
+        export: More fields of `ExportOptions`, such as `class_names`, which the file contains.
 
     Returns:
-        The kept units, bool `(units,)`, and what was measured.
+        The kept units, bool `(units,)`, and the measured value.
 
     Raises:
         InputError: If even the smallest candidate is over the budget, or cannot be exported.
@@ -75,8 +76,8 @@ def measured_choice(
     with temporary_folder() as folder, keep_converter():
         kind = _Bytes if budget.kind == "bytes" else _Latency
         scale = kind(model, analysis, budget.precision, Path(folder), export)
-        wide: tuple[Array, float] | None = None  # the narrowest that is over the budget
-        best: tuple[Array, float] | None = None  # the widest that keeps to it
+        wide: tuple[Array, float] | None = None  # the narrowest candidate over the budget
+        best: tuple[Array, float] | None = None  # the widest candidate within the budget
         value = np.inf
         for _ in range(_TRIES):
             bound = analysis.units + 1 if wide is None else int(wide[0].sum())
@@ -113,7 +114,7 @@ def _predicted_limit(
     best: tuple[Array, float] | None,
     wide: tuple[Array, float] | None,
 ) -> float:
-    """Returns what may be predicted of a candidate: between two measured ones, by a line."""
+    """Returns the limit for predictions, interpolated linearly between measured candidates."""
     if best is None or wide is None:
         return limit
     low, high = scale.predict(best[0]), scale.predict(wide[0])
@@ -122,15 +123,15 @@ def _predicted_limit(
 
 
 def smallest_file(model: keras.Model, precision: str, export: Mapping[str, Any]) -> int:
-    """Returns the bytes of the file of the narrowest model that a budget allows.
+    """Returns the file size, in bytes, of the narrowest model that a budget allows.
 
     Args:
         model: The model.
-        precision: Of the file.
-        export: Further fields of `ExportOptions`.
+        precision: Precision of the file.
+        export: More fields of `ExportOptions`.
 
     Raises:
-        InputError: If it cannot be exported in this precision.
+        InputError: If the model cannot be exported in this precision.
     """
     analysis = analyze(model)
     keep, _ = within(analysis, np.ones(analysis.units), lambda _: False, multiple=1)
@@ -142,7 +143,7 @@ def smallest_file(model: keras.Model, precision: str, export: Mapping[str, Any])
 
 
 class _Scale(abc.ABC):
-    """Predicts and measures one quantity of a candidate."""
+    """Predicts and measures the size or latency of a candidate."""
 
     def __init__(
         self,
@@ -161,11 +162,11 @@ class _Scale(abc.ABC):
 
     @abc.abstractmethod
     def predict(self, keep: Array) -> float:
-        """Predicts the quantity; never rises when units are removed."""
+        """Predicts the value. It never increases when units are removed."""
 
     @abc.abstractmethod
     def learn(self, keep: Array, value: float) -> None:
-        """Corrects the prediction such that it is right for this candidate."""
+        """Corrects the prediction, so that it is exact for this candidate."""
 
     @abc.abstractmethod
     def measure(self, keep: Array) -> float:
@@ -181,7 +182,7 @@ class _Scale(abc.ABC):
 
 
 class _Bytes(_Scale):
-    """Bytes of the file: those of the weights, and the rest, which hardly changes."""
+    """Bytes of the file: those of the weights, plus a nearly constant rest."""
 
     _rest = 0.0
 
@@ -196,7 +197,7 @@ class _Bytes(_Scale):
 
 
 class _Latency(_Scale):
-    """Latency relative to the model: a part that stays, and one that falls with the operations."""
+    """Latency relative to the model: a constant part, plus a part proportional to operations."""
 
     _stays = 0.1
 
@@ -223,7 +224,7 @@ class _Latency(_Scale):
         x = {name: rows[:1] for name, rows in self._samples.x.items()}
         timings = measure_latency(files, x, batch_size=1)
         ratio = timings["candidate"].records[0].ratio
-        assert ratio is not None  # it is not the first
+        assert ratio is not None  # there was a measurement before
         return ratio.value
 
 
@@ -235,18 +236,18 @@ def export_candidate(
     name: str,
     export: Mapping[str, Any],
 ) -> Path:
-    """Writes the `.tflite` file of an untrained candidate, whatever its outputs are worth.
+    """Writes the `.tflite` file of an untrained candidate. Its accuracy does not matter.
 
     Args:
         model: The candidate.
-        precision: Of the file.
-        samples: Rows to calibrate and run it on.
+        precision: Precision of the file.
+        samples: Rows for calibration and for running the file.
         folder: The folder of the file.
-        name: The start of its name.
-        export: Further fields of `ExportOptions`.
+        name: Start of the file name.
+        export: More fields of `ExportOptions`.
 
     Raises:
-        InputError: If it cannot be exported in this precision.
+        InputError: If the candidate cannot be exported in this precision.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KerasDistillWarning)  # about the random rows

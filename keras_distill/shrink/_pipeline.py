@@ -1,4 +1,4 @@
-"""The steps of making a model narrower, one after the other."""
+"""Runs the steps that make a model narrower."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -38,18 +38,19 @@ def shrunk(
     measure: bool = True,
     export: Mapping[str, Any] | None = None,
 ) -> Shrunk:
-    """Makes a narrower model; see `shrink`.
+    """Returns a narrower model; see `shrink`.
 
     Args:
         model: The model.
-        settings: How.
+        settings: The settings.
         data: Examples, or None.
-        measure: Whether a budget of bytes or latency is measured; without, nothing is removed.
-        export: Further fields of `ExportOptions`, for the files that are measured.
+        measure: Whether to measure a budget of bytes or latency. If False, such a budget removes
+            nothing.
+        export: More fields of `ExportOptions`, for the files that are measured.
 
     Raises:
-        InputError: As `shrink`.
-        VerificationError: As `shrink`.
+        InputError: See `shrink`.
+        VerificationError: See `shrink`.
     """
     if data is None and settings.needs_data:
         raise InputError(f"`data` must be given for {settings.needs_data}.")
@@ -104,7 +105,7 @@ def _choose(
     *,
     measure: bool,
 ) -> tuple[Array, float | None]:
-    """Returns the kept units, and what a budget of bytes or latency measured."""
+    """Returns the kept units, and the measured value of a budget of bytes or latency."""
     budget, multiple = settings.budget, settings.multiple
     if settings.width is None and (budget is None or (budget.is_measured and not measure)):
         return analysis.all(), None
@@ -146,7 +147,7 @@ def _nothing_to_remove(analysis: Analysis) -> InputError:
 
 
 def _few(model: keras.Model, examples: list[Batch]) -> Any:
-    """Returns two examples for the check, or as many as the model takes at once."""
+    """Returns two examples for the check, or as many as the model's batch size requires."""
     if not examples:
         return None
     rows = model.inputs[0].shape[0] or 2

@@ -1,4 +1,4 @@
-"""Builds the narrower model: new layers from edited configs, and slices of the old weights."""
+"""Builds the narrower model: layers from edited configs, with slices of the old weights."""
 
 import inspect
 from collections import defaultdict
@@ -20,12 +20,12 @@ from keras_distill.shrink._trace import Channels, Slot
 
 @dataclass
 class Rebuilt:
-    """A model made from an analyzed one.
+    """A model rebuilt from an analyzed model.
 
     Attributes:
         model: The new model.
-        of: Old layer or operation, by id -> (the old one, the new one). A shared layer stays one.
-        variables: Old variable, by id -> the new one.
+        of: Id of an old layer or operation -> (old, new). A shared layer is still shared.
+        variables: Id of an old variable -> new variable.
     """
 
     model: keras.Model
@@ -34,21 +34,21 @@ class Rebuilt:
 
 
 def rebuild(analysis: Analysis, keep: Array, blocks: Iterable[Block] = ()) -> Rebuilt:
-    """Builds a model of the kept units, with their weights.
+    """Builds a model from the kept units, with their weights.
 
     Args:
-        analysis: Of the model; that is not changed.
+        analysis: The analysis of the model, which is not changed.
         keep: bool `(units,)`.
         blocks: Residual blocks to leave out.
 
     Returns:
-        The new model, which is not compiled, and what became of each layer.
+        The new model, not compiled, and the new layer of each old layer.
 
     Raises:
-        InputError: If a layer cannot be made from its config.
+        InputError: If a layer cannot be rebuilt from its config.
     """
     builder = _Builder(analysis, keep, Dropped(blocks))
-    with seeded(0):  # new layers draw seeds; the caller's random state stays as it is
+    with seeded(0):  # new layers draw seeds; this keeps the caller's random state
         model = builder.model(analysis.model)
     result = Rebuilt(model, builder.of)
     _copy_weights(analysis, keep, result)
@@ -62,7 +62,7 @@ class _Builder:
         self.of: dict[int, tuple[Any, Any]] = {}
 
     def model(self, model: keras.Model, carried: list[Channels] | None = None) -> keras.Model:
-        """Rebuilds a model; `carried` are the channels of the inputs of a nested one."""
+        """Rebuilds a model. `carried` are the channels of the inputs of a nested model."""
         inputs = [
             self._input(tensor, None if carried is None else carried[index])
             for index, tensor in enumerate(model.inputs)
@@ -85,7 +85,7 @@ class _Builder:
         if carried is not None and shape[carried.axis] is not None:
             shape[carried.axis] = self._count(carried.ids)
         made = type(layer).from_config({**config, "batch_shape": tuple(shape)}).output
-        made.name = tensor.name  # that of an unnamed Input is not the layer's; files have it
+        made.name = tensor.name  # an unnamed Input has another name than its layer; files have it
         return made
 
     def _call(self, call: GraphCall, values: dict[int, Any]) -> list[Any]:
@@ -116,7 +116,7 @@ class _Builder:
             self._edit(operation, config)
             _drop_build_configs(config)
             return type(operation).from_config(config)
-        except Exception as error:  # of the layer's own class
+        except Exception as error:  # raised by the layer's class
             raise _unbuildable(operation, error) from error
 
     def _has_edits(self, operation: Any) -> bool:
@@ -134,10 +134,10 @@ class _Builder:
 
 
 def _is_constant(operation: Any) -> bool:
-    """Whether the new model may use the same object: it has no weights and cannot be remade.
+    """Whether the new model may use the same object: it has no weights and cannot be rebuilt.
 
-    A Lambda has code in its config, which is not loaded, and a lookup table has content that is
-    not in its config.
+    The config of a Lambda layer contains code, which is not loaded. The content of a lookup table
+    is not part of its config.
     """
     if not isinstance(operation, keras.Layer):
         return True  # an operation of keras.ops has no state
@@ -147,7 +147,7 @@ def _is_constant(operation: Any) -> bool:
 
 
 def _keep_functions(operation: Any, config: dict[str, Any]) -> None:
-    """Hands functions over as they are: one of the user's own may not be registered."""
+    """Passes functions on as objects, because the user's functions may not be registered."""
     for key in ("activation", "recurrent_activation"):
         function = getattr(operation, key, None)
         if key in config and inspect.isfunction(function):
@@ -163,7 +163,7 @@ def _unbuildable(operation: Any, error: Exception) -> InputError:
 
 
 def _drop_build_configs(config: Any) -> None:
-    """A wrapper's config has the sizes with which the layer inside was built."""
+    """Removes the build sizes of inner layers, which the config of a wrapper contains."""
     if isinstance(config, dict):
         config.pop("build_config", None)
         config.pop("compile_config", None)
@@ -192,7 +192,7 @@ def _copy_weights(analysis: Analysis, keep: Array, result: Rebuilt) -> None:
             narrower.assign(value * np.asarray(factor(variable), value.dtype))
             result.variables[id(variable)] = narrower
         if isinstance(new, keras.layers.Normalization):
-            new.finalize_state()  # its call uses copies of mean and variance
+            new.finalize_state()  # `call` uses copies of mean and variance
 
 
 def _factors(analysis: Analysis, keep: Array) -> Callable[[Any], float]:
@@ -204,7 +204,7 @@ def _factors(analysis: Analysis, keep: Array) -> Callable[[Any], float]:
 
 
 def _copy_trainable(result: Rebuilt) -> None:
-    """Outer models first: setting `trainable` of one sets that of its layers."""
+    """Copies `trainable`, outer models first, because setting it also sets it for inner layers."""
     for old, new in reversed(result.of.values()):
         if isinstance(old, keras.Layer) and old.trainable != new.trainable:
             new.trainable = old.trainable

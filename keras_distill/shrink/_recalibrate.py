@@ -1,4 +1,4 @@
-"""Measures the statistics of batch normalizations again, on data."""
+"""Recomputes the statistics of batch normalization layers on data."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,18 +12,18 @@ from keras_distill.shrink._run import call_operation
 
 
 def recalibrate(model: keras.Model, inputs: Iterable[Any]) -> int:
-    """Sets moving mean and variance to the averages over the batches given.
+    """Sets the moving mean and variance to the averages over the given batches.
 
-    Where channels were removed, the inputs of a layer have other statistics than those that its
-    batch normalization stored. Only batch normalizations run in training mode: dropout stays off,
-    and no weight is trained. Those that are frozen (`trainable=False`) stay as they are.
+    If channels were removed, the inputs of a layer have other statistics than its batch
+    normalization has stored. Only batch normalization layers run in training mode: dropout is off,
+    and no weight is trained. Frozen layers (`trainable=False`) are not changed.
 
     Args:
         model: A model with a graph; its statistics change.
         inputs: Batches, in the structure of the model.
 
     Returns:
-        The number of batch normalizations.
+        The number of recalibrated batch normalization layers.
     """
     layers = [
         layer

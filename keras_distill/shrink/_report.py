@@ -1,4 +1,4 @@
-"""Makes the record of a narrower model."""
+"""Creates the record of a narrower model."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ def make_record(
     found: Differences,
     **settings: Any,
 ) -> ShrinkRecord:
-    """Compares a model with its narrower one.
+    """Returns the record that compares a model with its narrower version.
 
     Args:
         model: The model.
-        analysis: Of the model, or of what is left of it after blocks were dropped.
+        analysis: The analysis of the model, or of the model without the removed blocks.
         keep: The kept units, bool `(units,)`.
         narrow: The narrower model.
-        found: What the check found.
-        **settings: Further fields of the record.
+        found: The differences that the check found.
+        **settings: More fields of the record.
     """
     whole = analysis if analysis.model is model else analyze(model)
     before, after = Costs(whole).total(whole.all()), Costs(analysis).total(keep)
@@ -66,7 +66,7 @@ def make_record(
 def _layers(
     whole: Analysis, analysis: Analysis, keep: Array, narrow: keras.Model
 ) -> tuple[ShrinkLayer, ...]:
-    """Compares layer by layer; those of dropped blocks have nothing left."""
+    """Compares layer by layer. Nothing is left of the layers of removed blocks."""
     before, after = _costs(whole, whole.all()), _costs(analysis, keep)
     news = dict(walk_layers(narrow))
     nothing = Cost(0, 0)
@@ -86,14 +86,14 @@ def _layers(
 
 
 def _costs(analysis: Analysis, keep: Array) -> dict[str, tuple[Any, Cost]]:
-    """Returns the layers with weights, and their cost, by path."""
+    """Returns the layers with weights and their costs, by path."""
     layers = [(path, layer) for path, layer in walk_layers(analysis.model) if layer.weights]
     costs = Costs(analysis).by_layer(keep, [layer for _, layer in layers])
     return {path: (layer, cost) for (path, layer), cost in zip(layers, costs, strict=True)}
 
 
 def _width(layer: Any) -> int:
-    """Returns the channels of a layer's first output."""
+    """Returns the number of channels of a layer's first output."""
     shape = keras.tree.flatten(layer.output)[0].shape
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
     return int(shape[axis] or 1) if len(shape) > 1 else 1

@@ -1,4 +1,4 @@
-"""Runs the graph of an analyzed model, with what is known about the channels of each tensor."""
+"""Runs the graph of an analyzed model, with the known channels of each tensor."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ Visit = Callable[[GraphCall, dict[int, V], Label], Sequence[V]]
 
 
 def run_labeled(analysis: Analysis, inputs: Sequence[V], visit: "Visit[V]") -> list[V]:
-    """Lets values travel along the graph, also through nested models.
+    """Propagates values along the graph, also through nested models.
 
     Args:
-        analysis: Of the model.
+        analysis: The analysis of the model.
         inputs: A value for each input of the model.
-        visit: `visit(call, values, label)`, as in `models.follow`, for each call that is no nested
-            model; `label` has the channels of its inputs and outputs.
+        visit: `visit(call, values, label)`, as in `models.follow`, for each call that is not a
+            nested model; `label` has the channels of the call's inputs and outputs.
 
     Returns:
         A value for each output of the model.
@@ -43,9 +43,9 @@ def call_operation(
 
     Args:
         call: The call.
-        values: By the id of each symbolic input.
-        operation: What to call; None: the call's own operation.
-        training: The mode, unless the graph fixes one for this call.
+        values: Values by the id of each symbolic input.
+        operation: The operation to call. If None, the call's own operation.
+        training: The training mode, unless the graph sets it for this call.
     """
     operation = call.operation if operation is None else operation
     args, kwargs = call.arguments(values)
@@ -55,5 +55,5 @@ def call_operation(
 
 
 def takes_training(operation: Any) -> bool:
-    """Returns whether a layer's call has an argument `training`."""
+    """Returns whether the call of a layer has an argument `training`."""
     return "training" in inspect.signature(operation.call).parameters

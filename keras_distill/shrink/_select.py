@@ -1,4 +1,4 @@
-"""Chooses the units to keep: a share of each group, or the most important ones within a budget."""
+"""Selects the units to keep: a fraction of each group, or the best ones within a budget."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -25,14 +25,15 @@ def by_width(
     Args:
         analysis: Of the model.
         score: Importance of each unit, `(units,)`.
-        width: Share of units that are kept, > 0 and <= 1; or shares by layer, 1 for the others.
-        multiple: Numbers of channels are multiples of it, where a group has as many.
+        width: Fraction of units to keep, > 0 and <= 1; or fractions by layer, 1 for other layers.
+        multiple: Numbers of channels are rounded to multiples of this number, if a group has at
+            least that many.
 
     Returns:
         bool `(units,)`.
 
     Raises:
-        InputError: If a share breaks its rule or leaves nothing, or there is no such layer.
+        InputError: If a fraction is not valid or leaves no unit, or a named layer does not exist.
     """
     shares = _shares(analysis, width)
     keep = analysis.all()
@@ -72,20 +73,21 @@ def within(
     fits: Callable[[Array], bool],
     multiple: int,
 ) -> tuple[Array, bool]:
-    """Removes the least important units of all groups until the rest fits.
+    """Removes the least important units of all groups until the rest fits the budget.
 
-    Importance is compared between groups after dividing it by the mean of the group. Each group
-    keeps at least `LEAST` of its units.
+    To compare groups, the importance is divided by the mean of its group. Each group keeps at least
+    `LEAST` of its units.
 
     Args:
-        analysis: Of the model.
+        analysis: The analysis of the model.
         score: Importance of each unit, `(units,)`.
-        fits: Whether a choice of units is within the budget. It must not become false when more
-            units are removed.
-        multiple: As in `by_width`.
+        fits: Returns whether a selection of units is within the budget. If it is, it must also be
+            after more units are removed.
+        multiple: See `by_width`.
 
     Returns:
-        The largest choice that fits, bool `(units,)`, and whether it does; if not, it is the
+        The largest selection that fits, bool `(units,)`, and True. If none fits, the smallest
+        selection and False.
         smallest choice.
     """
     orders = _orders(analysis, score)
@@ -104,7 +106,7 @@ def within(
         return keep
 
     low, high = 0, len(owner)
-    while low < high:  # the fewest removed units that fit
+    while low < high:  # binary search: the fewest removals that fit
         middle = (low + high) // 2
         low, high = (low, middle) if fits(without(middle)) else (middle + 1, high)
     keep = without(low)
@@ -119,7 +121,7 @@ def _orders(analysis: Analysis, score: Array) -> list[Array]:
 
 
 def rounded(group: Group, count: float, multiple: int) -> int:
-    """Returns the number of units to keep: at least 1, and a multiple where there are so many.
+    """Returns the number of units to keep: at least 1, and a multiple if the group is large enough.
 
     Example:
         >>> group = Group(np.arange(40), (), channels=1, atomic=False, exact=True)

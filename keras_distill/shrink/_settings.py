@@ -1,4 +1,4 @@
-"""How a model is made narrower: the arguments of `kd.shrink`, or a spec such as "shrink:0.5"."""
+"""Settings of `kd.shrink`, from its arguments or from a spec such as "shrink:0.5"."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ IMPORTANCES = ("l1", "l2", "bn", *NEED_DATA)
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is made narrower; the attributes are the arguments of `kd.shrink`.
+    """The settings of `kd.shrink`; the attributes are its arguments.
 
     Attributes:
-        width: The share of units to keep, or shares by layer.
-        depth: The share of residual blocks to keep.
-        budget: What the result may cost.
+        width: The fraction of units to keep, or fractions by layer.
+        depth: The fraction of residual blocks to keep.
+        budget: The maximum cost of the result.
         importance: How units are ranked.
-        multiple: Of which the numbers of channels are multiples.
-        skip: Layers whose channels stay.
+        multiple: Numbers of channels are rounded to multiples of this number.
+        skip: Layers whose channels are kept.
     """
 
     width: float | Mapping[str, float] | None = None
@@ -55,7 +55,7 @@ class Settings:
         """Checks the arguments of `kd.shrink`.
 
         Raises:
-            InputError: If one breaks its rule, or they contradict each other.
+            InputError: If an argument is not valid, or arguments contradict each other.
         """
         if width is not None and budget is not None:
             raise InputError("Give `width` or `budget`, not both.")
@@ -74,15 +74,15 @@ class Settings:
 
     @classmethod
     def parse(cls, text: str, name: str = "student") -> "Settings":
-        """Reads a student spec: "shrink:0.5", "shrink:params=100k?importance=taylor", ….
+        """Parses a student spec: "shrink:0.5", "shrink:params=100k?importance=taylor", ….
 
         Args:
-            text: `shrink:WIDTH`, `shrink:BUDGET`, or `shrink`, then options `depth`, `importance`,
-                `multiple`, and `skip` (names of layers, separated by commas).
+            text: `shrink:WIDTH`, `shrink:BUDGET`, or `shrink`, followed by the options `depth`,
+                `importance`, `multiple`, and `skip` (names of layers, separated by commas).
             name: The name of the argument, for errors.
 
         Raises:
-            InputError: If it is no such spec.
+            InputError: If `text` is not such a spec.
 
         Example:
             >>> Settings.parse("shrink:0.5?depth=0.75").depth
@@ -110,14 +110,14 @@ class Settings:
 
     @property
     def needs_data(self) -> str | None:
-        """The argument that needs data; None if no one does."""
+        """The argument that needs data; None if there is none."""
         if self.depth is not None:
             return f"depth={self.depth:g}"
         return f"importance={self.importance!r}" if self.importance in NEED_DATA else None
 
 
 def is_shrink_spec(text: Any) -> bool:
-    """Returns whether a student spec asks for a narrower teacher.
+    """Returns whether a student spec requests a narrower copy of the teacher.
 
     Example:
         >>> is_shrink_spec("shrink:0.5"), is_shrink_spec("resnet:8")

@@ -1,12 +1,12 @@
-"""What a walk over a model learns: which entries of which variable belong to which channel.
+"""Records which entries of which variable belong to which channel of a model.
 
-Each layer kind has a handler (`_handlers`), which says so for one call of such a layer by the
-methods of `Trace`. Four notions are enough to build a narrower model:
+Each kind of layer has a handler (`_handlers`). For one call of such a layer, the handler records
+these facts with the methods of `Trace`. Four terms are enough to build a narrower model:
 
-- every channel of every tensor has an *id*; ids that can only be removed together are joined;
-- a *slot*: axis a of variable v is indexed by these ids;
-- an *edit*: this argument of the layer's constructor is the number of these ids that are kept;
-- ids whose removal is not understood are *fixed*.
+- *id*: every channel of every tensor has one. Ids that can only be removed together are joined;
+- *slot*: axis a of variable v is indexed by these ids;
+- *edit*: this argument of the layer's constructor is the number of these ids that are kept;
+- *fixed*: ids that are never removed, because the effect of removing them is not known.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from keras_distill.shrink._ids import ChannelIds
 
 @dataclass(frozen=True)
 class Channels:
-    """What is known about one tensor: its channel axis, and the id of each channel.
+    """The channels of one tensor: its channel axis, and the id of each channel.
 
     Attributes:
         shape: The symbolic shape, with the batch.
@@ -41,15 +41,15 @@ class Channels:
 
     @property
     def positions(self) -> int:
-        """The number of positions per example; a size that is not known counts 1."""
+        """The number of positions per example; an unknown size counts as 1."""
         sizes = [n or 1 for axis, n in enumerate(self.shape) if axis not in (0, self.axis)]
         return math.prod(sizes)
 
 
 class Role(str, enum.Enum):
-    """What an axis of a variable has to do with its channels.
+    """How an axis of a variable relates to its channels.
 
-    - OUT: the entries that make the channel (a filter);
+    - OUT: the entries that produce the channel (a filter);
     - IN: the entries that read the channel. If they are 0, the channel has no effect;
     - ALONG: one entry per channel, such as a bias, a scale, or a depthwise kernel.
     """
@@ -80,12 +80,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Note:
-    """A layer that is not understood, whose channels are therefore fixed.
+    """A layer that is not supported, whose channels are therefore fixed.
 
     Attributes:
         layer: Its name.
         kind: Its class.
-        reason: Why.
+        reason: Why it is not supported.
         ids: The ids that it fixes.
     """
 
@@ -107,20 +107,21 @@ Handler: TypeAlias = Callable[["Trace", GraphCall, list[Channels]], list[Channel
 
 @dataclass
 class Trace:
-    """Collects what the handlers say. Handlers use its methods; `_analysis` reads the rest.
+    """Collects what the handlers record. Handlers call its methods; `_analysis` reads the rest.
 
     Attributes:
-        channel_ids: Ids, and which belong together.
-        slots: By (id of the variable, axis).
-        edits: By id of the layer: edits by the key that they set.
-        wrapped: By id of a wrapper: (key of the config, inner layer).
-        macs: (layer, variable or ids, positions): multiplications and additions for one example
-            are the entries of the variable, or the kept ids, times the positions.
-        rescaled: (variable, ids): values are multiplied by the root of the share that is kept.
-        atomic: Ids of units such as heads, of which any number may be kept.
-        mixing: Layer, by id, whose result for one channel depends on all its channels.
+        channel_ids: Ids, and which of them are joined.
+        slots: Slots by (id of the variable, axis).
+        edits: Edits by id of the layer, each by the key that it sets.
+        wrapped: (key of the config, inner layer) by id of a wrapper.
+        macs: (layer, variable or ids, positions). The number of multiply-accumulate operations per
+            example is the number of entries of the variable, or of kept ids, times the positions.
+        rescaled: (variable, ids). Values are multiplied by the square root of the fraction of ids
+            that is kept.
+        atomic: Ids of units, such as heads, of which any number may be kept.
+        mixing: Layers, by id, whose result for one channel depends on all channels.
         mixed: The ids of those channels.
-        notes: Layers that are not understood.
+        notes: Layers that are not supported.
     """
 
     channel_ids: ChannelIds = field(default_factory=ChannelIds)
@@ -141,19 +142,19 @@ class Trace:
         return self.channel_ids.new(count, fixed=fixed)
 
     def own(self, layer: Any, key: str, count: int) -> Array:
-        """Returns the ids of channels that a layer makes: the same ones at each of its calls.
+        """Returns the ids of channels that a layer produces, which are the same for all its calls.
 
         Args:
             layer: The layer.
-            key: Tells several sets of one layer apart.
-            count: Their number.
+            key: Distinguishes several sets of channels of one layer.
+            count: Number of channels.
         """
         if (id(layer), key) not in self._own:
             self._own[id(layer), key] = self.new(count)
         return self._own[id(layer), key]
 
     def along(self, x: Channels, axis: int = -1) -> Array:
-        """Returns the ids along an axis; fixed ones where the channels are on another axis."""
+        """Returns the ids along an axis. If the channels are on another axis, the ids are fixed."""
         axis %= len(x.shape)
         size = x.shape[axis] or 1
         if axis == x.axis and len(x.ids) == size:
@@ -166,7 +167,7 @@ class Trace:
         self.channel_ids.fix(ids)
 
     def join(self, a: Array, b: Array) -> None:
-        """Joins ids, place by place: they can only be removed together."""
+        """Joins the ids at equal positions: they can only be removed together."""
         self.channel_ids.join(a, b)
 
     def join_rows(self, matrix: Array) -> None:
@@ -174,9 +175,9 @@ class Trace:
         self.channel_ids.join_rows(matrix)
 
     def slot(self, layer: Any, variable: Any, axis: int, ids: Array, role: Role) -> None:
-        """Says that an axis of a variable is indexed by these ids.
+        """Declares that an axis of a variable is indexed by these ids.
 
-        If an earlier call of a shared layer said so already, the ids of both calls are joined.
+        If an earlier call of a shared layer has already declared it, the ids of both are joined.
 
         Args:
             layer: The layer.
@@ -195,11 +196,11 @@ class Trace:
         self.slots[id(variable), axis] = Slot(layer, variable, axis, np.asarray(ids), role)
 
     def edit(self, layer: Any, key: str, change: Edit) -> None:
-        """Says how the config of a layer changes; `key` names the change."""
+        """Declares how the config of a layer changes; `key` names the change."""
         self.edits.setdefault(id(layer), {}).setdefault(key, change)
 
     def setting(self, layer: Any, key: str, ids: Array, per: int = 1) -> None:
-        """Says that `key` of the layer's config is the number of kept ids, divided by `per`."""
+        """Declares that `key` of the layer's config is the number of kept ids, divided by `per`."""
 
         def change(config: dict[str, Any], count: Count) -> None:
             config[key] = count(ids) // per
@@ -207,7 +208,7 @@ class Trace:
         self.edit(layer, key, change)
 
     def wrap(self, wrapper: Any, key: str, inner: Any) -> None:
-        """Says that `config[key]` of a wrapper is the config of the layer inside."""
+        """Declares that `config[key]` of a wrapper is the config of the inner layer."""
         pairs = self.wrapped.setdefault(id(wrapper), [])
         if not any(known is inner for _, known in pairs):
             pairs.append((key, inner))
@@ -218,7 +219,7 @@ class Trace:
 
     @contextlib.contextmanager
     def repeated(self, times: int) -> Iterator[None]:
-        """Counts the operations inside the `with` several times, as for every time step."""
+        """Counts the operations inside the `with` block `times` times, as for time steps."""
         self._times, before = self._times * times, self._times
         try:
             yield
@@ -226,24 +227,24 @@ class Trace:
             self._times = before
 
     def rescale(self, variable: Any, ids: Array) -> None:
-        """Says that values are multiplied by the root of the share of these ids that is kept."""
+        """Multiplies values by the square root of the fraction of these ids that is kept."""
         if variable is not None and not any(known is variable for known, _ in self.rescaled):
             self.rescaled.append((variable, ids))
 
     def whole(self, ids: Array) -> None:
-        """Says that these are whole units, such as heads: no multiple is required of them."""
+        """Declares that these are whole units, such as heads, for which no multiple is required."""
         self.atomic.append(np.ravel(ids))
 
     def mixes(self, layer: Any, ids: Array) -> None:
-        """Says that the layer's result for one channel depends on all of them, as a mean does.
+        """Declares that the layer's result for one channel depends on all of them, as a mean does.
 
-        Removing a channel then changes the others a little, even if nothing reads it.
+        Removing a channel then slightly changes the others, even if no layer reads it.
         """
         self.mixing[id(layer)] = layer
         self.mixed.append(np.ravel(ids))
 
     def unknown(self, call: GraphCall, inputs: Sequence[Channels], reason: str) -> list[Channels]:
-        """Fixes all channels of a call that is not understood, and notes the reason."""
+        """Fixes all channels of a call that is not supported, and records the reason."""
         ids = np.concatenate([x.ids for x in inputs])
         self.fix(ids)
         self.notes.append(Note(call.operation.name, type(call.operation).__name__, reason, ids))
@@ -264,24 +265,24 @@ def output(call: GraphCall, ids: Array, axis: int = -1, index: int = 0) -> Chann
         call: The call.
         ids: The id of each channel.
         axis: The channel axis.
-        index: Which output.
+        index: The index of the output.
     """
     shape = tuple(call.outputs[index].shape)
     return Channels(shape, axis % len(shape), np.asarray(ids))
 
 
 def variables_by_name(layer: Any) -> dict[str, Any]:
-    """Returns the weights of a layer by their own name, such as "kernel"."""
+    """Returns the weights of a layer by their own names, such as "kernel"."""
     return {variable.name: variable for variable in layer.weights}
 
 
 def bound_arguments(call: GraphCall, inputs: Sequence[Channels]) -> dict[str, Any]:
-    """Returns the arguments of a call by name, with channels in place of the tensors."""
+    """Returns the arguments of a call by name, with channels instead of tensors."""
     values = {id(tensor): x for tensor, x in zip(call.inputs, inputs, strict=True)}
     args, kwargs = call.arguments(values)
     return dict(inspect.signature(call.operation.call).bind(*args, **kwargs).arguments)
 
 
 def symbolic_like(shape: Shape, dtype: str) -> keras.KerasTensor:
-    """Returns a symbolic tensor that belongs to no graph."""
+    """Returns a symbolic tensor that is not part of a graph."""
     return keras.KerasTensor(shape, dtype=dtype)
