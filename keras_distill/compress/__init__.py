@@ -1,6 +1,6 @@
-"""Pruning, clustering and quantization-aware training of Keras 3 models, with soft targets.
+"""Pruning, clustering, and quantization-aware training of Keras 3 models with soft targets.
 
-Uses tensorflow-model-optimization on a tf_keras twin; importing this package imports both.
+It uses tensorflow-model-optimization on a tf_keras twin. Importing this package imports both.
 """
 
 from keras_distill.compress._bridge import to_keras, to_tf_keras

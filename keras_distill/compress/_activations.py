@@ -1,4 +1,4 @@
-"""Activations that Keras 3 has and tf_keras lacks, or computes in another way."""
+"""Defines Keras 3 activations that tf_keras lacks or computes differently."""
 
 import tensorflow as tf
 import tf_keras
@@ -33,7 +33,7 @@ def relu6(x: tf.Tensor) -> tf.Tensor:
 
 @tf_keras.utils.register_keras_serializable(_PACKAGE)
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
-    """relu6(x + 3) / 6, which is Keras 3's; tf_keras clips 0.2x + 0.5."""
+    """relu6(x + 3) / 6, as in Keras 3; tf_keras clips 0.2x + 0.5."""
     return tf.nn.relu6(x + 3.0) / 6.0
 
 
@@ -45,7 +45,7 @@ def hard_silu(x: tf.Tensor) -> tf.Tensor:
 
 @tf_keras.utils.register_keras_serializable(_PACKAGE)
 def leaky_relu(x: tf.Tensor) -> tf.Tensor:
-    """max(x, 0.2x), Keras 3's default slope."""
+    """max(x, 0.2x), with the default slope of Keras 3."""
     return tf.nn.leaky_relu(x, alpha=0.2)
 
 

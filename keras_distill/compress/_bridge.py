@@ -1,7 +1,7 @@
-"""The bridge: a Keras 3 functional or Sequential model as a tf_keras twin, and back.
+"""Converts a Keras 3 functional or Sequential model to a tf_keras twin, and back.
 
-tensorflow-model-optimization knows tf_keras models only. The twin is rebuilt layer by layer from
-the config, has the same names, and shares nothing with the model it was made from.
+tensorflow-model-optimization supports tf_keras models only. The twin is rebuilt layer by layer from
+the config, has the same names, and shares no objects with the original model.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ TOLERANCE = 1e-4
 def to_tf_keras(model: keras.Model, *, flat: bool = False) -> Any:
     """Builds a tf_keras twin of a Keras 3 model, with copies of its weights.
 
-    Shared layers, several inputs and outputs (also as dicts), and nested models are supported. Both
-    models run once on random input, and their outputs must agree.
+    Shared layers, multiple inputs and outputs (also as dicts), and nested models are supported.
+    Both models run once on random input, and their outputs must agree.
 
     Args:
         model: A functional or Sequential model that has been built.
@@ -37,8 +37,8 @@ def to_tf_keras(model: keras.Model, *, flat: bool = False) -> Any:
         A functional `tf_keras.Model`.
 
     Raises:
-        InputError: If a layer, a config key or an activation is not understood; the message names
-            layer and key.
+        InputError: If a layer, a config key, or an activation is not supported. The message names
+            the layer and the key.
         VerificationError: If the outputs differ.
 
     Example:
@@ -56,19 +56,20 @@ def to_tf_keras(model: keras.Model, *, flat: bool = False) -> Any:
 
 
 def to_logits(model: keras.Model, heads: Mapping[str, str], *, split: bool = False) -> Any:
-    """Builds a twin for training: nested models flattened, inputs and outputs flat, heads removed.
+    """Builds a twin for training: nested models and structures are flattened, heads removed.
 
     Args:
         model: A functional or Sequential model that has been built.
-        heads: Layer that ends in "softmax" or "sigmoid" -> which of the two; it is left out.
-        split: Whether a SeparableConv2D becomes a depthwise and a 1x1 convolution.
+        heads: Name of a layer that ends in an activation -> "softmax" or "sigmoid". The activation
+            is left out.
+        split: Whether to split a SeparableConv2D into a depthwise and a 1x1 convolution.
 
     Returns:
-        A functional `tf_keras.Model`, its inputs and outputs in the order of Keras 3's.
+        A functional `tf_keras.Model` with the same order of inputs and outputs as `model`.
 
     Raises:
-        InputError: As `to_tf_keras`.
-        VerificationError: As `to_tf_keras`.
+        InputError: See `to_tf_keras`.
+        VerificationError: See `to_tf_keras`.
     """
     check_kind(model)
     _refuse_sharing_across(model)
@@ -88,20 +89,20 @@ def _with_heads(model: keras.Model, logits: list[Any], heads: Mapping[str, str])
 
 
 def _head_layer(tensor: Any) -> str:
-    """Returns the layer of a symbolic output, searched inside nested models too."""
+    """Returns the name of the layer of a symbolic output, also inside nested models."""
     layer, _, index = producer(tensor)
     return _head_layer(layer.outputs[index]) if isinstance(layer, keras.Model) else layer.name
 
 
 def to_keras(twin: Any, like: keras.Model) -> keras.Model:
-    """Builds a Keras 3 model like another, with the weights of a tf_keras twin.
+    """Builds a Keras 3 model like a given one, with the weights of a tf_keras twin.
 
     Args:
         twin: A trained twin of `like`, nested or flat, without wrappers.
-        like: The model that the twin was made from; it is not changed.
+        like: The model from which the twin was built; it is not changed.
 
     Returns:
-        A clone of `like`, trainable like it, not compiled.
+        A clone of `like` with the same `trainable` flags, not compiled.
 
     Raises:
         InputError: If the two do not have the same layers and weights.
@@ -125,7 +126,7 @@ def to_keras(twin: Any, like: keras.Model) -> keras.Model:
 
 
 def clone_with_weights(model: keras.Model) -> keras.Model:
-    """Copies a Keras 3 model; the copy shares nothing with it and is not compiled."""
+    """Copies a Keras 3 model. The copy shares no objects with it and is not compiled."""
     clone = keras.models.clone_model(model)
     models.copy_weights(model, clone)
     return clone
@@ -144,7 +145,7 @@ def _refuse_sharing_across(model: keras.Model) -> None:
 
 
 def largest_difference(a: Any, b: Any) -> float:
-    """Returns the largest difference of two structures of outputs, relative to the first (>= 1)."""
+    """Returns the largest difference of two output structures, relative to the first (>= 1)."""
     flat = [[np.asarray(t) for t in keras.tree.flatten(side)] for side in (a, b)]
     relative = [np.abs(p - q).max() / max(1.0, np.abs(p).max()) for p, q in zip(*flat, strict=True)]
     return float(np.max(relative))

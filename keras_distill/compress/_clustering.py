@@ -1,4 +1,4 @@
-"""Weight clustering while distilling."""
+"""Clusters weights during distillation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-# The public name of it, tfmot.clustering.keras.experimental, is another module of that name.
+# The public name of this function, tfmot.clustering.keras.experimental, is a different module.
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import (
     cluster_weights,
 )
@@ -27,30 +27,32 @@ def cluster(
     skip: Sequence[str] = (),
     **training: Any,
 ) -> keras.Model:
-    """Reduces every kernel to a few different values while the student trains.
+    """Reduces the weights of every kernel to a few distinct values while the student trains.
 
-    Each weight of a Dense, convolution (not depthwise) or embedding kernel takes the nearest of
-    `clusters` centroids, which start by k-means++ and get the summed gradient of their weights.
-    Zeros that pruning made stay: 0 is then one of the centroids. Source: Han, Mao, Dally 2016
-    (arXiv:1510.00149), section 3; tensorflow-model-optimization does the clustering, on a tf_keras
-    twin of the student. The file shrinks when it is compressed: 16 values are 4 bits per weight.
+    Each weight of a Dense, convolution (not depthwise), or embedding kernel takes the value of the
+    nearest of `clusters` centroids. Centroids are initialized by k-means++ and trained with the
+    summed gradient of their weights. Zeros from pruning are kept: 0 is then one of the centroids.
+    Source: Han, Mao, Dally 2016 (arXiv:1510.00149), section 3. tensorflow-model-optimization does
+    the clustering, on a tf_keras twin of the student. The file becomes smaller only when it is
+    compressed: 16 distinct values need 4 bits per weight.
 
     Args:
         student: A trained functional or Sequential Keras 3 model. It is not changed.
-        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
-            from the number of the first epoch to batches, with which a resumed training sees
-            the same as an uninterrupted one.
-        clusters: Values per kernel, >= 2 (>= 3 where zeros are kept). A kernel that has not more
-            values already stays as it is, and is not trained.
-        skip: Names of layers to leave alone.
-        **training: See `Training` and `TrainingSettings`. Use a learning rate well below the one
+        data: Batches of (x, y), where y are labels or `Targets`; a pair (x, y) of arrays; or a
+            function that takes the number of the first epoch and returns batches. With a function,
+            a resumed training sees the same data as an uninterrupted one.
+        clusters: Number of values per kernel, >= 2 (>= 3 if zeros are kept). A kernel that already
+            has at most this many values is not changed and not trained.
+        skip: Names of layers that are not clustered.
+        **training: See `Training` and `TrainingSettings`. Use a learning rate well below the rate
+            that the student was trained with.
             that the student was trained with.
 
     Returns:
-        A plain Keras 3 model with that many values per kernel.
+        A Keras 3 model with at most `clusters` distinct values per kernel.
 
     Raises:
-        InputError: If an argument breaks its rule or the student cannot cross the bridge.
+        InputError: If an argument is not valid, or the student cannot be converted to tf_keras.
         VerificationError: If a kernel of the result has more values, or fewer zeros than before.
 
     Example:
@@ -66,7 +68,7 @@ def cluster(
 def cluster_logged(
     student: keras.Model, data: Any, clusters: int, skip: Sequence[str], training: Training
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Clusters as `cluster` does; returns the logs of each epoch too."""
+    """Clusters as `cluster` does, and also returns the logs of each epoch."""
     check_count("clusters", clusters, at_least=2)
     before = {kernel.layer: kernel for kernel in kernels(student)}
     if not before:
@@ -102,10 +104,10 @@ def cluster_logged(
 
 
 def check_values(model: keras.Model, clusters: int, skip: Sequence[str] = ()) -> None:
-    """Refuses a model with more values in a kernel than allowed.
+    """Checks that no kernel of a model has more distinct values than allowed.
 
     Raises:
-        VerificationError: Names the layer.
+        VerificationError: If one has. The message names the layer.
     """
     for kernel in kernels(model):
         if kernel.layer not in skip and kernel.values > clusters:
@@ -116,10 +118,10 @@ def check_values(model: keras.Model, clusters: int, skip: Sequence[str] = ()) ->
 
 
 def check_no_fewer_zeros(before: keras.Model, after: keras.Model) -> None:
-    """Refuses a model that has lost zeros of a pruned kernel.
+    """Checks that a model has kept the zeros of its pruned kernels.
 
     Raises:
-        VerificationError: Names the layer.
+        VerificationError: If zeros were lost. The message names the layer.
     """
     for old, new in zip(kernels(before), kernels(after), strict=True):
         if old.sparsity >= PRUNED and new.zeros < old.zeros:

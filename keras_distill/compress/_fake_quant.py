@@ -1,4 +1,4 @@
-"""The fake-quantized model: it computes with the rounding of int8, and can be trained."""
+"""The fake-quantized model, which computes with the rounding of int8 and can be trained."""
 
 import os
 from pathlib import Path
@@ -25,17 +25,17 @@ _FUNCTIONS = {"softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 
 
 class FakeQuantModel:
-    """A student in fake quantization: the result of `quantize_aware`, and its input to continue.
+    """A fake-quantized student, as returned by `quantize_aware` and accepted for more training.
 
-    On disk it is a folder with the Keras 3 student it started from (`student.keras`), all variables
-    (`variables.npz`), and `fake_quant.json`. Nothing is pickled.
+    It is stored as a folder with the Keras 3 student from which it was built (`student.keras`), all
+    variables (`variables.npz`), and `fake_quant.json`. Nothing is pickled.
 
     Args:
-        student: The Keras 3 model to start from; it is not changed.
-        preserve: Whether pruned kernels keep their zeros and clustered ones their few values.
+        student: The Keras 3 model to quantize; it is not changed.
+        preserve: Whether pruned kernels keep their zeros and clustered kernels their values.
 
     Attributes:
-        student: A copy of the student it started from.
+        student: A copy of that student.
         network: The tf_keras model with fake quantization; its outputs are logits.
         preserve: As given.
 
@@ -60,7 +60,7 @@ class FakeQuantModel:
 
     @property
     def scheme(self) -> str:
-        """What training preserves: "QAT" nothing, "PQAT" zeros, "CQAT" clusters, "PCQAT" both."""
+        """What is preserved: nothing ("QAT"), zeros ("PQAT"), clusters ("CQAT"), both ("PCQAT")."""
         found = [kernel_of(layer) for _, layer in models.walk_layers(self.student)]
         found = [kernel for kernel in found if kernel is not None and self.preserve]
         pruned = any(is_pruned(kernel) for kernel in found)
@@ -68,13 +68,13 @@ class FakeQuantModel:
         return f"{'P' * pruned}{'C' * clustered}QAT"
 
     def call(self, x: Any) -> list[Any]:
-        """Returns the outputs of a batch in inference, in the form of the student's, flat."""
+        """Returns the flat outputs of a batch in inference mode, with the student's activations."""
         logits = tf.nest.flatten(self.network(flat_inputs(x, self._inputs), training=False))
         pairs = zip(self._kinds, logits, strict=True)
         return [_FUNCTIONS[kind](z) if kind else z for kind, z in pairs]
 
     def predict(self, x: Any, batch_size: int = _BATCH) -> np.ndarray | dict[str, np.ndarray]:
-        """Returns the outputs on arrays; for several outputs, a dict by name."""
+        """Returns the outputs for arrays; for several outputs, a dict by name."""
         rows = len(tf.nest.flatten(x)[0])
         parts = [
             self.call(tf.nest.map_structure(lambda a, s=start: a[s : s + batch_size], x))
@@ -84,7 +84,7 @@ class FakeQuantModel:
         return outputs[0] if len(outputs) == 1 else dict(zip(self._names, outputs, strict=True))
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Writes the folder, atomically; returns its path."""
+        """Writes the folder atomically and returns its path."""
         with _files.atomic_path(path, overwrite=overwrite, folder=True) as folder:
             folder.mkdir()
             models.save(self.student, folder / "student.keras")
@@ -98,7 +98,7 @@ class FakeQuantModel:
         """Loads a folder that `save` wrote.
 
         Raises:
-            InputError: If the folder is not such a folder, or is damaged.
+            InputError: If the path is not such a folder, or is damaged.
         """
         path = Path(path)
         record = FakeQuantRecord.load(path / "fake_quant.json")
@@ -109,7 +109,7 @@ class FakeQuantModel:
 
 
 class FakeQuantSource(KerasSource):
-    """Gives the exporter a fake-quantized model, with the names of its student.
+    """Presents a fake-quantized model to the exporter, under the names of its student.
 
     Args:
         model: The model.
@@ -120,7 +120,7 @@ class FakeQuantSource(KerasSource):
         self._model = model
 
     def call(self, *flat: Any) -> dict[str, Any]:
-        """The outputs of a batch by name; inputs flat."""
+        """Returns the outputs of a batch by name; takes flat inputs."""
         return dict(zip(self.outputs, self._model.call(list(flat)), strict=True))
 
     def save(self, folder: Path, batch_size: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Trains a wrapped tf_keras twin, with Keras 3 callbacks too, and resumes after an interruption."""
+"""Trains a wrapped tf_keras twin, also with Keras 3 callbacks, and resumes after interruptions."""
 
 import os
 import time
@@ -21,26 +21,26 @@ from keras_distill.work import STEPS_PER_EXECUTION, TrainingState
 
 @dataclass(frozen=True)
 class Training:
-    """How a compression step trains: `TrainingSettings`, and what only this training needs.
+    """The settings of a compression step: `TrainingSettings`, and what only this training needs.
 
     Attributes:
-        settings: Epochs, batch size (of arrays; a data set is batched already), optimizer, learning
-            rate, schedule, weight decay.
-        teacher: A live teacher: a Keras model, a file, a function, a list; None where the data
-            carry `Targets`, or alpha is 0.
-        from_probabilities: Whether the teacher or the `Targets` give probabilities, see
+        settings: Epochs, batch size (for arrays; a data set is already batched), optimizer,
+            learning rate, schedule, weight decay.
+        teacher: A live teacher: a Keras model, a file, a function, or a list. None if the data
+            contains `Targets` or alpha is 0.
+        from_probabilities: Whether the teacher or the `Targets` contain probabilities, see
             `Distiller`.
         alpha: Weight of the soft terms, 0..1, a number or a schedule.
         temperature: Temperature of the default soft loss.
-        distillation_losses: Losses on logits, see `Distiller`; None: chosen by the task.
+        distillation_losses: Losses on logits, see `Distiller`. If None, chosen by the task.
         distillation_loss_weights: Their weights, see `Distiller`.
-        loss: The hard loss; None: chosen by the labels.
-        steps_per_epoch: Required where a data set does not know its length.
+        loss: The hard loss. If None, chosen by the labels.
+        steps_per_epoch: Required if the data set has no known length.
         callbacks: Keras 3 or tf_keras callbacks.
         validation_data: Batches of (x, y), or a pair of arrays.
-        state: A file that is written after each epoch; if it exists, training resumes from it.
-        verbose: As in Keras.
-        seed: Seed of the order of arrays.
+        state: A file that is written after each epoch. If it exists, training resumes from it.
+        verbose: See Keras.
+        seed: Seed for the order of arrays.
     """
 
     settings: TrainingSettings
@@ -60,10 +60,10 @@ class Training:
 
     @classmethod
     def of(cls, **options: Any) -> "Training":
-        """Makes a training of keyword arguments: of this class, or of `TrainingSettings`.
+        """Creates a training from keyword arguments of this class and of `TrainingSettings`.
 
         Raises:
-            InputError: If a setting breaks its rule.
+            InputError: If a setting is not valid.
 
         Example:
             >>> Training.of(epochs=2, alpha=0.5).settings.epochs
@@ -79,7 +79,7 @@ class Training:
         return cls(settings, **options)
 
     def objective(self, student: keras.Model) -> Objective:
-        """Makes the loss of these settings."""
+        """Creates the loss for these settings."""
         return Objective(
             student,
             teacher=self.teacher,
@@ -92,16 +92,16 @@ class Training:
         )
 
     def batches(self, name: str, data: Any) -> tf.data.Dataset:
-        """Returns `data` as batches in one pass and in its own order, to evaluate and to calibrate.
+        """Returns `data` as batches, once and in its own order, for evaluation and calibration.
 
         Args:
             name: The argument's name, for errors.
-            data: A batched `tf.data.Dataset`; a pair (x, y) of arrays; or a function from the
-                number of the first epoch to batches, such as
+            data: A batched `tf.data.Dataset`; a pair (x, y) of arrays; or a function that takes the
+                number of the first epoch and returns batches, such as
                 `lambda epoch: store.batches(train, 128, first_epoch=epoch)`.
 
         Raises:
-            InputError: If it is none of these.
+            InputError: If `data` is none of these.
         """
         if callable(data):
             return data(0)
@@ -110,7 +110,7 @@ class Training:
         return sources.batches(_rows(name, data), self.settings.batch_size)
 
     def stream(self, data: Any, first_epoch: int) -> tf.data.Dataset:
-        """Returns `data` as batches for training; seed and epoch decide the order of arrays."""
+        """Returns `data` as batches for training; seed and epoch determine the order of arrays."""
         if callable(data):
             return data(first_epoch)
         if isinstance(data, tf.data.Dataset):
@@ -124,7 +124,7 @@ class Training:
         )
 
     def steps(self, data: Any) -> int:
-        """Returns the training steps of an epoch.
+        """Returns the number of training steps per epoch.
 
         Raises:
             InputError: If neither the data nor `steps_per_epoch` gives the number.
@@ -149,7 +149,7 @@ def _rows(name: str, data: Any) -> tf.data.Dataset:
 
 
 class Trainer(tf_keras.Model):
-    """A twin with the loss of `Objective`."""
+    """A twin that trains with the loss of `Objective`."""
 
     def __init__(
         self, network: Any, objective: Objective, inputs: list[str], masked: Sequence[Any] = ()
@@ -169,11 +169,11 @@ class Trainer(tf_keras.Model):
         return list(self._trackers.values())
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        """The logits, flat."""
+        """Returns the flat logits."""
         return self.network(flat_inputs(x, self._inputs), training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One step of `fit`."""
+        """Runs one step of `fit`."""
         x, y, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
         step = tf.convert_to_tensor(self.optimizer.iterations)
         with tf.GradientTape() as tape:
@@ -188,7 +188,7 @@ class Trainer(tf_keras.Model):
         return self._log(total, parts, x)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """One step of `evaluate`."""
+        """Runs one step of `evaluate`."""
         x, y, sample_weight = tf_keras.utils.unpack_x_y_sample_weight(data)
         parts = self._objective(x, y, sample_weight, self(x, training=False), None)
         total = parts.hard if parts.total is None else parts.total
@@ -216,7 +216,7 @@ def flat_inputs(x: Any, names: Sequence[str]) -> Any:
 
 
 def input_names(student: keras.Model) -> list[str]:
-    """Lists the inputs in flat order: the keys of a dict, else the names of the input layers."""
+    """Returns the input names in flat order: the keys of a dict, or the names of input layers."""
     if not isinstance(student, keras.Sequential) and isinstance(student.input, Mapping):
         return sorted(student.input)
     return [tensor.name for tensor in student.inputs]
@@ -278,7 +278,7 @@ class _SaveState(tf_keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training, earlier sessions included."""
+        """Wall time of the training, including earlier sessions."""
         return time.monotonic() - self._since
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -290,12 +290,12 @@ class _SaveState(tf_keras.callbacks.Callback):
 
 
 def _training_variables(trainer: Trainer) -> list[Any]:
-    """Lists every variable that training changes: weights, masks, ranges, the optimizer's."""
+    """Returns all variables that training changes: weights, masks, ranges, optimizer variables."""
     return [*trainer.network.weights, *trainer.optimizer.variables]
 
 
 def _steps_per_execution(training: Training, steps: int) -> int:
-    """As the settings say; by default 32, or 1 with callbacks, which may need every batch."""
+    """Returns the setting; by default 32, or 1 with callbacks, which may need every batch."""
     default = 1 if training.callbacks else STEPS_PER_EXECUTION
     return min(steps, training.settings.steps_per_execution or default)
 
@@ -314,17 +314,17 @@ def fit(
     Args:
         network: The wrapped twin, flat.
         objective: The loss.
-        student: The Keras 3 model the twin was made of, for the names of its inputs.
-        data: What `Training.stream` takes.
+        student: The Keras 3 model from which the twin was built, for the names of its inputs.
+        data: See `Training.stream`.
         training: The settings.
-        callbacks: tf_keras callbacks of the method, which run before the user's.
-        masked: Variables whose zeros stay.
+        callbacks: tf_keras callbacks of the compression method; they run before the user's.
+        masked: Variables whose zeros are kept.
 
     Returns:
         The logs of each epoch by name, and "seconds".
 
     Raises:
-        InputError: If data and settings do not fit.
+        InputError: If the data does not match the settings.
     """
     steps = training.steps(data)
     trainer = Trainer(network, objective, input_names(student), masked)

@@ -1,4 +1,4 @@
-"""Judges every step against the student that was given, on labeled rows."""
+"""Compares the result of every step with the original student, on labeled rows."""
 
 import math
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ class Score(NamedTuple):
     """The accuracy of a model.
 
     Attributes:
-        accuracy: Mean of the metric over labeled outputs (see `metrics.Truth`), 1 at best; None if
-            outputs are not finite, or without labels.
-        drop: Loss against the given student, in points, of the output that loses most; None
-            without labels, infinite if outputs are not finite.
+        accuracy: Mean of the metric over labeled outputs (see `metrics.Truth`), 1 at best; None
+            without labels, or if outputs are not finite.
+        drop: Loss compared with the original student, in percentage points, for the output that
+            loses most; None without labels, infinite if outputs are not finite.
     """
 
     accuracy: float | None
@@ -39,23 +39,23 @@ class Score(NamedTuple):
 
 
 class Judge:
-    """The student that was given, and the labeled rows on which others are compared with it.
+    """The original student, and the labeled rows on which results are compared with it.
 
     Args:
         student: The student.
-        samples: The rows; None: there are none, and nothing is judged.
-        max_drop: Maximum loss of accuracy, in points; None: the default of an export.
+        samples: The rows. If None, results are not compared.
+        max_drop: Maximum loss of accuracy, in percentage points. If None, the default of an export.
 
     Attributes:
         samples: As given.
         asked: `max_drop` as given.
         max_drop: The limit; None without labels.
-        accuracy: That of the student, as in `Score`; None without labels.
-        warnings: Why the rows or the student may be wrong.
+        accuracy: The student's accuracy, as in `Score`; None without labels.
+        warnings: Reasons why the rows or the student may be wrong.
 
     Raises:
-        InputError: If `max_drop` is given and the rows have no labels, or the student is far more
-            accurate on rows of another range.
+        InputError: If `max_drop` is given but the rows have no labels, or if the student is far
+            more accurate on rows scaled to another range.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Judge:
         export: Mapping[str, Any],
         max_drop: float | None,
     ) -> "Judge":
-        """Makes the judge of a pipeline: on the rows of the export, else on `validation_data`."""
+        """Creates the judge of a pipeline from the rows of the export or `validation_data`."""
         given = export.get("data")
         if given is None and training.validation_data is not None:
             batches = training.batches("validation_data", training.validation_data)
@@ -135,7 +135,7 @@ class Judge:
         return Score(_mean(scores), drop)
 
     def accepts(self, drop: float | None) -> bool:
-        """Returns whether a loss is within the limit; None is a loss that could not be measured."""
+        """Returns whether a loss is within the limit. None is a loss that could not be measured."""
         if self.max_drop is None:
             return True
         return drop is not None and drop <= self.max_drop + 1e-9
@@ -146,5 +146,5 @@ def _mean(scores: Mapping[str, float]) -> float | None:
 
 
 def _labeled(x: Any, y: Any, *weights: Any) -> tuple[Any, Any]:
-    """Returns x and plain labels: the verification does not use soft targets."""
+    """Returns x and the labels, because the verification does not use soft targets."""
     return x, split(y).labels

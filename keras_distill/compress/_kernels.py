@@ -1,4 +1,4 @@
-"""The kernels that compression changes: which layers have them, their zeros and values."""
+"""Finds the kernels that compression changes, and counts their zeros and distinct values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from keras_distill._internal import bad
 from keras_distill.models import walk_layers
 from keras_distill.records import KernelState
 
-# tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are left
-# alone: they are small, and losing any of their few weights costs more accuracy than it saves
-# bytes.
+# tf_keras and Keras 3 class -> the weight that is pruned and clustered. Depthwise kernels are not
+# compressed: they are small, and removing some of their few weights loses too much accuracy for the
+# bytes it saves.
 KERNELS = {
     **dict.fromkeys(
         ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "Dense"), "kernel"
@@ -22,18 +22,18 @@ KERNELS = {
     "Embedding": "embeddings",
 }
 
-# Share of zeros from which a kernel counts as pruned: later steps then keep its zeros.
+# Minimum fraction of zeros of a pruned kernel; later steps keep the zeros of pruned kernels.
 PRUNED = 0.1
 
 
 def kernel_of(layer: Any) -> np.ndarray | None:
-    """Returns the kernel of a Keras 3 or tf_keras layer; None if it has none to compress."""
+    """Returns the kernel of a Keras 3 or tf_keras layer; None if it has no kernel to compress."""
     name = KERNELS.get(type(layer).__name__)
     return None if name is None else np.asarray(getattr(layer, name))
 
 
 def kernels(model: keras.Model) -> Iterator[KernelState]:
-    """Yields every kernel of a Keras 3 model, nested models included.
+    """Yields the state of every kernel of a Keras 3 model, including nested models.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="a")])
@@ -53,10 +53,10 @@ def kernels(model: keras.Model) -> Iterator[KernelState]:
 
 
 def check_skip(student: keras.Model, skip: Sequence[str]) -> tuple[str, ...]:
-    """Returns the names, in the flat twin, of the layers to skip.
+    """Returns the names of the layers to skip, as they are called in the flat twin.
 
     Raises:
-        InputError: If there is no such layer with a kernel.
+        InputError: If a name does not belong to a layer with a kernel.
     """
     known = [kernel.layer for kernel in kernels(student)]
     for name in skip:

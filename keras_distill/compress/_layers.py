@@ -1,8 +1,7 @@
-"""Converts one Keras 3 layer to the tf_keras layer that computes the same, or refuses it.
+"""Converts a Keras 3 layer to the tf_keras layer that computes the same, or raises an error.
 
-Every config key must be known here: a key that is passed on, translated, or dropped only at the
-one value that changes nothing. A key nobody thought of is an error, because a dropped one can be
-a silent difference.
+Every config key must be known: it is passed on, translated, or dropped only at the value at which
+it has no effect. An unknown key is an error, because dropping it could silently change the results.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +24,10 @@ class _Class:
     """How a layer class is converted.
 
     Attributes:
-        same: Config keys passed on as they are.
+        same: Config keys that are passed on unchanged.
         renamed: Keras 3 key -> tf_keras key.
-        dropped: Key -> the values at which tf_keras, which lacks it, computes the same.
-        ignored: Keys that change nothing at the values that `dropped` allows.
+        dropped: Key that tf_keras lacks -> the values at which tf_keras computes the same.
+        ignored: Keys that have no effect at the values that `dropped` allows.
     """
 
     same: tuple[str, ...] = ()
@@ -138,7 +137,7 @@ _CLASSES: dict[str, _Class] = {
 # Layers whose state is written into the twin as constants, not as weights.
 CONSTANT_LAYERS = ("Normalization",)
 
-# Layers that do nothing where they are called with training=False.
+# Layers that do nothing when they are called with training=False.
 INERT = (
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
     *("GaussianDropout", "GaussianNoise", "AlphaDropout"),
@@ -146,8 +145,8 @@ INERT = (
 
 SUPPORTED = (*_CLASSES, *CONSTANT_LAYERS)
 
-# Arithmetic of a tensor t and a number n -> scale and offset of the Rescaling of t that does it,
-# for (t, n) and for (n, t). Of two tensors, the layer of the same name does it.
+# Arithmetic of a tensor t and a number n -> scale and offset of the equivalent Rescaling of t, for
+# (t, n) and for (n, t). For two tensors, the layer with the same name is used.
 _ARITHMETIC: dict[str, tuple[Callable[[float], tuple[float, float]] | None, ...]] = {
     "Add": (lambda n: (1.0, n), lambda n: (1.0, n)),
     "Subtract": (lambda n: (1.0, -n), lambda n: (-1.0, n)),
@@ -176,9 +175,9 @@ def refusal(layer: str, why: str, remedy: str = "") -> InputError:
     """Returns (does not raise) the error for a layer that cannot be rebuilt in tf_keras.
 
     Args:
-        layer: Its name, with those of the models around it: `encoder/conv_1`.
-        why: The reason, a clause.
-        remedy: What to do, a sentence; by default quantization without training.
+        layer: Its name, with the names of the enclosing models: `encoder/conv_1`.
+        why: The reason, as a clause.
+        remedy: What to do, as a sentence; by default, to quantize without training.
     """
     return InputError(f"Layer {layer!r} cannot be compressed: {why}. {remedy or _INSTEAD}")
 
@@ -197,23 +196,23 @@ def _no_layer(path: str, name: str) -> InputError:
 
 
 def is_arithmetic(entry: Mapping[str, Any]) -> bool:
-    """Tells whether an entry is arithmetic such as `x + 3`, which `arithmetic` may support."""
+    """Returns whether an entry is arithmetic such as `x + 3`, which `arithmetic` may support."""
     return _is_operation(entry) and entry["class_name"] in _ARITHMETIC
 
 
 def arithmetic(
     path: str, name: str, entry: Mapping[str, Any], args: Sequence[Any]
 ) -> tuple[Any, Any]:
-    """Returns the arguments of the arithmetic of an entry, and the tf_keras layer that does it.
+    """Returns the arguments of the arithmetic of an entry, and the tf_keras layer that computes it.
 
     Args:
-        path: The operation's name with those of the models around it, for errors.
+        path: The operation's name with the names of the enclosing models, for errors.
         name: Name of the layer.
         entry: The operation's entry in the model's config.
-        args: What it is called on, serialized: tensors and numbers.
+        args: The serialized arguments of the call: tensors and numbers.
 
     Raises:
-        InputError: If it is not arithmetic of one tensor and a number, or a sum, difference or
+        InputError: If it is not arithmetic of a tensor and a number, or a sum, difference, or
             product of two tensors.
     """
     kind = entry["class_name"]
@@ -232,7 +231,7 @@ def arithmetic(
 
 
 def check_class(path: str, entry: Mapping[str, Any]) -> None:
-    """Checks that an entry is a Keras layer that has a counterpart in tf_keras."""
+    """Checks that an entry is a Keras layer that tf_keras also has."""
     name, module = entry["class_name"], entry.get("module")
     if entry.get("registered_name") or module != "keras.layers":
         if _is_operation(entry):
@@ -333,16 +332,16 @@ def _normalization(path: str, config: Mapping[str, Any], layer: keras.layers.Lay
 def translate(
     path: str, entry: Mapping[str, Any], layer: keras.layers.Layer, *, linear: bool = False
 ) -> Any:
-    """Makes the tf_keras layer that computes what a Keras 3 layer computes, not yet built.
+    """Returns the tf_keras layer that computes what a Keras 3 layer computes, not yet built.
 
     Args:
-        path: The layer's name with those of the models around it, for errors.
+        path: The layer's name with the names of the enclosing models, for errors.
         entry: The layer's entry in the model's config.
         layer: The layer itself.
-        linear: Whether its softmax or sigmoid is left out.
+        linear: Whether to leave out its softmax or sigmoid.
 
     Raises:
-        InputError: If the class, a config key or a value of one is not understood.
+        InputError: If the class, a config key, or the value of a key is not supported.
     """
     check_class(path, entry)
     if entry["class_name"] in CONSTANT_LAYERS:

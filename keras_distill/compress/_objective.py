@@ -1,4 +1,4 @@
-"""The loss of every compression step: the Distiller's hard and soft terms, for a tf_keras twin."""
+"""The loss of compression steps: the hard and soft terms of the Distiller, for a tf_keras twin."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -44,11 +44,11 @@ class Parts(NamedTuple):
     """The loss of a batch.
 
     Attributes:
-        total: (1 - alpha) · hard + alpha · soft, or the only one of them.
+        total: (1 - alpha) · hard + alpha · soft, or the only term.
         hard: The hard term; None without labels.
         soft: The soft term; None without soft targets.
-        correct: By output: 1 where the largest logit is the label's, weighted 0 where there is no
-            label, as (values, weights); empty where the labels are no classes.
+        correct: (values, weights) by output. The value is 1 where the largest logit belongs to the
+            label; the weight is 0 where there is no label. Empty if the labels are not classes.
     """
 
     total: Tensor
@@ -58,22 +58,22 @@ class Parts(NamedTuple):
 
 
 class Objective:
-    """What a compressed student is trained on.
+    """The training loss of a compressed student.
 
     Args:
         student: The Keras 3 model that is compressed.
-        teacher: A live teacher (anything `teachers.as_teacher` takes), or None where the data
-            carry `Targets` or alpha is 0.
-        from_probabilities: Whether the teacher or the `Targets` give probabilities, see
+        teacher: A live teacher (anything `teachers.as_teacher` accepts). None if the data contains
+            `Targets` or alpha is 0.
+        from_probabilities: Whether the teacher or the `Targets` contain probabilities, see
             `Distiller`.
         alpha: Weight of the soft terms, as in `Distiller`.
         temperature: Temperature of the default losses.
-        distillation_losses: Losses on logits, see `Distiller`; None: chosen by the task.
+        distillation_losses: Losses on logits, see `Distiller`. If None, chosen by the task.
         distillation_loss_weights: Their weights, see `Distiller`.
-        loss: The hard loss, or a dict by output name; None: chosen by the labels.
+        loss: The hard loss, or a dict by output name. If None, chosen by the labels.
 
     Raises:
-        InputError: If an argument breaks its rule, or a loss reads inner layers.
+        InputError: If an argument is not valid, or a loss needs inner layers.
     """
 
     def __init__(
@@ -117,26 +117,26 @@ class Objective:
 
     @property
     def heads(self) -> dict[str, str]:
-        """The layers that end in softmax or sigmoid -> which."""
+        """The layers that end in softmax or sigmoid -> the name of this activation."""
         found = [self._reader.head(name) for name in self.names]
         return {head.layer: head.kind for head in found if head.kind in _HEADS}
 
     def kinds(self) -> list[str | None]:
-        """Returns by output "softmax", "sigmoid", or None."""
+        """The final activation of each output: "softmax", "sigmoid", or None."""
         found = [self._reader.head(name).kind for name in self.names]
         return [kind if kind in _HEADS else None for kind in found]
 
     def prepare(self, x: Any, y: Any, logits: Any) -> None:
-        """Reads one batch: chooses the losses, and checks what training will need.
+        """Inspects one batch: chooses the losses, and checks what training will need.
 
         Args:
-            x: Inputs, as the student takes them.
+            x: Inputs in the structure of the student's inputs.
             y: Labels or `Targets`.
-            logits: The twin's, flat.
+            logits: The flat logits of the twin.
 
         Raises:
-            InputError: If labels or soft targets are missing or fit no loss, or soft targets are
-                probabilities that were not declared.
+            InputError: If labels or soft targets are missing or match no loss, or if soft targets
+                are probabilities although `from_probabilities` is not set.
         """
         targets = split(y)
         if not self._hard_only and targets.teacher is None and self._source.teacher is None:
@@ -163,7 +163,7 @@ class Objective:
         self._hard = {name: keras.losses.get(loss) for name, loss in by_name.items()}
 
     def _check_soft_targets(self, x: Any, targets: Targets) -> None:
-        """Refuses probabilities in place of logits."""
+        """Rejects probabilities where logits are expected."""
         values = [name for name, task in self._tasks.items() if task is Task.REGRESSION]
         if targets.teacher is not None:
             self._source.check_stored(targets.teacher, values)
@@ -171,7 +171,7 @@ class Objective:
             self._source.checked_logits(x, values)
 
     def _read_tasks(self, targets: Targets, outputs: Outputs) -> None:
-        """Reads what each output predicts, and chooses the soft losses where none were given."""
+        """Determines what each output predicts, and chooses the soft losses that were not given."""
         known = Known(
             self._reader,
             self._source.teacher,
@@ -192,14 +192,14 @@ class Objective:
             self._soft = default_losses(self._tasks, self._soft.default)
 
     def __call__(self, x: Any, y: Any, sample_weight: Any, logits: Any, step: Step) -> Parts:
-        """The loss of a batch.
+        """Returns the loss of a batch.
 
         Args:
-            x: The batch, as the student takes it; a live teacher sees it.
+            x: The batch in the structure of the student's inputs, for a live teacher.
             y: Labels or `Targets`.
             sample_weight: Weights, or None.
-            logits: The twin's, flat.
-            step: The optimizer's step, for schedules; None in evaluation, which never runs a live
+            logits: The flat logits of the twin.
+            step: The optimizer's step, for schedules. None in evaluation, which never runs a live
                 teacher.
         """
         targets = split(y)
@@ -255,9 +255,9 @@ class Objective:
 
 
 def _right(labels: Tensor, logits: Tensor, task: Task | None) -> Tensor | None:
-    """Returns where the prediction is the label's, `(...)`; None for values.
+    """Returns where the prediction equals the label, `(...)`; None for regression values.
 
-    Of several labels it is the share of them, as there is one value for each position.
+    For multi-label outputs, returns the fraction of correct labels, one value per position.
     """
     rank = len(logits.shape) - 1
     if task in (Task.REGRESSION, None):

@@ -1,4 +1,4 @@
-"""The compression pipeline: prune, cluster, quantize, each keeping the result of the one before."""
+"""The compression pipeline: prune, cluster, quantize. Each step preserves the earlier results."""
 
 import dataclasses
 import os
@@ -30,9 +30,9 @@ class Compressed(NamedTuple):
     """The result of `compress`.
 
     Attributes:
-        student: The plain Keras 3 model after the last prune or cluster step.
-        fake_quant: The fake-quantized model after a quantize step, else None.
-        record: `compress.json`.
+        student: The Keras 3 model after the last prune or cluster step.
+        fake_quant: The fake-quantized model after a quantize step, otherwise None.
+        record: The content of `compress.json`.
         folder: The output folder.
     """
 
@@ -56,45 +56,47 @@ def compress(
     export: Mapping[str, Any] | None = None,
     **training: Any,
 ) -> Compressed:
-    """Compresses a student in steps, each of which keeps the zeros and values of earlier ones.
+    """Compresses a student in steps. Each step keeps the zeros and values of earlier steps.
 
-    Every step and the file are judged against the student that was given, on `validation_data`.
+    The result of every step and the file are compared with the original student on
+    `validation_data`.
 
-    You can interrupt it at any time. The same call resumes: it does not repeat finished steps, and
-    continues an unfinished one from its last epoch.
+    You can interrupt a run at any time. Make the same call again to resume: finished steps are not
+    repeated, and an unfinished step continues after its last stored epoch.
 
-    The folder `out` gets `student.keras` (plain Keras 3, with zeros and few values),
-    `student-int8.tflite` after a quantize step, else `student-float32.tflite`, `fake_quant/` (see
-    `FakeQuantModel`), and `compress.json`.
+    The folder `out` contains `student.keras` (a Keras 3 model with zeros and few distinct values),
+    `student-int8.tflite` after a quantize step, otherwise `student-float32.tflite`, `fake_quant/`
+    (see `FakeQuantModel`), and `compress.json`.
 
     Args:
         student: A trained functional or Sequential Keras 3 model. It is not changed.
-        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
-            from the number of the first epoch to batches, with which a resumed training sees
-            the same as an uninterrupted one.
+        data: Batches of (x, y), where y are labels or `Targets`; a pair (x, y) of arrays; or a
+            function that takes the number of the first epoch and returns batches. With a function,
+            a resumed training sees the same data as an uninterrupted one.
         steps: Some of `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`,
             in this order: see `prune`, `cluster`, `quantize_aware`.
-        out: The folder to make.
+        out: The folder to create.
         skip: Names of layers that are neither pruned nor clustered.
-        sparse: Whether to store a float32 file without its zeros. Not with quantize.
-        max_drop: Maximum loss of accuracy of the file against `student`, in points; None: 1 point;
-            a step may lose one row where that is more.
-        recover: Whether a step after which more is lost is tried again: with 3 times the epochs,
-            then with a milder setting too (pruning keeps 1.5 times as many weights, clustering
-            twice as many values, quantization has a third of the learning rate), then once more
-            milder. The first attempt within `max_drop` is kept, else the most accurate one.
+        sparse: Whether to store a float32 file without its zeros. Not supported with quantize.
+        max_drop: Maximum loss of accuracy of the file compared with `student`, in percentage
+            points. If None, 1 point. A step may lose one row if that is more.
+        recover: Whether to retry a step that loses more: first with 3 times the epochs, then also
+            with a milder setting (pruning keeps 1.5 times as many weights, clustering uses twice as
+            many values, quantization uses a third of the learning rate), then with an even milder
+            setting. The first attempt within `max_drop` is kept, or else the most accurate one.
         overwrite: Whether to replace an existing `out` at the end, and to discard unfinished work
             with other settings.
-        export: More arguments of `export_tflite`. Its `data`, if given, are the rows to judge on.
-        **training: See `Training` and `TrainingSettings`; the same for every step. Without
+        export: More arguments of `export_tflite`. Its `data`, if given, provides the rows for the
+            comparisons.
+        **training: See `Training` and `TrainingSettings`. All steps use the same settings. Without
             labeled `validation_data`, the verdict of the file is "not verified on data".
 
     Raises:
-        InputError: If an argument breaks its rule or the student does not support a step.
+        InputError: If an argument is not valid, or the student does not support a step.
         VerificationError: If the number of zeros or values is wrong, the file loses more than
-            `max_drop`, or it differs too much from the compressed model. `<out>.unfinished` then
-            has the trained steps (`student.keras`, `fake_quant/`, `compress.json`) without the
-            file; the error has the record.
+            `max_drop`, or it differs too much from the compressed model. In this case,
+            `<out>.unfinished` contains the trained steps (`student.keras`, `fake_quant/`,
+            `compress.json`) without the file, and the error has the record.
 
     Example:
         >>> import tempfile, numpy as np
@@ -149,7 +151,7 @@ def compress(
 
 
 class _Work:
-    """What the steps have made so far."""
+    """The results of the steps so far."""
 
     def __init__(
         self, student: keras.Model, training: Training, judge: Judge, recover: bool
@@ -162,7 +164,7 @@ class _Work:
         self._steps: list[StepRecord] = []
 
     def add(self, done: Done) -> None:
-        """Takes the result of a step."""
+        """Adds the result of a step."""
         if isinstance(done.model, FakeQuantModel):
             self.fake_quant = done.model
         else:
@@ -177,7 +179,7 @@ class _Work:
         *,
         failed: str | None = None,
     ) -> CompressRecord:
-        """Makes the record of the steps and the file."""
+        """Returns the record of the steps and the file."""
         samples, settings = self.judge.samples, self.training
         return CompressRecord(
             student=self._student,
@@ -212,9 +214,9 @@ def check_student(student: keras.Model, steps: Sequence[str], *, skip: Sequence[
         skip: See `compress`.
 
     Raises:
-        InputError: If a step is unknown, `skip` names no layer with a kernel, there is no kernel
-            to prune or cluster, or a layer cannot cross the bridge or be trained in fake
-            quantization.
+        InputError: If a step is unknown, `skip` contains a name that no layer with a kernel has,
+            there is no kernel to prune or cluster, or a layer cannot be converted to tf_keras or
+            be trained in fake quantization.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 3)), keras.layers.GRU(2, name="gru")])
@@ -242,7 +244,7 @@ def _temperature(training: Training) -> float | None:
 def _settings(
     student: keras.Model, steps: Sequence[Step], skip: Sequence[str], training: Training
 ) -> dict[str, Any]:
-    """Returns what decides the trained weights, for the work folder."""
+    """Returns the settings that determine the trained weights, for the work folder."""
     plain = {
         field.name: getattr(training, field.name)
         for field in dataclasses.fields(training)
@@ -272,10 +274,10 @@ def _export(folder: Path, work: _Work, data: Any, options: dict[str, Any]) -> Ex
 def _check_file(
     model: keras.Model, counted: Sequence[KernelCount], fake_quant: FakeQuantModel | None
 ) -> None:
-    """Refuses a file with fewer zeros than the pruned kernels of its model.
+    """Checks that a file has at least as many zeros as the pruned kernels of its model.
 
     Raises:
-        VerificationError: If there are fewer.
+        VerificationError: If it has fewer.
     """
     if fake_quant is not None and not fake_quant.preserve:
         return
@@ -286,7 +288,7 @@ def _check_file(
 
 
 def summary(record: CompressRecord) -> list[tuple[str, str]]:
-    """Returns the record as rows of a name and a value."""
+    """Returns the record as rows of (name, value)."""
     if record.export is None or not record.kernels:
         return []
     size = sum(kernel.size for kernel in record.kernels)
@@ -303,7 +305,7 @@ STEP_COLUMNS = ("step", "epochs", "accuracy before, %", "after, %", "lost in all
 
 
 def step_rows(record: CompressRecord) -> list[tuple[str, ...]]:
-    """Returns a row for each attempt and each step, and one for the file, for `STEP_COLUMNS`."""
+    """Returns a row of `STEP_COLUMNS` for each attempt, each step, and the file."""
     rows: list[tuple[str, ...]] = [("student given", "", "", _share(record.accuracy), "")]
     for step in record.steps:
         before = _share(step.accuracy_before)

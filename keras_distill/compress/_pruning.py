@@ -1,4 +1,4 @@
-"""Magnitude pruning while distilling."""
+"""Prunes weights by magnitude during distillation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from keras_distill.compress._fit import Training, fit
 from keras_distill.compress._kernels import KERNELS, check_skip, kernel_of, kernels
 from keras_distill.models import walk_layers
 
-_RAMP = 0.6  # of all steps, in which a polynomial schedule reaches its end
-_UPDATES = 50  # of the masks in that time
-_SLACK = 0.01  # of the kernel, by which rounding and equal weights may miss the sparsity
+_RAMP = 0.6  # fraction of all steps after which a polynomial schedule ends
+_UPDATES = 50  # number of mask updates in that time
+_SLACK = 0.01  # allowed error of the sparsity, from rounding and equal weights
 
 
 def prune(
@@ -31,33 +31,34 @@ def prune(
 ) -> keras.Model:
     """Sets the smallest weights of every kernel to zero while the student trains.
 
-    Zeros are chosen by magnitude within each kernel of a Dense, convolution (not depthwise) or
-    embedding layer, and stay zero. A polynomial schedule raises the share s from the one the
-    student has (s₀) to `sparsity` (s₁) over the first 60 % of the steps,
-    s = s₁ + (s₀ - s₁)·(1 - t)³, and then lets the rest recover. Source: Zhu and Gupta 2017
-    (arXiv:1710.01878), section 3; tensorflow-model-optimization does the pruning, on a tf_keras
-    twin of the student.
+    In each kernel of a Dense, convolution (not depthwise), or embedding layer, the weights with the
+    smallest magnitudes become zero and stay zero. A polynomial schedule increases the fraction of
+    zeros s from that of the student (s₀) to `sparsity` (s₁) over the first 60 % of the steps,
+    s = s₁ + (s₀ - s₁)·(1 - t)³. In the remaining steps, the other weights adapt. Source: Zhu and
+    Gupta 2017 (arXiv:1710.01878), section 3. tensorflow-model-optimization does the pruning, on a
+    tf_keras twin of the student.
 
-    The file size falls only where zeros are left out (gzip, or `export_tflite(sparse=True)` in
-    float32); the .tflite itself keeps its size, and its latency.
+    The file becomes smaller only if zeros are left out (by gzip, or by
+    `export_tflite(sparse=True)` in float32). The `.tflite` file itself keeps its size and latency.
 
     Args:
         student: A trained functional or Sequential Keras 3 model. It is not changed.
-        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
-            from the number of the first epoch to batches, with which a resumed training sees
-            the same as an uninterrupted one.
-        sparsity: Share of zeros in each kernel, 0..1 (excluded). "2:4" has 0.5 by definition.
-        pruning_schedule: "polynomial"; "constant" (all at once at the first step); "2:4" (two zeros
-            in every four consecutive input channels, Dense and Conv2D kernels only).
-        skip: Names of layers to leave dense, such as the first or the last.
+        data: Batches of (x, y), where y are labels or `Targets`; a pair (x, y) of arrays; or a
+            function that takes the number of the first epoch and returns batches. With a function,
+            a resumed training sees the same data as an uninterrupted one.
+        sparsity: Fraction of zeros in each kernel, between 0 and 1 (exclusive). For "2:4", it is
+            always 0.5.
+        pruning_schedule: "polynomial"; "constant" (all zeros at the first step); "2:4" (two zeros
+            in every four consecutive input channels, for Dense and Conv2D kernels only).
+        skip: Names of layers that are not pruned, such as the first or the last.
         **training: See `Training` and `TrainingSettings`: teacher, alpha, temperature, epochs,
             learning_rate, callbacks, validation_data, state, …
 
     Returns:
-        A plain Keras 3 model with its zeros.
+        A Keras 3 model with these zeros.
 
     Raises:
-        InputError: If an argument breaks its rule or the student cannot cross the bridge.
+        InputError: If an argument is not valid, or the student cannot be converted to tf_keras.
         VerificationError: If the result has too few zeros.
 
     Example:
@@ -79,7 +80,7 @@ def prune_logged(
     skip: Sequence[str],
     training: Training,
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Prunes as `prune` does; returns the logs of each epoch too."""
+    """Prunes as `prune` does, and also returns the logs of each epoch."""
     check_choice("pruning_schedule", pruning_schedule, SCHEDULES)
     check_number("sparsity", sparsity, above=0, at_most=0.999)
     objective = training.objective(student)
@@ -122,7 +123,7 @@ def _options(student: keras.Model, sparsity: float, schedule: str, steps: int) -
         initial_sparsity=min(sparsity, min(kernel.sparsity for kernel in found)),
         final_sparsity=sparsity,
         begin_step=1,
-        # An update must fall on the last step of the ramp, or the end is never reached.
+        # An update must coincide with the last step of the ramp, or the sparsity is never reached.
         end_step=1 + frequency * (ramp // frequency),
         frequency=frequency,
     )
@@ -130,15 +131,15 @@ def _options(student: keras.Model, sparsity: float, schedule: str, steps: int) -
 
 
 def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] = ()) -> None:
-    """Refuses a model with fewer zeros than required.
+    """Checks that a model has the required zeros.
 
     Args:
         model: The pruned model.
-        sparsity: Share of zeros in each kernel; None: two in every four input channels.
-        skip: Layers that were left dense.
+        sparsity: Fraction of zeros in each kernel. If None, two in every four input channels.
+        skip: Names of layers that were not pruned.
 
     Raises:
-        VerificationError: Names the first layer with too few zeros.
+        VerificationError: If there are too few zeros. The message names the first such layer.
     """
     for path, layer in walk_layers(model):
         kernel = kernel_of(layer)
@@ -158,7 +159,7 @@ def check_zeros(model: keras.Model, sparsity: float | None, skip: Sequence[str] 
 
 
 def _is_two_of_four(kernel: np.ndarray) -> bool:
-    """Tells whether two of every four input channels are 0; the last group is padded."""
+    """Returns whether two of every four input channels are 0; the last group is padded."""
     rows = np.moveaxis(kernel, -2, -1)
     rows = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, -rows.shape[-1] % 4)])
     return bool(((rows.reshape(-1, 4) == 0).sum(-1) >= 2).all())

@@ -1,4 +1,4 @@
-"""Quantization-aware training while distilling."""
+"""Runs quantization-aware training during distillation."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from keras_distill.compress._wrapping import start_ranges
 from keras_distill.export import export_tflite
 from keras_distill.records import ExportRecord
 
-_RANGE_BATCHES = 8  # of the data, in which the input's range is looked for
+_RANGE_BATCHES = 8  # number of batches from which the input range is measured
 
 
 class Quantized(NamedTuple):
@@ -23,8 +23,8 @@ class Quantized(NamedTuple):
 
     Attributes:
         model: The fake-quantized model. `quantize_aware(model, data)` continues its training.
-        export: Record of the int8 `.tflite` file; None where no path was given.
-        logs: Loss, its terms and accuracies of every epoch by name, and "seconds".
+        export: Record of the int8 `.tflite` file; None if no path was given.
+        logs: Loss, loss terms, and accuracies of every epoch by name, and "seconds".
     """
 
     model: FakeQuantModel
@@ -42,33 +42,32 @@ def quantize_aware(
     export: dict[str, Any] | None = None,
     **training: Any,
 ) -> Quantized:
-    """Trains a student with the rounding of its int8 file, and writes that file.
+    """Trains a student with the rounding of its int8 file, and writes this file.
 
     Weights and activations pass through fake quantization (Jacob et al. 2018, arXiv:1712.05877,
-    section 3), whose gradient is that of the identity within the range. Ranges start at those of
-    the data. A student that was pruned or clustered keeps its zeros and its few values (PQAT,
-    CQAT, PCQAT). The file is converted and compared with the fake-quantized model by
-    `export_tflite`.
+    section 3), whose gradient is the identity within the range. Ranges are initialized from the
+    data. A pruned or clustered student keeps its zeros and its distinct values (PQAT, CQAT, PCQAT).
+    `export_tflite` converts the file and compares it with the fake-quantized model.
 
     Args:
-        student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` whose
-            training continues. Neither is changed.
-        data: Batches of (x, y), y labels or `Targets`; a pair (x, y) of arrays; or a function
-            from the number of the first epoch to batches, with which a resumed training sees
-            the same as an uninterrupted one. Its x also calibrates what has no fake quantization.
-        path: The `.tflite` file to write; None: none.
+        student: A trained functional or Sequential Keras 3 model, or a `FakeQuantModel` to train
+            further. It is not changed.
+        data: Batches of (x, y), where y are labels or `Targets`; a pair (x, y) of arrays; or a
+            function that takes the number of the first epoch and returns batches. With a function,
+            a resumed training sees the same data as an uninterrupted one. Its x also calibrates
+            the parts that have no fake quantization.
+        path: The `.tflite` file to write. If None, no file is written.
         preserve: Whether zeros and clusters are kept. A `FakeQuantModel` keeps its own setting.
         overwrite: Whether existing files may be replaced.
         export: More arguments of `export_tflite`, such as `max_drop` and `data`.
-        **training: See `Training` and `TrainingSettings`. Use a learning rate well below the one
+        **training: See `Training` and `TrainingSettings`. Use a learning rate well below the rate
             that the student was trained with.
 
     Returns:
-        The fake-quantized model, the record of the file, the logs.
+        The fake-quantized model, the record of the file, and the logs.
 
     Raises:
-        InputError: If a layer cannot be trained in fake quantization, or an argument breaks its
-            rule.
+        InputError: If a layer cannot be trained in fake quantization, or an argument is not valid.
         VerificationError: If the file differs too much from the fake-quantized model.
 
     Example:
@@ -91,7 +90,7 @@ def quantize_aware(
 def quantize_logged(
     student: keras.Model | FakeQuantModel, data: Any, training: Training, *, preserve: bool = True
 ) -> tuple[FakeQuantModel, dict[str, Any]]:
-    """Trains in fake quantization; returns the model, and the logs of each epoch."""
+    """Trains in fake quantization. Returns the model and the logs of each epoch."""
     model = _start(student, preserve)
     if not isinstance(student, FakeQuantModel):
         batches = training.batches("data", data).take(_RANGE_BATCHES)
@@ -102,7 +101,7 @@ def quantize_logged(
 
 
 def check_export(options: dict[str, Any]) -> None:
-    """Refuses options that an int8 file does not support.
+    """Rejects options that an int8 file does not support.
 
     Raises:
         InputError: If `sparse` is set, or another precision is given.
@@ -125,15 +124,15 @@ def export_int8(
     overwrite: bool = False,
     **options: Any,
 ) -> ExportRecord:
-    """Writes the int8 file of a fake-quantized model through `export_tflite` and its verification.
+    """Writes the int8 file of a fake-quantized model with `export_tflite`, which verifies it.
 
     Args:
         model: The model.
         path: The file.
-        rows: What the model was trained on; its x calibrate what has no fake quantization.
-        training: Says how arrays are batched.
+        rows: The training data; its x calibrates the parts that have no fake quantization.
+        training: The training, which determines how arrays are batched.
         overwrite: Whether an existing file may be replaced.
-        **options: Of `export_tflite`.
+        **options: More arguments of `export_tflite`.
     """
     check_export(options)
     calibration = training.batches("data", rows).map(_without_targets)
@@ -155,6 +154,6 @@ def _x_of(batch: Any) -> Any:
 
 
 def _without_targets(*batch: Any) -> tuple[Any, tf.Tensor]:
-    """Returns x, and zeros as labels, which are not read: soft targets need not be copied."""
+    """Returns x, and zeros as labels, which are not read. This avoids copying soft targets."""
     rows = tf.shape(tf.nest.flatten(batch[0])[0])[0]
     return batch[0], tf.zeros(rows, tf.int64)

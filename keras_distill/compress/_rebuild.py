@@ -51,15 +51,15 @@ def copy_weights(path: str, values: list[np.ndarray], weights: list[Any]) -> Non
 
 
 class Builder:
-    """Rebuilds one model; nested models get builders of their own.
+    """Rebuilds one model. Each nested model has its own builder.
 
     Args:
         model: A built functional or Sequential Keras 3 model.
-        flat: Whether nested models are dissolved.
+        flat: Whether to flatten nested models.
         linear: Names of layers whose softmax or sigmoid is left out.
-        split: Whether a SeparableConv2D becomes a depthwise and a 1x1 convolution.
-        path: Names of the models around this one, each with a slash.
-        name: The twin's; empty: the model's.
+        split: Whether to split a SeparableConv2D into a depthwise and a 1x1 convolution.
+        path: Names of the enclosing models, each followed by a slash.
+        name: Name of the twin. If empty, the name of the model.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Builder:
         return tf_keras.Model(inputs, outputs, name=self._name)
 
     def inline(self, inputs: Any) -> Any:
-        """Applies the layers to tensors of the model around this one; returns its outputs."""
+        """Applies the layers to tensors of the enclosing model, and returns the outputs."""
         config = self._config()
         keys: list[tuple[str, int, int]] = []
         _map_keys(config["input_layers"], keys.append)
@@ -128,11 +128,11 @@ class Builder:
         name, index, place = key
         layer = self._sources.get(name)
         if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
-            index -= 1  # a functional model is made with one call, which only this index counts
+            index -= 1  # building a functional model is a call that only this index counts
         return self._tensors[name, index, place]
 
     def _apply(self, name: str, index: int, node: Any) -> bool:
-        """Calls a layer once if its inputs are available; returns whether they were."""
+        """Calls a layer once if its inputs are available. Returns whether they were."""
         entry, calculation = self._entries[name], None
         if _layers.is_arithmetic(entry):
             arguments, calculation = _layers.arithmetic(
@@ -217,7 +217,7 @@ class Builder:
 
 
 def _split_separable(path: str, twin: Any, layer: keras.layers.Layer, inputs: Any) -> Any:
-    """Splits it as tfmot does, but with names that no other layer has."""
+    """Splits a separable convolution as tfmot does, but with unique layer names."""
     depthwise = tf_keras.layers.DepthwiseConv2D(
         twin.kernel_size,
         strides=twin.strides,

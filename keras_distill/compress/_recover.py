@@ -1,4 +1,4 @@
-"""Which attempts are made at a step that costs too much accuracy."""
+"""Lists the attempts at a step that loses too much accuracy."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from keras_distill._internal._compression_steps import Step
 from keras_distill.records import TrainingSettings
 
 _LONGER = 3  # times the epochs
-_GENTLER = 3  # times lower learning rate, for a step that has no milder setting
+_GENTLER = 3  # times lower learning rate, for a step without a milder setting
 
 
 class Attempt(NamedTuple):
@@ -14,7 +14,7 @@ class Attempt(NamedTuple):
 
     Attributes:
         step: The step.
-        settings: How it is trained.
+        settings: Its training settings.
     """
 
     step: Step
@@ -22,18 +22,18 @@ class Attempt(NamedTuple):
 
 
 def attempts(step: Step, settings: TrainingSettings, *, recover: bool) -> list[Attempt]:
-    """Lists the attempts at a step, each made if the one before lost too much.
+    """Returns the attempts at a step. Each is made only if the previous one loses too much.
 
-    1. As given.
+    1. With the given settings.
     2. With 3 times the epochs.
-    3. A milder setting with 3 times the epochs: see `Step.milder`. A step without one (`quantize`,
-       `prune:2:4`) is trained with a third of the learning rate.
-    4. Once more milder.
+    3. With a milder setting and 3 times the epochs: see `Step.milder`. A step without one
+       (`quantize`, `prune:2:4`) is trained with a third of the learning rate.
+    4. With an even milder setting.
 
     Args:
         step: The step as given.
-        settings: How it is trained.
-        recover: Whether there are more attempts than the first.
+        settings: Its training settings.
+        recover: Whether to make more attempts than the first.
 
     Example:
         >>> settings = TrainingSettings(epochs=10, learning_rate=0.003)

@@ -1,4 +1,4 @@
-"""One step of a pipeline: trained, or loaded from an earlier session; tried again to recover."""
+"""Runs one step of a pipeline: trains or loads it, and retries it to recover accuracy."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from keras_distill.records import AttemptRecord, StepRecord
 
 
 class Start(NamedTuple):
-    """What a step starts from.
+    """The input of a step.
 
     Attributes:
-        model: The model that the steps before made.
+        model: The model from the previous steps.
         accuracy: Its accuracy; None without labels.
         data: See `compress`.
         skip: See `compress`.
-        training: The settings as given.
+        training: The training settings as given.
     """
 
     model: keras.Model
@@ -40,20 +40,20 @@ class Start(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What a step made: `model` is the fake-quantized one after a quantize step."""
+    """The result of a step. After a quantize step, `model` is the fake-quantized model."""
 
     model: keras.Model | FakeQuantModel
     record: StepRecord
 
 
 def run_step(stem: Path, step: Step, start: Start, judge: Judge, *, recover: bool) -> Done:
-    """Makes the attempts at a step until one keeps enough accuracy, else takes the best.
+    """Makes attempts at a step until one keeps enough accuracy, and otherwise uses the best.
 
     Args:
-        stem: Start of the names of the files that keep the result for a later session.
+        stem: Start of the names of the files that store the result for a later session.
         step: The step.
-        start: What it starts from.
-        judge: Says what a result has lost.
+        start: The input of the step.
+        judge: Measures how much accuracy a result has lost.
         recover: Whether to make more than one attempt.
 
     Raises:
@@ -77,7 +77,7 @@ def run_step(stem: Path, step: Step, start: Start, judge: Judge, *, recover: boo
             best = done
             break
     if best is None:
-        assert failure is not None  # there is one attempt at least
+        assert failure is not None  # there is at least one attempt
         raise failure
     if not recover:
         return best
@@ -100,7 +100,7 @@ def _tried(attempt: Attempt, record: StepRecord | None) -> AttemptRecord:
 
 
 def _attempt(stem: Path, attempt: Attempt, start: Start, judge: Judge) -> Done:
-    """Trains, or loads what an earlier session did."""
+    """Trains, or loads the result of an earlier session."""
     step, report = attempt.step, stem.with_suffix(".json")
     quantize = step.kind == "quantize"
     result = stem.with_name(f"{stem.name}.fake_quant") if quantize else stem.with_suffix(".keras")
@@ -113,7 +113,7 @@ def _attempt(stem: Path, attempt: Attempt, start: Start, judge: Judge) -> Done:
     if quantize:
         made, logs = quantize_logged(start.model, start.data, training)
         made.save(result, overwrite=True)
-        kept = start.model  # in its kernels nothing changes
+        kept = start.model  # the step does not change its kernels
     else:
         made, logs = _sparsify(step, start, training)
         models.save_uncompiled(made, result)

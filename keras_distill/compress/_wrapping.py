@@ -1,4 +1,4 @@
-"""Fake quantization of each layer, so that the int8 converter finds a range everywhere."""
+"""Adds fake quantization to each layer, so that the int8 converter finds a range everywhere."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -29,41 +29,42 @@ from keras_distill.compress._layers import refusal
 
 _API = tfmot.quantization.keras
 
-# A kernel of at most this many values (and half as many as weights) counts as clustered.
+# A kernel with at most this many values (and at most half as many as weights) counts as clustered.
 _CLUSTERED = 256
 
-# Activations for which tfmot's own setting of an Activation layer is right.
+# Activations for which tfmot's own settings of an Activation layer are correct.
 _ACTIVATIONS = ("relu", "swish", "gelu", "relu6", "linear", "softmax", "sigmoid", "tanh")
 
-# Those that it takes as a part of a layer.
+# Activations that tfmot accepts as part of a layer.
 _INSIDE = ("linear", "relu", "swish", "gelu", "softmax", "sigmoid", "tanh")
 
 _FOLDED = ("Conv2D", "DepthwiseConv2D", "Dense")
 
-# Of `start_ranges`.
-_DECAY = 0.999  # of tfmot's moving average
+# Constants of `start_ranges`.
+_DECAY = 0.999  # decay of tfmot's moving average
 _PASSES = 40
-_MOVED = 0.02  # of the range: a range that moves less in a pass has converged
+_MOVED = 0.02  # a range that changes by less than this fraction in a pass has converged
 
 _RANGES = ("output", "post_activation", "pre_activation", "activation")
 
 
 def is_pruned(kernel: np.ndarray) -> bool:
-    """Tells whether a kernel has enough zeros to count as pruned."""
+    """Returns whether a kernel has enough zeros to count as pruned."""
     return float((kernel == 0).mean()) >= PRUNED
 
 
 def is_clustered(kernel: np.ndarray) -> bool:
-    """Tells whether the nonzero weights have few different values for their number."""
+    """Returns whether the nonzero weights have few distinct values relative to their number."""
     rest = kernel[kernel != 0]
     return len(np.unique(rest)) <= min(_CLUSTERED, rest.size // 2)
 
 
 class _Registry(registry.Default8BitQuantizeRegistry):
-    """tfmot's settings; a pruned or clustered kernel gets the one that keeps it so.
+    """tfmot's settings, but with those that preserve zeros or clusters of kernels that have them.
 
-    tfmot's own preserving registries share one quantizer among all layers, and the first layer
-    without zeros switches the keeping of zeros off for the rest; here each layer has its own.
+    The preserving registries of tfmot share one quantizer among all layers, and the first layer
+    without zeros disables the preservation of zeros for all later layers. Here, each layer has its
+    own quantizer.
     """
 
     def __init__(self, *, preserve: bool) -> None:
@@ -95,11 +96,11 @@ class _Scheme(quantize_scheme.QuantizeScheme):
 
 
 def quantized(twin: Any, *, preserve: bool) -> Any:
-    """Wraps a flat twin in fake quantization; the twin must not be used afterwards.
+    """Adds fake quantization to a flat twin. The twin must not be used afterward.
 
     Args:
-        twin: From `bridge.to_logits`, its separable convolutions split.
-        preserve: Whether zeros and clusters of its kernels are kept.
+        twin: From `bridge.to_logits`, with its separable convolutions split.
+        preserve: Whether the zeros and clusters of its kernels are kept.
 
     Raises:
         InputError: If a layer cannot be trained in fake quantization.
@@ -116,7 +117,7 @@ def quantized(twin: Any, *, preserve: bool) -> Any:
 
 
 def _config(layer: Any, supports: Any) -> Any:
-    """Returns the configuration of a layer; None leaves it to tfmot."""
+    """Returns the quantization configuration of a layer; None to use tfmot's default."""
     name, kind = layer.name, type(layer).__name__
     if len(layer.inbound_nodes) > 1:
         raise refusal(name, "it is shared, and fake quantization knows one range per layer")
@@ -137,7 +138,7 @@ def _config(layer: Any, supports: Any) -> Any:
 
 
 def _check_activation(layer: Any) -> None:
-    """Refuses a layer with an activation that tfmot supports only as a separate layer."""
+    """Rejects a layer with an activation that tfmot supports only as a separate layer."""
     if type(layer).__name__ not in _FOLDED or layer.activation.__name__ in _INSIDE:
         return
     raise refusal(
@@ -149,7 +150,7 @@ def _check_activation(layer: Any) -> None:
 
 
 def _is_folded(layer: Any) -> bool:
-    """Tells whether a BatchNormalization follows a layer that the converter folds it into."""
+    """Returns whether the converter folds this BatchNormalization into the layer before it."""
     before = layer.inbound_nodes[0].inbound_layers
     if isinstance(before, list) or type(before).__name__ not in _FOLDED:
         return False
@@ -157,7 +158,7 @@ def _is_folded(layer: Any) -> bool:
 
 
 def _edges(network: Any, prefixes: tuple[str, ...]) -> list[tuple[Any, Any]]:
-    """Lists the (minimum, maximum) variables of these names."""
+    """Returns the (minimum, maximum) variables whose names have one of these prefixes."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for variable in network.weights:
         *scope, name = variable.name.split(":")[0].split("/")
@@ -168,19 +169,20 @@ def _edges(network: Any, prefixes: tuple[str, ...]) -> list[tuple[Any, Any]]:
 
 
 def start_ranges(network: Any, batches: Iterable[Any]) -> None:
-    """Sets the ranges of the input and of all activations from a few batches.
+    """Initializes the ranges of the input and of all activations from a few batches.
 
-    tfmot starts every activation at -6..6 and moves it by a thousandth of the way per step, and
-    never lets the input's range shrink: a short training would never see the real ranges.
+    tfmot initializes every activation range to -6..6 and moves it by a thousandth of the difference
+    per step, and the input range never shrinks. In a short training, the ranges would therefore
+    stay wrong.
 
-    Every pass runs one batch and moves each activation's range to what it saw; ranges of later
-    layers follow those of earlier ones. The ranges of kernels are set as well; all other variables
-    are put back.
+    Each pass runs one batch and sets each activation range to the values in this batch. Ranges of
+    later layers depend on ranges of earlier layers. The ranges of kernels are set too; all other
+    variables are restored.
 
     Args:
         network: The wrapped twin.
-        batches: Inputs in the flat structure of the twin; all are seen by the input's range, the
-            first one by those of the activations.
+        batches: Inputs in the flat structure of the twin. The input range uses all batches, the
+            activation ranges only the first one.
     """
     batches = list(batches)
     _start_input(network, batches)
@@ -208,7 +210,7 @@ def start_ranges(network: Any, batches: Iterable[Any]) -> None:
 
 
 def _seen(old: np.ndarray, new: np.ndarray) -> float:
-    """Computes the value that the moving average saw, from its value before and after."""
+    """Computes the value that a moving average received, from its values before and after."""
     return float(np.float64(old) + (np.float64(new) - np.float64(old)) / (1 - _DECAY))
 
 
