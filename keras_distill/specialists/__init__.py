@@ -1,4 +1,4 @@
-"""Generalist and specialists (Hinton 2015, section 5): class sets, training, inference."""
+"""Trains a generalist and specialists, and combines them (Hinton 2015, section 5)."""
 
 from keras_distill.specialists._build import (
     BinnedTeacher,

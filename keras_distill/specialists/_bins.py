@@ -11,17 +11,17 @@ from keras_distill._internal import InputError, bad
 
 @dataclass(frozen=True)
 class Bins:
-    """The coarsened view that M specialists have of N classes.
+    """The groups of N classes that M specialists do not distinguish.
 
-    Classes that are outside the same specialists' sets form a group. No dustbin distinguishes them,
-    so inference needs one number per group, not per class.
+    Classes that are outside the sets of the same specialists form a group. No dustbin distinguishes
+    them, so inference needs one number per group, not per class.
 
     Attributes:
         class_sets: M arrays of class ids.
         num_classes: Number of classes N.
         outside: float64 `(M, G)`: 1 if the group's classes are in the specialist's dustbin.
         group_of: int64 `(N,)`: the group of each class.
-        group_sizes: float64 `(G,)`: classes in each group.
+        group_sizes: float64 `(G,)`: number of classes in each group.
     """
 
     class_sets: tuple[np.ndarray, ...]
@@ -39,7 +39,8 @@ class Bins:
             num_classes: Number of classes N.
 
         Raises:
-            InputError: If a set breaks this rule, or leaves no class for the dustbin.
+            InputError: If a set is not valid (see `check_class_sets`), or leaves no class for the
+                dustbin.
 
         Example:
             >>> bins = Bins.of([[0, 1], [1, 2]], num_classes=5)

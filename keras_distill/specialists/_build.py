@@ -1,4 +1,4 @@
-"""Builds a specialist: the generalist's body and weights with a head of |S|+1 logits."""
+"""Builds a specialist from the generalist's body and weights, with a head of |S|+1 logits."""
 
 import math
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ _AT_THE_END = (keras.activations.linear, keras.activations.softmax)
 def build_specialist(
     generalist: keras.Model, class_ids: Sequence[int], *, correction: float = 0.0
 ) -> keras.Model:
-    """Copies the generalist with a new head of |S|+1 logits; the last is the dustbin.
+    """Copies the generalist with a new head of |S|+1 logits. The last logit is the dustbin's.
 
-    Head rows of the classes in S are copied. The dustbin's row is the mean of the others', and its
-    bias their mean bias + log(N - |S|), the logit of that many equal classes together. Source:
-    Hinton 2015, section 5.4.
+    The head weights of the classes in S are copied. The weights of the dustbin are the mean of the
+    weights of the other classes. Its bias is the mean of their biases plus log(N - |S|), which
+    gives the joint logit of N - |S| equal classes. Source: Hinton 2015, section 5.4.
 
     Args:
-        generalist: A functional or Sequential model that ends in a Dense layer of N units, a
-            optional softmax after it. It is not changed.
+        generalist: A functional or Sequential model that ends in a Dense layer of N units,
+            optionally followed by a softmax. It is not changed.
         class_ids: The specialist's classes S: distinct ids in 0..N-1, at least one and not all.
-        correction: `dustbin_correction` of the training stream; subtracted from the dustbin's
-            bias, so that training starts from the proportions of the stream.
+        correction: `dustbin_correction` of the training stream. It is subtracted from the dustbin's
+            bias, so that training starts from the class proportions of the stream.
 
     Returns:
         A new model, not compiled, with logits `(B, |S|+1)`.
 
     Raises:
-        InputError: If the generalist is not such a model, or S is not such a set.
+        InputError: If the generalist is not such a model, or S is not a valid set of classes.
 
     Example:
         >>> generalist = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5)])
@@ -64,13 +64,14 @@ def build_specialist(
 
 
 def find_head(generalist: keras.Model) -> keras.layers.Dense:
-    """Returns the Dense layer whose rows a specialist copies.
+    """Returns the final Dense layer, from which a specialist copies the weights of its classes.
 
     Args:
         generalist: See `build_specialist`.
 
     Raises:
-        InputError: If it is not a built functional or Sequential model that ends in such a layer.
+        InputError: If `generalist` is not built, not functional or Sequential, or does not end in
+            a Dense layer.
 
     Example:
         >>> find_head(keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, name="d")])).name
@@ -105,20 +106,20 @@ def _is_omitted(layer: keras.Layer) -> bool:
 
 
 def dustbin_correction(labels: Any, class_ids: Sequence[int], share: float = 0.5) -> float:
-    """Returns the value to add to a dustbin's logit after training on a stream with excess S.
+    """Returns the value to add to a dustbin's logit after training on a stream that oversamples S.
 
-    In the stream the odds of S against the rest are share/(1-share), in the data they are n_S/n_R.
-    The correction is the logarithm of the first divided by the second, the proportion by which S
-    was oversampled: log( share/(1-share) · n_R/n_S ). With it, the softmax of the specialist's
-    logits is correct for the proportions of the data (Hinton 2015, section 5.4).
+    In the stream, the odds of S against all other classes are share/(1-share); in the data, they
+    are n_S/n_R. The correction is the logarithm of the ratio of these odds, by which S was
+    oversampled: log( share/(1-share) · n_R/n_S ). With the correction, the softmax of the
+    specialist's logits is correct for the proportions of the data (Hinton 2015, section 5.4).
 
     Args:
         labels: int `(n,)`: the class ids of the training data.
         class_ids: The specialist's classes S.
-        share: Share of the stream that comes from S, > 0 and < 1.
+        share: Fraction of the stream that comes from S, > 0 and < 1.
 
     Raises:
-        InputError: If the data have no example of S, or no example of the rest.
+        InputError: If the data contains no example of S, or no example of the other classes.
 
     Example:
         >>> labels = [0] * 10 + [1] * 90
@@ -153,13 +154,13 @@ def add_to_dustbin(specialist: keras.Model, value: float) -> None:
 
 
 class BinnedTeacher(Teacher):
-    """A teacher with the generalist's soft targets over a specialist's bins.
+    """A teacher that returns the generalist's soft targets over the bins of a specialist.
 
-    Its logits are z_S and log(sum over the rest of exp z) - correction: exactly the generalist's
-    probabilities of the bins, adjusted to the proportions of the training stream.
+    Its logits are z_S and log(sum of exp z over all other classes) - correction. These are exactly
+    the generalist's probabilities of the bins, adjusted to the proportions of the training stream.
 
     Args:
-        generalist: Anything `teachers.as_teacher` takes, with logits `(B, N)`.
+        generalist: Anything `teachers.as_teacher` accepts, with logits `(B, N)`.
         class_ids: The specialist's classes S.
         num_classes: Number of classes N.
         correction: See `dustbin_correction`.
@@ -188,7 +189,7 @@ class BinnedTeacher(Teacher):
         return {ONLY: self.binned(self.generalist.logits(x))}, {}
 
     def binned(self, logits: Any) -> tf.Tensor:
-        """Converts logits `(B, N)` of the generalist to those of the bins, float32 `(B, |S|+1)`."""
+        """Converts logits `(B, N)` of the generalist to logits of bins, float32 `(B, |S|+1)`."""
         logits = tf.cast(logits, tf.float32)
         rest = tf.reduce_logsumexp(tf.gather(logits, self.rest, axis=-1), axis=-1, keepdims=True)
         return tf.concat([tf.gather(logits, self.class_ids, axis=-1), rest - self.correction], -1)

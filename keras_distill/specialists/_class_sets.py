@@ -1,4 +1,4 @@
-"""Chooses the classes of each specialist: those that the generalist confuses."""
+"""Chooses the classes of each specialist: classes that the generalist confuses."""
 
 import math
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class ClassSets:
 def confusion_covariance(probs: Any) -> np.ndarray:
     """Computes the covariance matrix of predictions over examples.
 
-    Two classes that are often probable together have a positive covariance.
+    Two classes that often have high probabilities together have a positive covariance.
 
     Args:
         probs: `(n, N)` probabilities, n >= 2.
@@ -77,29 +77,31 @@ def confusable_sets(
 ) -> ClassSets:
     """Clusters classes by the columns of the covariance of a generalist's predictions.
 
-    Source: Hinton 2015, section 5.3; there K-means runs online, here it is scikit-learn's
-    MiniBatchKMeans (Sculley 2010). Two things are removed from a column: the class's own variance,
-    which depends on how often it is predicted; and its length, because the columns of rarely
-    predicted classes lie near the origin, where K-means makes one cluster of all of them. (On
-    CIFAR-100 with a weak generalist and K = 5, plain columns gave clusters of 92 and 5 classes.)
+    Source: Hinton 2015, section 5.3. The paper runs K-means online; this function uses
+    scikit-learn's MiniBatchKMeans (Sculley 2010). Two things are removed from each column. The
+    first is the class's own variance, which depends on how often the class is predicted. The second
+    is the length of the column: columns of rarely predicted classes lie near the origin, where
+    K-means would put all of them into one cluster. (On CIFAR-100 with a weak generalist and K = 5,
+    plain columns gave clusters of 92 and 5 classes.)
 
     Args:
         probs: `(n, N)`: the generalist's probabilities on examples that it was not trained on.
             Softened probabilities (temperature > 1) show confusions that are rare at 1.
         clusters: Number of clusters K, in 1..N.
-        size: Classes per set, in 2..N-1: those nearest to the cluster's center, so that sets may
-            overlap and classes may be in no set. None: the clusters themselves, without clusters
-            of one class.
-        even: Whether sets of `size` distribute the classes evenly: each class is in K·size/N of
-            them, rounded down or up, and the sum of the squared distances to the centers is
-            minimal. A class that fewer specialists cover than its rivals loses in `combine`.
+        size: Classes per set, in 2..N-1. A set contains the classes nearest to the center of its
+            cluster, so sets may overlap, and classes may be in no set. If None, the sets are the
+            clusters, without clusters of one class.
+        even: Whether sets of `size` classes cover all classes evenly: each class is in K·size/N
+            sets, rounded down or up, and the sum of the squared distances to the centers is
+            minimal. If specialists cover a class less often than similar classes, the class is at a
+            disadvantage in `combine`.
         seed: Seed of K-means.
 
     Returns:
         At most `clusters` distinct sets.
 
     Raises:
-        InputError: If an argument breaks its rule, or no cluster has two classes.
+        InputError: If an argument is not valid, or no cluster has two classes.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -144,9 +146,9 @@ def confusable_sets(
 
 
 def _distributed_evenly(costs: np.ndarray, size: int) -> list[np.ndarray]:
-    """Makes sets of `size` classes, each class in equally many, at the least cost.
+    """Returns sets of `size` classes at minimal cost, with each class in equally many sets.
 
-    A transport problem: the optimum of its linear program is integral.
+    This is a transport problem: the optimum of its linear program is integral.
 
     Args:
         costs: `(N, K)`: the cost of a class in a set.
@@ -170,18 +172,19 @@ def _distributed_evenly(costs: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def _directions(covariance: np.ndarray) -> np.ndarray:
-    """Returns a unit vector per class: the classes it is predicted together with."""
+    """Returns a unit vector per class that shows with which classes it is predicted together."""
     columns = covariance - np.diag(np.diag(covariance))
-    # The entry of a class with itself: that of its best partner, so that pairs are close.
+    # The entry of a class with itself is set to its largest entry with another, so that pairs are
+    # close to each other.
     np.fill_diagonal(columns, columns.max(axis=1))
     length = np.linalg.norm(columns, axis=1, keepdims=True)
     return np.divide(columns, length, out=np.zeros_like(columns), where=length > 0)
 
 
 def random_sets(like: ClassSets, *, seed: int = 0) -> ClassSets:
-    """Makes random sets of the same sizes, a control for the choice of confusable classes.
+    """Returns random sets of the same sizes, a control for the choice of confusable classes.
 
-    The classes are permuted, so that overlaps are as in `like`.
+    The class ids are permuted, so that sets overlap as in `like`.
 
     Args:
         like: The class sets to imitate.

@@ -47,17 +47,17 @@ def distill(
 ) -> DistillationResult:
     """Distills a generalist and its specialists into one model and saves it at `out`.
 
-    The ensemble runs once on the training split; its logits are stored and train the student.
-    Unfinished work is kept next to `out`, in `<stem>-distillation.unfinished`; the same call
-    resumes it, and the resumed training gives the same result.
+    The ensemble runs once on the training split. Its logits are stored, and the student trains on
+    them. Unfinished work is kept next to `out`, in `<stem>-distillation.unfinished`. The same call
+    resumes it; the result is the same as without the interruption.
 
     Args:
-        ensemble: A folder that `train` wrote, or anything `teachers.as_teacher` takes.
+        ensemble: A folder that `train` wrote, or anything `teachers.as_teacher` accepts.
         out: The `.keras` file to write.
-        student: A model spec, or the `.keras` file whose weights to start from. None: the
-            generalist in the folder.
-        source: A data spec. None: that of the recipe in the folder.
-        data_dir: Folder of prepared TFDS data sets. None: that of the recipe in the folder.
+        student: A model spec, or a `.keras` file with the initial weights. If None, the generalist
+            in the folder.
+        source: A data spec. If None, that of the recipe in the folder.
+        data_dir: Folder of prepared TFDS data sets. If None, that of the recipe in the folder.
         training: Epochs, batch size, optimizer, precision.
         alpha: Weight of the soft targets, 0..1.
         temperature: Temperature of the soft targets, > 0.
@@ -65,10 +65,10 @@ def distill(
         flip: Whether to mirror half of the training images.
         views: Number of augmented views in the store, with `crop` or `flip`.
         seed: Seed of the initial weights and of the order of the data.
-        targets: The folder of the store of soft targets. It is built there; a store of this
-            ensemble and these views that is there already is used, so that only the first of
-            several students runs the ensemble. With `overwrite`, another store there is replaced.
-            None: a temporary store.
+        targets: The folder of the soft-target store, which is created if it does not exist. An
+            existing store of this ensemble and these views is reused, so that the ensemble runs
+            only once for several students. With `overwrite`, any other store is replaced. If None,
+            a temporary store is used.
         imports: Modules that register custom layers.
         overwrite: Whether to replace an existing `out` and unfinished work with other settings.
         reporter: Receives the progress.
@@ -77,7 +77,7 @@ def distill(
         Steps, seconds, accuracy, and losses of the training.
 
     Raises:
-        InputError: If an argument breaks its rule, or the folder is not one of specialists.
+        InputError: If an argument is not valid, or the folder does not contain specialists.
     """
     out = _files.check_output(out, overwrite=overwrite)
     if out.suffix != ".keras":
@@ -105,7 +105,7 @@ def distill(
         **{"alpha": alpha, "temperature": temperature, "crop": crop, "flip": flip},
         **{"views": views, "seed": seed},
     }
-    # The result is a file, so the folder of the work is removed, not finished.
+    # The result is a file, so the work folder is removed instead of renamed.
     work = out.with_name(f"{out.stem}-distillation")
     with WorkFolder(work, settings, overwrite=overwrite, what="distillation") as folder:
         splits, _ = cached_splits(source, None if data_dir is None else str(data_dir))
@@ -139,12 +139,12 @@ def recipe_of(
     source: str | None = None,
     data_dir: str | os.PathLike | None = None,
 ) -> SpecialistsRecipe:
-    """Reads the recipe in a folder of specialists, with other data if they are given.
+    """Reads the recipe in a folder of specialists, and replaces its data if other data is given.
 
     Args:
         folder: A folder that `train` wrote.
-        source: A data spec; None: the recipe's.
-        data_dir: Folder of prepared TFDS data sets; None: the recipe's.
+        source: A data spec. If None, that of the recipe.
+        data_dir: Folder of prepared TFDS data sets. If None, that of the recipe.
 
     Raises:
         InputError: If the folder has no recipe.

@@ -1,4 +1,4 @@
-"""A generalist and its specialists as one teacher."""
+"""Combines a generalist and its specialists into one teacher."""
 
 import hashlib
 import os
@@ -23,20 +23,21 @@ GENERALIST = "generalist.keras"
 
 
 class SpecialistEnsemble(Teacher):
-    """A teacher whose logits are the logarithm of what `combine` returns.
+    """A teacher whose logits are the logarithm of the result of `combine`.
 
-    A specialist runs only on the examples for which it is active, so that with disjoint sets an
-    example costs two passes, whatever the number of specialists. Source: Hinton 2015, section 5.
+    A specialist runs only on the examples for which it is active. With disjoint sets, an example
+    therefore costs two forward passes, whatever the number of specialists. Source: Hinton 2015,
+    section 5.
 
     Args:
-        generalist: Anything `teachers.as_teacher` takes, with logits `(B, N)`.
-        specialists: One per class set, with logits `(B, |S_m|+1)`, the dustbin last and corrected
-            for oversampling.
-        class_sets: `ClassSets`, or a list of lists of class ids (then N is the generalist's).
-        top: A specialist is active if it covers one of the generalist's `top` best classes; None:
-            always.
+        generalist: Anything `teachers.as_teacher` accepts, with logits `(B, N)`.
+        specialists: One per class set, with logits `(B, |S_m|+1)`. The last logit is the dustbin's
+            and is corrected for oversampling.
+        class_sets: `ClassSets`, or a list of lists of class ids (N is then the generalist's).
+        top: A specialist is active if it covers one of the `top` best classes of the generalist. If
+            None, all specialists are always active.
         tol: See `combine`.
-        corrections: The correction that each dustbin's logit contains, saved with the ensemble.
+        corrections: The corrections that the dustbin logits contain, saved with the ensemble.
 
     Raises:
         InputError: If the parts do not fit together.
@@ -120,7 +121,7 @@ class SpecialistEnsemble(Teacher):
         return active_by_top(generalist, self.class_sets.sets, self.top)
 
     def _where_active(self, number: int, x: Any, active: tf.Tensor) -> tf.Tensor:
-        """Probabilities of one specialist; rows for which it is not active are uniform."""
+        """Returns the probabilities of one specialist; rows where it is inactive are uniform."""
         width = len(self.class_sets.sets[number]) + 1
         even = tf.fill([tf.shape(active)[0], width], tf.constant(1 / width, tf.float64))
         rows = tf.where(active)
@@ -176,7 +177,7 @@ class SpecialistEnsemble(Teacher):
             tol: See `combine`.
 
         Raises:
-            InputError: If it is not such a folder, or a file is missing or changed.
+            InputError: If `path` is not such a folder, or a file is missing or was changed.
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():

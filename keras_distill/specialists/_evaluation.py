@@ -1,6 +1,6 @@
-"""Evaluates specialists: Tables 3 and 4 of the paper, and accuracy per class.
+"""Evaluates specialists: Tables 3 and 4 of Hinton 2015, and accuracy per class.
 
-All functions take arrays of outputs, so that each model runs once on a split.
+All functions take arrays of outputs, so that each model runs on a split only once.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class EnsembleOutputs:
 
     Attributes:
         generalist: float `(n, N)` logits.
-        specialists: M arrays `(n, |S_m|+1)` of logits, dustbins corrected.
+        specialists: M arrays `(n, |S_m|+1)` of logits with corrected dustbins.
         class_sets: The class sets.
         top: Which specialists are active; see `SpecialistEnsemble`.
         corrections: The corrections for oversampling that the dustbins' logits contain.
@@ -40,7 +40,7 @@ class EnsembleOutputs:
 
     @classmethod
     def of(cls, ensemble: SpecialistEnsemble, examples: tf.data.Dataset) -> "EnsembleOutputs":
-        """Runs every part on unbatched `(x, y)`."""
+        """Runs every part on the unbatched examples `(x, y)`."""
         return cls(
             logits_on(ensemble.generalist, examples),
             tuple(logits_on(part, examples) for part in ensemble.specialists),
@@ -51,7 +51,7 @@ class EnsembleOutputs:
 
     @classmethod
     def merged(cls, seeds: Sequence["EnsembleOutputs"]) -> "EnsembleOutputs":
-        """Combines the specialists of all seeds with one generalist."""
+        """Combines the specialists of all seeds with the one generalist that they share."""
         first = seeds[0]
         return cls(
             first.generalist,
@@ -66,7 +66,7 @@ class EnsembleOutputs:
 
         Args:
             held_out: Outputs of the same parts on examples that they were not trained on.
-            labels: int `(n,)` of these examples.
+            labels: int `(n,)`, the labels of these examples.
         """
         sets = self.class_sets
         parts = []
@@ -80,10 +80,10 @@ class EnsembleOutputs:
         return replace(self, generalist=generalist, specialists=tuple(parts))
 
     def combined(self, *, mean: bool = False, corrected: bool = True) -> np.ndarray:
-        """Returns the probabilities `(n, N)` of generalist and specialists combined.
+        """Returns the combined probabilities `(n, N)` of generalist and specialists.
 
         Args:
-            mean: Use the arithmetic mean instead of `combine`, for comparison.
+            mean: Whether to use the arithmetic mean instead of `combine`, for comparison.
             corrected: Whether the dustbins keep their correction for oversampling.
         """
         generalist = probabilities(self.generalist)
@@ -108,15 +108,15 @@ def probabilities(logits: Any) -> np.ndarray:
 def conditional_accuracy(
     scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets
 ) -> float | None:
-    """Returns the accuracy on covered classes, the prediction chosen among these classes.
+    """Returns the accuracy on covered classes if the prediction is one of the covered classes.
 
     Args:
         scores: `(n, N)` probabilities or logits.
         labels: int `(n,)`.
-        class_sets: The class sets; their union is covered.
+        class_sets: The class sets; their union is the set of covered classes.
 
     Returns:
-        In 0..1; None if no example is of a covered class.
+        The accuracy, in 0..1; None if no example has a covered class.
 
     Example:
         >>> scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
@@ -130,9 +130,9 @@ def conditional_accuracy(
 
 
 def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSets) -> float | None:
-    """Returns the accuracy within the sets, the prediction chosen within each set.
+    """Returns the accuracy within the sets if the prediction is one of the classes of the set.
 
-    The mean over all pairs of an example and a set that covers its class.
+    This is the mean over all pairs of an example and a set that covers its class.
 
     Args:
         scores: `(n, N)` probabilities or logits.
@@ -140,7 +140,7 @@ def within_accuracy(scores: np.ndarray, labels: np.ndarray, class_sets: ClassSet
         class_sets: The class sets.
 
     Returns:
-        In 0..1; None if no example is of a covered class.
+        The accuracy, in 0..1; None if no example has a covered class.
 
     Example:
         >>> scores = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
@@ -163,15 +163,15 @@ def evaluate_system(
     class_sets: ClassSets,
     generalist: np.ndarray,
 ) -> SystemResult:
-    """Makes a row of Table 3.
+    """Returns a row of Table 3.
 
     Args:
         name: Short name.
         title: Name in tables.
-        scores: `(n, N)` per seed.
+        scores: Scores `(n, N)` of each seed.
         labels: int `(n,)`.
         class_sets: The class sets.
-        generalist: `(n, N)`: the scores of the generalist, the baseline.
+        generalist: Scores `(n, N)` of the generalist, the baseline.
     """
     before, after = _correct(generalist, scores, labels)
     tops = [accuracy(s, labels) for s in scores]
@@ -191,7 +191,7 @@ def evaluate_system(
 def _correct(
     generalist: np.ndarray, seeds: Sequence[np.ndarray], labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per example: whether the generalist is right, and the share of the seeds that are right."""
+    """Returns for each example whether the generalist is right, and the share of correct seeds."""
     after = np.mean([scores.argmax(axis=1) == labels for scores in seeds], axis=0)
     return generalist.argmax(axis=1) == labels, after
 
@@ -199,7 +199,7 @@ def _correct(
 def coverage_rows(
     generalist: np.ndarray, ensembles: Sequence[np.ndarray], labels: np.ndarray, sets: ClassSets
 ) -> tuple[CoverageRow, ...]:
-    """Makes Table 4: the change in top-1 by the number of specialists that cover the class.
+    """Returns Table 4: the change in top-1 by the number of specialists that cover the class.
 
     Args:
         generalist: `(n, N)` scores.
@@ -232,9 +232,9 @@ def class_rows(
     sets: ClassSets,
     class_names: Sequence[str],
 ) -> tuple[ClassRow, ...]:
-    """Makes the table of changes per class, for the classes that have examples.
+    """Returns the table of changes per class, for the classes that have examples.
 
-    The arguments are those of `coverage_rows`, and the names by class id.
+    The arguments are those of `coverage_rows`, plus the class names by class id.
     """
     before, after = _correct(generalist, ensembles, labels)
     return tuple(

@@ -1,23 +1,23 @@
-"""Inference with specialists (Hinton 2015, section 5.4) by EM: no gradient, no step size.
+"""Inference with specialists (Hinton 2015, section 5.4) by EM, without gradients or step sizes.
 
-Given a generalist's distribution p_g over N classes, and for each active specialist m a
-distribution p_m over its class set S_m and a dustbin for all other classes, find the q that
-minimizes
+Given are the distribution p_g of a generalist over N classes and, for each active specialist m, a
+distribution p_m over its class set S_m and a dustbin for all other classes. Inference finds the q
+that minimizes
 
-    F(q) = KL(p_g, q) + sum_m KL(p_m, q seen through the bins of m)
+    F(q) = KL(p_g, q) + sum_m KL(p_m, q in the bins of m)
 
 where the dustbin of m has the sum of q over the classes outside S_m. The paper runs gradient
-descent on logits, image by image. F is, up to a constant, -sum over bins of p_bin·log q(bin):
-the likelihood of multinomials seen through coarsened bins. EM (Dempster, Laird, Rubin 1977) solves
-it, and every step lowers F:
+descent on logits, for each image. Up to a constant, F is -sum over bins of p_bin·log q(bin), the
+negative log-likelihood of multinomials that are observed through coarsened bins. EM (Dempster,
+Laird, Rubin 1977) minimizes it, and every step lowers F:
 
     q_c <- 1/(1+M) * (p_g(c) + sum_m p_m(bin_m(c)) * q_c / q(bin_m(c)))
 
-By Jensen's inequality F(q) - F(optimum) <= (1+M)·log max_c r_c, where r_c is the factor by which
-the step multiplies q_c. So each row has a certificate of its distance from the optimum, and stops
-when that is within the tolerance. Where specialists contradict each other and probabilities are
-close to zero, EM converges slowly; the few rows that 50 steps do not finish are finished by Newton
-steps on the same optimality conditions (a primal-dual interior point method, Wright 1997).
+By Jensen's inequality, F(q) - F(optimum) <= (1+M)·log max_c r_c, where r_c is the factor by which
+the step multiplies q_c. This bounds the distance of each row from its optimum; a row stops when the
+bound is within the tolerance. If specialists contradict each other and probabilities are close to
+zero, EM converges slowly. The few rows that have not converged after 50 steps are solved by Newton
+steps on the same optimality conditions (a primal-dual interior-point method, Wright 1997).
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ class Solution(NamedTuple):
 
     Attributes:
         probs: float64 `(B, N)`: q, rows sum to 1.
-        steps: int64 `(B,)`: EM and Newton steps that the row took.
-        gap: float64 `(B,)`: bound on the distance of the objective from the optimum, in nats.
+        steps: int64 `(B,)`: number of EM and Newton steps of the row.
+        gap: float64 `(B,)`: upper bound on the distance of the objective from its optimum, in nats.
     """
 
     probs: np.ndarray
@@ -54,16 +54,16 @@ def combine(
 ) -> Any:
     """Finds the distribution that agrees best with a generalist and its specialists.
 
-    Takes and returns NumPy arrays; with a TensorFlow tensor among the probabilities it runs in
-    TensorFlow, also in a graph. Computed in float64.
+    Takes and returns NumPy arrays. If one of the probabilities is a TensorFlow tensor, it runs in
+    TensorFlow, also in a graph. It computes in float64.
 
     Args:
         generalist_probs: `(B, N)` probabilities.
         specialist_probs: M arrays `(B, |S_m|+1)` of probabilities; the last column is the dustbin.
         class_sets: M arrays of class ids, S_m, in the order of the columns; they may overlap.
-        active: bool `(B, M)`: the specialists that are active in each row; None: all. See
-            `active_by_top` for the paper's choice.
-        tol: Largest distance of the objective from its optimum, in nats; >= 1e-12.
+        active: bool `(B, M)`: the specialists that are active in each row. If None, all. For the
+            choice made in the paper, see `active_by_top`.
+        tol: Maximum distance of the objective from its optimum, in nats; >= 1e-12.
 
     Returns:
         `(B, N)` probabilities, in the floating dtype of `generalist_probs`.
@@ -97,9 +97,9 @@ def solve(
     *,
     tol: float = 1e-8,
 ) -> Solution:
-    """Runs `combine` on NumPy arrays; also returns the number of steps and the certificate.
+    """Runs `combine` on NumPy arrays; also returns the number of steps and the gap.
 
-    Arguments and errors are those of `combine`.
+    For arguments and errors, see `combine`.
 
     Example:
         >>> import numpy as np
@@ -127,7 +127,7 @@ def solve(
 
 
 def _spread(groups: np.ndarray, known: np.ndarray, of_groups: np.ndarray, bins: Bins) -> np.ndarray:
-    """Distributes each group's probability over its classes: as in `known`, else evenly."""
+    """Distributes each group's probability over its classes in proportion to `known`, or evenly."""
     whole = of_groups[:, bins.group_of]
     share = np.divide(
         known, whole, out=np.tile(1 / bins.group_sizes[bins.group_of], (len(known), 1)),
@@ -139,7 +139,7 @@ def _spread(groups: np.ndarray, known: np.ndarray, of_groups: np.ndarray, bins: 
 def state(
     generalist: np.ndarray, specialists: Sequence[np.ndarray], active: np.ndarray, bins: Bins
 ) -> tuple[np.ndarray, Problem]:
-    """Returns `known` by class `(B, N)`, and the problems by group."""
+    """Returns `known` per class `(B, N)`, and the problems per group."""
     known = generalist.copy()
     for m, (ids, probs) in enumerate(zip(bins.class_sets, specialists, strict=True)):
         known[:, ids] += active[:, m : m + 1] * probs[:, :-1]
@@ -150,15 +150,15 @@ def state(
 
 
 def active_by_top(generalist_probs: Any, class_sets: Sequence[Any], n: int = 1) -> Any:
-    """Chooses the specialists whose set contains one of the generalist's n best classes.
+    """Selects the specialists whose set contains one of the generalist's n best classes.
 
     Args:
         generalist_probs: `(B, N)` probabilities or logits.
         class_sets: M arrays of class ids.
-        n: Number of best classes; the paper takes 1.
+        n: Number of best classes; the paper uses 1.
 
     Returns:
-        bool `(B, M)`, of the library (NumPy or TensorFlow) of `generalist_probs`.
+        bool `(B, M)`, a NumPy array or a TensorFlow tensor like `generalist_probs`.
 
     Raises:
         InputError: If n is not in 1..N.
@@ -195,7 +195,7 @@ def objective(
         generalist_probs: `(B, N)`.
         specialist_probs: M arrays `(B, |S_m|+1)`.
         class_sets: M arrays of class ids.
-        active: bool `(B, M)`; None: all.
+        active: bool `(B, M)`. If None, all.
 
     Returns:
         float64 `(B,)`; infinite where q is 0 and p is not.
@@ -230,10 +230,11 @@ def arithmetic_mean(
 ) -> np.ndarray:
     """Computes the mean of generalist and active specialists, the alternative to `combine`.
 
-    A specialist's dustbin probability is distributed over the classes outside its set in proportion
-    to the generalist's (evenly, if those are 0). This is one EM step from p_g.
+    The dustbin probability of a specialist is distributed over the classes outside its set in
+    proportion to the generalist's probabilities (evenly if these are 0). This is one EM step from
+    p_g.
 
-    Arguments and errors are those of `combine`; NumPy only.
+    For arguments and errors, see `combine`. Only NumPy arrays are supported.
 
     Returns:
         float64 `(B, N)`.
@@ -265,7 +266,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def check_tol(tol: float) -> float:
-    """Returns `tol` if float64 supports it."""
+    """Returns `tol` if it is large enough for float64."""
     return _checks.check_number("tol", tol, at_least=1e-12)
 
 
@@ -275,7 +276,7 @@ def check_probs(
     """Returns all arguments as float64, with rows that sum to 1.
 
     Raises:
-        InputError: If they do not match.
+        InputError: If the arguments do not match.
     """
     generalist = _check_rows("generalist_probs", generalist, None, None)
     rows = len(generalist)

@@ -1,4 +1,4 @@
-"""`combine` in TensorFlow: the same steps as in NumPy, in float64, also in a graph."""
+"""Implements `combine` in TensorFlow: the same steps as in NumPy, in float64, also in a graph."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -11,7 +11,7 @@ from keras_distill._internal._types import Tensor
 from keras_distill.specialists import _solver
 from keras_distill.specialists._bins import Bins, check_class_sets
 
-# Of each row: the known part, the dustbins, and the weight of all terms.
+# For each row: the known part, the dustbins, and the weight of all terms.
 Problem: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
@@ -23,7 +23,7 @@ def combine(
     *,
     tol: float,
 ) -> Tensor:
-    """See `_inference.combine`. Checks shapes when the graph is built, but no values.
+    """See `_inference.combine`. Shapes are checked when the graph is built; values are not checked.
 
     Raises:
         InputError: If a shape does not match, or `active` is not bool.
@@ -108,7 +108,7 @@ def _spread(groups: Tensor, known: Tensor, of_groups: Tensor, bins: Bins) -> Ten
 
 
 def _solve(generalist: Tensor, problem: Problem, outside: Tensor, bins: Bins, tol: float) -> Tensor:
-    """Runs EM on all rows until each is within `tol`, then Newton on those that are not."""
+    """Runs EM on all rows until each is within `tol`, then Newton on the rows that are not."""
     even = _solver.EVEN_SHARE
     q = (1 - even) * (generalist @ tf.constant(bins.membership))
     q += even * tf.constant(bins.group_sizes / bins.num_classes)
@@ -151,7 +151,7 @@ def _newton(q: Tensor, problem: Problem, outside: Tensor, gap: Tensor, tol: floa
     z = problem[2][:, None] - w @ outside
 
     def step(number: Tensor, variables: Problem, found: Tensor, gaps: Tensor) -> tuple[Any, ...]:
-        running = (gaps > tol)[:, None]  # a row that has converged does not move
+        running = (gaps > tol)[:, None]  # a row that has converged no longer changes
         moved = _newton_step(*variables, problem, outside)
         q, w, z = (tf.where(running, *pair) for pair in zip(moved, variables, strict=True))
         variables = q, w, z

@@ -1,4 +1,4 @@
-"""Evaluates folders of trained specialists and returns the record that the page shows."""
+"""Evaluates folders of trained specialists and returns the record for the report page."""
 
 import os
 from collections.abc import Sequence
@@ -36,16 +36,17 @@ def evaluate(
     """Compares specialists with their generalist: Tables 3 and 4, and accuracy per class.
 
     Args:
-        folders: Folders that `train` wrote: one generalist, one list of class sets, several seeds.
-        source: A data spec; None: the first recipe's.
-        data_dir: Folder of prepared TFDS data sets; None: the first recipe's.
+        folders: Folders that `train` wrote, with the same generalist and class sets but different
+            seeds.
+        source: A data spec. If None, that of the first recipe.
+        data_dir: Folder of prepared TFDS data sets. If None, that of the first recipe.
         split: `test` or `validation`.
-        others: `.keras` files to evaluate too, such as models that `distill` wrote.
+        others: `.keras` files to evaluate as well, such as models that `distill` wrote.
         imports: Modules that register custom layers.
 
     Raises:
-        InputError: If a folder is not one of specialists, they differ in generalist or class sets,
-            one is given twice, or a model does not fit the data.
+        InputError: If a folder does not contain specialists, the folders differ in generalist or
+            class sets, a folder is given twice, or a model does not match the data.
     """
     check_choice("split", split, ("test", "validation"))
     recipe = recipe_of(folders[0], source=source, data_dir=data_dir)
@@ -63,7 +64,7 @@ def evaluate(
     splits = data.load(recipe.source, data_dir=recipe.data_dir)
     splits.need_labels("An evaluation")
     shape, classes = splits.input_shape, splits.num_classes
-    generalist_teacher: Any = first.generalist  # a KerasTeacher, as `load` makes it
+    generalist_teacher: Any = first.generalist  # a KerasTeacher, as created by `load`
     models.check_fits(generalist_teacher.model, Path(folders[0]) / GENERALIST, shape, classes)
     loaded = {
         Path(path): models.build(
@@ -97,14 +98,14 @@ def evaluate(
 
 
 def _labeled(examples: tf.data.Dataset) -> tuple[tf.data.Dataset, np.ndarray]:
-    """Returns the labeled examples, and their labels."""
+    """Returns the labeled examples and their labels."""
     labels = labels_of(examples)
     known = labels >= 0
     return (examples, labels) if known.all() else (select(examples, known), labels[known])
 
 
 def class_images(splits: Splits) -> tuple[str, ...]:
-    """Returns the first training image of each class as base64 PNG; empty without images."""
+    """Returns the first training image of each class as base64 PNG; empty if there are none."""
     if not are_images(splits.input_shape):
         return ()
     found: dict[int, np.ndarray] = {}

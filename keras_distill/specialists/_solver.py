@@ -6,9 +6,9 @@ import numpy as np
 
 EM_STEPS = 50
 NEWTON_STEPS = 60
-# Share of the starting point that is uniform, so that no bin starts empty.
+# Uniform fraction of the starting point, so that no bin is empty at the start.
 EVEN_SHARE = 0.01
-# Smallest starting value of Newton's variables; largest step as a share of the distance to the
+# Smallest starting value of Newton's variables; largest step as a fraction of the distance to the
 # boundary.
 NEWTON_FLOOR = 1e-8
 NEWTON_REACH = 0.99
@@ -20,9 +20,9 @@ class Problem(NamedTuple):
     """B problems over G groups of classes.
 
     Attributes:
-        known: `(B, G)`: the sum of the probabilities that generalist and specialists give to the
-            group's classes by name; in 0..1+M.
-        dustbin: `(B, M)`: each specialist's dustbin probability; 0 where it is not active.
+        known: `(B, G)`: the sum of the probabilities that the generalist and the specialists give
+            to the group's classes individually; in 0..1+M.
+        dustbin: `(B, M)`: dustbin probability of each specialist; 0 where it is not active.
         total: `(B,)`: 1 + the number of active specialists.
     """
 
@@ -41,11 +41,11 @@ def em_step(q: np.ndarray, problem: Problem, outside: np.ndarray) -> tuple[np.nd
     Args:
         q: `(B, G)` probabilities of the groups.
         problem: The problems.
-        outside: `(M, G)` of `Bins`.
+        outside: `(M, G)`, from `Bins`.
 
     Returns:
-        The new q `(B, G)`, and `(B,)` a bound on the distance of the old q's objective from the
-        optimum.
+        The new q `(B, G)`, and an upper bound `(B,)` on the distance of the old q's objective from
+        the optimum.
     """
     weights = _ratio(problem.dustbin, q @ outside.T)
     pull = weights @ outside
@@ -57,14 +57,14 @@ def em_step(q: np.ndarray, problem: Problem, outside: np.ndarray) -> tuple[np.nd
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, with 0 where b is 0."""
+    """Returns a / b, with 0 where b is 0."""
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0)
 
 
 def em(
     q: np.ndarray, problem: Problem, outside: np.ndarray, tol: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Makes at most `EM_STEPS` steps; rows that have converged leave the batch."""
+    """Runs at most `EM_STEPS` steps. Rows that have converged are removed from the batch."""
     found, rows = q.copy(), np.arange(len(q))
     steps, gaps = np.zeros(len(q), np.int64), np.zeros(len(q))
     for step in range(1, EM_STEPS + 1):
@@ -81,9 +81,9 @@ def em(
 def newton(
     q: np.ndarray, problem: Problem, outside: np.ndarray, gap: np.ndarray, tol: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finishes rows on which EM converges slowly; the last step of each row is one of EM.
+    """Solves rows on which EM converges slowly. The last step of each row is an EM step.
 
-    The conditions solved are q_g·z_g = known_g and w_m·q(outside m) = dustbin_m, with the slack
+    The solved conditions are q_g·z_g = known_g and w_m·q(outside m) = dustbin_m, with the slack
     z = total - w·outside, for q, w, z > 0.
     """
     found, gaps, steps = q.copy(), gap.copy(), np.zeros(len(q), np.int64)

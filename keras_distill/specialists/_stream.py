@@ -1,4 +1,4 @@
-"""The training stream of a specialist: half from its classes, half from all others."""
+"""The training stream of a specialist: by default, half from its classes, half from all others."""
 
 import math
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from keras_distill.data import Augmentation, labels_of, read_ahead, select
 from keras_distill.specialists._bins import check_class_sets
 from keras_distill.specialists._build import dustbin_correction
 
-# Each part of the training data is cached in memory up to this size.
+# Each part of the training data is cached in memory if it is not larger than this size.
 _CACHE_BYTES = 1 << 30
 _BUFFER = 50_000  # size of the shuffle buffer, in examples
 
 
 class Stream(NamedTuple):
-    """The batches of `specialist_stream`, and facts about them.
+    """The batches of `specialist_stream`, and their properties.
 
     Attributes:
-        batches: Infinite batches `(x, y)`; y int64 in 0..|S|, |S| is the dustbin.
-        steps_per_epoch: Number of batches with as many examples of S as the training data.
-        correction: `dustbin_correction` for the data and share.
+        batches: Infinite batches `(x, y)`; y is int64 in 0..|S|, where |S| is the dustbin.
+        steps_per_epoch: Number of batches with as many examples of S as the training data has.
+        correction: `dustbin_correction` for this data and share.
     """
 
     batches: tf.data.Dataset
@@ -42,24 +42,24 @@ def specialist_stream(
     augment: Augmentation | None = None,
     labels: np.ndarray | None = None,
 ) -> Stream:
-    """Draws each example from S with probability `share`, else from the rest.
+    """Draws each example from S with probability `share`, otherwise from the other classes.
 
-    Both parts are shuffled and repeated separately, so that within a part every example is used
-    once before any is used again. The order depends on `seed` only.
+    Both parts are shuffled and repeated separately, so that every example of a part is used once
+    before any is used again. The order depends only on `seed`.
 
     Args:
-        train: `(x, y)`, unbatched, finite; y a class id.
+        train: `(x, y)`, unbatched, finite; y is a class id.
         class_ids: The specialist's classes S.
         num_classes: Number of classes N.
-        share: Share of the stream that comes from S.
+        share: Fraction of the stream that comes from S.
         batch_size: Examples per batch.
         seed: Seed of the order.
         augment: Applied to each batch; the view is the number of the batch.
-        labels: int `(n,)`, the labels of `train`, if known; None: they are read from it.
+        labels: int `(n,)`, the labels of `train`, if known. If None, they are read from `train`.
 
     Raises:
-        InputError: If S is not a set of classes, the data have no example of S or of the rest, or
-            some examples are unlabeled.
+        InputError: If S is not a valid set of classes, the data contains no example of S or of the
+            other classes, or some examples are unlabeled.
 
     Example:
         >>> examples = np.zeros((40, 1)), np.arange(40) % 4
@@ -92,7 +92,7 @@ def specialist_stream(
     sizes = [int(inside.sum()), int((~inside).sum())]
 
     def mix(_):
-        # This graph has its own seed: the order must not depend on that of the process.
+        # This graph has its own seed, so that the order does not depend on the seed of the process.
         tf.compat.v1.set_random_seed(1)
         infinite = [
             part.shuffle(min(size, _BUFFER), seed=seed + number).repeat()

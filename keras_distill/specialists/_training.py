@@ -1,4 +1,4 @@
-"""Trains specialists: each is an independent job, and together they become an ensemble folder."""
+"""Trains specialists, each as an independent job, and saves them as an ensemble folder."""
 
 import functools
 import os
@@ -56,22 +56,22 @@ def train_specialist(
     seed: int = 0,
     labels: np.ndarray | None = None,
 ) -> tuple[keras.Model, SpecialistResult]:
-    """Makes a specialist from the generalist and trains it on the stream of its classes.
+    """Builds a specialist from the generalist and trains it on the stream of its classes.
 
     Args:
         generalist: See `build_specialist`. It is not changed.
-        train: `(x, y)`, unbatched, finite; y a class id.
+        train: `(x, y)`, unbatched, finite; y is a class id.
         class_ids: The specialist's classes S.
-        training: Training settings; None: the defaults.
+        training: Training settings. If None, the defaults.
         num_classes: Number of classes N.
-        seed: Seed of the order of the data and of the generalist's dropout masks.
+        seed: Seed for the order of the data and for the generalist's dropout masks.
         labels: int `(n,)`: the labels of `train`, if known.
 
     Returns:
-        The specialist, its dustbin corrected, not compiled; and the record of its training.
+        The specialist with a corrected dustbin, not compiled, and the record of its training.
 
     Raises:
-        InputError: If the generalist, S, or the data do not fit together.
+        InputError: If the generalist, S, and the data do not match.
 
     Example:
         >>> generalist = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4)])
@@ -97,7 +97,7 @@ def train_specialist(
         specialist = build_specialist(generalist, class_ids, correction=stream.correction)
         student = models.trained_as(specialist, training.precision)
     trainer = student
-    if student is specialist:  # another model of its layers, so that it has no optimizer itself
+    if student is specialist:  # train another model of the same layers: this one gets no optimizer
         trainer = keras.Model(specialist.input, specialist.output)
     if training.alpha > 0:
         teacher = BinnedTeacher(
@@ -135,13 +135,13 @@ def train_specialist(
 
 
 def augmentation(crop: int, flip: bool, seed: int) -> Augmentation | None:
-    """Returns the augmentation with these settings, or None if they change nothing."""
+    """Returns the augmentation with these settings, or None if they have no effect."""
     return Augmentation(crop=crop, flip=flip, seed=seed) if crop or flip else None
 
 
 @functools.lru_cache(maxsize=1)
 def cached_splits(source: str, data_dir: str | None) -> tuple[Splits, np.ndarray]:
-    """Loads splits and training labels; jobs that run in one process share them."""
+    """Loads splits and training labels; jobs in the same process share them."""
     splits = data.load(source, data_dir=data_dir)
     splits.need_labels("The training of specialists")
     return splits, labels_of(splits.train)
@@ -159,11 +159,11 @@ def specialist_job(
     out: str,
     imports: list[str],
 ) -> dict[str, Any]:
-    """Runs `train_specialist` as a job: JSON values in, the model in file `out`.
+    """Runs `train_specialist` as a job with JSON arguments; writes the model to the file `out`.
 
     Args:
         generalist: A `.keras` file.
-        generalist_sha256: Its checksum, which makes another generalist another job.
+        generalist_sha256: Its checksum. A job with another generalist is another job.
         source: A data spec.
         data_dir: Folder of prepared TFDS data sets.
         class_ids: The specialist's classes.
@@ -193,7 +193,7 @@ def specialist_job(
 def _jobs(
     recipe: SpecialistsRecipe, class_sets: ClassSets, folder: Path, imports: Sequence[str]
 ) -> list[Job]:
-    """One job per class set; each writes `<folder>/specialist-<m>.keras`."""
+    """Returns one job per class set. Each writes `<folder>/specialist-<m>.keras`."""
     checksum = _files.sha256(recipe.generalist)
     return [
         Job(
@@ -230,21 +230,21 @@ def train(
 ) -> SpecialistEnsemble:
     """Clusters the classes, trains one specialist per set, and saves the ensemble at `out`.
 
-    Unfinished work is kept in `<out>.unfinished`; the same call resumes it.
+    Unfinished work is kept in `<out>.unfinished`. The same call resumes it.
 
     Args:
         recipe: Generalist, data, class sets, and training settings.
         out: The folder to write; see `SpecialistEnsemble.save`. It also gets `recipe.toml`.
         class_sets: Class sets to use instead of clusters of confusable classes.
         backend: How the specialists are trained: in-turn, processes, or ray. See `work.run_jobs`.
-        workers: Number of specialists trained at a time.
+        workers: Number of specialists trained at the same time.
         overwrite: Whether to replace an existing `out` and unfinished work of another recipe.
         imports: Modules that register the generalist's custom layers.
-        report: Called when a specialist's job ends, with its record and whether it was completed
-            by an earlier call.
+        report: Called when the job of a specialist ends, with its record and whether an earlier
+            call completed it.
 
     Raises:
-        InputError: If the recipe does not fit the data or the generalist, or `out` exists.
+        InputError: If the recipe does not match the data or the generalist, or `out` exists.
         VerificationError: If a specialist could not be trained. The others are kept.
     """
     settle(Path(out))
@@ -279,7 +279,7 @@ def train(
         files = [folder.path / f"{job.name}.keras" for job in jobs]
         corrections = [record.result["correction"] for record in records]
         write_manifest(folder.path, files, class_sets, recipe.top, corrections)
-        # TOML has no None; with as many top classes as there are, all specialists are active.
+        # TOML has no None. If `top` is the number of classes, all specialists are active.
         top = splits.num_classes if recipe.top is None else recipe.top
         recipe.model_copy(update={"top": top}).save(folder.path / RECIPE, overwrite=True)
         folder.finish()
@@ -289,7 +289,7 @@ def train(
 def _checked_generalist(
     recipe: SpecialistsRecipe, splits: Splits, imports: Sequence[str]
 ) -> keras.Model:
-    """Loads the generalist and checks it against data and recipe, before any training."""
+    """Loads the generalist and checks that it matches data and recipe, before any training."""
     path, classes = Path(recipe.generalist), splits.num_classes
     generalist = models.load(path, imports=imports)
     find_head(generalist)
@@ -310,7 +310,7 @@ def predictions(generalist: Any, examples: tf.data.Dataset, temperature: float =
     """Returns the probabilities of a generalist for `confusable_sets`, float32 `(n, N)`.
 
     Args:
-        generalist: Anything `teachers.as_teacher` takes.
+        generalist: Anything `teachers.as_teacher` accepts.
         examples: Unbatched `(x, y)`.
         temperature: Temperature of the softmax.
     """
