@@ -1,4 +1,4 @@
-"""Measures size, latency, and quality of several models."""
+"""Measures the size, latency, and quality of several models."""
 
 import os
 import warnings
@@ -49,12 +49,12 @@ class _Subject(NamedTuple):
     """One model in one runtime, ready to be measured."""
 
     name: str
-    model: Any  # a KerasSource, or the path of a .tflite file
+    model: Any  # a KerasSource or the path of a .tflite file
     file: Path | None
     inputs: tuple[InputInfo, ...]
     notes: tuple[str, ...] = ()
-    spec: TensorSpec | None = None  # of the only input of a file
-    step: float | None = None  # of a file that gives quantized probabilities
+    spec: TensorSpec | None = None  # of the single input of a file
+    step: float | None = None  # of a file that outputs quantized probabilities
 
     @property
     def in_keras(self) -> bool:
@@ -75,28 +75,30 @@ def benchmark(
     in_keras: bool = True,
     targets: Sequence[str] = (),
 ) -> BenchmarkRecord:
-    """Measures size, latency, and quality of models; the first is the baseline (the teacher).
+    """Measures size, latency, and quality of models. The first model is the baseline (the teacher).
 
-    A Keras model is measured in Keras and as the float32 `.tflite` file it converts to. Files run
-    in child processes: a crash cannot end this process.
+    A Keras model is measured in Keras and also as a float32 `.tflite` file. Files run in child
+    processes, so a crash cannot end this process.
 
     Args:
         models: `.keras` and `.tflite` files, SavedModel folders, or Keras models: a list, or a
             dict by name.
         data: Labeled rows for the quality: a data spec, the `Splits` of `data.load`, a
-            `tf.data.Dataset` of (x, y), or (x, y). None: latency on random rows, no quality.
+            `tf.data.Dataset` of (x, y), or (x, y). If None, latency is measured on random rows, and
+            quality is not measured.
         split: The split of a spec.
-        samples: Maximum number of rows for the quality, evenly spaced; None: all.
+        samples: Maximum number of rows for the quality, evenly spaced. If None, all.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.
         threads: Numbers of interpreter threads.
         runs: Timed calls of each model.
-        batch_size: Rows per call of the batched measurement.
-        in_keras: Whether Keras models are measured in Keras too.
-        targets: Devices that each file is tried for, see `device.parse_targets`; none by default.
+        batch_size: Rows per call in the batched measurement.
+        in_keras: Whether to measure Keras models also in Keras.
+        targets: Devices for which each file is checked, see `device.parse_targets`. By default,
+            none.
 
     Raises:
-        InputError: If an argument breaks its rule, or a model cannot be loaded or run.
+        InputError: If an argument is not valid, or a model cannot be loaded or run.
 
     Example:
         >>> import keras
@@ -161,7 +163,7 @@ def _subjects(
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore"
-                )  # the warning that random rows verified the conversion
+                )  # the warning that the conversion was verified on random rows
                 export_tflite(source, file)
             converted = _Subject(name + AS_TFLITE, file, None, source.inputs)
         except (VerificationError, InputError) as error:
@@ -177,7 +179,7 @@ def _subjects(
 
 
 def _opened(name: str, model: Any, imports: Sequence[str]) -> tuple[Any, Path | None]:
-    """Returns the subject of a `.tflite` file, or the source of another model, and its path."""
+    """Returns the subject of a `.tflite` file, or the source of any other model and its path."""
     path = None
     if isinstance(model, str | os.PathLike):
         found = models.model_file(model, _KINDS, name=name)
@@ -190,7 +192,7 @@ def _opened(name: str, model: Any, imports: Sequence[str]) -> tuple[Any, Path | 
 def _of_file(name: str, path: Path) -> _Subject:
     """Inspects a `.tflite` file of any origin in a child process."""
     source = TFLiteSource(path)
-    # In TFLite every quantized softmax and sigmoid has this scale, and hardly any other output.
+    # In TFLite, every quantized softmax and sigmoid has this scale; other outputs rarely have it.
     step = source.specs.outputs[0].scale
     return _Subject(
         name,
@@ -217,13 +219,13 @@ def _labeled(
 
 
 def _check_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuses models of different inputs, which one set of rows cannot serve.
+    """Checks that all models have the same inputs, so that the same rows can be used for all.
 
     Args:
         inputs: The inputs of each model, by its name.
 
     Raises:
-        InputError: With the names of the first model and of the one that differs.
+        InputError: If inputs differ. The message names the first model and the one that differs.
     """
     first = next(iter(inputs))
     for name, other in inputs.items():

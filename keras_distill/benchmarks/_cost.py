@@ -1,4 +1,4 @@
-"""Measures the cost of distilling: plain fit, from the store, online, and keras.distillation."""
+"""Measures the cost of distillation: plain fit, from the store, online, and keras.distillation."""
 
 import contextlib
 import shutil
@@ -17,7 +17,7 @@ from keras_distill._internal._temporary import temporary_folder
 from keras_distill.benchmarks._cost_worker import SETTINGS, USUAL_VARIANTS, VARIANTS, CostWorker
 from keras_distill.records import CostBuild, CostFit, CostRatio, CostRecord, CostSteps
 
-# Variants that run the teacher in every step are measured less often.
+# Variants that run the teacher in every step are measured in fewer rounds.
 _EVERY = {"plain": 1, "store": 1, "online": 4, "keras": 4, "bfloat16": 1}
 _WARM_UP = 4
 _STEP_PAIRS = (
@@ -27,7 +27,7 @@ _STEP_PAIRS = (
     ("store", "keras"),
     ("bfloat16", "plain"),
 )
-# (our setting, the setting compared with, label). Default settings: each package as installed.
+# (our setting, the setting to compare with, label). "Default settings": each as installed.
 _COMPARED = (
     ("onednn", "onednn", "onednn"),
     ("tf-default", "tf-default", "tf-default"),
@@ -52,32 +52,33 @@ def cost(
     imports: Sequence[str] = (),
     report: Report = lambda done, total: None,
 ) -> CostRecord:
-    """Measures the cost of a training step for each variant, the variants taking turns.
+    """Measures the cost of a training step for each variant. The variants run alternately.
 
-    Each setting of oneDNN (TensorFlow's default, and that of keras_distill) has its own child
-    process. Variants that run the teacher (online, keras) are measured in every fourth round.
+    Each oneDNN setting (TensorFlow's default, and the default of keras_distill) runs in its own
+    child process. Variants that run the teacher (online, keras) are measured in every fourth round.
 
     Args:
         teacher: A model spec, `.keras` or `.tflite` file, or Keras model.
-        student: A model spec, `.keras` file, or Keras model that gives class logits or
+        student: A model spec, `.keras` file, or Keras model that outputs class logits or
             probabilities.
         source: A data spec, or an unbatched `tf.data.Dataset` of (x, class id).
         examples: Maximum number of examples per epoch.
         batch_size: Examples per step.
-        rounds: Steps of the variants that do not run the teacher.
-        epochs: Epochs of a whole fit from the store and with keras.distillation, timed too.
-        builds: Builds of the store, each timed together with `teacher.predict` on the same data,
-            with the first of `settings`.
-        settings: Settings of oneDNN: "onednn", "tf-default".
+        rounds: Number of timed steps of the variants that do not run the teacher.
+        epochs: Number of epochs of whole fits from the store and with keras.distillation, which are
+            timed too.
+        builds: Number of store builds. Each is timed together with `teacher.predict` on the same
+            data, with the first of `settings`.
+        settings: oneDNN settings: "onednn", "tf-default".
         variants: Any of "plain", "store", "online", "keras", and "bfloat16": plain training with
-            `precision = "mixed_bfloat16"`, which is slow on processors that do not compute in it.
+            `precision = "mixed_bfloat16"`, which is slow on processors without bfloat16 arithmetic.
         split: The split of a spec.
         data_dir: Folder of prepared data sets.
         imports: Modules that register custom layers of `.keras` files.
-        report: Called with the number of rounds, builds, and epochs done, and their total.
+        report: Called with the number of completed rounds, builds, and epochs, and their total.
 
     Raises:
-        InputError: If an argument breaks its rule, or a model cannot be trained on the data.
+        InputError: If an argument is not valid, or a model cannot be trained on the data.
     """
     rounds = check_count("rounds", rounds, at_least=2)
     epochs = check_count("epochs", epochs, at_least=0)
@@ -140,7 +141,7 @@ def _name(model: Any) -> str:
 
 
 def _own(folder: Path, setting: str) -> Path:
-    """Makes a folder for one child with a copy of the inputs."""
+    """Creates a folder with a copy of the inputs for one child process."""
     own = folder / setting
     own.mkdir()
     for file in folder.glob("*.*"):
@@ -158,7 +159,7 @@ def _prepare(
     data_dir: Any,
     imports: Sequence[str],
 ) -> int:
-    """Writes data, teacher, and student for the children; returns the number of examples."""
+    """Writes data, teacher, and student for the child processes; returns the number of examples."""
     classes = None
     if isinstance(source, str):
         check_choice("split", split, ("train", "validation", "test"))
@@ -193,7 +194,7 @@ def _prepare(
 def _fits(
     workers: dict[str, CostWorker], variants: list[str], epochs: int, bar: _Bar
 ) -> tuple[CostFit, ...]:
-    """Times whole fits, the variants and settings taking turns epoch by epoch."""
+    """Times whole fits. Variants and settings alternate after each epoch."""
     if not epochs:
         return ()
     build = {
@@ -217,7 +218,7 @@ def _fits(
 
 
 def _builds(workers: dict[str, CostWorker], builds: int, bar: _Bar) -> tuple[CostBuild, ...]:
-    """Times builds and predictions in turn, after both are traced."""
+    """Times builds and predictions alternately, after both are traced."""
     seconds = {(setting, what): [] for setting in workers for what in ("build", "predict")}
     if builds:
         for setting, what in seconds:
@@ -239,7 +240,7 @@ def _builds(workers: dict[str, CostWorker], builds: int, bar: _Bar) -> tuple[Cos
 def _steps(
     workers: dict[str, CostWorker], variants: list[str], rounds: int, bar: _Bar
 ) -> tuple[CostSteps, ...]:
-    """Times single steps: one per variant in each round, each round starting with another."""
+    """Times single steps: one per variant in each round. Each round starts with another variant."""
     found = {(setting, variant): ([], []) for setting in workers for variant in variants}
     for number in range(-_WARM_UP, rounds):
         for setting in _rotated(list(workers), number):
@@ -258,13 +259,13 @@ def _steps(
 
 
 def _rotated(items: list, by: int) -> list:
-    """Rotates the items by `by` places."""
+    """Rotates the items by `by` positions."""
     start = by % len(items) if items else 0
     return items[start:] + items[:start]
 
 
 def _step_ratios(steps: Sequence[CostSteps]) -> tuple[CostRatio, ...]:
-    """Ratios of the medians of steps, over the rounds that both variants have."""
+    """Returns the ratios of median step times, over the rounds in which both variants ran."""
     by = {(s.setting, s.variant): dict(zip(s.rounds, s.ms, strict=True)) for s in steps}
     ratios = []
     for ours, theirs, where in _COMPARED:
@@ -281,7 +282,7 @@ def _step_ratios(steps: Sequence[CostSteps]) -> tuple[CostRatio, ...]:
 
 
 def _fit_ratios(fits: Sequence[CostFit]) -> tuple[CostRatio, ...]:
-    """Ratios of whole fits from the store, build included, to keras.distillation."""
+    """Returns ratios of fits from the store, including building, to keras.distillation."""
     by = {(fit.setting, fit.variant): fit for fit in fits}
     ratios = []
     for setting, base, where in _COMPARED:
@@ -295,7 +296,7 @@ def _fit_ratios(fits: Sequence[CostFit]) -> tuple[CostRatio, ...]:
 
 
 def _build_ratios(builds: Sequence[CostBuild]) -> tuple[CostRatio, ...]:
-    """Throughput of the build divided by that of `teacher.predict`."""
+    """Returns the throughput of the build divided by that of `teacher.predict`."""
     return tuple(
         CostRatio(
             name=f"throughput: build / teacher.predict, {built.setting}",
@@ -311,12 +312,12 @@ def ratio_of_totals(
 ) -> tuple[float, float | None, float | None]:
     """Returns (extra + Σ ours) / Σ theirs with a 95 % percentile bootstrap interval.
 
-    The first epochs, which trace the graph, happen once per fit and are not resampled; the others
-    are resampled in pairs.
+    The first epochs, which trace the graph, occur once per fit and are not resampled. The other
+    epochs are resampled in pairs.
 
     Args:
-        ours: Seconds of our epochs, `(n,)`.
-        theirs: Seconds of their epochs, taking turns with ours.
+        ours: Seconds of each of our epochs, `(n,)`.
+        theirs: Seconds of each of the other package's epochs, measured alternately with ours.
         extra: Seconds spent once before our epochs.
         resamples: Number of bootstrap resamples.
 

@@ -1,6 +1,7 @@
-"""The child process that times the variants of a training, and the parent's side of it.
+"""The child process that times the variants of a training, and its interface in the parent process.
 
-Each setting of oneDNN has its own child, because oneDNN is switched when TensorFlow is imported.
+Each oneDNN setting has its own child process, because oneDNN is configured when TensorFlow is
+imported.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from keras_distill.teachers import Teacher, as_teacher, find_heads
 from keras_distill.training import Distiller
 
 SETTINGS = ("onednn", "tf-default")
-# Importing keras_distill first switches oneDNN on; TensorFlow first keeps TensorFlow's default.
+# Importing keras_distill first enables oneDNN; importing TensorFlow first keeps its default.
 _BEFORE = {
     "onednn": "import keras_distill",
     "tf-default": "import warnings; warnings.simplefilter('ignore'); import tensorflow",
@@ -40,15 +41,15 @@ _TEMPERATURE, _ALPHA = 4.0, 0.9
 def _traced(variant: str, trainer: keras.Model) -> contextlib.AbstractContextManager[None]:
     """Returns the context in which a variant is traced.
 
-    A model that is trained alone is trained with fused batch normalization, as in a run. A
-    `Distiller` does so itself, and `keras.distillation` does not.
+    A model that is trained alone uses fused batch normalization, as in a run. A `Distiller` enables
+    it itself, and `keras.distillation` does not.
     """
     alone = variant in ("plain", "bfloat16")
     return fused_batch_normalization(trainer) if alone else contextlib.nullcontext()
 
 
 class CostWorker:
-    """The parent's side of one child. Leaving the `with` block ends the child.
+    """The interface of one child process. Leaving the `with` block ends the process.
 
     Args:
         setting: One of `SETTINGS`.
@@ -60,7 +61,7 @@ class CostWorker:
         variants: The variants that can be timed.
 
     Raises:
-        InputError: From any request that fails.
+        InputError: If a request fails.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class CostWorker:
 
 
 class CostService:
-    """The child's side: one student in five variants, each timed step by step.
+    """Runs in the child process: one student in five variants, each timed step by step.
 
-    Alone, from the store, online, with keras.distillation, and alone in bfloat16; all with the same
-    optimizer, loss, batches, and reading of the data.
+    The variants are: alone, from the store, online, with keras.distillation, and alone in bfloat16.
+    All use the same optimizer, loss, batches, and input pipeline.
     """
 
     def prepare(self, folder: str, batch_size: int, imports: Sequence[str] = ()) -> list[str]:
-        """Reads the inputs; returns the variants that can be timed.
+        """Reads the inputs and returns the variants that can be timed.
 
         Args:
             folder: Contains `data.npz`, `student.keras`, and `teacher.keras` or `teacher.tflite`.
@@ -123,7 +124,7 @@ class CostService:
 
     @functools.cached_property
     def _reader(self) -> Teacher:
-        """The teacher of all builds: like `predict`, it traces its graph only once."""
+        """The teacher of all builds. Like `predict`, it traces its graph only once."""
         return as_teacher(self._teacher)
 
     def _load_teacher(self) -> Any:
@@ -134,10 +135,10 @@ class CostService:
         return models.load(self._folder / f"{name}.keras", imports=self._imports)
 
     def build(self) -> float:
-        """Builds a new store; returns the seconds."""
+        """Builds a new store and returns the seconds."""
         path = self._folder / f"store-{time.monotonic_ns()}"
         begun = time.perf_counter()
-        # The logits of a deep network that was never trained can exceed float16.
+        # The logits of an untrained deep network can exceed the range of float16.
         store = SoftTargetStore.build(
             self._reader,
             self._data,
@@ -154,7 +155,7 @@ class CostService:
         return seconds
 
     def predict(self) -> float:
-        """Runs `teacher.predict` on the same data, read in the same way; returns the seconds."""
+        """Runs `teacher.predict` on the same data and input pipeline, and returns the seconds."""
         data = read_ahead(self._data.map(lambda x, y: x).batch(self._batch_size))
         teacher = self._teacher
         begun = time.perf_counter()
@@ -166,7 +167,7 @@ class CostService:
         return time.perf_counter() - begun
 
     def epoch(self, variant: str) -> float:
-        """Runs one epoch of `fit`; returns the seconds. The first of a variant traces its graph."""
+        """Runs one epoch of `fit` and returns the seconds. The first epoch traces the graph."""
         trainer, data = self._prepared(variant)
         begun = time.perf_counter()
         with _traced(variant, trainer):
@@ -174,7 +175,7 @@ class CostService:
         return time.perf_counter() - begun
 
     def step(self, variant: str) -> float:
-        """Reads a batch, trains on it, and gets the loss; returns the milliseconds."""
+        """Reads a batch, trains on it, fetches the loss, and returns the milliseconds."""
         trainer, data = self._prepared(variant)
         if variant not in self._steps:
             iterator = iter(data.repeat())
@@ -215,7 +216,7 @@ class CostService:
             return Distiller(None, student, alpha=_ALPHA, temperature=_TEMPERATURE)
         if variant == "online":
             return Distiller(self._teacher, student, alpha=_ALPHA, temperature=_TEMPERATURE)
-        # The class of the loss: its name would resolve to a function that skips the softmax.
+        # Use the loss class: the loss name would resolve to a function that skips the softmax.
         divergence: Any = keras.losses.KLDivergence()
         loss = keras.distillation.LogitsDistillation(_TEMPERATURE, divergence)
         return keras.distillation.Distiller(

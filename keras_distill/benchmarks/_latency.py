@@ -1,4 +1,4 @@
-"""Measures latency: the models take turns, so that load on the machine affects all alike."""
+"""Measures latency. The models run alternately, so that load affects all equally."""
 
 import os
 import time
@@ -17,15 +17,15 @@ from keras_distill.litert import IsolatedModel
 from keras_distill.records import LatencyRecord, RatioRecord
 
 _WARM_UP = 3
-_SECONDS = 900.0  # that one request to a worker may take
+_SECONDS = 900.0  # time limit of one request to a worker
 
 
 class Timing(NamedTuple):
     """The latency of one model.
 
     Attributes:
-        records: One per number of threads.
-        peak_memory_bytes: See `SizeRecord`; at the first number of threads.
+        records: One record per number of threads.
+        peak_memory_bytes: See `SizeRecord`; measured with the first number of threads.
     """
 
     records: tuple[LatencyRecord, ...]
@@ -64,7 +64,7 @@ class _KerasCalls:
         return fits
 
     def close(self) -> None:
-        """Does nothing: there is no child."""
+        """Does nothing, because there is no child process."""
 
 
 def measure_latency(
@@ -75,23 +75,24 @@ def measure_latency(
     runs: int = 50,
     batch_size: int = 32,
 ) -> dict[str, Timing]:
-    """Times every model on the same row: `runs` rounds of one call each, taking turns.
+    """Times every model on the same row: `runs` rounds with one call of each model.
 
-    A `.tflite` file runs in its own process, which times its own calls; an untimed call before each
-    timed one warms the caches. Ratios are of medians, relative to the first model of the same
-    runtime, with a bootstrap interval over the rounds.
+    A `.tflite` file runs in its own process, which times its own calls. An untimed call before each
+    timed call warms the caches. Ratios are ratios of medians, relative to the first model of the
+    same runtime, with a bootstrap interval over the rounds.
 
     Args:
-        models: By name: `.tflite` files, and Keras models (through `tf.function`, at the first
-            number of threads only, with TensorFlow's own thread settings).
-        x: Input rows: an array, or a dict by the name of the input. A single one goes to the single
+        models: Models by name: `.tflite` files, and Keras models. A Keras model runs through
+            `tf.function`, with the first number of threads only, and with TensorFlow's own thread
+            settings.
+        x: Input rows: an array, or a dict by input name. A single array is passed to the single
             input of every model, whatever its name.
         threads: Numbers of interpreter threads.
         runs: Timed calls per model, >= 2.
-        batch_size: Rows per call of the batched measurement.
+        batch_size: Rows per call in the batched measurement.
 
     Raises:
-        InputError: If an argument breaks its rule, or a file cannot be run.
+        InputError: If an argument is not valid, or a file cannot be run.
     """
     check_settings(threads, runs, batch_size)
     if isinstance(x, Mapping) and len(x) == 1:
@@ -115,7 +116,7 @@ def check_settings(threads: Sequence[int], runs: int, batch_size: int) -> None:
     """Checks the settings of `measure_latency`.
 
     Raises:
-        InputError: If one breaks its rule.
+        InputError: If a setting is not valid.
     """
     check_count("runs", runs, at_least=2)
     check_batch_size(batch_size)

@@ -25,23 +25,24 @@ def measure_quality(
     from_probabilities: bool | None = None,
     step: float | None = None,
 ) -> QualityRecord:
-    """Computes the metric of outputs, and what else is measured of their task.
+    """Computes the metric of outputs, and the other measurements for their task.
 
-    Of classes: accuracy, top-5, agreement, calibration, and likelihood. Of other tasks: see
+    For classes: accuracy, top-5, agreement, calibration, and likelihood. For other tasks, see
     `metrics.Truth`.
 
     Args:
-        outputs: `(n, ..., N)`, logits or probabilities: of N classes, of the class 1 of two
-            (N = 1), or of N labels; or values.
-        labels: Class ids or one-hot rows; 0 and 1 for one unit; rows of 0 and 1 for several labels,
-            of which each counts; values; or 0 and 1 for each row that an autoencoder reconstructs.
+        outputs: `(n, ..., N)`: logits or probabilities of N classes, of class 1 of two (N = 1), or
+            of N labels; or regression values.
+        labels: Class ids or one-hot rows; 0 and 1 for a single unit; rows of 0 and 1 for several
+            labels, each counted separately; regression values; or 0 and 1 for each row that an
+            autoencoder reconstructs.
         reference: The teacher's outputs on the same rows, for the agreement and the worst class.
-        inputs: What the model was given, for an autoencoder.
-        from_probabilities: Whether the outputs are probabilities; None: see `as_logits`.
-        step: The step of quantized probabilities.
+        inputs: The model's inputs, for an autoencoder.
+        from_probabilities: Whether the outputs are probabilities. If None, see `as_logits`.
+        step: The step size of quantized probabilities.
 
     Raises:
-        InputError: If the labels do not fit the outputs.
+        InputError: If the labels do not match the outputs.
 
     Example:
         >>> q = measure_quality(np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([0, 0]))
@@ -88,13 +89,13 @@ def measure_quality(
 def measure_size(path: str | os.PathLike) -> SizeRecord:
     """Counts parameters, multiply-adds, and bytes of a `.tflite` file.
 
-    `peak_memory_bytes` is None: `measure_latency` measures it.
+    `peak_memory_bytes` is None, because it is measured by `measure_latency`.
 
     Args:
         path: The file.
 
     Raises:
-        InputError: If it is damaged.
+        InputError: If the file is damaged.
     """
     facts = read_graph(path)
     raw, packed = _files.sizes(path)

@@ -13,7 +13,7 @@ from keras_distill.records import (
     shown_score,
 )
 
-# Title, columns, rows.
+# (title, columns, rows).
 Section = tuple[str, Sequence[str], list[tuple[str, ...]]]
 
 TEXT_COLUMNS = frozenset({"#", "model", "runtime", "precision", "metric", "target", "result"})
@@ -53,7 +53,7 @@ LATENCY_COLUMNS = (
 
 
 def model_rows(record: BenchmarkRecord) -> list[tuple[str, ...]]:
-    """Returns a row of `MODEL_COLUMNS` per entry; the other tables refer to its number."""
+    """Returns a row of `MODEL_COLUMNS` per entry. The other tables refer to its number."""
     return [
         (str(number), entry.name, entry.runtime, entry.precision)
         for number, entry in enumerate(record.entries, 1)
