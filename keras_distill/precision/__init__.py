@@ -1,4 +1,4 @@
-"""The precision of a `.tflite` file chosen by measurement: the smallest that keeps the accuracy."""
+"""Chooses the precision of a `.tflite` file by measurement: the smallest file that is accurate."""
 
 from keras_distill.precision._choose import Limits, choose_tflite
 from keras_distill.precision._entry import AUTO, export_tflite

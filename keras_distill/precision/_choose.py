@@ -1,4 +1,4 @@
-"""Chooses the smallest file that keeps the accuracy of a model, by trying them."""
+"""Chooses the smallest file that keeps the accuracy of a model, by trying several."""
 
 import dataclasses
 import math
@@ -38,12 +38,12 @@ from keras_distill.records import (
 
 
 class Limits(NamedTuple):
-    """What a file may cost.
+    """The limits for a file.
 
     Attributes:
-        max_drop: Maximum loss of the metric, in points.
-        max_bytes: Maximum size; None: any.
-        max_latency_ratio: Maximum latency over that of the float32 file; None: any.
+        max_drop: Maximum loss of the metric, in percentage points.
+        max_bytes: Maximum size. If None, no limit.
+        max_latency_ratio: Maximum latency relative to the float32 file. If None, no limit.
     """
 
     max_drop: float
@@ -51,7 +51,7 @@ class Limits(NamedTuple):
     max_latency_ratio: float | None = None
 
     def misses(self, tried: Tried) -> list[str]:
-        """Returns which limits of size and latency a candidate misses, and by how much."""
+        """Returns which limits of size and latency a candidate exceeds, and by how much."""
         found = []
         if self.max_bytes is not None and tried.bytes > self.max_bytes:
             found.append(f"{tried.bytes:,} bytes, more than {self.max_bytes:,}")
@@ -62,7 +62,7 @@ class Limits(NamedTuple):
         return found
 
     def excess(self, tried: Tried) -> float:
-        """Returns by how much a candidate misses the limits: the sum of the relative excesses."""
+        """Returns by how much a candidate exceeds the limits: the sum of the relative excesses."""
         drop = math.inf if tried.drop is None else tried.drop
         over = (max(0.0, drop - self.max_drop) + tried.disagreement) / max(self.max_drop, 0.1)
         if self.max_bytes is not None:
@@ -85,32 +85,32 @@ def choose_tflite(
 ) -> ExportRecord:
     """Writes the smallest `.tflite` file that keeps the accuracy of a model, and its record.
 
-    Tries the plain precisions, int4 weights in blocks and rotated, and then mixed precision: the
-    operators to which the outputs react most on the calibration rows stay more precise. With
-    `training`, a model that loses too much in int8 is also trained for it.
+    It tries the plain precisions, int4 weights in blocks and rotated, and then mixed precision, in
+    which the operators that affect the outputs most on the calibration rows are more precise. With
+    `training`, a model that loses too much in int8 is also trained for int8.
 
-    One part of `data` chooses among the files; the file is then verified on the other part: on
-    validation and test split of a data spec, on random halves of other data.
+    The file is chosen on one part of `data` and then verified on the other part. For a data spec,
+    these parts are the validation and the test split; for other data, they are random halves.
 
     Args:
         model: See `export_tflite`.
         path: The file to write.
-        max_bytes: Maximum size; None: any.
-        max_latency_ratio: Maximum latency of one row over that of the float32 file, on this
-            machine; None: any.
-        also: Function that receives the path of a file and returns what else speaks against it;
-            called for files that pass, smallest first, until one is chosen.
-        training: How to train the model for int8; None: not.
+        max_bytes: Maximum size. If None, no limit.
+        max_latency_ratio: Maximum latency of one row relative to the float32 file, on this machine.
+            If None, no limit.
+        also: Function that takes the path of a file and returns further reasons to reject the file.
+            It is called for files that pass, smallest first, until one is chosen.
+        training: How to train the model for int8. If None, the model is not trained.
         progress: Function that receives a line of text for each file that was tried.
-        **options: Of `export_tflite`; `data` is needed. `max_drop` is the loss that is allowed.
-            Without `calibration`, calibration rows are the training split of a data spec, else the
-            rows that choose.
+        **options: Arguments of `export_tflite`. `data` is required; `max_drop` is the allowed loss.
+            Without `calibration`, the calibration rows are the training split of a data spec;
+            for other data, they are the rows on which the file is chosen.
 
     Returns:
-        The record; its `precision` has all files that were tried.
+        The record; its `precision` lists all files that were tried.
 
     Raises:
-        InputError: If an argument breaks its rule, or `data` has no labels.
+        InputError: If an argument is not valid, or `data` has no labels.
         VerificationError: If no file passes. Nothing is written; the error has the
             `PrecisionRecord`.
 
@@ -162,7 +162,7 @@ def choose_tflite(
 
 
 def _prepared(source: Any, given: ExportOptions, rows: Rows) -> tuple[Prepared, Prepared]:
-    """Runs the model on the rows that choose and on those that judge."""
+    """Runs the model on the rows for the choice and on the rows for the verification."""
     calibration = given.calibration
     if calibration is None:
         calibration = rows.choosing if rows.splits is None else rows.splits
@@ -187,14 +187,14 @@ def _prepared(source: Any, given: ExportOptions, rows: Rows) -> tuple[Prepared, 
 
 
 class _Outcome(NamedTuple):
-    """The chosen candidate, its verification, and what spoke against others.
+    """The chosen candidate, its verification, and why others were rejected.
 
     Attributes:
-        chosen: None if no file passes.
-        verification: On the rows that judge.
-        judged: What these rows say of candidates.
-        refused: What `also` says against candidates.
-        nearest: The candidate that misses the limits least.
+        chosen: The chosen candidate; None if no file passes.
+        verification: Its verification on the rows that were not used for the choice.
+        judged: The results of candidates on these rows.
+        refused: The reasons that `also` gives against candidates.
+        nearest: The candidate that exceeds the limits least.
     """
 
     chosen: Tried | None
@@ -229,7 +229,7 @@ def _decide(
 
 
 def _nothing(table: PrecisionRecord, path: Path) -> str:
-    """Returns the message that no file passes, with the candidate that misses least."""
+    """Returns the message that no file passes, with the candidate that exceeds limits least."""
     nearest = next((c for c in table.candidates if c.name == table.nearest), None)
     tried = len(table.candidates)
     if nearest is None:
@@ -303,12 +303,12 @@ def _candidate(tried: Tried, limits: Limits, outcome: _Outcome, rows: int) -> Pr
 
 
 def _against(found: VerificationRecord) -> tuple[str, ...]:
-    """Returns what speaks against a file that did not pass."""
+    """Returns the reasons why a file did not pass."""
     return found.failures or (() if found.passed else (found.statement,))
 
 
 def _with_front(candidates: list[PrecisionCandidate]) -> list[PrecisionCandidate]:
-    """Marks the candidates that no other one beats in bytes and drop (the Pareto front)."""
+    """Marks the candidates on the Pareto front of bytes and drop."""
     found, best = [], math.inf
     for one in candidates:  # smallest first
         on_front = one.drop is not None and one.drop < best

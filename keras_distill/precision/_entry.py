@@ -1,4 +1,4 @@
-"""The public export of one file, in a precision that is given or chosen."""
+"""Exports one file in a precision that is given or chosen."""
 
 from typing import Any
 
@@ -24,33 +24,33 @@ def export_tflite(
 ) -> ExportRecord:
     """Writes a `.tflite` file and its record (`path` + ".json"), verified on `data`.
 
-    The file takes the same values as the model: raw values, if the model contains its
-    preprocessing. The conversion and the first run happen in child processes.
+    The file takes the same values as the model. If the model contains its preprocessing, these are
+    raw values. The conversion and the first run happen in child processes.
 
     Args:
         model: A Keras model, a `.keras` file, a SavedModel folder, or a Distiller (its student).
         path: The file to write.
         quantization: A precision: "float32"; "float16" (half-precision weights); "dynamic" (int8
             weights in tensors of 1,024 entries or more); "int8" (all integer); "int16x8" (int16
-            activations, int8 weights); "weight-only-int8"; "weight-only-int4". Where the loops of
-            recurrent layers crash the converter, they are unrolled; if that does not pass either,
-            the file is "dynamic", else "float16". A warning and the record say so. Or "auto": the
-            smallest file that loses at most `max_drop` points on `data`; see
+            activations, int8 weights); "weight-only-int8"; "weight-only-int4". If the loops of
+            recurrent layers crash the converter, they are unrolled. If this file does not pass
+            either, "dynamic" is used, and then "float16"; a warning and the record report it. Or
+            "auto": the smallest file that loses at most `max_drop` points on `data`; see
             `precision.choose_tflite`.
-        calibrate: Whether to fold a temperature into the last layer, so that probabilities can be
-            trusted; see `precision.calibrate`. It is fitted on one part of `data`.
+        calibrate: Whether to calibrate the probabilities by a temperature that is folded into the
+            last layer; see `precision.calibrate`. The temperature is fitted on one part of `data`.
         **options: Fields of `export.ExportOptions` (`calibration`, `batch_size`, `max_drop`,
-            `data`, `overwrite`, …); with "auto" also arguments of `precision.choose_tflite`
+            `data`, `overwrite`, …). With "auto", also arguments of `precision.choose_tflite`
             (`max_bytes`, `max_latency_ratio`, `also`, `training`, `progress`).
 
     Returns:
         The record.
 
     Raises:
-        InputError: If an argument is not valid, the model does not support the precision, or it
-            is far more accurate on `data` of another range, such as x / 255.
+        InputError: If an argument is not valid, the model does not support the precision, or the
+            model is far more accurate on `data` scaled to another range, such as x / 255.
         VerificationError: If the file differs too much from the model, or no file passes. Nothing
-            is written, unless `keep_failed`; the error has the record.
+            is written, unless `keep_failed` is set. The error has the record.
 
     Example:
         >>> import keras, numpy, tempfile, pathlib

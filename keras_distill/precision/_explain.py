@@ -1,4 +1,4 @@
-"""Explains what quantization does to a model: layer by layer, and by the way scales are found."""
+"""Explains the effect of quantization on a model, by layer and by calibration method."""
 
 import dataclasses
 import itertools
@@ -18,18 +18,19 @@ _WEIGHTS = ("min-max", "OCTAV", "MSE")
 def explain(
     model: Any, *, progress: Callable[[str], None] | None = None, **options: Any
 ) -> ExplainRecord:
-    """Measures how much the outputs change if some operators alone are quantized.
+    """Measures how much the outputs change if only some operators are quantized.
 
-    Once in int8 (weights and activations), once with int4 weights. The whole model in int8 is also
-    measured with every way to find ranges of activations and scales of weights: minimum and
-    maximum, a moving average of them, OCTAV (Sakr et al. 2022, arXiv:2206.06501: clips where the
-    mean squared error is smallest), and a search by the mean squared error; each with corrected
-    biases and without (Nagel et al. 2019, arXiv:1906.04721).
+    Each group of operators is measured in int8 (weights and activations) and with int4 weights. The
+    whole model in int8 is also measured with every method to determine ranges of activations and
+    scales of weights: minimum and maximum, a moving average of them, OCTAV (Sakr et al. 2022,
+    arXiv:2206.06501: clips where the mean squared error is smallest), and a search by the mean
+    squared error. Each method is measured with and without bias correction (Nagel et al. 2019,
+    arXiv:1906.04721).
 
     Args:
         model: See `export_tflite`.
         progress: Function that receives lines of progress.
-        **options: Of `export_tflite`; `calibration` rows are needed.
+        **options: Arguments of `export_tflite`; `calibration` rows are required.
 
     Raises:
         InputError: If an argument is not valid, or the model has no float32 file.

@@ -1,8 +1,9 @@
-"""A temperature folded into the last layer, so that the probabilities of a file can be trusted.
+"""Calibrates the probabilities of a file by a temperature that is folded into the last layer.
 
-The logits of a trained network are often too far apart: it says 99 % and is right in 90 % of such
-cases. Dividing the weights of the layer that computes the logits by T divides the logits by T; the
-predicted class stays the same. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599).
+The logits of a trained network are often too far apart: it predicts with a probability of 99 % but
+is right in only 90 % of such cases. Dividing the weights of the layer that computes the logits by T
+divides the logits by T; the predicted class does not change. Source: Guo, Pleiss, Sun, Weinberger
+2017 (arXiv:1706.04599).
 """
 
 import dataclasses
@@ -26,8 +27,8 @@ class Calibrated(NamedTuple):
     Attributes:
         model: The model with the temperature.
         record: The temperature.
-        options: The settings of the export: verified on the rows that did not fit the temperature,
-            against the model that was given.
+        options: The settings of the export, which is verified against the original model on the
+            rows that were not used to fit the temperature.
     """
 
     model: keras.Model
@@ -39,12 +40,12 @@ def calibrate(model: Any, options: ExportOptions) -> Calibrated:
     """Fits a temperature on one part of `data`, and folds it into a copy of the model.
 
     Args:
-        model: As for `export_tflite`; a functional or sequential Keras model with one output of
-            classes, whose last layer with weights gives the logits.
+        model: As for `export_tflite`: a functional or sequential Keras model with one output of
+            classes, whose last layer with weights computes the logits.
         options: The settings of the export, with `data`.
 
     Raises:
-        InputError: If the model or the data do not allow it.
+        InputError: If the model or the data does not support it.
 
     Example:
         >>> import numpy as np
@@ -104,7 +105,7 @@ def divided(model: keras.Model, temperature: float) -> keras.Model:
 
 
 def _logits_layer(model: keras.Model) -> keras.layers.Layer:
-    """Returns the layer behind the output, or behind its softmax or sigmoid."""
+    """Returns the layer that produces the output, or the input of its softmax or sigmoid."""
     layer, _, _ = producer(model.outputs[0])
     while _is_activation(layer) or type(layer) in (keras.layers.Flatten, keras.layers.Reshape):
         layer, _, _ = producer(layer.input)

@@ -1,4 +1,4 @@
-"""The files that are tried: plain precisions first, then mixtures for what they lose."""
+"""Lists the files to try: plain precisions first, then mixed precisions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,17 +12,22 @@ _OTHERS = {INT8: (WEIGHTS, "int16x8"), INT4: (WEIGHTS,), WEIGHTS: ("float16",)}
 """What the operators that a mixture keeps more precise are in."""
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 _BLOCKWISE, _BLOCK = ("FULLY_CONNECTED",), 32
-_SHARES = (0.06, 0.12, 0.25, 0.5)  # of the measured groups that a mixture keeps more precise
+_SHARES = (
+    0.06,
+    0.12,
+    0.25,
+    0.5,
+)  # fractions of groups that a mixture keeps more precise
 
 
 class Recipe(NamedTuple):
-    """A file that may be tried.
+    """A file to try.
 
     Attributes:
         name: Its name in tables.
-        family: The precision of most operators; the limit of differences is its.
-        rules: For LiteRT Quantizer; empty for the TFLite converter.
-        ranges: How ranges of activations are found.
+        family: The precision of most operators, which also sets the limit of differences.
+        rules: Rules for LiteRT Quantizer; empty for the TFLite converter.
+        ranges: How ranges of activations are determined.
         kept: Layers that are more precise than the others.
         integer: Whether calibration rows are needed.
     """
@@ -36,12 +41,12 @@ class Recipe(NamedTuple):
 
     @property
     def recorded(self) -> tuple[QuantizationRule, ...]:
-        """The rules for the record."""
+        """The rules in the form of the record."""
         return tuple(QuantizationRule(**rule._asdict()) for rule in self.rules)
 
 
 class Group(NamedTuple):
-    """Neighboring operators that are measured, and kept more precise, together."""
+    """Neighboring operators that are measured together and kept more precise together."""
 
     operators: tuple[Operator, ...]
 
@@ -72,7 +77,7 @@ CONVERTED = (
 
 
 def plain(operators: Sequence[Operator]) -> list[Recipe]:
-    """Lists the recipes for LiteRT Quantizer that do not depend on the data.
+    """Returns the recipes for LiteRT Quantizer that do not depend on the data.
 
     Args:
         operators: The operators of the float32 file.
@@ -121,17 +126,18 @@ def plain(operators: Sequence[Operator]) -> list[Recipe]:
 
 
 def octav(operators: Sequence[Operator], algorithm: str = "OCTAV") -> list[Rule]:
-    """Returns the rules by which the weights of an int8 file get other scales."""
+    """Returns the rules for other scales of the weights of an int8 file."""
     kinds = {op.operation for op in operators}
     return [Rule(INT8, operation=n, algorithm=algorithm) for n in _WEIGHTED if n in kinds]
 
 
 def mixtures(family: str, ranked: Sequence[Group]) -> list[Recipe]:
-    """Lists recipes that keep the most sensitive groups more precise.
+    """Returns recipes that keep the most sensitive groups more precise.
 
     Args:
-        family: "int8": their activations stay float32, or have 16 bits; "weight-only-int4": their
-            weights have 8 bits; "weight-only-int8": 16.
+        family: The precision of the other groups. "int8": activations of the sensitive groups stay
+            float32 or have 16 bits; "weight-only-int4": their weights have 8 bits;
+            "weight-only-int8": 16 bits.
         ranked: The measured groups, most sensitive first.
 
     Example:
@@ -150,7 +156,7 @@ weight-only-int8']
             scopes = tuple(scope for group in kept for scope in group.scopes)
             first = [Rule(family)]
             if family == INT8 and other == WEIGHTS:
-                # What has no weights is computed in float32, and the others keep small weights.
+                # Operators without weights compute in float32; the others keep small weights.
                 first.append(Rule("float32", scopes))
             found.append(
                 Recipe(

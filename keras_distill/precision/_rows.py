@@ -1,7 +1,7 @@
-"""Rows that choose a file, and other rows that judge it.
+"""Splits rows into one part for choosing a file and another part for verifying it.
 
-A file that was chosen among many on some rows looks better on them than it is. So it is verified on
-rows that had no part in the choice.
+A file that was chosen among many on some rows has an overestimated accuracy on these rows. It is
+therefore verified on rows that were not used for the choice.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ _LOOK = 256
 
 
 class Rows(NamedTuple):
-    """The rows of a choice.
+    """The rows for a choice.
 
     Attributes:
         choosing: The rows on which files are compared.
@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 
 
 def choose_rows(source: Source, options: ExportOptions, *, what: str = AUTO_NEEDS) -> Rows:
-    """Takes the rows: validation and test split of a data spec, or the halves of other data.
+    """Returns the rows: validation and test split of a data spec, or the halves of other data.
 
     Args:
         source: The model.
@@ -63,17 +63,17 @@ def choose_rows(source: Source, options: ExportOptions, *, what: str = AUTO_NEED
             f"`data` must have {2 * _FEWEST} rows or more here: half of them choose, and the others"
             f" judge. Received: {taken.rows}."
         )
-    # Every second row would be all rows of one kind, where kinds alternate.
+    # The halves are random: if kinds of rows alternate, every second row would be of one kind.
     order = np.random.default_rng(0).permutation(taken.rows)
     first, second = np.sort(order[: taken.rows // 2]), np.sort(order[taken.rows // 2 :])
     return Rows(_part(taken, first, "one half"), _part(taken, second, "the other half"), splits)
 
 
 def first_look(prepared: Prepared) -> Prepared | None:
-    """Returns a few rows of many, which show that a file is far off; None if there are not many.
+    """Returns a small part of the rows, to detect bad files early; None if there are few rows.
 
     Args:
-        prepared: The rows that choose. Only classes are judged on a few of them.
+        prepared: The rows for the choice. Only class outputs are judged on a part of them.
     """
     rows, truths = prepared.samples.rows, prepared.truths
     if rows < 2 * _LOOK or any(t.metric != "accuracy" for t in truths.values()):

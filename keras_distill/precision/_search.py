@@ -1,4 +1,4 @@
-"""Makes the candidates of a choice and measures each on the rows that choose."""
+"""Creates the candidates of a choice and measures each on the rows for the choice."""
 
 import os
 import shutil
@@ -17,24 +17,24 @@ from keras_distill.precision._sensitivity import Measured, measure_sensitivity
 from keras_distill.records import LatencyRecord, VerificationRecord
 
 _RUNS = 20  # timed calls of each file
-_SOURCE = "source.tflite"  # what single operators are quantized in
+_SOURCE = "source.tflite"  # the file in which single operators are quantized
 _MORE = (INT4, WEIGHTS, INT8)  # families that are mixed, smallest first
-_HOPELESS = 15.0  # points beyond the limit on a few rows: three standard errors or more
+_HOPELESS = 15.0  # points beyond the limit on a few rows; at least three standard errors
 
 Report = Callable[[str], None]
 
 
 class Tried(NamedTuple):
-    """A candidate and what was measured of it.
+    """A candidate and its measurements.
 
     Attributes:
-        recipe: How it is made.
-        file: The file; None if there is none.
+        recipe: How the file is made.
+        file: The file; None if it could not be made.
         seconds: Duration of the conversion.
         error: Why there is no file, or why it cannot be run.
-        probe: What the file says about itself.
-        verification: Of the rows that choose.
-        latency: Of one row; None: not measured.
+        probe: The properties of the file.
+        verification: The verification on the rows for the choice.
+        latency: The latency of one row; None if not measured.
         unrolled: Whether recurrent layers were unrolled.
     """
 
@@ -55,13 +55,13 @@ class Tried(NamedTuple):
 
     @property
     def drop(self) -> float | None:
-        """Loss of the output that loses most, in points."""
+        """Loss of the output that loses most, in percentage points."""
         worst = None if self.verification is None else self.verification.worst
         return None if worst is None else worst.drop
 
     @property
     def disagreement(self) -> float:
-        """By how many points the agreement is below the minimum that was asked for."""
+        """By how many percentage points the agreement is below the requested minimum."""
         found = self.verification
         if found is None or found.min_agreement is None:
             return 0.0
@@ -70,7 +70,7 @@ class Tried(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """Latency over that of the float32 file."""
+        """Latency relative to the float32 file."""
         if self.latency is None:
             return None
         return 1.0 if self.latency.ratio is None else self.latency.ratio.value
@@ -80,13 +80,13 @@ class Search:
     """The candidates of one choice.
 
     Args:
-        session: The model, its calibration rows, and the rows that choose.
-        max_drop: Maximum loss, in points.
-        report: Receives lines of progress; None: nobody does.
+        session: The model, its calibration rows, and the rows for the choice.
+        max_drop: Maximum loss, in percentage points.
+        report: Receives lines of progress. If None, progress is not reported.
 
     Attributes:
         tried: The candidates by name.
-        sensitivity: What mixtures were based on.
+        sensitivity: The measured sensitivities on which the mixtures are based.
         conversions: Number of files that were made.
         notes: What was not tried, and why.
     """
@@ -101,11 +101,11 @@ class Search:
 
     @property
     def prepared(self) -> Prepared:
-        """The model and the rows that choose."""
+        """The model and the rows for the choice."""
         return self._session.prepared
 
     def run(self) -> None:
-        """Tries plain precisions, then mixtures of those that are small and lose too much."""
+        """Tries plain precisions, then mixtures of small precisions that lose too much."""
         self.convert(CONVERTED)
         source = self._session.folder / _SOURCE
         if not source.exists():
@@ -118,22 +118,22 @@ class Search:
                 self._mix(quantizer, family)
 
     def convert(self, recipes: Sequence[Recipe], session: Session | None = None) -> None:
-        """Tries recipes of the TFLite converter."""
+        """Tries recipes for the TFLite converter."""
         made = (session or self._session).convert([recipe.family for recipe in recipes])
         for recipe in recipes:
             found = made[recipe.family]
             self.conversions += 1
             file = found.path
-            if session is not None and file is not None:  # whose folder is removed first
+            if session is not None and file is not None:  # its folder is removed before
                 file = Path(shutil.copy(file, self._session.folder / "unrolled.tflite"))
             if recipe.family == "float32" and file is not None:
-                # The candidate may lose its names, by which operators are found.
+                # Keep this file, because the candidate may lose the names that identify operators.
                 shutil.copy(file, self._session.folder / _SOURCE)
             tried = Tried(recipe, file, found.seconds, found.error or "")
             self.add(tried._replace(unrolled=session is not None))
 
     def add(self, tried: Tried) -> None:
-        """Measures a candidate, if it has a file."""
+        """Measures a candidate if its file exists."""
         if tried.file is not None:
             try:
                 probe, verification = self._measured(tried.file, self.rule(tried.recipe))
@@ -146,7 +146,7 @@ class Search:
             self._report(_line(tried))
 
     def rule(self, recipe: Recipe) -> Rule:
-        """Returns the rule that a candidate is judged by."""
+        """Returns the rule by which a candidate is judged."""
         options = self._session.prepared.options
         return Rule.of_precision(
             recipe.family,
@@ -156,12 +156,12 @@ class Search:
         )
 
     def judge(self, tried: Tried, judging: Prepared) -> VerificationRecord:
-        """Verifies a candidate on the rows that judge."""
+        """Verifies a candidate on the given rows, which were not used for the choice."""
         assert tried.file is not None
         return self._verified(tried.file, self.rule(tried.recipe), judging)
 
     def _measured(self, file: Path, rule: Rule) -> tuple[Probe, VerificationRecord]:
-        """Verifies a new file on the rows that choose, or on a few if it loses far too much."""
+        """Verifies a new file on the rows for the choice, or on a few if it loses far too much."""
         probe, produced = self._session.run(file, self._look)
         found = self._session.verify(produced, rule, self._look)
         lost = None if found.worst is None else found.worst.drop
@@ -174,14 +174,14 @@ class Search:
         return self._session.verify(produced, rule, prepared)
 
     def passing(self) -> list[Tried]:
-        """Returns the candidates that keep what they have to, smallest first."""
+        """Returns the candidates within the limits of accuracy, smallest first."""
         kept = [t for t in self.tried.values() if t.verification and t.verification.passed]
         return sorted(kept, key=lambda one: one.bytes)
 
     def is_worth(self, families: Iterable[str]) -> bool:
         """Returns whether a file of these families would be smaller than the best so far.
 
-        Only if they exist and all of them lose too much.
+        This requires that they exist and that all of them lose too much.
         """
         wanted = set(families)
         own = [t for t in self.tried.values() if t.file and t.recipe.family in wanted]
@@ -189,7 +189,7 @@ class Search:
         return bool(own) and not any(t.bytes <= min(one.bytes for one in own) for t in best)
 
     def time(self) -> None:
-        """Measures the latency of all files, which take turns."""
+        """Measures the latency of all files, which run alternately."""
         files = {t.recipe.name: t.file for t in self.tried.values() if t.file is not None}
         x = self._session.prepared.samples.x
         first = {name: a[:1] for name, a in x.items()}
@@ -224,7 +224,7 @@ class Search:
         by_other: dict[str, bool] = {}
         for recipe in _recipes.mixtures(family, groups):
             other = recipe.rules[-1].kind
-            if by_other.get(other):  # a smaller number of groups was enough
+            if by_other.get(other):  # fewer groups were enough
                 continue
             tried = self._quantize(quantizer, recipe)
             found = tried.verification

@@ -1,8 +1,8 @@
-"""How much the outputs change if a few operators alone are quantized.
+"""Measures how much the outputs change if only a few operators are quantized.
 
-Operators are measured in groups of neighbors, at most `GROUPS` of them; then the operators of the
-most sensitive groups one by one, at most `SINGLES`. So the number of quantizations is bounded for
-networks of any depth. Each is compared with the float32 file on the calibration rows.
+Operators are measured in at most `GROUPS` groups of neighbors, and then the operators of the most
+sensitive groups one by one, at most `SINGLES`. The number of quantizations is therefore bounded for
+networks of any depth. Each result is compared with the float32 file on the calibration rows.
 """
 
 import math
@@ -15,18 +15,18 @@ from keras_distill.precision._recipes import Group
 from keras_distill.records import Sensitivity
 
 GROUPS, SINGLES = 32, 16
-_UNUSABLE = 1e9  # the noise of a file that cannot be made or run
+_UNUSABLE = 1e9  # noise of a file that cannot be made or run
 
 
 class Measured(NamedTuple):
-    """A group and what quantizing it alone does."""
+    """A group and the effect of quantizing only this group."""
 
     group: Group
     kind: str
     effect: Effect
 
     def record(self, bytes_before: int) -> Sensitivity:
-        """Returns it for the record."""
+        """Returns the measurement in the form of the record."""
         return Sensitivity(
             layers=self.group.layers,
             operations=self.group.operations,
@@ -40,11 +40,11 @@ class Measured(NamedTuple):
 def measure_sensitivity(
     quantizer: Quantizer, kind: str, *, report: Callable[[str], None] | None = None
 ) -> list[Measured]:
-    """Measures the operators of a file, most sensitive first; those without effect are left out.
+    """Measures the operators of a file, most sensitive first. Those without effect are left out.
 
     Args:
-        quantizer: Of the float32 file, with calibration rows.
-        kind: How they are quantized: "int8" or "weight-only-int4".
+        quantizer: The quantizer of the float32 file, with calibration rows.
+        kind: How operators are quantized: "int8" or "weight-only-int4".
         report: Receives a line of text at the start.
     """
     groups = neighbors(quantizer.operators, GROUPS)
@@ -84,7 +84,7 @@ def _ranked(quantizer: Quantizer, kind: str, groups: Sequence[Group]) -> list[Me
     for group in groups:
         try:
             effect = quantizer.measure([Rule(kind, group.scopes)])
-        except InputError:  # such a file cannot be made: it must not be quantized
+        except InputError:  # the file cannot be made, so the group must not be quantized
             effect = Effect(_UNUSABLE, 0.0, 0)
         if effect.noise > 0:
             found.append(Measured(group, kind, effect))

@@ -1,4 +1,4 @@
-"""Trains a model for int8 on soft targets, where every other int8 file loses too much."""
+"""Trains a model for int8 on soft targets if every other int8 file loses too much."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from keras_distill.precision._search import Search, Tried
 
 
 class Training(NamedTuple):
-    """How a model is trained for int8.
+    """How to train a model for int8.
 
     Attributes:
-        data: See `compress.quantize_aware`: batches of (x, y), y labels or soft targets.
-        settings: Its keyword arguments: `teacher`, `alpha`, `temperature`, `epochs`,
-            `learning_rate`, ….
+        data: See `compress.quantize_aware`: batches of (x, y), where y are labels or soft targets.
+        settings: Keyword arguments of `compress.quantize_aware`: `teacher`, `alpha`, `temperature`,
+            `epochs`, `learning_rate`, ….
     """
 
     data: Any
@@ -25,7 +25,7 @@ class Training(NamedTuple):
 
 
 def add_trained(search: Search, session: Session, training: Training) -> None:
-    """Adds the int8 file of the trained model, if a smaller file is wanted."""
+    """Adds the int8 file of the trained model, if it would be the smallest that passes."""
     prepared = session.prepared
     if not search.is_worth([INT8]):
         search.notes.append("the model was not trained for int8: a file that passes is no larger")
@@ -41,7 +41,7 @@ def add_trained(search: Search, session: Session, training: Training) -> None:
         "io": options.io,
         "limits": options.limits,
         "timeout": options.timeout,
-        "keep_failed": True,  # it is judged with the other candidates
+        "keep_failed": True,  # it is compared with the other candidates later
     }
     recipe = Recipe("int8, trained for it", INT8, integer=True)
     try:

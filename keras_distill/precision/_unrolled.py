@@ -1,4 +1,4 @@
-"""The int8 file of a recurrent network whose loops the converter cannot calibrate."""
+"""Creates the int8 file of a recurrent network whose loops the converter cannot calibrate."""
 
 from keras_distill._internal import InputError
 from keras_distill.export import Session, unrolled
@@ -7,7 +7,7 @@ from keras_distill.precision._search import Search
 
 
 def add_unrolled(search: Search, session: Session) -> None:
-    """Tries int8 with unrolled loops, where the converter fails on the loops themselves."""
+    """Tries int8 with unrolled loops if the converter fails on the loops themselves."""
     failed = search.tried.get(INT8)
     other = unrolled(session.prepared.source)
     if failed is None or failed.file is not None or other is None:
