@@ -1,7 +1,7 @@
-"""Where a `.tflite` file will run: microcontrollers, Arm Ethos-U NPUs, and XNNPACK on a CPU.
+"""Checks where a `.tflite` file can run: microcontrollers, Arm Ethos-U NPUs, and XNNPACK on a CPU.
 
-Importing this package imports neither TensorFlow nor the optional runtimes; they are imported by
-child processes, which a file may crash.
+Importing this package imports neither TensorFlow nor the optional runtimes. They are imported in
+child processes, because a file may crash them.
 """
 
 from keras_distill._internal._device_targets import TARGETS, parse_targets

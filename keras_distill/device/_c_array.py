@@ -11,10 +11,10 @@ from keras_distill._internal._types import PathLike
 from keras_distill.device._code import DTYPES, facts, fill, literal, plain
 from keras_distill.records import DeviceRecord, TFLMResult
 
-_MAX_BYTES = 16 << 20  # a source file is six times as large, and no microcontroller has more flash
+_MAX_BYTES = 16 << 20  # the source file is six times as large; no microcontroller has more flash
 _COLUMNS = 16
 
-# Operators whose Add call is not their name in camel case.
+# Operators whose Add call differs from their name in camel case.
 _ADD = {
     "BATCH_MATMUL": "BatchMatMul",
     "CUMSUM": "CumSum",
@@ -26,21 +26,21 @@ _ADD = {
 def c_array(record: DeviceRecord, folder: PathLike, *, overwrite: bool = False) -> tuple[Path, ...]:
     """Writes model.h, model.cc, and main.cc.
 
-    The header has the size of the arena that was measured, the operators for a resolver, scales,
-    zero points, and class names; model.cc has the bytes, aligned to 16; main.cc runs the model
+    The header has the measured size of the arena, the operators for a resolver, scales, zero
+    points, and class names. model.cc has the bytes, aligned to 16 bytes. main.cc runs the model
     once.
 
     Args:
-        record: The result of `check_device`, whose file is read again.
-        folder: The folder to make.
-        overwrite: Whether to replace an existing one.
+        record: The result of `check_device`. Its file is read again.
+        folder: The folder to create.
+        overwrite: Whether to replace an existing folder.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
-        InputError: If the file was changed since, is too large, has custom operators, or has inputs
-            or outputs that are no numbers; or the folder exists.
+        InputError: If the file was changed since the check, is too large, has custom operators, or
+            has inputs or outputs that are not numbers; or if the folder exists.
     """
     path = _files.check_file(record.file, max_bytes=_MAX_BYTES)
     content = path.read_bytes()
@@ -91,7 +91,7 @@ def _values(record: DeviceRecord, content: bytes) -> dict[str, object]:
 
 
 def add_name(operator: str) -> str:
-    """Returns the name of the Add call of a MicroMutableOpResolver for an operator.
+    """Returns the name of the MicroMutableOpResolver method that adds an operator.
 
     Example:
         >>> add_name("DEPTHWISE_CONV_2D"), add_name("BATCH_MATMUL"), add_name("PADV2")

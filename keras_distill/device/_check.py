@@ -1,4 +1,4 @@
-"""Tries a `.tflite` file for one or more targets."""
+"""Checks a `.tflite` file for one or more targets."""
 
 import math
 import zlib
@@ -26,8 +26,8 @@ from keras_distill.litert import TensorSpec, label_file, probe, read_graph
 from keras_distill.records import RANDOM, DeviceRecord, DeviceResult, TensorRecord
 
 SAMPLES = 200
-MAX_BYTES = 1 << 30  # nothing that is larger fits one of the devices
-_MAX_ENTRIES = 1 << 23  # of random rows, 8 bytes each while they are drawn
+MAX_BYTES = 1 << 30  # no larger file fits on any of the devices
+_MAX_ENTRIES = 1 << 23  # entries of random rows, 8 bytes each while they are generated
 _SPLITS = ("train", "validation", "test")
 _VERSIONS = ("ai-edge-litert", "tflite-micro", "ethos-u-vela")
 
@@ -43,24 +43,25 @@ def check_device(
     clock_mhz: float | None = None,
     class_names: Sequence[str] = (),
 ) -> DeviceRecord:
-    """Tries a `.tflite` file for one or more targets: does it run, how much memory, how fast.
+    """Checks for one or more targets whether a `.tflite` file runs, its memory, and its speed.
 
-    Each runtime and compiler runs in a child process, which a file may crash. For TensorFlow Lite
-    for Microcontrollers the outputs on `samples` rows are compared with LiteRT's.
+    Each runtime and compiler runs in a child process, because a file may crash it. For TensorFlow
+    Lite for Microcontrollers, the outputs on `samples` rows are compared with those of LiteRT.
 
     Args:
         path: The file.
-        targets: Names of `TARGETS`, or "arm"; none: tflm, ethos-u55-128, and xnnpack.
-        data: Rows: a data spec, the `Splits` of `data.load`, a `tf.data.Dataset`, or arrays.
-            None: random rows over the whole range of a quantized input.
+        targets: Names of `TARGETS`, or "arm". If empty, tflm, ethos-u55-128, and xnnpack.
+        data: Rows: a data spec, the `Splits` of `data.load`, a `tf.data.Dataset`, or arrays. If
+            None, random rows over the whole range of a quantized input.
         split: The split of a spec.
         samples: Maximum number of rows.
         data_dir: Folder of prepared data sets.
-        clock_mhz: The clock of an NPU for the milliseconds; None: that of Vela's configuration.
-        class_names: Names of the classes; none: those of the file's metadata, or of the data.
+        clock_mhz: The clock of an NPU, in MHz, to compute milliseconds. If None, the clock of
+            Vela's configuration.
+        class_names: Names of the classes. If empty, those of the file's metadata or of the data.
 
     Raises:
-        InputError: If an argument breaks its rule, or the file is not one that LiteRT can run.
+        InputError: If an argument is not valid, or LiteRT cannot run the file.
         MissingExtraError: If a target needs a package that is not installed.
 
     Example:
@@ -116,7 +117,7 @@ def check_targets(
     *,
     clock_mhz: float | None = None,
 ) -> tuple[DeviceResult, ...]:
-    """Tries a `.tflite` file for targets; see `check_device`.
+    """Checks a `.tflite` file for targets; see `check_device`.
 
     Args:
         path: The file.
@@ -137,13 +138,13 @@ def check_targets(
 
 
 def check_installed(targets: Sequence[str]) -> None:
-    """Checks that the packages that targets need are installed.
+    """Checks that the packages for these targets are installed.
 
     Args:
         targets: As `parse_targets` returns them.
 
     Raises:
-        MissingExtraError: With the pip command.
+        MissingExtraError: If a package is missing. The message has the pip command.
     """
     for target in targets:
         if target != XNNPACK:
@@ -161,7 +162,7 @@ def spaced(x: Any, count: int = SAMPLES) -> Any:
 
     Args:
         x: An array, or a dict of arrays by input.
-        count: How many.
+        count: Maximum number of rows.
     """
     if isinstance(x, Mapping):
         return {name: spaced(rows, count) for name, rows in x.items()}
@@ -171,11 +172,11 @@ def spaced(x: Any, count: int = SAMPLES) -> Any:
 
 
 def random_rows(inputs: Sequence[TensorSpec], count: int) -> dict[str, Array]:
-    """Draws rows: all integers of a quantized input alike, real values in -1..1, other integers
-    0 and 1.
+    """Generates random rows: all integers of a quantized input are equally likely, real values are
+    in -1..1, and other integers are 0 and 1.
 
-    The rows depend on the name and the shape of the inputs alone. They are fewer than `count` if
-    they would take more than 64 MiB.
+    The rows depend only on the names and shapes of the inputs. There are fewer than `count` rows if
+    they would need more than 64 MiB.
     """
     shapes = {spec.name: tuple(n or 1 for n in spec.shape[1:]) for spec in inputs}
     entries = sum(math.prod(shape) for shape in shapes.values())

@@ -1,4 +1,4 @@
-"""Fills the templates of code, and says what they need to know about a tensor."""
+"""Fills code templates, and provides the properties of tensors that they need."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from keras_distill.records import TensorRecord
 
 _FOLDER = Path(__file__).with_name("templates")
 
-# NumPy -> C++, Kotlin and how it puts and gets a value, Swift.
+# NumPy type -> types in C++, Kotlin (and how it puts and gets a value), and Swift.
 _TYPES = {
     "float32": ("float", "toFloat", "putFloat", "getFloat", "Float"),
     "int8": ("int8_t", "toByte", "put", "get", "Int8"),
@@ -26,17 +26,17 @@ DTYPES = frozenset(_TYPES)
 
 @functools.cache
 def _environment() -> Templates:
-    # Code, not HTML: names come in as literals.
+    # Templates are code, not HTML. Names are inserted as literals.
     return Templates(_FOLDER, html=False, keep_trailing_newline=True)
 
 
 def fill(name: str, **values: Any) -> str:
-    """Fills the template of that name."""
+    """Fills the template with this name."""
     return _environment().get_template(f"{name}.txt").render(**values)
 
 
 def facts(tensor: TensorRecord) -> dict[str, Any]:
-    """Returns what templates say about a tensor of one of `DTYPES`; its batch is 1.
+    """Returns what templates need to know about a tensor of one of `DTYPES`; its batch is 1.
 
     Example:
         >>> found = facts(TensorRecord(name="x", shape=(None, 4), dtype="int8", scale=0.5,
@@ -73,12 +73,12 @@ def facts(tensor: TensorRecord) -> dict[str, Any]:
 
 
 def plain(text: str) -> str:
-    """Returns a text for a comment or a literal: on one line, without control characters."""
+    """Returns a text for a comment or a literal: a single line without control characters."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def literal(text: str) -> str:
-    """Returns a string literal of Python, C++, and Swift.
+    """Returns a string literal that is valid in Python, C++, and Swift.
 
     Example:
         >>> literal('a "b" \\\\ é')
@@ -89,5 +89,5 @@ def literal(text: str) -> str:
 
 
 def kotlin_literal(text: str) -> str:
-    """Returns a string literal of Kotlin, where a dollar sign starts an expression."""
+    """Returns a string literal for Kotlin, where a dollar sign starts an expression."""
     return literal(text).replace("$", "\\$")

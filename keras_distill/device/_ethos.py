@@ -1,4 +1,4 @@
-"""Compiles a `.tflite` file for an Arm Ethos-U NPU with Vela, and reads what became of it."""
+"""Compiles a `.tflite` file for an Arm Ethos-U NPU with Vela, and reads the result."""
 
 import contextlib
 import csv
@@ -18,23 +18,24 @@ from keras_distill.records import EthosResult
 
 _SERVICE = "keras_distill.device._services:VelaService"
 _SECONDS = 1800.0
-_NPU = "ethos-u"  # the custom operator that stands for what Vela has compiled
+_NPU = "ethos-u"  # the custom operator for the part that Vela has compiled
 _REASON, _REASONS = "Reason: ", 20
 
 
 def compile_for_npu(path: Path, target: str, clock_mhz: float | None = None) -> EthosResult:
     """Compiles a file with Vela, in a child process, and reads its estimates.
 
-    Which operators stay on the CPU is read from the compiled file. Cycles are Vela's estimate of
-    the NPU's part; nothing is run.
+    The operators that stay on the CPU are read from the compiled file. Cycles are Vela's estimate
+    for the NPU part; nothing is run.
 
     Args:
         path: The file.
         target: A name of `ETHOS`.
-        clock_mhz: The clock for the milliseconds; None: that of Vela's system configuration.
+        clock_mhz: The clock, in MHz, to compute milliseconds. If None, the clock of Vela's system
+            configuration.
 
     Raises:
-        InputError: If it is not a `.tflite` file.
+        InputError: If `path` is not a `.tflite` file.
         MissingExtraError: If ethos-u-vela is not installed.
     """
     require_extra("ethosu", "micro")
@@ -46,7 +47,7 @@ def compile_for_npu(path: Path, target: str, clock_mhz: float | None = None) -> 
         "memory_mode": config.memory_mode,
     }
     with temporary_folder() as folder:
-        network = Path(folder, "network.tflite")  # Vela names its files after it
+        network = Path(folder, "network.tflite")  # Vela names its output after this file
         network.write_bytes(graph.content)
         log = Path(folder, "log")
         arguments = [str(network), "--accelerator-config", target, "--output-dir", folder]
@@ -103,10 +104,10 @@ def _bytes(kibibytes: float) -> int:
 
 
 def _summary(folder: Path) -> dict[str, float]:
-    """Reads the numbers of the summary that Vela has written.
+    """Reads the numbers in the summary that Vela has written.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no summary.
     """
     tables = list(folder.glob("*_summary_*.csv"))
     if not tables:
@@ -121,7 +122,7 @@ def _summary(folder: Path) -> dict[str, float]:
 
 
 def _reasons(lines: Iterable[str]) -> dict[str, int]:
-    """Counts the reasons that Vela prints, without the names of tensors, which differ."""
+    """Counts the reasons that Vela prints, without tensor names, so that equal reasons match."""
     found: Counter[str] = Counter()
     for line in lines:
         if line.startswith(_REASON):

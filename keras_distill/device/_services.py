@@ -1,4 +1,4 @@
-"""The child's side of the runtimes and compilers that a file may crash: one method per request."""
+"""Runs runtimes and compilers in a child process, because a file may crash them."""
 
 import os
 import runpy
@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_distill._internal._types import Array
 
-_STEP, _TRIES = 256, 64  # bytes; how often an arena is made larger until the file runs
+_STEP, _TRIES = 256, 64  # bytes; maximum number of attempts with a larger arena
 
 
 class MicroService:
@@ -46,9 +46,9 @@ class MicroService:
         return {name: int(count) for *_, name, count, _ in words}
 
     def needed(self, at_least: int) -> dict[str, int | None]:
-        """Returns the smallest arena, from `at_least` on, in which the file is loaded and run.
+        """Returns the smallest arena, of at least `at_least` bytes, in which the file runs.
 
-        Each size is tried in a process of its own: one that is too small may end it.
+        Each size is tried in its own process, because a too small arena may crash it.
         """
         size = -(-at_least // 16) * 16
         for _ in range(_TRIES):
@@ -79,7 +79,7 @@ def _runs_with(path: str, arena: int) -> bool:
 
 @contextmanager
 def _printed() -> Iterator[list[str]]:
-    """Collects what C++ code prints on standard error during the block; filled at its end."""
+    """Collects the standard error of C++ code in the block. The list is filled at the end."""
     lines: list[str] = []
     kept = os.dup(2)
     with tempfile.TemporaryFile() as log:
@@ -94,7 +94,7 @@ def _printed() -> Iterator[list[str]]:
 
 
 class VelaService:
-    """Runs the command `vela` in this process."""
+    """Runs the `vela` command in this process."""
 
     def compile(self, arguments: list[str]) -> dict[str, Any]:
         sys.argv = ["vela", *arguments]

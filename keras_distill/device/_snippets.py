@@ -1,4 +1,4 @@
-"""Code that loads a `.tflite` file on phones and servers, with its own numbers filled in."""
+"""Generates code that loads a `.tflite` file on phones and servers, with its numbers filled in."""
 
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -21,17 +21,17 @@ def snippets(
     outputs: Sequence[TensorRecord],
     class_names: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Writes code that loads a file, quantizes one example, and names the class.
+    """Generates code that loads a file, quantizes one example, and prints the class name.
 
     Args:
         file: The file; the code uses its name.
-        inputs: Its inputs.
-        outputs: Its outputs.
-        class_names: Names of the classes; used if there are as many as the output has entries.
+        inputs: The inputs of the file.
+        outputs: The outputs of the file.
+        class_names: Names of the classes; used if their number equals the size of the output.
 
     Returns:
-        Source by language; empty for a file with several inputs or outputs, or one that does not
-        take and give numbers.
+        Source code by language; empty for a file with several inputs or outputs, or with inputs or
+        outputs that are not numbers.
 
     Example:
         >>> x = TensorRecord(name="x", shape=(1, 4), dtype="int8", scale=0.5, zero_point=-3)

@@ -18,7 +18,7 @@ from keras_distill.records import ArenaRecord, DeviceOutput, DifferenceRecord, T
 
 _SERVICE = "keras_distill.device._services:MicroService"
 _SECONDS = 600.0
-_SPARE = 1 << 16  # bytes of an arena besides the tensors, and per operator
+_SPARE = 1 << 16  # bytes of an arena in addition to the tensors, and per operator
 _PER_OP = 1 << 12
 _LARGEST = 1 << 30
 
@@ -26,8 +26,8 @@ _LARGEST = 1 << 30
 def run_on_microcontroller(path: Path, x: Array | Mapping[str, Array]) -> TFLMResult:
     """Runs a file in TensorFlow Lite for Microcontrollers, in a child process.
 
-    The runtime is the real one, compiled for this machine, with its portable kernels. On a chip
-    with 32-bit pointers the structures in the tail of the arena are smaller; kernels tuned for a
+    This is the real runtime, compiled for this machine, with its portable kernels. On a chip with
+    32-bit pointers, the structures in the tail of the arena are smaller. Kernels optimized for a
     chip (CMSIS-NN) may need other scratch buffers.
 
     Args:
@@ -73,7 +73,7 @@ def run_on_microcontroller(path: Path, x: Array | Mapping[str, Array]) -> TFLMRe
 
 
 def _arena(graph: Graph) -> int:
-    """Returns an arena that is large enough: all tensors at once, and much for each operator."""
+    """Returns a large enough arena size: all tensors at once, plus a reserve for each operator."""
     every = [t for part in graph.subgraphs for t in part.tensors if not t.constant]
     tensors = sum(max(0, t.entries) * 8 + 64 for t in every)
     wanted = tensors + _PER_OP * sum(graph.ops.values()) + _SPARE + len(graph.content)
@@ -118,8 +118,8 @@ def difference(a: Array, b: Array) -> DifferenceRecord:
     """Compares the outputs of two runtimes, row by row.
 
     Args:
-        a: `(n, …)`; integers are compared in steps.
-        b: Likewise.
+        a: Outputs `(n, …)`; integers are compared in steps.
+        b: Outputs of the same shape.
 
     Raises:
         InputError: If the shapes differ.
@@ -141,8 +141,8 @@ def difference(a: Array, b: Array) -> DifferenceRecord:
 def _refused(error: ChildError, graph: Graph) -> tuple[str | None, str]:
     """Returns the operator of the file that the runtime's log names first, and the reason.
 
-    The runtime tells what it does not support in its log alone. Names of the file's own operators
-    are looked for, whatever the words around them are.
+    The runtime reports what it does not support only in its log. This function searches the log for
+    the names of the file's own operators, whatever the surrounding words.
     """
     lines = [re.sub(r"^\S+\.cc:\d+ ", "", line).rstrip(".") for line in error.lines]
     names = sorted(set(graph.ops) | {"CUSTOM"}, key=len, reverse=True)

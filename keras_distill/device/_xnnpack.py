@@ -1,4 +1,4 @@
-"""Which operators of a `.tflite` file XNNPACK takes, and which it leaves to LiteRT's kernels."""
+"""Finds which operators of a `.tflite` file XNNPACK runs, and which LiteRT's kernels run."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,17 +10,17 @@ from keras_distill.records import TakenRecord, XNNPACKResult
 
 
 def count_delegated(path: Path) -> XNNPACKResult:
-    """Loads a file with LiteRT's default delegate and reads which operators it took.
+    """Loads a file with LiteRT's default delegate and returns which operators the delegate runs.
 
-    The operators of the main graph are counted, not those in the body of a loop. XNNPACK decides
-    by operator, shapes, and types, and in part by the processor: the answer is that of this
-    machine.
+    The operators of the main graph are counted, but not those in the body of a loop. XNNPACK
+    decides by operator, shapes, and types, and partly by the processor, so the result is valid for
+    this machine.
 
     Args:
         path: The file.
 
     Raises:
-        InputError: If it is not a `.tflite` file.
+        InputError: If `path` is not a `.tflite` file.
     """
     graph = read_graph(path)
     operators = graph.subgraphs[0].ops if graph.subgraphs else ()
