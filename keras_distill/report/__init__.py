@@ -1,4 +1,4 @@
-"""Makes self-contained HTML pages from records. Needs no TensorFlow."""
+"""Creates self-contained HTML pages from records. Does not need TensorFlow."""
 
 from keras_distill.report._benchmark import benchmark_picture, render_benchmark
 from keras_distill.report._card import card

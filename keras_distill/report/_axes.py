@@ -1,4 +1,4 @@
-"""The axes of a chart: where they begin and end, where their ticks are, and pixels of values."""
+"""The axes of a chart: their limits, their ticks, and the pixel positions of values."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 _PER_TICK = 55  # pixels
-# The round numbers of a decade. The first fit axes shorter than that.
+# The round numbers of a decade. The first sets are for axes shorter than a decade.
 _STEPS = (
     (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
     range(1, 10),
@@ -29,8 +29,8 @@ class Axis:
         low: Its first value.
         high: Its last value.
         log: Whether it is logarithmic.
-        ticks: The values to label; None: round values of the library's choice.
-        labels: Labels by tick; None: the numbers.
+        ticks: The values to label. If None, round values chosen by the library.
+        labels: Labels by tick. If None, the numbers.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Axis:
         tight: bool = False,
         margin: float = 0.08,
     ) -> "Axis":
-        """Makes an axis for these values, with a margin (a share of it) unless it is `tight`."""
+        """Creates an axis for these values, with a margin (a fraction) unless `tight`."""
         found = list(values)
         if tight and min(found) < max(found):
             return cls(title, min(found), max(found), log)
@@ -59,17 +59,17 @@ class Axis:
         return cls(title, *(log_domain(found, margin) if log else domain(found, margin)), log)
 
     def share(self, value: float) -> float:
-        """Returns where a value lies: 0 at the beginning of the axis, 1 at its end."""
+        """Returns the relative position of a value: 0 at the start of the axis, 1 at its end."""
         if self.log:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def horizontal(self, pixels: int, *, whole: bool = False) -> dict[str, Any]:
-        """Returns the channel `x` of a plot of that width, for the field "x".
+        """Returns the channel `x` of a plot with this width, for the field "x".
 
         Args:
             pixels: Width of the plot.
-            whole: Whether only whole numbers are ticks.
+            whole: Whether ticks are whole numbers only.
         """
         ticks = self.ticks
         if ticks is None and self.log:
@@ -88,7 +88,7 @@ class Axis:
     ) -> dict[str, Any]:
         axis = {"title": self.title, **axis}
         if ticks is not None:
-            # A logarithmic scale would label a few of its ticks only; with a count, some are lost.
+            # On logarithmic scales, few ticks would be labeled; with a count, some are lost.
             axis = {k: v for k, v in axis.items() if k != "tickCount"}
             number = "format(datum.value, '~r')"
             axis |= {"values": list(ticks), "labelExpr": number, "labelOverlap": False}
@@ -114,7 +114,7 @@ def domain(values: Sequence[float], margin: float = 0.08) -> tuple[float, float]
 
 
 def log_domain(values: Sequence[float], margin: float = 0.08) -> tuple[float, float]:
-    """Returns the ends of a logarithmic axis: the values with a margin."""
+    """Returns the ends of a logarithmic axis: the values plus a margin."""
     low, high = (math.log10(value) for value in (min(values), max(values)))
     room = max(margin * (high - low), 0.1)
     return 10 ** (low - room), 10 ** (high + room)

@@ -1,4 +1,4 @@
-"""The page and the plot of a benchmark."""
+"""Creates the page and the plot of a benchmark."""
 
 from collections.abc import Callable, Sequence
 
@@ -89,7 +89,7 @@ def _banners(record: BenchmarkRecord) -> list[Banner]:
 
 
 def _sentences(record: BenchmarkRecord) -> list[str]:
-    """Compares each model with the first one of its runtime."""
+    """Compares each model with the first model of its runtime."""
     found: list[str] = []
     for entry in record.entries:
         first = next(e for e in record.entries if e.runtime == entry.runtime)
@@ -111,7 +111,7 @@ def _sentences(record: BenchmarkRecord) -> list[str]:
 
 
 def _charts(record: BenchmarkRecord, width: int) -> list[Chart]:
-    """Plots size, latency, and memory against accuracy; without accuracy, the latency alone."""
+    """Plots size, latency, and memory against accuracy; without accuracy, only the latency."""
     entries = [entry for entry in record.entries if entry.quality is not None]
     if not entries:
         rows = [
@@ -205,7 +205,7 @@ def _size(record: BenchmarkRecord) -> Table:
 
 
 def _table(label: str, columns: dict[str, str], rows: list[tuple[Cell | str, ...]]) -> Table:
-    """Makes a table of the columns that have a value, such as top-5 of more than five classes."""
+    """Creates a table of the columns with values, without, for example, top-5 of few classes."""
     kept = [n for n in range(len(columns)) if any(row[n] != EMPTY for row in rows)]
     terms = {title: text for title, text in columns.items() if text}
     titles = tuple(list(columns)[n] for n in kept)

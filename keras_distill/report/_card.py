@@ -1,7 +1,7 @@
 """The model card of a run: what its file is, how good it is, and what was not checked.
 
 The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting"
-(arXiv:1810.03993), as far as a record can fill them.
+(arXiv:1810.03993), if the record contains their content.
 """
 
 from keras_distill.records import (
@@ -30,12 +30,12 @@ _VALUES = ("R2", "AUC")  # metrics of tasks without classes
 
 
 def card(record: RunRecord, explored: ExploreRecord | None = None) -> str:
-    """Writes the model card of a run's file, as Markdown. Whatever the run did not check says so.
+    """Writes the model card of a run's file, as Markdown. It also says what the run did not check.
 
     Args:
         record: The record of the run.
-        explored: What the models say about the test split; None: the worst class and calibration
-            are stated as not checked.
+        explored: The outputs of the models on the test split. If None, the card says that the worst
+            class and the calibration were not checked.
     """
     row = headline_row(record)
     if row is None or row.entry is None:
@@ -55,7 +55,7 @@ def card(record: RunRecord, explored: ExploreRecord | None = None) -> str:
 
 
 def _not_measured(sections: dict[str, dict[str, str]]) -> str:
-    """Lists what the card has no number for."""
+    """Lists the measurements for which the card has no number."""
     names = [
         name if name[1:2].isupper() else f"{name[0].lower()}{name[1:]}"
         for facts in sections.values()
@@ -70,7 +70,7 @@ def _list(facts: dict[str, str]) -> str:
 
 
 def _text(text: str) -> str:
-    """Returns a text of the user on one line, without marks of Markdown and HTML."""
+    """Returns the user's text on a single line, without Markdown and HTML markup."""
     line = " ".join(text.split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)
 
@@ -118,7 +118,7 @@ def _quality(
 
 
 def _scores(quality: QualityRecord) -> dict[str, str]:
-    """Returns the accuracy with its interval, or the measures of another task."""
+    """Returns the accuracy with its interval, or the metrics of any other task."""
     rows = f"{quality.samples:,} test examples"
     if quality.metric == "accuracy":
         if quality.accuracy is None:
@@ -144,7 +144,7 @@ def _weakest(
     export: ExportRecord | None,
     explored: ExploreRecord | None,
 ) -> dict[str, str]:
-    """Returns the class that is recognized worst, else what loses most: a class, or an output."""
+    """Returns the class with the lowest accuracy, otherwise the class or output that loses most."""
     file = None if explored is None else explored.model("file")
     if explored is not None and file is not None:
         return {"Worst class": _worst(explored, file)}

@@ -6,13 +6,13 @@ from keras_distill.records import Verdict
 
 
 class Cell(NamedTuple):
-    """A cell with more than its text.
+    """A cell with a sort value, a hint, or a badge in addition to its text.
 
     Attributes:
-        text: What it shows.
-        value: The number by which its column is sorted; None: read from the text.
-        hint: Shown when the pointer is over it.
-        badge: Kind of the badge that it is: "good", "bad", "warn"; empty: none.
+        text: The displayed text.
+        value: The number by which its column is sorted. If None, it is read from the text.
+        hint: Text that is shown when the pointer is over the cell.
+        badge: Kind of badge: "good", "bad", or "warn"; empty for no badge.
     """
 
     text: str
@@ -34,11 +34,11 @@ class Table(NamedTuple):
     """A table of a page.
 
     Attributes:
-        label: What it shows, for a screen reader.
+        label: A description of the table, for screen readers.
         columns: Titles.
-        rows: Cells; a plain text is one too.
+        rows: Cells; a plain text is also a cell.
         terms: Explanations by title.
-        highlighted: Numbers of the rows to stress.
+        highlighted: Numbers of the rows to highlight.
     """
 
     label: str

@@ -1,11 +1,11 @@
 """Draws charts as inline SVG: Vega-Lite specifications, rendered in Python.
 
-A chart needs no script and no other file, so it works offline, prints, and is shown without
-JavaScript. Its colors are CSS variables, so it follows a dark `prefers-color-scheme`. It is drawn
-at two widths; CSS shows the one that fits its container, with text of the same size in both.
+A chart needs no script and no other file, so it works offline, can be printed, and is shown without
+JavaScript. Its colors are CSS variables, so it follows a dark `prefers-color-scheme`. Each chart is
+drawn at two widths. CSS shows the one that fits its container; both have the same text size.
 
-`_plots.py` makes the charts that pages have in common. For another kind of chart, write a function
-that returns a `Chart`.
+`_plots.py` creates the charts that pages have in common. For another kind of chart, write a
+function that returns a `Chart`.
 """
 
 import json
@@ -42,7 +42,7 @@ _CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "labelOverlap": True,
     },
-    # The title lies above the axis: it reads without turning the head, and saves width.
+    # The title is above the axis: it is horizontal, so it is easy to read and saves width.
     "axisY": {
         "domain": False,
         "ticks": False,
@@ -58,7 +58,7 @@ _CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Padding:
-    """Pixels around the plot: room for the axes, and for labels that lie outside."""
+    """Pixels around the plot, for the axes and for labels outside of the plot."""
 
     left: int = 44
     right: int = 16
@@ -68,15 +68,15 @@ class Padding:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart that is not drawn yet.
+    """A chart that is not yet drawn.
 
     Attributes:
-        summary: One sentence that says what it shows, for people who do not see it.
-        draw: `draw(width)` returns the Vega-Lite specification for a plot of that many pixels
-            without the padding: `layer`, `height`, and what else it needs. The channel
+        summary: One sentence that describes the chart, for people who cannot see it.
+        draw: `draw(width)` returns the Vega-Lite specification for a plot with this width in
+            pixels, without padding: `layer`, `height`, and other keys if needed. The channel
             `description` of a mark becomes its tooltip.
-        padding: Room around the plot.
-        width: Width of the wide drawing, padding included.
+        padding: Space around the plot.
+        width: Width of the wide drawing, including padding.
     """
 
     summary: str
@@ -153,14 +153,14 @@ def _tree(chart: Chart, width: int) -> ElementTree.Element:
 
 
 def _clean(element: ElementTree.Element) -> None:
-    """Turns the label of a mark into its tooltip, and removes what a page does not need.
+    """Turns the label of a mark into its tooltip, and removes attributes that a page does not need.
 
-    Assistive technology gets each chart as one picture with a summary: Vega would describe each of
-    its axes, groups, and points.
+    For assistive technology, each chart is a single picture with a summary. Vega would describe
+    each axis, group, and point of the chart.
     """
     attributes = element.attrib
     if element.tag == f"{{{_SVG}}}a":
-        # Vega takes a link to a part of the page for one into its own examples.
+        # Vega interprets a link to a part of the page as a link to its own examples.
         attributes["href"] = f"#{attributes.pop(_HREF).partition('#')[2]}"
     label, role = attributes.pop("aria-label", None), attributes.pop("role", None)
     kind = attributes.pop("aria-roledescription", None)
@@ -173,19 +173,19 @@ def _clean(element: ElementTree.Element) -> None:
 
 
 def layer(mark: str, rows: Iterable[Mapping[str, Any]], /, **settings: Any) -> dict[str, Any]:
-    """Makes a layer of a specification.
+    """Creates a layer of a specification.
 
     Args:
         mark: Kind of mark: "line", "point", "rule", "area", "text", "bar".
-        rows: Its data.
-        **settings: Channels of the encoding, as dicts (`x={"field": "x", …}`); anything else is a
-            property of the mark.
+        rows: The data of the layer.
+        **settings: Channels of the encoding, as dicts (`x={"field": "x", …}`); any other argument
+            is a property of the mark.
     """
     encoding = {name: value for name, value in settings.items() if isinstance(value, Mapping)}
     properties = {name: value for name, value in settings.items() if name not in encoding}
     return {
         "data": {"values": [dict(row) for row in rows]},
-        # Without `aria`, Vega-Lite makes no description of its own: "x: 12; x2: 26.538".
+        # Without `aria`, Vega-Lite does not add its own description, such as "x: 12; x2: 26.538".
         "mark": {"type": mark, "aria": "description" in encoding, **properties},
         "encoding": encoding,
     }

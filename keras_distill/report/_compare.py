@@ -1,4 +1,4 @@
-"""The comparison of runs as tables and as a page. Needs no TensorFlow."""
+"""Shows the comparison of runs as tables and as a page. Does not need TensorFlow."""
 
 from keras_distill._internal._quantity import number_of
 from keras_distill.records import CompareRecord
@@ -46,7 +46,7 @@ def results_table(record: CompareRecord) -> tuple[list[str], list[list[str]]]:
 
 
 def sentences(record: CompareRecord) -> list[str]:
-    """Returns what may be concluded about distilled students, and what limits it."""
+    """Returns the conclusions about distilled students, and their limitations."""
     found: list[str] = []
     for result in record.results:
         if result.name != "distilled":
@@ -65,7 +65,7 @@ def sentences(record: CompareRecord) -> list[str]:
 
 
 def render_compare(record: CompareRecord) -> str:
-    """Renders the page of a comparison as HTML that needs no other file.
+    """Renders the page of a comparison as self-contained HTML.
 
     Args:
         record: The comparison.
@@ -85,7 +85,7 @@ def render_compare(record: CompareRecord) -> str:
 
 
 def _chart(record: CompareRecord) -> Chart | None:
-    """Draws the difference of every run to the first."""
+    """Plots the difference between every run and the first run."""
     rows: list[Row] = []
     for result in record.results:
         for run, difference, p in zip(

@@ -1,4 +1,4 @@
-"""Makes the table of the compression of a run, step by step."""
+"""Creates the table of the compression of a run, step by step."""
 
 from collections.abc import Sequence
 
@@ -27,9 +27,9 @@ _TERMS = {
 
 
 def table(record: RunRecord) -> Table | None:
-    """Makes a row for the student, each step, and the file; None if nothing was compressed.
+    """Returns a row for the student, each step, and the file; None if nothing was compressed.
 
-    A compression that failed shows what its steps lost.
+    For a failed compression, the table shows what its steps lost.
     """
     compressed = None if record.compress is None else record.compress.record
     if compressed is None:
@@ -39,7 +39,7 @@ def table(record: RunRecord) -> Table | None:
     lines: list[tuple[Cell | str, ...]] = [given]
     for step in compressed.steps:
         shares = (_share(step.accuracy_before), _share(step.accuracy), _points(step.drop))
-        # Quantizing does not change the kernels in Keras; the row of the file shows the result.
+        # Quantization does not change the Keras kernels; the row of the file shows the result.
         weights = ("", "") if step.step == "quantize" else _weights(step.kernels)
         lines.append((_title(step), str(step.epochs), *shares, *weights, "", ""))
     if compressed.export is not None:
@@ -102,7 +102,7 @@ def _weights(kernels: Sequence[KernelState]) -> tuple[str, str]:
 
 
 def _in_file(kernels: Sequence[KernelCount]) -> tuple[str, str]:
-    """Returns the same for a file: by channel, without depthwise kernels, which no step changes."""
+    """Returns the same counts for a file: by channel, without depthwise kernels (never changed)."""
     kept = [kernel for kernel in kernels if kernel.op != "DEPTHWISE_CONV_2D"]
     return _zeros(kept), f"{max((kernel.values_per_channel for kernel in kept), default=0):,}"
 

@@ -1,4 +1,4 @@
-"""Where files were tried: microcontrollers, NPUs, and the delegate of a CPU."""
+"""Shows the devices on which files were checked: microcontrollers, NPUs, and a CPU delegate."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ _COLUMNS = {
 
 
 def devices(entries: Sequence[EntryRecord]) -> Table | None:
-    """Makes the table of every file on every target; None if no file was tried."""
+    """Creates the table of every file on every target; None if no file was checked."""
     rows = [(entry.name, *_cells(result)) for entry in entries for result in entry.devices]
     if not rows:
         return None
@@ -43,7 +43,7 @@ def devices(entries: Sequence[EntryRecord]) -> Table | None:
 
 
 def _cells(result: DeviceResult) -> tuple[Cell | str, ...]:
-    """Returns the cells after the name of the file."""
+    """Returns the cells that follow the file name."""
     if not result.runs:
         bad = Cell(result.refused, hint=result.refusal(), badge="bad")
         return (result.target, EMPTY, bad, *[EMPTY] * 5)
@@ -90,11 +90,11 @@ def _kibibytes(count: int | None) -> Cell:
 
 
 def notes(entries: Sequence[EntryRecord], rows: str) -> list[str]:
-    """Says what the numbers of the table are, and what was not checked."""
+    """Explains the numbers of the table, and what was not checked."""
     return device_notes([result for entry in entries for result in entry.devices], rows)
 
 
 def arena(entry: EntryRecord) -> int | None:
-    """Returns the bytes of the arena of a file on a microcontroller; None if not measured."""
+    """Returns the arena size, in bytes, of a file on a microcontroller; None if not measured."""
     found = (r.arena for r in entry.devices if isinstance(r, TFLMResult) and r.arena)
     return next((one.needed or one.total for one in found), None)

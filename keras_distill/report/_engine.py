@@ -1,7 +1,7 @@
 """Draws Vega-Lite specifications in a child process.
 
-The JavaScript engine reserves some 64 GiB of address space, and ends its process where a limit
-(`ulimit -v`) forbids that. A page must not be lost to it, nor the run that the page is about.
+The JavaScript engine reserves about 64 GiB of address space and ends its process if a limit
+(`ulimit -v`) prevents this. Neither the page nor its run must be lost in this case.
 """
 
 import base64
@@ -13,7 +13,7 @@ from keras_distill._internal._child import Child, ChildError
 from keras_distill._internal._sharing import Shared
 
 _SERVICE = "keras_distill.report._engine:Service"
-_SECONDS = 300.0  # that one drawing may take, the start of the engine included
+_SECONDS = 300.0  # time limit of one drawing, including the start of the engine
 
 
 class DrawingError(Exception):
@@ -21,7 +21,7 @@ class DrawingError(Exception):
 
 
 class Service:
-    """The child's side."""
+    """Draws in the child process."""
 
     def draw(self, spec: dict[str, Any], kind: str) -> str:
         """Returns the drawing in base64."""
@@ -37,7 +37,7 @@ class Service:
 
 
 class _Engine:
-    """A child that starts for the first drawing; once it has failed, it does not start again."""
+    """A child process that starts for the first drawing and does not restart after a failure."""
 
     def __init__(self) -> None:
         self._child: Child | None = None
@@ -51,7 +51,7 @@ class _Engine:
         try:
             drawn = self._child.ask("draw", timeout=_SECONDS, spec=dict(spec), kind=kind)
         except ChildError as error:
-            if error.raised:  # the engine works, and refuses this specification
+            if error.raised:  # the engine works but rejects this specification
                 raise ValueError(error.reason) from error
             self._failure = f"the drawing engine {error.reason}"
             raise DrawingError(self._failure) from error
@@ -66,7 +66,7 @@ _shared = Shared("engine", _Engine)
 
 
 def one_engine() -> contextlib.AbstractContextManager[None]:
-    """Lets all drawings of the block share one process."""
+    """Lets all drawings in the `with` block share one process."""
     return _shared.block()
 
 
@@ -78,8 +78,8 @@ def draw(spec: Mapping[str, Any], kind: str) -> bytes:
         kind: "svg", "png" (twice as many pixels as the specification says), or "pdf".
 
     Raises:
-        DrawingError: If the engine crashed or takes too long.
-        ValueError: If it refuses the specification.
+        DrawingError: If the engine crashed or exceeded the time limit.
+        ValueError: If the engine rejects the specification.
     """
     with one_engine():
         engine = _shared.current()

@@ -1,4 +1,4 @@
-"""What a run's page shows of single classes and examples of the test split."""
+"""Prepares the classes and examples of the test split that the page of a run shows."""
 
 import json
 import math
@@ -42,16 +42,16 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """An example as the page shows it.
+    """An example in the form in which the page shows it.
 
     Attributes:
-        number: Its place in the data of the page.
-        index: Its number in the test split.
+        number: Its position in the data of the page.
+        index: Its index in the test split.
         label: Name of its class.
         predictions: By model: look, predicted class, probability in percent, and whether right.
-        image: A data URL; empty if there is none.
-        line: Points of a line in a box of 100 x 30, for a signal; empty if it is none.
-        values: Its values as text, for a row of a table; empty if it is none.
+        image: A data URL; empty if it is not an image.
+        line: Points of a line in a box of 100 x 30, for a signal; otherwise empty.
+        values: Its values as text, for a row of a table; otherwise empty.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Exploration:
-    """Everything that the template shows."""
+    """All values for the template."""
 
     looks: list[Look]
     classes: Chart
@@ -85,7 +85,7 @@ def exploration(record: ExploreRecord, temperature: float) -> Exploration:
 
     Args:
         record: The record.
-        temperature: Temperature at which the bars are drawn at first.
+        temperature: Initial temperature of the bars.
     """
     temperature = min(max(temperature, _T_MIN), _T_MAX)
     shown = [_shown(record, number) for number in range(len(record.examples))]
@@ -133,7 +133,7 @@ def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
 
 
 def _accuracies(record: ExploreRecord) -> list[tuple[int, list[float]]]:
-    """Returns class id and accuracy by model in percent, of every class with examples."""
+    """Returns class id and accuracy by model in percent, for every class with examples."""
     return [
         (number, [100 * model.correct[number] / examples for model in record.models])
         for number, examples in enumerate(record.class_examples)
@@ -171,7 +171,7 @@ def _class_table(record: ExploreRecord) -> Table:
 
 
 def _confusions(record: ExploreRecord) -> Table | None:
-    """Lists the confusions that distilling changed most; without one trained alone, all models."""
+    """Lists the confusions that distillation changed most; all models if none is alone."""
     names = [model.name for model in record.models]
     before = names.index("alone") if "alone" in names else 0
     after = names.index("distilled")
@@ -246,7 +246,7 @@ def _bars(record: ExploreRecord, example: ExploredExample, temperature: float) -
 
 
 def _data(record: ExploreRecord, temperature: float, first: Shown | None) -> Markup:
-    """Returns what the script needs, as JSON that cannot end its `<script>`."""
+    """Returns the data for the script, as JSON that cannot close its `<script>` element."""
     values = {
         "classes": record.class_names,
         "listed": _CLASSES_LISTED,

@@ -25,7 +25,7 @@ _SHORT = {"alone_all_labels": "alone,\nall labels"}
 
 
 def _color(variant: VariantResult) -> str:
-    return COLORS.get(variant.name, SERIES[4])  # the last is that of an earlier generation
+    return COLORS.get(variant.name, SERIES[4])  # the last color is for earlier generations
 
 
 def training(record: RunRecord) -> Chart:
@@ -44,7 +44,7 @@ def _teacher(accuracy: float | None) -> list[Reference]:
 
 
 def _series(variant: VariantResult) -> Series:
-    # Seeds that stopped early have shorter curves: the mean ends with the shortest.
+    # Seeds that stopped early have shorter curves; the mean ends with the shortest curve.
     rounds = zip(*(s.curve.validation_accuracy for s in variant.seeds), strict=False)
     found = [mean_interval([100 * value for value in values]) for values in rounds]
     banded = len(variant.seeds) > 1

@@ -14,12 +14,12 @@ class Step:
     """One of the three models.
 
     Attributes:
-        kind: `teacher`, `student`, or `file`; its color.
+        kind: `teacher`, `student`, or `file`; determines the color.
         name: Its spec or file.
         accuracy: Test accuracy; empty if unknown.
-        facts: What else is to be known.
-        arrow: How it came from the step before; empty for the first.
-        badge: The verdict of its verification, for a file.
+        facts: More facts about the model.
+        arrow: How it was made from the previous model; empty for the first.
+        badge: The verdict of the verification, for a file.
     """
 
     kind: str

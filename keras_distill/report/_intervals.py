@@ -4,7 +4,8 @@
 def wilson(share: float, examples: int) -> tuple[float, float]:
     """Computes the 95 % interval of a share of examples.
 
-    Source: Wilson 1927, Journal of the American Statistical Association 22. It stays in 0..1.
+    Source: Wilson 1927, Journal of the American Statistical Association 22.
+    The interval never exceeds 0..1.
 
     Args:
         share: Share of the examples, 0..1.

@@ -1,4 +1,4 @@
-"""Places the labels of a chart so that they neither collide nor leave the plot. All in pixels."""
+"""Places the labels of a chart so that they do not overlap or leave the plot. Units: pixels."""
 
 import textwrap
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from keras_distill.report._charts import FONT_SIZE
 LINE_HEIGHT = FONT_SIZE + 3
 _LETTER = 0.56 * FONT_SIZE  # mean width of a letter in a sans-serif font
 _DISTANCES = (9, 22, 38)  # of a label from its point
-BOLD = 1.1  # width of a bold label, of the estimate for a normal one
-_OF_BAR = 6  # what covering another's thin bar costs, compared with a label
+BOLD = 1.1  # width of a bold label relative to the estimate for a normal label
+_OF_BAR = 6  # cost of covering the thin bar of another point, compared with a label
 
 
 class Box(NamedTuple):
@@ -22,14 +22,14 @@ class Box(NamedTuple):
     bottom: float
 
     def overlap(self, other: "Box") -> float:
-        """Returns the area that both cover."""
+        """Returns the area of the intersection."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(0.0, width) * max(0.0, height)
 
 
 class Place(NamedTuple):
-    """Where a label goes: its anchor, and how the text lies relative to it."""
+    """The position of a label: its anchor, and the alignment of the text."""
 
     x: float
     y: float
@@ -53,7 +53,7 @@ def wrap(text: str, width: float) -> str:
 
 
 def spread(positions: Sequence[float], distance: float = LINE_HEIGHT) -> list[float]:
-    """Moves positions apart until neighbors are `distance` apart, and as little as possible.
+    """Moves positions as little as possible until neighbors are at least `distance` apart.
 
     Groups of positions that are too close are spread around their mean.
 
@@ -91,15 +91,15 @@ def place(
 ) -> list[Place]:
     """Places a label of one line beside each point of a plot.
 
-    Each label in turn takes the position around its point, near ones first, where it covers the
-    least of other points, other labels, bars, and what is outside.
+    One label after another is placed. Near positions around its point are tried first; the label
+    takes the position where it covers least of other points, labels, bars, and the outside.
 
     Args:
-        points: x and y of each.
-        texts: The label of each.
-        width: Of the plot.
-        height: Of the plot.
-        bars: The interval of each point; a label may cross that of its own.
+        points: x and y of each point.
+        texts: The label of each point.
+        width: Width of the plot.
+        height: Height of the plot.
+        bars: The interval of each point. A label may cross the interval of its own point.
         unnamed: x and y of points without a label.
     """
     taken = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in (*points, *unnamed)]

@@ -1,4 +1,4 @@
-"""The marks that all charts share, so that they look alike."""
+"""The marks that all charts share, so that all charts look alike."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,31 +24,31 @@ def mark(
     *,
     scale: float = 1.0,
 ) -> dict[str, Any]:
-    """Makes a layer of filled marks with an edge that separates them where they overlap.
+    """Creates a layer of filled marks, with an edge that separates overlapping marks.
 
     Args:
-        rows: Their data.
+        rows: The data of the marks.
         color: A color of `_colors`.
         shape: "circle", "square", "diamond", or "triangle-up".
         look: Channels, as for `layer`.
-        scale: Factor of their area.
+        scale: Scale factor of their area.
     """
     edge = {"stroke": constant(PAPER), "strokeWidth": 1.5, "opacity": 1}
-    size = scale * (150 if shape in ("diamond", "triangle-up") else 110)  # the same for the eye
+    size = scale * (150 if shape in ("diamond", "triangle-up") else 110)  # look equally large
     return layer("point", rows, fill=constant(color), shape=shape, size=size, **edge, **look)
 
 
 def dashed(
     rows: Iterable[Mapping[str, Any]], color: str, kind: str = "rule", **look: Any
 ) -> dict[str, Any]:
-    """Makes a layer of a dashed line."""
+    """Creates a layer of a dashed line."""
     return layer(kind, rows, color=constant(color), strokeDash=[5, 4], strokeWidth=1.5, **look)
 
 
 def label(
     words: str, color: str, x: float, y: float, align: str = "left", weight: int = 600
 ) -> dict[str, Any]:
-    """Makes a layer of a text, at pixels of the plot; y is its middle."""
+    """Creates a layer with a text at a pixel position of the plot; y is its vertical center."""
     lines = words.split("\n")
     return layer(
         "text",

@@ -1,4 +1,4 @@
-"""The HTML page of a run, made from its record. Needs no TensorFlow."""
+"""The HTML page of a run, created from its record. Does not need TensorFlow."""
 
 import tomli_w
 
@@ -24,7 +24,7 @@ def render(record: RunRecord, explored: ExploreRecord | None = None) -> str:
 
     Args:
         record: The record of the run.
-        explored: What its models say about the test split; None: the page does not show it.
+        explored: The outputs of its models on the test split. If None, the page does not show them.
     """
     lines, entries = _summary.rows(record), record.benchmark.entries
     temperature = _first(record.recipe.distillation.temperature)

@@ -22,14 +22,14 @@ class Series:
     """A curve, with a band around it.
 
     Attributes:
-        name: Its label, at the end of the curve; may have several lines. Empty: none, and the
-            curve is faint.
+        name: Its label, at the end of the curve; may have several lines. If empty, the curve is
+            faint and has no label.
         color: A color of `_colors`.
         x: Ascending values.
         y: A value for each x.
-        low: Lower ends of the intervals; empty: no band. None: no interval there.
+        low: Lower ends of the intervals; empty for no band; None for points without an interval.
         high: Upper ends.
-        title: Its name in tooltips, where it is another.
+        title: Its name in tooltips, if different.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Row:
         name: Its label.
         color: A color of `_colors`.
         value: The value.
-        low: Lower end of the interval; None: no interval.
+        low: Lower end of the interval; None for no interval.
         high: Upper end.
         dots: The observations.
-        detail: The value in words, for the label and the tooltip.
-        link: Where a click on its marks leads, such as "#section"; empty: nowhere.
+        detail: The value as text, for the label and the tooltip.
+        link: Target of a click on its marks, such as "#section"; empty for no link.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Point:
     """A point of `scatter`, with intervals in both directions.
 
     Attributes:
-        name: Its label; empty: none.
+        name: Its label; empty for no label.
         color: A color of `_colors`.
         x: Value.
         y: Value.
@@ -110,7 +110,7 @@ def curves(
     log_x: bool = False,
     width: int = HALF,
 ) -> Chart:
-    """Draws curves with bands, each with its name at its end.
+    """Draws curves with bands, each with its name at the end.
 
     Args:
         series: The curves.
@@ -157,7 +157,7 @@ def intervals(
     """Draws a row for each value: its name, its interval, and the observations behind it.
 
     Args:
-        rows: From top to bottom.
+        rows: The rows, from top to bottom.
         x: Title of the x axis, with its unit.
         summary: See `Chart`.
         reference: A vertical dashed line.
@@ -275,7 +275,7 @@ def _gaps(at: float, labels: Sequence[str], marks: Sequence[int]) -> list[dict[s
     """Returns the parts of a vertical line that do not cross a label, as channels y and y2.
 
     Args:
-        at: The place of the line.
+        at: The position of the line.
         labels: The label of each row, which begins at the left edge.
         marks: The lower end of each row.
     """

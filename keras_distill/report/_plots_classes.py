@@ -1,4 +1,4 @@
-"""Charts of what classifiers do: accuracy by class, and reliability diagrams."""
+"""Charts of classifiers: accuracy by class, and reliability diagrams."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ _SMALL = 230  # width and height of a reliability diagram
 
 
 class Look(NamedTuple):
-    """How a model is drawn everywhere on a page."""
+    """The appearance of a model in all charts of a page."""
 
     name: str
     color: str
@@ -35,7 +35,7 @@ def class_dots(rows: Sequence[ClassDots], looks: Sequence[Look], *, x: str, summ
     """Draws a row for each class with a mark for each model.
 
     Args:
-        rows: From top to bottom.
+        rows: The rows, from top to bottom.
         looks: The models.
         x: Title of the x axis, with its unit.
         summary: See `Chart`.
@@ -54,7 +54,7 @@ def class_dots(rows: Sequence[ClassDots], looks: Sequence[Look], *, x: str, summ
             layers.append(layer("rule", span, x=at_x, y=middle, **line))
             layers.append(label(names[number], INK, -10, _ROW * (number + 0.5), "right", 400))
             for place, (look, value) in enumerate(zip(looks, row.values, strict=True)):
-                # A little apart, so that equal values do not hide each other.
+                # Slightly apart, so that equal values do not hide each other.
                 at_y = constant(_ROW * (number + 0.5) + _APART * (place - (len(looks) - 1) / 2))
                 spot = [{"x": value, "text": f"{row.name}, {look.name}: {value:.1f} %"}]
                 at = {"x": at_x, "y": at_y, "description": TIP}
@@ -73,7 +73,7 @@ def _shortened(name: str) -> str:
 def reliability(model: ExploredModel, color: str) -> Chart:
     """Draws accuracy against confidence, with 95 % intervals over the examples of each bin.
 
-    The size of a mark shows the share of the examples.
+    The size of a mark shows the fraction of the examples.
     """
     axes = [
         Axis(title, 0, 1, ticks=(0, 0.25, 0.5, 0.75, 1), labels=("0", "25", "50", "75", "100"))

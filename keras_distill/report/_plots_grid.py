@@ -21,11 +21,11 @@ class GridCell:
     Attributes:
         x: Its column.
         y: Its row.
-        value: What its color shows.
+        value: The value that its color shows.
         label: Its text.
         detail: Its tooltip.
-        link: Where a click leads, such as "#section".
-        edge: Width of its frame; 0: none.
+        link: Target of a click, such as "#section".
+        edge: Width of its frame; 0 for no frame.
     """
 
     x: str
@@ -46,10 +46,10 @@ def heat_map(
     rows: Sequence[str],
     summary: str,
 ) -> Chart:
-    """Draws a cell for each pair of values; the higher its value, the fuller its color.
+    """Draws a cell for each pair of values. The higher the value, the more saturated the color.
 
     Args:
-        cells: The cells; pairs without one stay empty.
+        cells: The cells; pairs without a cell stay empty.
         x: Title of the columns.
         y: Title of the rows.
         columns: The columns from left to right.
@@ -86,7 +86,7 @@ def heat_map(
         fill = {"field": "opacity", "type": "quantitative", "scale": None}
         edge = {"field": "edge", "type": "quantitative", "scale": None}
         framed = [cell for cell in found if cell["edge"]]
-        # In narrow columns a label of 60 pixels would run into the next.
+        # In narrow columns, a label of 60 pixels would overlap the next label.
         narrow = plot / len(columns) < text_width(max((c.label for c in cells), key=len)) + 6
         size = {"fontSize": 10} if narrow else {}
         layers = [

@@ -1,4 +1,4 @@
-"""The page of a model's sensitivity to quantization. Needs no TensorFlow."""
+"""The page of a model's sensitivity to quantization. Does not need TensorFlow."""
 
 from keras_distill.records import CalibrationChoice, ExplainRecord, Sensitivity
 from keras_distill.report._cells import EMPTY, Cell, Table
@@ -8,7 +8,7 @@ from keras_distill.report._plots import Row, intervals
 from keras_distill.report._template import render_template
 
 _SHOWN = 24  # bars of a chart
-_UNUSABLE = 100.0  # noise from which a file computes nothing of use
+_UNUSABLE = 100.0  # noise above which a file is useless
 _SENSITIVITY = {
     "layers": "",
     "operators": "",
@@ -28,7 +28,7 @@ _CALIBRATION = {
 
 
 def render_explain(record: ExplainRecord) -> str:
-    """Renders the page of the sensitivity of a model as HTML that needs no other file."""
+    """Renders the page of the sensitivity of a model as self-contained HTML."""
     kinds = list(dict.fromkeys(one.kind for one in record.sensitivity))
     return render_template(
         "explain.html",

@@ -1,4 +1,4 @@
-"""Formats what was measured as rows of tables, for the terminal and for Markdown."""
+"""Formats measurements as rows of tables, for the terminal and for Markdown."""
 
 from keras_distill.records import ExplainRecord, PrecisionRecord, Sensitivity
 
@@ -42,7 +42,7 @@ def candidate_rows(record: PrecisionRecord) -> list[tuple[str, ...]]:
 def sensitivity_rows(
     found: tuple[Sensitivity, ...], most: int | None = None
 ) -> list[tuple[str, ...]]:
-    """Returns a row of `SENSITIVITY_COLUMNS` for each group; of each kind at most `most`."""
+    """Returns a row of `SENSITIVITY_COLUMNS` for each group, at most `most` for each kind."""
     rows: list[tuple[str, ...]] = []
     for kind in dict.fromkeys(one.kind for one in found):
         own = [one for one in found if one.kind == kind][:most]
@@ -61,7 +61,7 @@ def sensitivity_rows(
 
 
 def calibration_rows(record: ExplainRecord) -> list[tuple[str, ...]]:
-    """Returns a row of `CALIBRATION_COLUMNS` for each way to find scales."""
+    """Returns a row of `CALIBRATION_COLUMNS` for each method to determine scales."""
     return [
         (
             one.ranges,

@@ -43,7 +43,7 @@ _CANDIDATES = {
 
 
 def models(record: RunRecord) -> Table:
-    """Makes the table of the teacher, the variants of the student, and the files."""
+    """Creates the table of the teacher, the variants of the student, and the files."""
     lines = rows(record)
     headline = headline_row(record)
     return Table(
@@ -105,7 +105,7 @@ def _significant(value: float) -> str:
 
 
 def verification(record: RunRecord) -> Table:
-    """Makes the table of the verification of each file, with its accuracy."""
+    """Creates the table of the verification of each file, with its accuracy."""
     return Table(
         "Verification of each file",
         tuple(_FILES),
@@ -131,7 +131,7 @@ def _verification(name: str, export: ExportRecord) -> tuple[Cell | str, ...]:
 
 
 def precisions(record: RunRecord) -> Table | None:
-    """Makes the table of the files among which `auto` chose; None without it."""
+    """Creates the table of the files that `auto` tried; None if `auto` was not used."""
     found = _choice(record)
     if found is None:
         return None
@@ -148,7 +148,7 @@ def precisions(record: RunRecord) -> Table | None:
 
 
 def precisions_note(record: RunRecord) -> str:
-    """Says how the precision of a file was chosen; empty if it was given."""
+    """Explains how the precision of a file was chosen; empty if it was given."""
     found = _choice(record)
     if found is None:
         return ""

@@ -10,7 +10,7 @@ from keras_distill.report._colors import DISTILLED, SERIES
 from keras_distill.report._intervals import wilson
 from keras_distill.report._plots import Point, Reference, scatter
 
-# Of a candidate: its column, its value, which is better smaller, and the value in words.
+# For a candidate: the column, the value (smaller is better), and the value as text.
 _COSTS: tuple[tuple[str, Callable[[Candidate], float | None], Callable[[Any], str]], ...] = (
     ("bytes", lambda one: one.bytes, "{:,}".format),
     ("latency ratio", lambda one: one.latency_ratio, "{:.2f}".format),
@@ -54,10 +54,10 @@ def section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def front(search: SearchRecord) -> list[Candidate]:
-    """Returns the Pareto front: the ranked candidates of which no other is better all round.
+    """Returns the Pareto front: the ranked candidates that no other candidate dominates.
 
-    Another is better if it is at least as small, as fast, and as accurate after the first round,
-    and one of these strictly.
+    A candidate dominates another if it is at least as small, as fast, and as accurate after the
+    first round, and strictly better in one of these.
     """
     ranked = [one for one in search.candidates if one.rounds]
     values = [[*(of(one) or 0 for _, of, _ in _COSTS), -_first(one)] for one in ranked]
@@ -70,7 +70,7 @@ def front(search: SearchRecord) -> list[Candidate]:
 
 
 def sentences(record: RunRecord) -> list[str]:
-    """Says how the student was chosen, and why."""
+    """Explains how the student was chosen, and why."""
     search = record.search
     if search is None:
         return []
@@ -89,7 +89,7 @@ def sentences(record: RunRecord) -> list[str]:
 
 
 def _why(chosen: Candidate, ranked: Sequence[Candidate]) -> str:
-    """Says what decided for the chosen candidate."""
+    """Explains why the chosen candidate was chosen."""
     others = [one for one in ranked if one is not chosen and one.rounds]
     if not others:
         return f"Chosen: {chosen.title}, the only one."
@@ -109,7 +109,7 @@ def _chart(
     cost: Callable[[Candidate], float | None],
 ) -> Chart:
     """Plots a cost of each ranked candidate against its accuracy after the first round."""
-    assert record.search is not None  # said by the caller
+    assert record.search is not None  # guaranteed by the caller
     points: list[Point] = []
     for one in record.search.candidates:
         value = cost(one)

@@ -21,7 +21,7 @@ _HEIGHT = 220
 
 
 def section(record: RunRecord) -> dict[str, Any] | None:
-    """Returns header, rows, chart, and sentences; None if the student is another network."""
+    """Returns header, rows, chart, and sentences; None if the student is no shrunk teacher."""
     found = record.shrink
     if found is None:
         return None
@@ -34,7 +34,7 @@ def section(record: RunRecord) -> dict[str, Any] | None:
 
 
 def computing(record: ShrinkRecord) -> list[ShrinkLayer]:
-    """Returns the layers that multiply by weights."""
+    """Returns the layers that multiply their inputs by weights."""
     return [one for one in record.layers if one.macs_before]
 
 
@@ -47,7 +47,7 @@ def _row(one: ShrinkLayer) -> tuple[str, ...]:
 
 
 def sentences(record: ShrinkRecord) -> list[str]:
-    """Says what was removed, how it was checked, and what was not understood."""
+    """Explains what was removed, how it was checked, and which layers are not supported."""
     found = [
         f"The student is {record.model} with {record.parameters_after:,} of its"
         f" {record.parameters_before:,} parameters and {record.macs_after:,} of its"

@@ -90,7 +90,7 @@ def _banners(report: SpecialistsReport) -> list[Banner]:
 
 
 def verdict(report: SpecialistsReport) -> list[str]:
-    """Says whether specialists help, and whether they help more than training on does."""
+    """Explains whether specialists help, and whether they help more than further training."""
     ours = _system(report, "specialists")
     if ours is None:
         return []
@@ -139,7 +139,7 @@ def _system(report: SpecialistsReport, name: str) -> SystemResult | None:
 
 
 def _gains(report: SpecialistsReport) -> Chart:
-    """Plots what each system gains on the generalist, the largest gain on top."""
+    """Plots the gain of each system over the generalist, with the largest gain on top."""
     colors = {"specialists": DISTILLED, LONGER: ALONE}
     systems = sorted(report.systems[1:], key=lambda system: -system.gain.value)
     rows = [

@@ -96,7 +96,7 @@ def rows(record: RunRecord) -> list[Row]:
 
 
 def student_of(record: RunRecord) -> str:
-    """Returns what the student is: the spec of the recipe, or of the candidate that was found."""
+    """Returns the spec of the student: that of the recipe, or of the candidate that was found."""
     return record.recipe.student.model if record.search is None else record.search.chosen.title
 
 
@@ -129,7 +129,7 @@ def missing(record: RunRecord) -> dict[str, str]:
 
 
 def compressed_of(record: RunRecord) -> tuple[CompressRecord, ExportRecord] | None:
-    """Returns the compression and its file; None if it was not requested, or failed."""
+    """Returns the compression and its file; None if compression was not requested or failed."""
     found = record.compress
     if found is None or found.failed is not None or found.record is None:
         return None

@@ -1,4 +1,4 @@
-"""The HTML page of a sweep, made from its record. Needs no TensorFlow."""
+"""The HTML page of a sweep, created from its record. Does not need TensorFlow."""
 
 import shlex
 from typing import Any
@@ -24,7 +24,7 @@ _TERMS = {
 
 
 def render_sweep(record: SweepRecord) -> str:
-    """Renders the page of a sweep as HTML that needs no other file.
+    """Renders the page of a sweep as self-contained HTML.
 
     Args:
         record: The record of the sweep.
@@ -100,7 +100,7 @@ def _teachers(record: SweepRecord) -> Table:
 
 
 def _details(record: SweepRecord, point: SweepPoint) -> dict[str, Any]:
-    """Returns what the page says of one point: its settings, and how to run it alone."""
+    """Returns what the page shows for one point: its settings, and how to run only this point."""
     values = {key: value for key, value in point.values.items() if value is not None}
     options = [f"--set {shlex.quote(f'{k}={written_value(v)}')}" for k, v in values.items()]
     command = " ".join(["keras-distill run recipe.toml", *options])

@@ -26,7 +26,7 @@ _CELLS = 200
 def settings_charts(record: SweepRecord) -> list[Chart]:
     """Returns validation accuracy against the settings.
 
-    Two keys give a heat map; otherwise each key gives a row of intervals for each of its values.
+    With two keys, this is a heat map. Otherwise, each key has a row of intervals for each value.
     """
     points, keys = _varied(record)
     if _is_grid(points, keys):
@@ -48,7 +48,7 @@ def settings_note(record: SweepRecord) -> str:
 
 
 def _varied(record: SweepRecord) -> tuple[list[SweepPoint], list[str]]:
-    """Returns the points that were trained, the best first, and the keys that vary over them."""
+    """Returns the trained points, best first, and the keys whose values differ between them."""
     points = [p for p in ranked(record) if not p.is_reference]
     return points, [key for key in record.keys if len(_values(points, key)) > 1]
 
@@ -58,12 +58,12 @@ def _is_grid(points: Sequence[SweepPoint], keys: Sequence[str]) -> bool:
 
 
 def anchor(point: SweepPoint) -> str:
-    """Returns the id of the part of the page on a point."""
+    """Returns the id of the page section for a point."""
     return f"point-{point.name}"
 
 
 def _values(points: Iterable[SweepPoint], key: str) -> list[Any]:
-    """Returns the different values of a key: numbers in ascending order, others as they came."""
+    """Returns the distinct values of a key: numbers in ascending order, others in given order."""
     found = {json.dumps(point.values[key]): point.values[key] for point in points}
     values = list(found.values())
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
@@ -71,7 +71,7 @@ def _values(points: Iterable[SweepPoint], key: str) -> list[Any]:
 
 
 def _grid(record: SweepRecord, points: Sequence[SweepPoint], keys: Sequence[str]) -> Chart:
-    # The key with more values goes across the page.
+    # The key with more values is on the horizontal axis.
     across, down = sorted(keys, key=lambda key: -len(_values(points, key)))
     names = short_names(record.keys)
     cells: list[GridCell] = []
@@ -141,7 +141,7 @@ def _ends(interval: IntervalRecord) -> tuple[float | None, float | None]:
 
 
 def _reference(record: SweepRecord) -> Reference | None:
-    """Returns the reference, if all points have the same."""
+    """Returns the reference if all points have the same reference."""
     found = [point for point in record.points if point.is_reference and point.validation_accuracy]
     if len(found) != 1 or found[0].validation_accuracy is None:
         return None
@@ -149,7 +149,7 @@ def _reference(record: SweepRecord) -> Reference | None:
 
 
 def learning_curves(record: SweepRecord) -> Chart | None:
-    """Returns the validation accuracy of every point over the epochs, the best one stressed."""
+    """Returns the validation accuracy of every point over the epochs, with the best highlighted."""
     series: list[Series] = []
     for point in reversed(ranked(record)[:_MOST_CURVES]):
         courses = [result.curve for result in point.seeds]
@@ -176,7 +176,7 @@ def learning_curves(record: SweepRecord) -> Chart | None:
 
 
 def differences(record: SweepRecord) -> Chart | None:
-    """Returns each point's difference to its reference on test data."""
+    """Returns the difference between each point and its reference on test data."""
     rows: list[Row] = []
     for point in ranked(record):
         found = point.comparison
@@ -202,7 +202,7 @@ def differences(record: SweepRecord) -> Chart | None:
 
 
 def _paired(record: SweepRecord, point: SweepPoint) -> list[float]:
-    """Returns the difference of each seed to the reference, in points; empty with one seed."""
+    """Returns the difference of each seed from the reference, in points; empty with one seed."""
     assert point.comparison is not None
     reference = record.point(point.comparison.reference)
     other = {result.seed: result.test_accuracy for result in reference.seeds}

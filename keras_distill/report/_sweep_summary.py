@@ -17,7 +17,7 @@ _WITHOUT_TEACHER = {
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each key: its last word, where that is unique and says enough.
+    """Returns a short name for each key: its last word if that is unique and clear.
 
     Example:
         >>> short_names(["distillation.temperature", "training.epochs", "teacher.epochs"])
@@ -114,7 +114,7 @@ def signed(interval: IntervalRecord | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Formats a p-value; an empty text without one."""
+    """Formats a p-value; returns an empty text for None."""
     if p is None:
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -138,13 +138,13 @@ def table(record: SweepRecord) -> tuple[list[str], list[list[str]]]:
     titles = [short.get(name, name) for name in columns(record)]
     cells = [[cell.replace(" ± ", "±") for cell in row(record, point)] for point in points]
     place = titles.index("valid. %")
-    for line in cells:  # an interval less, so that a line fits into 80 characters
+    for line in cells:  # one interval less, so that a line fits into 80 characters
         line[place] = line[place].partition("±")[0]
     return titles, cells
 
 
 def ranked(record: SweepRecord) -> list[SweepPoint]:
-    """Returns the points that were trained, the best on validation data first."""
+    """Returns the trained points, best validation accuracy first."""
     accuracies = ((p, p.validation_accuracy) for p in record.points)
     trained = [(accuracy.value, point) for point, accuracy in accuracies if accuracy is not None]
     return [point for _, point in sorted(trained, key=lambda pair: pair[0], reverse=True)]
@@ -164,7 +164,7 @@ def note(record: SweepRecord) -> str:
 
 
 def sentences(record: SweepRecord) -> list[str]:
-    """Returns sentences on what the sweep shows, no more than its statistics support."""
+    """Returns the conclusions of the sweep that its statistics support, as sentences."""
     if record.best is None:
         return ["Every training failed.", *failures(record)]
     best = record.point(record.best)

@@ -25,7 +25,7 @@ def _environment() -> Templates:
 
 
 def _asset(name: str) -> Markup:
-    """Returns a style sheet or a script of the package, as it is."""
+    """Returns a style sheet or a script of the package, unchanged."""
     return Markup((_FOLDER / name).read_text(encoding="utf-8"))
 
 
@@ -34,9 +34,10 @@ def _css_variables(colors: Mapping[str, str]) -> Markup:
 
 
 def render_template(name: str, **values: Any) -> str:
-    """Fills the template of that name.
+    """Fills the template with this name.
 
-    Its macros draw charts: pass a `Chart` as a value and write `{{ figure(chart, "caption") }}`.
+    Macros in the template draw charts: pass a `Chart` as a value and write
+    `{{ figure(chart, "caption") }}`.
     """
     with one_engine():
         return _environment().get_template(name).render(**values)

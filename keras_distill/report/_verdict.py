@@ -1,4 +1,4 @@
-"""What a run shows, in sentences no stronger than its intervals, and what may not be overlooked."""
+"""States the conclusions of a run that its intervals support, and its warnings."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from keras_distill.report._summary import (
     rows,
 )
 
-_MAX_DROP = 1.0  # points; of fewer than 100 examples, one example
+_MAX_DROP = 1.0  # points; with fewer than 100 examples, one example
 _STATES: dict[Verdict, str] = {
     "passed": "passed verification",
     "failed": "failed verification",
@@ -23,7 +23,7 @@ _STATES: dict[Verdict, str] = {
 
 
 class Banner(NamedTuple):
-    """A statement above everything else: kind "bad" (red) or "warn"."""
+    """A statement at the top of the page, of kind "bad" (red) or "warn"."""
 
     kind: str
     title: str
@@ -36,28 +36,28 @@ def file_rows(record: RunRecord) -> list[Row]:
 
 
 def headline_row(record: RunRecord) -> Row | None:
-    """Returns the smallest file that keeps the student's accuracy; if none does, the smallest."""
+    """Returns the smallest file that keeps the student's accuracy; otherwise, the smallest."""
     found = file_rows(record)
     kept = [row for row in found if drop(record, row) is None]
     return min(kept or found, key=lambda row: row.bytes or 0, default=None)
 
 
 def headline_file(record: RunRecord) -> str | None:
-    """Returns the path, in the run's folder, of the file that the page is about; None if none."""
+    """Returns the path in the run's folder of the file that the page presents, or None."""
     row = headline_row(record)
     return None if row is None or row.entry is None else row.entry.name
 
 
 def student_accuracy(record: RunRecord) -> float:
-    """Returns the test accuracy of the student that the files came from."""
+    """Returns the test accuracy of the student from which the files were exported."""
     seeds = record.variant("distilled").seeds
     return next(result.test_accuracy for result in seeds if result.seed == record.chosen_seed)
 
 
 def drop(record: RunRecord, row: Row) -> float | None:
-    """Returns what a file loses against the student, as a share, if that is too much.
+    """Returns the loss of a file compared with the student, as a fraction, if it is too large.
 
-    Too much is more than 1 point, and more than one example.
+    A loss is too large if it is more than 1 point and more than one example.
     """
     lost = student_accuracy(record) - (row.accuracy or 0.0)
     most = max(_MAX_DROP / 100, 1 / max(1, record.data.test))
@@ -65,7 +65,7 @@ def drop(record: RunRecord, row: Row) -> float | None:
 
 
 def verdict(record: RunRecord) -> str:
-    """Says in one sentence what the run made."""
+    """Summarizes the result of the run in one sentence."""
     row = headline_row(record)
     if row is None or row.entry is None or row.accuracy is None:
         return "No file was made."
@@ -86,7 +86,7 @@ def verdict(record: RunRecord) -> str:
 
 
 def budget(record: RunRecord) -> list[str]:
-    """Says whether the final file keeps to the budget; empty without one."""
+    """States whether the final file is within the budget; empty without a budget."""
     kept, asked = record.budget, record.recipe.budget
     if kept is None or asked is None:
         return []
@@ -116,7 +116,7 @@ def faster(entry: EntryRecord) -> list[str]:
 
 
 def sentences(record: RunRecord) -> list[str]:
-    """Returns sentences on what the run shows: the file, distilling, compression, what failed."""
+    """Returns the conclusions of the run: on the file, distillation, compression, and failures."""
     lines = [verdict(record), *details(record)]
     return lines + [f"{_lost(what)}: {why}" for what, why in missing(record).items()]
 
@@ -126,12 +126,12 @@ def _lost(what: str) -> str:
 
 
 def details(record: RunRecord) -> list[str]:
-    """Returns what follows the verdict: the budget, distilling, and compression."""
+    """Returns the sentences after the verdict: on the budget, distillation, and compression."""
     return [*budget(record), gain(record), *_compression_gain(record)]
 
 
 def gain(record: RunRecord) -> str:
-    """Says what distilling gains over training alone."""
+    """States what distillation gains over training alone."""
     found = record.gain
     if found is None:
         accuracy = percent(record.variant("distilled").test_accuracy)
@@ -151,7 +151,7 @@ def gain(record: RunRecord) -> str:
 
 
 def _compression_gain(record: RunRecord) -> list[str]:
-    """Compares the compressed file with the plain one of its precision, else with float32."""
+    """Compares the compressed file with the plain file in its precision, or else in float32."""
     compressed = compressed_of(record)
     if compressed is None:
         return []
@@ -174,7 +174,7 @@ def _compression_gain(record: RunRecord) -> list[str]:
 
 
 def banners(record: RunRecord) -> list[Banner]:
-    """Returns what a reader has to know before any number."""
+    """Returns the warnings that a reader has to know before any number."""
     found: list[Banner] = []
     if record.scale == "smoke":
         text = "Two steps of everything. The numbers show only that every stage runs."

@@ -46,7 +46,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def points(difference: float, digits: int = 1) -> str:
-    """Says how two shares differ.
+    """Describes how two shares differ.
 
     Example:
         >>> points(-0.0081), points(0.07), points(0.00004)
@@ -60,7 +60,7 @@ def points(difference: float, digits: int = 1) -> str:
 
 
 def times(ratio: float, more: str, less: str) -> str:
-    """Says how many times `more` something is, or `less` if the ratio is below 1.
+    """Describes how many times `more` something is, or `less` if the ratio is below 1.
 
     Example:
         >>> times(66.9, "smaller", "larger"), times(0.5, "faster", "slower")

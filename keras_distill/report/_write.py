@@ -1,4 +1,4 @@
-"""Writes the page of any record that has one."""
+"""Writes the page of any kind of record that has a page."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from keras_distill.report._precision import render_explain
 from keras_distill.report._specialists import render_specialists
 from keras_distill.report._sweep import render_sweep
 
-# What drawing raises on values that each fit, and do not fit together.
+# Errors of drawing if values are valid individually but inconsistent with each other.
 _CONTRADICTIONS = (
     ArithmeticError,
     AssertionError,
@@ -43,9 +43,9 @@ class _Kind(NamedTuple):
 
     Attributes:
         record: Its class.
-        file: The name that its file has in a folder.
-        page: The name of the page beside it.
-        render: Makes the page of a record in a folder.
+        file: The name of its file in a folder.
+        page: The name of the page next to the file.
+        render: Creates the page of a record in a folder.
     """
 
     record: type[Record]
@@ -86,9 +86,9 @@ def write(path: PathLike, output: PathLike | None = None, *, overwrite: bool = F
     """Writes the page of a record: of a run, a sweep, specialists, or a benchmark.
 
     Args:
-        path: The file of the record, or the folder that has it.
-        output: The HTML file; None: the page beside the record, which is replaced: it is made from
-            the record, so that making it again loses nothing.
+        path: The file of the record, or the folder that contains it.
+        output: The HTML file. If None, the page next to the record, which is replaced if it exists,
+            because it can always be created again from the record.
         overwrite: Whether to replace an existing `output`.
 
     Returns:
@@ -109,8 +109,8 @@ def write_card(path: PathLike, output: PathLike | None = None, *, overwrite: boo
     """Writes the model card of a run, as Markdown.
 
     Args:
-        path: The file of the record, or the folder that has it.
-        output: The file; None: card.md beside the record, which is replaced, as by `write`.
+        path: The file of the record, or the folder that contains it.
+        output: The file. If None, card.md next to the record, which is replaced as in `write`.
         overwrite: Whether to replace an existing `output`.
 
     Returns:
@@ -134,7 +134,7 @@ def write_card(path: PathLike, output: PathLike | None = None, *, overwrite: boo
 
 
 def _place(file: Path, name: str, output: PathLike | None, overwrite: bool) -> tuple[Path, bool]:
-    """Returns where to write, and whether to replace: what is beside the record is made from it."""
+    """Returns where to write, and whether to replace the file (always, next to the record)."""
     if output is None:
         return file.with_name(name), True
     return Path(output), overwrite
@@ -148,7 +148,7 @@ def _made(
     output: Path,
     overwrite: bool,
 ) -> Path:
-    """Writes what `render` makes of the values of a record."""
+    """Renders the values of a record and writes the result."""
     _files.check_output(output, overwrite=overwrite, folder=False)
     record = kind.record.parse(values, source=str(file))
     try:
