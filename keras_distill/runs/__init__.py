@@ -1,4 +1,4 @@
-"""Recipes, and runs of them: from data to verified `.tflite` files and a report."""
+"""Runs recipes: from data to verified `.tflite` files and a report."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The memory of a file on a microcontroller, as a budget limits it."""
+"""Measures the memory of a file on a microcontroller, which a budget may limit."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _TARGET = "tflm"
 
 
 class Arena(NamedTuple):
-    """What TensorFlow Lite for Microcontrollers says of a file.
+    """The result of running a file in TensorFlow Lite for Microcontrollers.
 
     Attributes:
         bytes: The smallest arena in which it runs; None if it does not run.
@@ -26,10 +26,10 @@ class Arena(NamedTuple):
 
 
 def check_runtime() -> None:
-    """Raises an error with the pip command if the runtime is not installed.
+    """Checks that the runtime is installed.
 
     Raises:
-        MissingExtraError: Then.
+        MissingExtraError: If it is not installed. The message has the pip command.
     """
     check_installed((_TARGET,))
 
@@ -64,11 +64,11 @@ def zero_row(path: Path) -> dict[str, Array]:
 
 
 def arena_failure(arena: Arena, most: int) -> str | None:
-    """Says what of a budget a file does not keep; None if it keeps it.
+    """Returns why a file exceeds the budget of the arena; None if it is within the budget.
 
     Args:
         arena: From `arena_of`.
-        most: The budget.
+        most: The maximum size of the arena, in bytes.
 
     Example:
         >>> arena_failure(Arena(70_000, None), 65_536)

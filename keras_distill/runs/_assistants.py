@@ -1,4 +1,4 @@
-"""Teacher assistants: each is distilled from the teacher before it, and teaches in its place."""
+"""Trains teacher assistants. Each is distilled from the previous teacher and then replaces it."""
 
 from dataclasses import dataclass
 
@@ -48,7 +48,8 @@ def train_assistants(
         targets: The teacher's soft targets.
 
     Returns:
-        The assistants, and the soft targets of the last: those of the teacher without assistants.
+        The assistants, and the soft targets of the last assistant, or of the teacher if there are
+        no assistants.
     """
     assistants: list[Assistant] = []
     for number, part in enumerate(context.recipe.assistant, start=1):

@@ -1,4 +1,4 @@
-"""What the budget of a run says of its settings, and of a file."""
+"""Applies the budget of a run to its settings and to files."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from keras_distill.teachers import Teacher, as_teacher
 
 
 def check_budget(context: RunContext) -> None:
-    """Refuses settings that a search cannot use.
+    """Rejects settings that a search cannot use.
 
     Raises:
-        InputError: If there is nothing to rank, or no number of epochs to do it in.
+        InputError: If there is nothing to rank, or the number of epochs is not set.
     """
     recipe, budget = context.recipe, context.recipe.budget
     if budget is None:
@@ -53,9 +53,9 @@ class FileBudget:
     """The budget of a run, as it is applied to files.
 
     Args:
-        context: The run, of a recipe with `budget`.
-        budget: That part of it.
-        teacher: The teacher; None where the recipe names a store.
+        context: The run; its recipe has a `budget`.
+        budget: The budget part of the recipe.
+        teacher: The teacher; None if the recipe names a store.
     """
 
     def __init__(self, context: RunContext, budget: BudgetPart, teacher: Teacher | None) -> None:
@@ -77,7 +77,7 @@ class FileBudget:
         return FileBudget(self._context, any_drop, self._teacher)
 
     def failures(self, file: Path) -> Sequence[str]:
-        """Returns what of the budget a file does not keep, before the benchmark has measured it.
+        """Returns which limits a file exceeds, before the benchmark has measured it.
 
         Args:
             file: The file.

@@ -23,24 +23,24 @@ from keras_distill.records import (
 )
 
 _RECORD = "record.json"
-# Parts of a recipe that decide no accuracy of a student.
+# Parts of a recipe that do not affect the accuracy of a student.
 _NO_RESULT = {"name", "summary", "sweep", "benchmark"}
 
 
 def compare(paths: Sequence[PathLike]) -> CompareRecord:
     """Compares runs with the first of them.
 
-    Test accuracies are paired by seed: two runs with the same seed share initial weights (of equal
-    students), the order of the data, and the choice of the labels kept.
+    Test accuracies are paired by seed. Two runs with the same seed share the initial weights (for
+    equal students), the order of the data, and the selection of the labels that are kept.
 
     Args:
         paths: Two or more folders of runs, or their `record.json`.
 
     Returns:
-        The settings that differ, and for every variant its accuracies and differences.
+        The settings that differ, and the accuracies and differences of every variant.
 
     Raises:
-        InputError: If a path has no record of a run, or the runs are not of the same data.
+        InputError: If a path has no record of a run, or the runs do not use the same data.
     """
     if len(paths) < 2:
         raise bad("runs", "be two or more runs", [str(path) for path in paths])

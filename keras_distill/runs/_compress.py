@@ -1,6 +1,6 @@
-"""Fifth stage of a run: the chosen student pruned, clustered, quantized on the same targets.
+"""Fifth stage of a run: prunes, clusters, and quantizes the chosen student on the same targets.
 
-tensorflow-model-optimization and tf_keras take seconds to import: only runs that compress do it.
+tensorflow-model-optimization and tf_keras take seconds to import, so only runs that compress do it.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ COMPRESSED = "compressed"
 def compress_student(
     context: RunContext, student: keras.Model, seed: int, targets: SoftTargets
 ) -> CompressResult | None:
-    """Compresses the chosen student, or takes what an earlier session of the run finished.
+    """Compresses the chosen student, or loads the result of an earlier session of the run.
 
     Args:
         context: The run.
         student: The chosen distilled student. It is not changed.
-        seed: Its seed: of the order of the data, and of the labels kept.
+        seed: Its seed, for the order of the data and the selection of the labels that are kept.
         targets: The run's soft targets.
 
     Returns:
-        The record, or why there is no file; None without `[compress]` in the recipe. A compression
-        that fails leaves the trained steps in the folder, without a file.
+        The record, or the reason why there is no file; None without `[compress]` in the recipe. A
+        failed compression leaves the trained steps in the folder, without a file.
     """
     part = context.recipe.compress
     out = context.folder.scratch / f"{COMPRESSED}-{_digest(context.recipe, seed)}"

@@ -27,12 +27,12 @@ from keras_distill.training import Distiller
 from keras_distill.work import WorkFolder
 
 _OTHER_CLASSES = " If it has other classes, map them to those of the data: [teacher] classes."
-_ROWS = 64  # that the teacher is looked at with
-_RANGE_ROWS = 256  # on which its range is judged
+_ROWS = 64  # rows with which the teacher is checked
+_RANGE_ROWS = 256  # rows on which the value range of the teacher is checked
 
 
 class FinishedFolder(NamedTuple):
-    """A folder in which everything is made, in the place of the folder of a run.
+    """A folder in which everything is finished, used instead of the folder of a run.
 
     Attributes:
         path: The folder.
@@ -94,13 +94,13 @@ class RunContext:
     ) -> "RunContext":
         """Loads the data set (at scale `smoke`, two batches of each split) and checks the recipe.
 
-        A mistake in a recipe must not cost a training: whatever can be checked without one is
-        checked here.
+        Everything that can be checked without training is checked here, so that no training is lost
+        because of a mistake in the recipe.
 
         Raises:
-            InputError: If the data are not as the recipe says, a setting of a loss breaks its rule,
-                a model cannot be built or loaded or does not fit the data, or the student cannot be
-                compressed as the recipe says.
+            InputError: If the data does not match the recipe, a setting of a loss is not valid, a
+                model cannot be built or loaded or does not match the data, or the student cannot be
+                compressed as the recipe requires.
         """
         device.check_installed(recipe.benchmark.targets)
         loaded = load_data(recipe, scale, imports)
@@ -215,7 +215,7 @@ def _checked_student(context: RunContext) -> keras.Model:
 
 
 def check_teacher(context: RunContext) -> Teacher | None:
-    """Returns the teacher, with members that are not trained yet; None where it is a store.
+    """Returns the teacher, with untrained members; None if the teacher is a store.
 
     Raises:
         InputError: If it cannot be built or opened, or does not fit the data.
@@ -240,7 +240,7 @@ def check_teacher(context: RunContext) -> Teacher | None:
 
 
 def _check_settings(part: TeacherPart, members: list[Teacher]) -> None:
-    """Refuses settings that no member uses."""
+    """Rejects settings that no member uses."""
     files = [member for member in members if isinstance(member, TFLiteTeacher)]
     trained = [source for source in part.models if is_spec(source)]
     rules: list[tuple[str, Any, str]] = []
@@ -259,7 +259,7 @@ def _check_settings(part: TeacherPart, members: list[Teacher]) -> None:
 
 
 def _check_store(store: SoftTargetStore, context: RunContext) -> None:
-    """Refuses a store of other classes or other examples than those of the data."""
+    """Rejects a store whose classes or examples differ from those of the data."""
     (output, *others), classes = store.manifest.outputs, context.splits.num_classes
     if others or output.shape != (classes,):
         raise InputError(
@@ -322,10 +322,10 @@ def _check_classes(teacher: Teacher, context: RunContext) -> None:
 
 
 def _check_range(teacher: Teacher, context: RunContext) -> None:
-    """Refuses a teacher that is far more accurate on data of another range.
+    """Rejects a teacher that is far more accurate on data scaled to another range.
 
     Raises:
-        InputError: With both accuracies, and the scaling.
+        InputError: With both accuracies and the scaling.
     """
     x, y = next(iter(context.splits.validation.batch(_RANGE_ROWS)))
     x, y = x.numpy(), np.asarray(y)

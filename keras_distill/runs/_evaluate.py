@@ -1,4 +1,4 @@
-"""Last stage of a run: everything evaluated on the test split, once, and recorded."""
+"""Last stage of a run: evaluates everything once on the test split, and records the results."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -48,8 +48,8 @@ def evaluate(
     """Evaluates teacher, students, and files on the test split.
 
     Returns:
-        The record of the run, and what the models say about the test split; None if the run has no
-        classifier with one output.
+        The record of the run, and the outputs of the models on the test split; None if the run has
+        no classifier with one output.
     """
     labels = data.labels_of(context.splits.test)
     outputs: dict[str, np.ndarray] = {}

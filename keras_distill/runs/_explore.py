@@ -1,4 +1,4 @@
-"""What the models of a run say about the test split, for the page: classes, bins, and examples."""
+"""Summarizes outputs of a run's models on the test split: classes, bins, and examples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,8 +36,8 @@ def explore(
 
     Args:
         splits: The data set.
-        outputs: Title and logits `(n, N)` by name: `distilled`, `teacher`, and what else there is.
-            Examples are picked by the logits of the teacher: without them, there are none.
+        outputs: Title and logits `(n, N)` by name: `distilled`, `teacher`, and others. Examples are
+            selected by the logits of the teacher; without a teacher, there are none.
         labels: Class ids `(n,)` of the test split.
 
     Returns:

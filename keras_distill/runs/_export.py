@@ -1,4 +1,4 @@
-"""Fourth stage of a run: the `.tflite` files of the chosen student."""
+"""Fourth stage of a run: exports the chosen student to `.tflite` files."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ def export_student(
     Args:
         context: The run.
         student: The student.
-        over_budget: Returns what of the budget a file does not keep: the chosen precision is that
-            of a file that keeps all.
+        over_budget: Returns the limits that a file exceeds. The chosen precision is that of a file
+            that exceeds none.
     """
     part, precisions = context.recipe.export, context.recipe.quantizations
     context.reporter.stage("export", ", ".join(precisions))

@@ -1,4 +1,4 @@
-"""Writes a recipe for the data and the teacher of a user, with every key and what it does."""
+"""Writes a recipe for the user's data and teacher, with all keys and their descriptions."""
 
 import textwrap
 from collections.abc import Iterator
@@ -19,20 +19,20 @@ _SAME = "# Keys of [training] may be here too, such as epochs; without them, tho
 def init(
     path: str | Path, given: dict[str, Any], *, about: tuple[str, ...] = (), overwrite: bool = False
 ) -> Recipe:
-    """Writes a recipe as TOML, in which every key that is not given is a comment.
+    """Writes a recipe as TOML. Every key that is not given is written as a comment.
 
     Args:
         path: The `.toml` file to write.
-        given: Values by dotted key: of `data.source`, `teacher.model`, and `student.model` at
-            least.
+        given: Values by dotted key; at least `data.source`, `teacher.model`, and `student.model`
+            are required.
         about: Sentences for the top of the file.
         overwrite: Whether to replace an existing file.
 
     Returns:
-        The recipe that the file holds.
+        The recipe in the file.
 
     Raises:
-        InputError: If a value breaks its rule, or the file exists.
+        InputError: If a value is not valid, or the file exists.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""Recipes: built in, in files, and changed by options of the command line."""
+"""Loads recipes: built-in recipes, files, and changes by command-line options."""
 
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ def builtin_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """Loads the recipe of a name or file, with some keys changed.
+    """Loads a recipe by name or file, and changes some keys.
 
     Args:
         name: A built-in recipe, or the path of a `.toml` file.
         overrides: Keys such as `"training.epochs"` and their values.
 
     Raises:
-        InputError: If there is no such recipe, or it does not validate.
+        InputError: If there is no such recipe, or it is not valid.
 
     Example:
         >>> load_recipe("digits", {"training.epochs": 2}).training.epochs

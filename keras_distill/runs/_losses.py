@@ -12,14 +12,14 @@ _SCHEDULES = {"linear": LinearSchedule, "cosine": CosineSchedule}
 
 
 def schedule(setting: float | SchedulePart, steps: int | None) -> Schedule:
-    """Returns a number as it is, and a table of a recipe as a schedule of the step.
+    """Returns a number unchanged, and a table of a recipe as a schedule of the step.
 
     Args:
-        setting: What the recipe has.
-        steps: Training steps in total; None if they are not known.
+        setting: The value in the recipe.
+        steps: Total number of training steps; None if unknown.
 
     Raises:
-        InputError: If the number of steps is needed and not known.
+        InputError: If the number of steps is needed but unknown.
 
     Example:
         >>> change = schedule(SchedulePart(schedule="linear", start=8, end=1, delay=10), steps=110)
@@ -48,12 +48,12 @@ def distillation_losses(
 
     Args:
         part: The part of the recipe.
-        steps: Training steps in total, for schedules; None if they are not known.
-        alpha: Takes the place of the recipe's; None: the recipe's.
-        temperature: Takes the place of the recipe's; None: the recipe's.
+        steps: Total number of training steps, for schedules; None if unknown.
+        alpha: Replaces the alpha of the recipe. If None, that of the recipe.
+        temperature: Replaces the temperature of the recipe. If None, that of the recipe.
 
     Raises:
-        InputError: If a setting of a loss breaks its rule.
+        InputError: If a setting of a loss is not valid.
     """
     if temperature is None:
         temperature = schedule(part.temperature, steps)

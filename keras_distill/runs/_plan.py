@@ -1,4 +1,4 @@
-"""What a run of a recipe will do: its stages, with time and sizes measured on a few steps."""
+"""Plans a run: its stages, with times and sizes measured on a few steps."""
 
 import sys
 import time
@@ -80,9 +80,9 @@ def plan(
     imports: tuple[str, ...] = (),
     reporter: Reporter | None = None,
 ) -> PlanRecord:
-    """Says what a run of a recipe will do, and estimates its time, memory, and disk.
+    """Returns what a run of a recipe will do, and estimates its time, memory, and disk space.
 
-    The data are loaded and everything is checked as at the start of the run; then a few steps of
+    The data is loaded and everything is checked as at the start of the run. Then, a few steps of
     each training and a few batches of the teacher are timed. Nothing is written.
 
     Args:

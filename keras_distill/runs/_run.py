@@ -1,4 +1,4 @@
-"""A run: from a recipe to a folder with teacher, student, `.tflite` files, record, and report."""
+"""Runs a recipe and creates a folder with teacher, student, `.tflite` files, record, and report."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ from keras_distill.runs._teacher import obtain_teacher
 from keras_distill.runs._trackers import Trackers
 from keras_distill.work import WorkFolder
 
-# These parts of a recipe decide the trained weights. Changing another part keeps the training.
+# These parts of a recipe determine the trained weights. Changing any other part keeps the training.
 _TRAINING_PARTS = {
     "data", "teacher", "assistant", "student", "distillation", "training", "variants",
     "generations", "seeds",
@@ -44,33 +44,33 @@ def run(
     tensorboard: str | os.PathLike[str] | None = None,
     mlflow: str | None = None,
 ) -> RunRecord:
-    """Runs a recipe, or resumes an interrupted run of it.
+    """Runs a recipe, or resumes an interrupted run.
 
-    The teacher is trained (or loaded), and its logits are stored once; assistants are distilled
-    from it. The student is trained in every variant from the same initial weights for the same
-    number of steps, once per seed. The distilled student with the best validation accuracy is
-    exported and, with `[compress]` in the recipe, compressed; the files are benchmarked against the
-    teacher. The test split is used once, when nothing is left to choose.
+    The teacher is trained or loaded, and its logits are stored once. Assistants are distilled from
+    it. The student is trained in every variant from the same initial weights for the same number of
+    steps, once per seed. The distilled student with the best validation accuracy is exported and,
+    with `[compress]` in the recipe, compressed. The files are benchmarked against the teacher. The
+    test split is used only once, after all choices have been made.
 
     Args:
         recipe: The recipe.
-        out: The folder to make.
+        out: The folder to create.
         scale: `full`, or `smoke` for two steps of everything.
         overwrite: Whether to replace an existing `out`, and to discard unfinished work of another
             recipe.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.
-        tensorboard: A folder for the scalars and settings of every training, for TensorBoard.
-        mlflow: The name of an experiment of MLflow, in which every training is a run.
+        tensorboard: A TensorBoard folder for the scalars and settings of every training.
+        mlflow: The name of an MLflow experiment, in which every training is a run.
 
     Returns:
-        The record, also saved as `out/record.json`; `out/explore.json` has what the models say
-        about the test split. Files that failed verification are in its
-        `exports.rejected`, a compression that failed it in `compress.failed`.
+        The record, also saved as `out/record.json`. `out/explore.json` contains the outputs of the
+        models on the test split. Files that failed verification are in `exports.rejected` of the
+        record, and a failed compression is in `compress.failed`.
 
     Raises:
         InputError: If the recipe cannot be run, or `out` exists.
-        MissingExtraError: If TensorBoard or MLflow is asked for and not installed.
+        MissingExtraError: If TensorBoard or MLflow is requested but not installed.
     """
     check_choice("scale", scale, ("full", "smoke"))
     if scale == "smoke":

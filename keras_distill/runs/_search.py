@@ -1,7 +1,7 @@
-"""Finds the student of a budget: a short distillation ranks the candidates.
+"""Finds the student for a budget: a short distillation ranks the candidates.
 
 Successive halving (Jamieson, Talwalkar 2016, arXiv:1502.07943): every candidate is distilled for a
-few epochs, the better half again for twice as many, and so on; with few epochs in all, once.
+few epochs, the better half again for twice as many, and so on. With few epochs, there is one round.
 """
 
 import math
@@ -86,15 +86,15 @@ def find_student(
 
 
 def rounds_for(candidates: int, full: int, first: int | None = None) -> list[Round]:
-    """Plans the rounds: half of the candidates leave in each, and the rest trains twice as long.
+    """Plans the rounds. Each removes half of the candidates; the rest trains twice as long.
 
-    A round of as many epochs as the one before would repeat its trainings, so there is none.
+    A round with as many epochs as the previous one would repeat its trainings, so it is omitted.
 
     Args:
-        candidates: Their number.
-        full: Epochs of a training in full.
-        first: Epochs of the first round; None: as many as take a tenth of training all in full, in
-            a single round if that is too little to double them.
+        candidates: Number of candidates.
+        full: Number of epochs of a full training.
+        first: Number of epochs of the first round. If None, chosen so that all rounds take a tenth
+            of training all candidates fully; if that is too little to double, in a single round.
 
     Example:
         >>> [tuple(one) for one in rounds_for(8, 100)]

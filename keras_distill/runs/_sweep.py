@@ -1,4 +1,4 @@
-"""A sweep: many students that share teachers, trained as independent jobs."""
+"""Trains a sweep: many students that share teachers, as independent jobs."""
 
 import contextlib
 import os
@@ -37,43 +37,43 @@ def sweep(
     tensorboard: str | os.PathLike[str] | None = None,
     mlflow: str | None = None,
 ) -> SweepRecord:
-    """Trains a student for every point and seed of a sweep, or those that are missing.
+    """Trains a student for every point and seed of a sweep, or only the missing students.
 
-    Points that differ in nothing that a teacher sees share one teacher and one store of its logits.
-    Every student, or stack of students, is an independent job: a failure does not affect the
-    others, and an interrupted sweep loses at most one epoch of the students in training. Called
-    again on a finished sweep with other points or more seeds, it trains only what is missing and
-    reports all of them.
+    Points with the same settings for the teacher share one teacher and one store of its logits.
+    Every student, or stack of students, is an independent job. A failed job does not affect the
+    others, and an interrupted sweep loses at most one epoch of the students in training. If it is
+    called again on a finished sweep with other points or more seeds, it trains only what is missing
+    and reports all points.
 
-    Validation accuracy chooses the best point. The test split is read once, when everything is
-    trained.
+    The best point is chosen by validation accuracy. The test split is read once, after all
+    trainings.
 
     Args:
         recipe: The recipe, with the points in `[sweep]`.
-        out: The folder: `sweep.json`, `sweep.csv`, `report.html`, the best student, and what was
-            trained.
+        out: The folder for `sweep.json`, `sweep.csv`, `report.html`, the best student, and the
+            trained models.
         backend: How the students are trained: in-turn, processes, or ray. See `work.JobPool`.
-        workers: Number of jobs at a time.
-        threads: Threads of TensorFlow in each process of `processes` and `ray`; None: the machine's
-            cores divided by `workers`. Results are byte-identical where they are equal.
+        workers: Number of jobs at the same time.
+        threads: TensorFlow threads in each process of `processes` and `ray`. If None, the number of
+            cores divided by `workers`. Results are byte-identical for equal numbers of threads.
         scale: `full`, or `smoke` for two steps of everything.
-        stacked: Whether to train students of one seed that differ only in alpha and temperature
-            together in one graph, up to 16 in a stack, if they are small: networks of dense layers
-            with at most 120,000 parameters that learn by the default loss, without schedules and
-            early stopping. Their results are those of each student trained by itself up to the
-            rounding of sums. Students that TensorBoard or MLflow log are trained one by one.
+        stacked: Whether to train small students that have the same seed and differ only in alpha
+            and temperature together in one graph, up to 16 in a stack. Small students are networks
+            of dense layers with at most 120,000 parameters that use the default loss without
+            schedules and early stopping. Except for the rounding of sums, the results equal those
+            of separate trainings. Students logged by TensorBoard or MLflow are trained separately.
         overwrite: Whether to discard a sweep that exists at `out`.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.
-        tensorboard: A folder for the scalars and settings of every training, for TensorBoard.
-        mlflow: The name of an experiment of MLflow, in which every training is a run.
+        tensorboard: A TensorBoard folder for the scalars and settings of every training.
+        mlflow: The name of an MLflow experiment, in which every training is a run.
 
     Returns:
         The record, also saved as `out/sweep.json`. Failed trainings are in `failures` of a point.
 
     Raises:
-        InputError: If the recipe has no points or cannot be run, or `out` holds something else.
-        MissingExtraError: If TensorBoard or MLflow is asked for and not installed.
+        InputError: If the recipe has no points or cannot be run, or `out` is not such a folder.
+        MissingExtraError: If TensorBoard or MLflow is requested but not installed.
     """
     check_choice("scale", scale, ("full", "smoke"))
     reporter = reporter or Reporter()

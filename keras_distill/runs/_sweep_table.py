@@ -202,9 +202,9 @@ def _best(
 ) -> tuple[SweepPoint | None, float | None, tuple[str, ...]]:
     """Finds the best point on validation data, its standard error, and the flat region around it.
 
-    The flat region has the points whose mean accuracy is within one standard error of the best
-    (Breiman, Friedman, Olshen, Stone 1984, section 3.4.3). With two or more seeds, the error is
-    that of the mean over the seeds; with one, the binomial one of the validation split.
+    The flat region contains the points whose mean accuracy is within one standard error of the best
+    (Breiman, Friedman, Olshen, Stone 1984, section 3.4.3). With two or more seeds, this is the
+    error of the mean over the seeds; with one seed, the binomial error of the validation split.
     """
     trained = [p for p in points if p.variant == DISTILLED and p.validation_accuracy is not None]
     if not trained:
@@ -228,7 +228,7 @@ def _best(
 def sweep_csv(record: SweepRecord) -> str:
     """Returns the results in long form: one row per point and seed, as CSV.
 
-    It holds no times, so that a sweep that was interrupted and resumed gives the same bytes.
+    It contains no times, so the result of an interrupted and resumed sweep is byte-identical.
     """
     columns = ["point", "variant", *record.keys, "seed", "teacher", "labels", "parameters"]
     columns += ["steps", "validation_accuracy", "test_accuracy", "error"]

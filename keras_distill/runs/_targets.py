@@ -14,7 +14,7 @@ from keras_distill.teachers import Teacher
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Where a distilled training has the teacher's logits from.
+    """The source of the teacher's logits in a distillation.
 
     Attributes:
         context: The run.

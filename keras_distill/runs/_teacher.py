@@ -1,4 +1,4 @@
-"""First stage of a run: the teacher, trained by the run, opened, or a store of its logits."""
+"""First stage of a run: trains or opens the teacher, or opens a store of its logits."""
 
 import shutil
 from dataclasses import dataclass

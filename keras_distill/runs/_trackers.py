@@ -1,4 +1,4 @@
-"""Trainings in TensorBoard and MLflow, through the callbacks that these provide."""
+"""Logs trainings to TensorBoard and MLflow with the callbacks that they provide."""
 
 import contextlib
 import json
@@ -24,8 +24,8 @@ _KEYS = (
 class Trackers:
     """Where trainings are logged beside the record, while they run.
 
-    Nothing here is part of a result: logging more, or elsewhere, trains nothing again. A training
-    that was completed before is not logged.
+    Trackers do not affect results: changing them does not repeat a training. A training that was
+    already completed is not logged.
 
     Attributes:
         tensorboard: A folder for TensorBoard; None: none. Each training has a folder in it, with

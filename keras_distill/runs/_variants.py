@@ -1,4 +1,4 @@
-"""A training of the student, over all seeds: what it learns from, and how it is resumed."""
+"""Trains a variant of the student over all seeds, and resumes interrupted trainings."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
