@@ -1,4 +1,4 @@
-"""Students that may keep to a budget: the teacher, made narrower in several ways, and specs."""
+"""Creates students for a budget: narrower copies of the teacher, and specs of the recipe."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk
 
 _ROWS = 64
 _SMALLEST_FIRST = ("weight-only-int4", "int8", "weight-only-int8", "dynamic", "int16x8", "float16")
-_NARROWER = (0.7, 0.5)  # of the widest candidate's parameters
-_FILLED = 0.9  # of the budget: the widest candidate has to use so much of it
-_SHALLOWER = (0.75, 0.5)  # of the teacher's residual blocks
+_NARROWER = (0.7, 0.5)  # fractions of the widest candidate's parameters
+_FILLED = 0.9  # fraction of the budget that the widest candidate has to use
+_SHALLOWER = (0.75, 0.5)  # fractions of the teacher's residual blocks
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:
 
 
 def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Model | None) -> None:
-    """Refuses a budget below the narrowest teacher, before the teacher is trained.
+    """Rejects a budget that even the narrowest teacher exceeds, before the teacher is trained.
 
     Args:
         context: The run.
@@ -91,7 +91,7 @@ def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Mode
         teacher: The teacher, trained or not, if it is a Keras model.
 
     Raises:
-        InputError: If no candidate could keep to the budget.
+        InputError: If no candidate can be within the budget.
     """
     if teacher is None or budget.candidates:
         return
@@ -109,7 +109,7 @@ def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Mode
 def make_candidates(
     context: RunContext, budget: BudgetPart, teacher: keras.Model | None
 ) -> tuple[CandidateFiles, list[Candidate]]:
-    """Builds and measures the candidates; those of an earlier session are kept.
+    """Builds and measures the candidates. Candidates of an earlier session are kept.
 
     Args:
         context: The run.
@@ -120,7 +120,7 @@ def make_candidates(
         Their files, and their records.
 
     Raises:
-        InputError: If no candidate keeps to the budget.
+        InputError: If no candidate is within the budget.
     """
     files = CandidateFiles.of(context)
     files.folder.mkdir(exist_ok=True)
@@ -155,10 +155,10 @@ class _Makers:
             )
 
     def narrower(self, teacher: keras.Model | None) -> Iterator[Candidate]:
-        """The teacher in the widest width that fits, and variations of that.
+        """Yields the teacher at the largest width that fits, and variations of it.
 
-        Other rankings of the units, fewer units, fewer blocks, and the same network with random
-        weights: what is best depends on the data.
+        The variations are other rankings of the units, fewer units, fewer blocks, and the same
+        network with random weights. Which one is best depends on the data.
         """
         if teacher is None:
             return
@@ -317,6 +317,6 @@ def _with_arena(
 
 
 def _over(one: Candidate, reason: str) -> dict[str, Any]:
-    """Returns the changes for a candidate that does not keep to the budget for one more reason."""
+    """Returns the changes to a candidate that exceeds the budget for one more reason."""
     reasons = [reason] if one.reason is None else [one.reason, reason]
     return {"outcome": "over the budget", "reason": "; ".join(reasons)}

@@ -1,4 +1,4 @@
-"""The data of a run, loaded: several recipes with the same data may share them."""
+"""Loads the data of a run, which recipes with the same data may share."""
 
 import dataclasses
 import functools

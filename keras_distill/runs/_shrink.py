@@ -1,4 +1,4 @@
-"""A student made from the teacher: specs such as "shrink:0.5"."""
+"""Creates a student from the teacher, for specs such as "shrink:0.5"."""
 
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def checked_student(context: "RunContext") -> keras.Model:
     """Builds the student as it will be, of a teacher that is not trained yet.
 
     Raises:
-        InputError: If the spec is wrong, or the teacher cannot be made so narrow.
+        InputError: If the spec is not valid, or the teacher cannot be made this narrow.
     """
     spec = context.recipe.student.model
     if spec != AUTO and not is_shrink_spec(spec):

@@ -1,4 +1,4 @@
-"""What the student sees of the data set: which examples, which labels, which augmented views."""
+"""Selects the data that the student sees: examples, labels, and augmented views."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ _CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs
 
 @dataclass(frozen=True)
 class StudentData:
-    """The transfer set: the examples on which the teacher teaches.
+    """The transfer set: the examples on which the student learns from the teacher.
 
     Attributes:
         train: `(x, y)`, unbatched and ordered; y is -1 for an example of the unlabeled source.
-        examples: How many.
-        labeled: How many of them have a label at all; they come first.
-        labels_kept: How many labels the student sees.
+        examples: Number of examples.
+        labeled: Number of examples that have a label; these come first.
+        labels_kept: Number of labels that the student sees.
         augment: The augmentation of its views; None without one.
         views: Augmented views per example.
         classes: Number of classes.
-        notes: How it differs from the training split, a sentence each.
+        notes: How it differs from the training split, one sentence each.
     """
 
     train: tf.data.Dataset

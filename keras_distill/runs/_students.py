@@ -1,4 +1,4 @@
-"""Third stage of a run: the student in every variant, over the same seeds."""
+"""Third stage of a run: trains the student in every variant, with the same seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def train_variants(
 
     Args:
         context: The run.
-        targets: The teacher's lessons; None: no variant needs them.
+        targets: The teacher's soft targets; None if no variant needs them.
         pupil: The student.
         names: The variants in order; `alone` before `self`.
     """
@@ -101,7 +101,7 @@ def soft_lesson(context: RunContext, name: str, title: str, targets: SoftTargets
 
 
 def _mutual(context: RunContext) -> Lesson:
-    """Returns the lesson of mutual learning: a peer takes the place of the teacher.
+    """Returns the lesson of mutual learning, in which a peer replaces the teacher.
 
     Source: Zhang, Xiang, Hospedales, Lu 2018 (arXiv:1706.00384).
     """

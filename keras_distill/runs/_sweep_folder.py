@@ -23,14 +23,14 @@ class _Settings(Record):
 
 
 class SweepFolder:
-    """A folder that grows: its jobs stay, so that a later command trains only what is missing.
+    """A folder that keeps its jobs, so that a later command trains only what is missing.
 
-    Use it as a context manager. Entering locks the folder, so that one process at a time adds to
-    the sweep. The lock belongs to the process: the system releases it when the process is killed.
+    Use it as a context manager. Entering locks the folder, so that only one process at a time adds
+    to the sweep. The lock belongs to the process; the system releases it if the process is killed.
 
     Args:
         out: The folder.
-        settings: JSON values that every command of this sweep has in common.
+        settings: JSON values that all commands of this sweep must have in common.
         overwrite: Whether to discard a sweep, finished or not, that has other settings.
 
     Attributes:
@@ -43,8 +43,8 @@ class SweepFolder:
         earlier: The record that earlier commands left; None without. Set on entering.
 
     Raises:
-        InputError: On entering, if the folder is something else, another process uses it, or its
-            sweep has other settings and may not be discarded.
+        InputError: On entering, if the folder contains something else, another process uses it, or
+            its sweep has other settings and may not be discarded.
     """
 
     def __init__(

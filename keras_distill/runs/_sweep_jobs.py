@@ -1,7 +1,7 @@
 """The jobs of a sweep: a teacher, its store, a student, and the evaluation on test data.
 
-Each is a function of JSON values, so that any process can run it. What jobs in one process share
-(data, compiled trainers) is kept between them, see `_sweep_kept.py`.
+Each job is a function of JSON values, so that any process can run it. What jobs in one process
+share (data, compiled trainers) is kept between them, see `_sweep_kept.py`.
 """
 
 import shutil
@@ -45,7 +45,7 @@ def make_teacher(
     """Trains a teacher, or copies its files.
 
     Args:
-        settings: What decides the result; it makes another teacher another job.
+        settings: The settings that determine the result. Other settings make it another job.
         recipe: The recipe of a point that needs it.
         trackers: The values of the `Trackers`.
         scale: `full` or `smoke`.
@@ -86,7 +86,7 @@ def make_store(
     imports: list[str],
     out: str,
 ) -> dict[str, Any]:
-    """Stores a teacher's logits, or those of the last of its assistants, which it trains.
+    """Stores the logits of a teacher, or of the last of its assistants, which this job trains.
 
     Args:
         settings: What decides the result, with the next; another value is another job.

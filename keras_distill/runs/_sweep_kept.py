@@ -1,4 +1,4 @@
-"""What the jobs of a sweep in one process share, so that it is loaded and traced once."""
+"""Keeps what jobs of a sweep in one process share, so that it is loaded and traced once."""
 
 import json
 from collections import OrderedDict
@@ -151,7 +151,7 @@ class Kept:
         )
 
     def clear(self) -> None:
-        """Forgets everything: data on disk may change between two sweeps."""
+        """Releases everything, because data on disk may change between two sweeps."""
         self._data = self._store = None
         self._trainers.clear()
 

@@ -1,4 +1,4 @@
-"""What a sweep trains: points, students, teachers, and what decides each. Needs no TensorFlow."""
+"""Plans a sweep: points, students, teachers, and their settings. Does not need TensorFlow."""
 
 import hashlib
 import json
@@ -142,7 +142,7 @@ def plan(recipe: Recipe, scale: str, earlier: Iterable[Asked] = ()) -> list[Poin
         earlier: The points of earlier commands, which stay in the sweep.
 
     Raises:
-        InputError: If there is no point, or the recipe of one does not validate.
+        InputError: If there is no point, or the recipe of a point is not valid.
     """
     if recipe.budget is not None:
         raise InputError(
@@ -199,7 +199,7 @@ def base_settings(recipe: Recipe, scale: str) -> dict[str, Any]:
 
 
 def student_settings(recipe: Recipe, variant: str) -> dict[str, Any]:
-    """Returns the settings that decide the weights of a student, but for the seed."""
+    """Returns the settings that determine the weights of a student, except the seed."""
     files = [recipe.student.model, recipe.student.pretrained or ""]
     exclude: dict[str, Any] = {"data": {"data_dir"}}
     if variant == DISTILLED:

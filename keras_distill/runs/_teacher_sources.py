@@ -1,4 +1,4 @@
-"""What a recipe may name as a teacher, opened and put together."""
+"""Opens and combines the teachers that a recipe may name."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def open_teacher(source: str, part: TeacherPart, imports: tuple[str, ...]) -> Te
         imports: Modules that register custom layers.
 
     Raises:
-        InputError: If it is not there, or cannot be used as a teacher.
+        InputError: If the source does not exist, or cannot be used as a teacher.
     """
     return _opened(source, part, imports).declared(part.from_probabilities)
 
@@ -101,7 +101,7 @@ def compose(
         x: A few examples of the data, as a batch.
 
     Raises:
-        InputError: If the settings do not fit the members.
+        InputError: If the settings do not match the members.
     """
     part = recipe.teacher
     teacher = members[0]
