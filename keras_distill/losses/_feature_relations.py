@@ -139,7 +139,7 @@ def contrastive(
     for anchor, other, queue in ((s, t, teacher_queue), (t, s, student_queue)):
         scores = tf.matmul(anchor, other, transpose_b=True) / scale
         own = tf.linalg.diag_part(scores)
-        # The example itself is always among the candidates, so every row has at least one candidate.
+        # The example itself is always a candidate, so every row has at least one candidate.
         candidate = tf.maximum(keep[None, :], tf.eye(tf.shape(s)[0], dtype=s.dtype))
         scores = tf.where(candidate > 0, scores, scores.dtype.min)
         if queue is not None:
