@@ -24,8 +24,8 @@ _MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
 def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False) -> keras.Model:
     """Loads a model that `model.save("….keras")` wrote.
 
-    No code in the file is run: Keras's safe mode stays on, whatever the process has set, and only
-    classes of Keras and classes registered by the modules in `imports` are built.
+    No code in the file is run. The safe mode of Keras is always on, even if the process has turned
+    it off. Only Keras classes and classes registered by the modules in `imports` are created.
 
     Args:
         path: The file.
@@ -37,8 +37,8 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
         The model.
 
     Raises:
-        InputError: If there is no such file, it is damaged, or it contains code (a Lambda layer)
-            or unknown classes.
+        InputError: If the file does not exist, is damaged, or contains code (a Lambda layer) or
+            unknown classes.
 
     Example:
         >>> import tempfile
@@ -89,7 +89,7 @@ def _config(path: Path) -> Any:
 
 
 def _check_variables(path: Path, config: Any) -> None:
-    """Refuses a config that declares far more weights than the file has, before they are made."""
+    """Rejects a config that declares far more weights than the file has, before creating them."""
     if not isinstance(config, dict):
         raise InputError(f"{path}: {_CONFIG} must be a JSON object.")
     with zipfile.ZipFile(path) as archive:
