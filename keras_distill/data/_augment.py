@@ -146,7 +146,7 @@ class Augmentation:
         """Creates an augmentation from the result of `settings`.
 
         Raises:
-            InputError: If a key is unknown or a value breaks its rule.
+            InputError: If a key is unknown or a value is invalid.
         """
         unknown = sorted(set(settings) - {field.name for field in fields(cls)})
         if unknown:

@@ -169,7 +169,7 @@ class _Reader:
         return found
 
     def finish(self) -> tuple[str, ...]:
-        """Refuses damaged files, and if strict other files; returns a sentence on those skipped."""
+        """Rejects damaged files, and if strict other files; returns a sentence on those skipped."""
         text, images = self._spec.text, self._count + len(self.damaged)
         refuse_damaged(self.damaged, images, what=text)
         if not self._skipped:

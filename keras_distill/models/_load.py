@@ -105,7 +105,7 @@ def _check_variables(path: Path, config: Any) -> None:
 
 
 def _check_outputs(path: Path, model: keras.Model) -> None:
-    """Refuses a layer whose output alone would fill the memory."""
+    """Rejects a layer whose output alone would fill the memory."""
     for place, layer in walk_layers(model):
         for shape in _keras_private.output_shapes(layer):
             entries = math.prod(size or 1 for size in shape[1:])
@@ -117,7 +117,7 @@ def _check_outputs(path: Path, model: keras.Model) -> None:
 
 
 def _check_object(path: Path, part: dict[str, Any]) -> None:
-    """Refuses code, and classes that neither Keras nor an imported module defines."""
+    """Rejects code, and classes that neither Keras nor an imported module defines."""
     name, module = part["class_name"], part.get("module")
     if name in ("__lambda__", "Lambda"):
         raise InputError(

@@ -123,7 +123,7 @@ class ModelReader:
         """Returns the shape `(None, ...)` of a layer's output.
 
         Raises:
-            InputError: If there is no such layer.
+            InputError: If the layer does not exist.
         """
         return _graph.layer_shape(self._layer(layer))
 
@@ -131,7 +131,7 @@ class ModelReader:
         """Returns the weights of a layer, in the order of Keras.
 
         Raises:
-            InputError: If there is no such layer.
+            InputError: If the layer does not exist.
         """
         return [tf.convert_to_tensor(weight.value) for weight in self._layer(layer).weights]
 
