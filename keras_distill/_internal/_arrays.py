@@ -76,7 +76,7 @@ def read_npz(path: PathLike, keys: Collection[str] | None = None) -> "dict[str, 
 
 
 def _check_header(file: IO[bytes], size: int, what: str) -> None:
-    """Refuses an array whose header and size do not fit each other.
+    """Rejects an array whose header and size do not fit each other.
 
     Args:
         file: At its start.

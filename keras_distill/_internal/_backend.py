@@ -28,7 +28,7 @@ def prepare() -> None:
 
 
 def check() -> None:
-    """Refuses a Keras backend other than TensorFlow.
+    """Rejects a Keras backend other than TensorFlow.
 
     Raises:
         InputError: If KERAS_BACKEND, or Keras if it is imported already, names another one.

@@ -204,7 +204,7 @@ class Child:
 
 
 def child_environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Makes the environment of a child: this package first on its path, TensorFlow quiet."""
+    """Creates the environment of a child: this package first on its path, TensorFlow quiet."""
     root = str(Path(keras_distill.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     every = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2", **(changes or {})}

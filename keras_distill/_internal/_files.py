@@ -98,7 +98,7 @@ def read_json(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> Json:
 
 
 def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
-    """Refuses compressed content that unpacks to a suspiciously large size.
+    """Rejects compressed content that unpacks to a suspiciously large size.
 
     Args:
         path: The file, for the error.
@@ -184,7 +184,7 @@ def _check_replaceable(path: Path, folder: bool | None) -> None:
 
 
 def check_ours(path: Path) -> None:
-    """Refuses everything but a folder that the package has written, or an empty or missing one.
+    """Rejects all paths except a folder that the package has written, or an empty or missing one.
 
     Raises:
         InputError: If it is not a folder, or has something in it, but no marker file.
@@ -357,7 +357,7 @@ def sha256(path: PathLike) -> str:
 
 
 def check_archive(path: PathLike, *, max_bytes: int = 16 << 30) -> None:
-    """Refuses a zip archive (a `.keras` file is one) that is unsafe to read.
+    """Rejects a zip archive (a `.keras` file is one) that is unsafe to read.
 
     Args:
         path: The archive.

@@ -87,7 +87,7 @@ class Spec:
 
 
 def number(**bounds: float) -> Callable[[str, str], float]:
-    """Makes a reader of finite numbers within the bounds that `_checks.check_number` knows.
+    """Creates a reader of finite numbers within the bounds that `_checks.check_number` knows.
 
     Example:
         >>> number(at_least=0)("width", "0.5")
@@ -105,7 +105,7 @@ def number(**bounds: float) -> Callable[[str, str], float]:
 
 
 def count(at_least: int = 1, at_most: int = 10**9) -> Callable[[str, str], int]:
-    """Makes a reader of whole numbers in `at_least`..`at_most`.
+    """Creates a reader of whole numbers in `at_least`..`at_most`.
 
     Example:
         >>> count()("length", "8000")

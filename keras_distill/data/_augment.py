@@ -79,22 +79,23 @@ class Augmentation:
     """Random changes of images `(H, W, C)`; serializable, with a fingerprint.
 
     Attributes:
-        crop: Largest shift in pixels along each axis: zero-padded and cropped back.
-            2 is the jitter of MNIST in Hinton 2015; 4 is usual for CIFAR.
+        crop: Largest shift in pixels along each axis; the image is zero-padded and cropped to its
+            size. Hinton 2015 uses 2 for MNIST; 4 is usual for CIFAR.
         flip: Whether half of the images are mirrored left to right.
         rotate: Largest rotation in degrees, in both directions.
         zoom: Largest relative change of size, below 1.
         shear: Largest shear of each axis in degrees, below 45.
         jitter: Largest relative change of brightness (the mean) and of contrast (the spread about
             it), 0..1.
-        erase: Share of images in which a rectangle of 2 to 33 % of the area is set to 0 (random
+        erase: Fraction of images in which a rectangle of 2 to 33 % of the area is set to 0 (random
             erasing: Zhong et al. 2020, AAAI).
-        seed: Whole number >= 0.
-        mixup: Share of images that are averaged with a partner, another example (`_mixing`).
-        cutmix: Share of images that get a rectangle of a partner. With `mixup` at most 1.
+        seed: Integer >= 0.
+        mixup: Fraction of images that are averaged with a partner (another example, `_mixing`).
+        cutmix: Fraction of images that get a rectangle of a partner. The sum of `mixup` and
+            `cutmix` is at most 1.
 
     Raises:
-        InputError: If a setting breaks its rule.
+        InputError: If a setting is invalid.
 
     Example:
         >>> augment = Augmentation(crop=2, flip=True, seed=3)
@@ -137,15 +138,15 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether it draws on a second example, so that labels are mixed too."""
+        """Whether images are mixed with a second example, so that labels are mixed too."""
         return self.mixup + self.cutmix > 0
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Augmentation":
-        """Makes an augmentation from what `settings` returned.
+        """Creates an augmentation from the result of `settings`.
 
         Raises:
-            InputError: If a key is unknown or a value breaks its rule.
+            InputError: If a key is unknown or a value is invalid.
         """
         unknown = sorted(set(settings) - {field.name for field in fields(cls)})
         if unknown:
@@ -157,7 +158,7 @@ class Augmentation:
     def settings(self) -> dict[str, Any]:
         """Returns the settings as JSON values."""
         settings = asdict(self)
-        # Stores that were built before there was mixing do not have these.
+        # Stores that were built before mixing was added do not have these settings.
         return {k: v for k, v in settings.items() if v or k not in ("mixup", "cutmix")}
 
     def fingerprint(self) -> str:
@@ -175,7 +176,7 @@ class Augmentation:
                 range of their dtype.
             index: int `(B,)`, their indices in the unshuffled data set.
             view: int scalar or `(B,)`.
-            pool: The examples that partners are drawn from; needed if it mixes.
+            pool: The examples from which partners are drawn; required if the augmentation mixes.
 
         Returns:
             Images of the same shape and dtype.
@@ -188,7 +189,7 @@ class Augmentation:
     def mixed(
         self, x: TensorLike, index: TensorLike, view: TensorLike, pool: Pool | None = None
     ) -> tuple[Tensor, Mixing | None]:
-        """Computes the view of a batch of images, and says how they were mixed.
+        """Computes the view of a batch of images, and returns how they were mixed.
 
         Args:
             x: As for `apply`.
@@ -197,7 +198,7 @@ class Augmentation:
             pool: As for `apply`.
 
         Returns:
-            The images, and what `mixed_labels` needs; None if it does not mix.
+            The images, and the argument `mixing` of `mixed_labels` (None without mixing).
 
         Raises:
             InputError: As `apply`.
@@ -223,7 +224,7 @@ class Augmentation:
         return {name: draws[:, i] for i, name in enumerate(names)}
 
     def _changed(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Applies all changes but mixing."""
+        """Applies all changes except mixing."""
         images = self._moved(x, draw)
         if self.jitter:
             images = _jittered(images, self.jitter, draw)

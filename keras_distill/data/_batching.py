@@ -1,4 +1,4 @@
-"""Batches whose order is a function of a seed and of the epoch, so that a run can be resumed."""
+"""Batches whose order depends only on a seed and the epoch, so that a run can be resumed."""
 
 import math
 from typing import Any
@@ -37,9 +37,9 @@ def batches(
         shuffle_seed: The seed of the order, >= 0; None keeps the order of `ds`.
         epoch: The number of the first epoch, from 0.
         epochs: The number of epochs; None never ends.
-        buffer: The size of the shuffle buffer, in elements. None: all of them, and the order is a
-            uniform permutation.
-        drop_remainder: Whether a last batch that is not full is dropped.
+        buffer: The size of the shuffle buffer, in elements. None uses all elements; the order is
+            then a uniform permutation.
+        drop_remainder: Whether to drop the last batch if it is not full.
 
     Returns:
         A data set of batches, prefetched, with known cardinality.
@@ -109,8 +109,8 @@ def shuffled(ds: Dataset, buffer: int, seed: Tensor) -> Dataset:
         buffer: The size of the shuffle buffer, in elements.
         seed: int64 scalar.
     """
-    # Sets the seed of this function's graph alone, so that the order does not depend on the seed of
-    # the process. Not 0, because (0, 0) makes TensorFlow draw a seed.
+    # Sets only the seed of this function's graph, so that the order does not depend on the seed of
+    # the process. The seed is not 0, because (0, 0) makes TensorFlow draw a random seed.
     tf.compat.v1.set_random_seed(1)
     shuffle_seed: Any = seed  # `shuffle` takes a tensor, which its annotation does not say
     return ds.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)

@@ -42,9 +42,9 @@ def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
     """Returns the dtype in which examples of a dtype are kept; None if it is neither of numbers
     nor text.
 
-    Whole numbers stay whole, because a model may look them up (`Embedding`): uint8, int32, and
-    int64 are kept, other integers become int32 or int64. Text stays text. All other numbers become
-    float32.
+    Integers stay integers, because a model may use them as indices (`Embedding`): uint8, int32,
+    and int64 are unchanged, other integers become int32 or int64. Text stays text. All other
+    numbers become float32.
 
     Example:
         >>> [str(kept_dtype(d)) for d in ("uint8", "int16", "uint32", "float64", "bool")]
@@ -165,7 +165,7 @@ def class_names_of(
     *,
     source: str,
 ) -> tuple[str, ...]:
-    """Returns what `check_labels` does; without any labels no names.
+    """Returns the result of `check_labels`, or no names if there are no labels.
 
     Args:
         labels: Split -> int64 labels, of the splits that have them.

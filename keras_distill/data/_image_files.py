@@ -252,7 +252,7 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> Array:
 
 
 def refuse_damaged(damaged: Mapping[str, str], count: int, *, what: str) -> None:
-    """Refuses damaged files, all in one message.
+    """Rejects damaged files, all in one message.
 
     Args:
         damaged: Reasons by path.

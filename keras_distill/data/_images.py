@@ -53,15 +53,15 @@ def load(source: Source) -> Splits:
     Classes and files are in the order of their names; hidden files and folders are skipped. PNG,
     JPEG, GIF (the first frame), BMP, WebP, and TIFF are read, recognized by content as well as by
     name. Files that are not images are skipped with a warning that counts them. Every header is
-    read first, and the end of every file, so that truncated files are found at once.
+    read first, and the end of every file, so that truncated files are detected immediately.
 
     Images are uint8 `(height, width, channels)`: one channel if every file is gray, else three
     (transparency is dropped). EXIF orientation is ignored. The splits in `source.reads` are decoded
     once, into memory if all of them fit; other splits are decoded whenever they are read.
 
     Options: `size=32x32` resizes every image (bilinear, antialiased, the aspect ratio may
-    change); `channels=1` or `channels=3` sets the number of channels; `strict=1` refuses files
-    that are no images.
+    change); `channels=1` or `channels=3` sets the number of channels; `strict=1` rejects files
+    that are not images.
 
     Raises:
         InputError: If a folder is missing or empty, sizes differ, or files are damaged.
@@ -169,7 +169,7 @@ class _Reader:
         return found
 
     def finish(self) -> tuple[str, ...]:
-        """Refuses damaged files, and if strict other files; returns a sentence on those skipped."""
+        """Rejects damaged files, and if strict other files; returns a sentence on those skipped."""
         text, images = self._spec.text, self._count + len(self.damaged)
         refuse_damaged(self.damaged, images, what=text)
         if not self._skipped:

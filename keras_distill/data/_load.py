@@ -59,18 +59,18 @@ def load(
 
     Args:
         spec: One of `sources()`, such as "digits" or "tfds:mnist".
-        data_dir: Folder of prepared TFDS data sets; only `tfds:` reads it. None: TFDS_DATA_DIR.
-        validation: Share of train to hold out for validation, > 0 and <= 0.5; None: 10 %.
-        seed: Which examples are held out for validation, a whole number in 0..2**32-1.
-        reads: The splits that you will read, of "train", "validation", "test"; None: all. An
-            `images:` source decodes these once; the others stay usable, and are decoded whenever
-            they are read.
+        data_dir: Folder of prepared TFDS data sets, used only by `tfds:`. None uses TFDS_DATA_DIR.
+        validation: Fraction of train to hold out for validation, > 0 and <= 0.5; None means 10 %.
+        seed: Seed for selecting the validation examples, an integer in 0..2**32-1.
+        reads: The splits that you will read, of "train", "validation", "test"; None means all. An
+            `images:` source decodes these splits once. You can still read the other splits; they
+            are decoded each time they are read.
 
     Returns:
         The splits.
 
     Raises:
-        InputError: If there is no such source, or it is not a valid data set.
+        InputError: If the source does not exist, or is not a valid data set.
         MissingExtraError: If the source needs a package that is not installed.
 
     Example:

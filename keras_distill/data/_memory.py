@@ -10,9 +10,9 @@ from keras_distill._internal._types import Dataset, Tensor
 class MemoryDataset(tf.data.Dataset):  # pyright: ignore[reportMissingTypeArgument]
     """A `tf.data.Dataset` of the rows of tensors, which other code can gather from.
 
-    It is a data set like any other: iterate over it or transform it. `batches` and stores of soft
-    targets shuffle the indices of its elements and gather a batch at once, which takes a third of
-    the time of shuffling the elements one by one; the order is the same.
+    You can iterate over it or transform it, like any other data set. `batches` and soft-target
+    stores shuffle the indices of its elements and gather whole batches, which takes a third of the
+    time of shuffling single elements. The order is the same.
 
     Args:
         tensors: A structure of arrays or tensors of one length; a list is not an array.

@@ -63,8 +63,8 @@ class Mixing(NamedTuple):
 
     Attributes:
         partner: int64 `(B,)`, positions in the pool.
-        share: float32 `(B,)`, the share of the own image: of its values, or of its area.
-        cut: bool `(B, H, W, 1)`, where the partner's pixels take the place of the own.
+        share: float32 `(B,)`, the weight of the original image: of its values, or of its area.
+        cut: bool `(B, H, W, 1)`, true where the partner's pixels replace the original pixels.
         blended: bool `(B,)`, whether the values are averaged.
     """
 

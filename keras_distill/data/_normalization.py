@@ -31,10 +31,10 @@ def statistics(train: Dataset) -> Rescale:
         train: `(x, y)`, or x alone; unbatched, finite.
 
     Returns:
-        (scale, offset) as floats, which `models.build(rescale=…)` takes.
+        (scale, offset) as floats, for `models.build(rescale=…)`.
 
     Raises:
-        InputError: If there are no examples, or they are text.
+        InputError: If there are no examples, or the examples are text.
 
     Example:
         >>> train = tf.data.Dataset.from_tensor_slices(([[0.0], [10.0]], [0, 1]))

@@ -93,7 +93,7 @@ class Splits:
         return bool(self.class_names)
 
     def need_labels(self, what: str) -> None:
-        """Refuses a data set without labels.
+        """Rejects a data set without labels.
 
         Args:
             what: What needs them, the start of a sentence: "A run".

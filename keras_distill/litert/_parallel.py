@@ -1,4 +1,4 @@
-"""Runs a `.tflite` file in several threads, each with an interpreter of its own.
+"""Runs a `.tflite` file in several threads, each with its own interpreter.
 
 An interpreter with several threads splits each operator, which costs small networks more than it
 saves. Here the rows are split. LiteRT lets other threads run while it computes, and every row is

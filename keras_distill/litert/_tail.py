@@ -52,7 +52,7 @@ class WithLogits(NamedTuple):
 
 @refuses_damage
 def with_logits(graph: Graph) -> WithLogits:
-    """Makes the logits outputs of a file that ends in softmax or sigmoid.
+    """Creates the logits outputs of a file that ends in softmax or sigmoid.
 
     Casts and changes of the shape may follow the activation, if they keep the last axis.
 

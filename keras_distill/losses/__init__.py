@@ -1,9 +1,10 @@
-"""Distillation losses: pure functions in `functional`, classes that carry their settings.
+"""Distillation losses: pure functions in `functional`, and classes that store their settings.
 
 To add a loss: write its function in the file of its family (`_divergences`, `_relations`,
 `_features`, `_feature_relations`, or `functional`), export it from `functional`, and write a class
-that calls it in `_logit_losses`, `_relation_losses`, `_feature_losses`, or, if it always trains a
-layer of its own (`_projectors`), `_trained_losses`. T² is applied in `_temperature.rescaled` only.
+that calls it in `_logit_losses`, `_relation_losses`, or `_feature_losses`. A loss that always
+trains its own layer (`_projectors`) goes into `_trained_losses`. T² is applied in
+`_temperature.rescaled` only.
 """
 
 from keras_distill.losses import functional

@@ -1,4 +1,4 @@
-"""The base of every loss: its two forms, checks of shapes, and saving."""
+"""The base class of all losses: its two forms, shape checks, and serialization."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -17,26 +17,29 @@ from keras_distill.losses._temperature import as_float
 
 
 class DistillationLoss(keras.distillation.DistillationLoss):
-    """The base of distillation losses, with a value per example or one value for a batch.
+    """The base class of distillation losses, with a value per example or one value per batch.
 
-    A subclass implements `per_example`, or sets `over_batch` and implements `value_of_rows`;
-    everything else follows. It works in `keras.distillation.Distiller` too, if it needs neither
-    labels nor a projector nor a schedule.
+    A subclass either implements `per_example`, or sets `over_batch` and implements
+    `value_of_rows`. The loss also works in `keras.distillation.Distiller` if it needs no labels, no
+    projector, and no schedule.
 
     Attributes:
-        over_batch: It relates the examples of a batch, so there is no value per example.
-        needs_labels: It reads the labels.
-        accepts_topk: The teacher may be a `TopK`.
-        compares_classes: It compares probabilities of classes, so it needs two logits or more.
-        takes_ruled_out: A teacher's logit may be -inf: a class with probability 0.
-        pools_positions: It has no value per position of features `(B, L, ...)`, so padding must be
-            set to 0 before.
-        teacher_layer_name: The teacher's layer to read, None for its logits.
-        student_layer_name: The student's layer to read, None for its logits.
-        teacher_layer_names: Several layers instead of one: features are then lists of tensors.
-        student_layer_names: The same of the student.
-        teacher_weights_name: A layer of the teacher whose weights are needed, None without:
-            `teacher` is then `[features, *weights]`.
+        over_batch: Whether the loss compares the examples of a batch with each other. It then has
+            no value per example.
+        needs_labels: Whether the loss reads the labels.
+        accepts_topk: Whether the teacher may be a `TopK`.
+        compares_classes: Whether the loss compares class probabilities. It then needs two or more
+            logits.
+        takes_ruled_out: Whether a teacher's logit may be -inf (a class with probability 0).
+        pools_positions: Whether the loss has no value per position of features `(B, L, ...)`.
+            Padding must then be set to 0 first.
+        teacher_layer_name: The teacher's layer to read; None for its logits.
+        student_layer_name: The student's layer to read; None for its logits.
+        teacher_layer_names: Several teacher layers instead of one. Features are then lists of
+            tensors.
+        student_layer_names: Several student layers instead of one, as for the teacher.
+        teacher_weights_name: A layer of the teacher whose weights the loss needs, or None. With a
+            layer, `teacher` is `[features, *weights]`.
 
     Example:
         >>> @keras.saving.register_keras_serializable("doc")
@@ -72,14 +75,14 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         Args:
             teacher: float logits `(..., N)`, a `TopK`, or float features.
             student: float logits or features.
-            labels: What the hard loss takes; read if `needs_labels`.
+            labels: The labels, as the hard loss takes them; read only if `needs_labels`.
             step: The optimizer's step, for settings that are schedules.
 
         Returns:
             A value per leading position `(...)`.
 
         Raises:
-            InputError: If there is no value per example (`over_batch`).
+            InputError: If the loss has no value per example (`over_batch`).
         """
         raise InputError(
             f"{type(self).__name__} has no value per example: it relates the examples of a batch."
@@ -95,18 +98,18 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         sample_weight: TensorLike | None = None,
         step: Step = None,
     ) -> Tensor:
-        """Computes the loss of a batch as one scalar, where there is no value per example.
+        """Computes the loss of a batch as one scalar, for losses without a value per example.
 
         Args:
             teacher: float logits `(..., N)` or features.
             student: float logits or features.
-            labels: What the hard loss takes; read if `needs_labels`.
-            sample_weight: A weight per leading position, or None. Rows of weight 0 are dropped;
-                all others must have equal weights.
+            labels: The labels, as the hard loss takes them; read only if `needs_labels`.
+            sample_weight: A weight per leading position, or None. Rows with weight 0 are dropped;
+                all other rows must have equal weights.
             step: The optimizer's step, for settings that are schedules.
 
         Returns:
-            A scalar: the value over the rows kept, times the mean weight of the batch.
+            A scalar: the value over the kept rows, times the mean weight of the batch.
 
         Raises:
             InputError: If the loss has a value per example, or weights differ.
@@ -120,7 +123,7 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         return over_rows(value, sample_weight, self.leading(student), type(self).__name__)
 
     def leading(self, student: Any) -> Tensor:
-        """Returns the shape of the rows that a loss over the batch relates, as a 1-D tensor."""
+        """Returns the shape of the rows that a loss over the batch compares, as a 1-D tensor."""
         shape = tf.shape(student)
         return shape[:-1] if self.student_layer_name is None else shape[:1]
 
@@ -133,15 +136,15 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         *,
         step: Step = None,
     ) -> Tensor:
-        """Computes the loss over the rows kept: what a loss over the batch implements.
+        """Computes the loss over the kept rows; a loss over the batch implements this method.
 
-        Rows are the examples of features `(B, ...)`, and every position of logits `(..., N)`.
+        The rows are the examples of features `(B, ...)`, or all positions of logits `(..., N)`.
 
         Args:
             teacher: float logits `(..., N)` or features.
             student: float logits or features.
-            keep: None for all rows, or `(rows,)` of 1 and 0: rows of 0 are left out.
-            labels: What the hard loss takes; read if `needs_labels`.
+            keep: None for all rows, or `(rows,)` of 1 (keep the row) and 0 (leave it out).
+            labels: The labels, as the hard loss takes them; read only if `needs_labels`.
             step: The optimizer's step, for settings that are schedules.
 
         Returns:
@@ -164,14 +167,14 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         Args:
             teacher_outputs: float logits, a `TopK`, or features.
             student_outputs: float logits or features.
-            labels: What the hard loss takes; read if `needs_labels`.
-            **kwargs: `step`, for settings that are schedules; others are ignored.
+            labels: The labels, as the hard loss takes them; read only if `needs_labels`.
+            **kwargs: `step`, for settings that are schedules; other names are ignored.
 
         Returns:
             A scalar.
 
         Raises:
-            InputError: If labels are needed and not given, or a schedule gets no step.
+            InputError: If the loss needs labels and gets none, or a schedule gets no step.
         """
         if self.needs_labels and labels is None:
             raise InputError(
@@ -183,18 +186,18 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         return tf.reduce_mean(result)
 
     def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer | None:
-        """Makes the layer to train on the student's features before they are compared.
+        """Creates the trained layer that the student's features pass through before comparison.
 
         Args:
-            teacher_shape: Shape of the teacher's features with the batch axis, None for a size
-                that is not known.
-            student_shape: The same of the student.
+            teacher_shape: Shape of the teacher's features with the batch axis; None for an
+                unknown size.
+            student_shape: Shape of the student's features, in the same form.
 
         Returns:
-            A new, unbuilt layer, or None where none is needed, as for every loss on logits.
+            A new, unbuilt layer, or None if no layer is needed, as for every loss on logits.
 
         Raises:
-            InputError: If no layer can bring the student's features to the teacher's shape.
+            InputError: If no layer can map the student's features to the teacher's shape.
         """
         return None
 
@@ -215,17 +218,17 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         training: bool,
         sample_weight: Tensor | None,
     ) -> tuple[Any, Any]:
-        """Passes features through the layer that `projector` made, before they are compared.
+        """Passes features through the layer that `projector` created, before the comparison.
 
         Args:
             projector: The layer, built.
             teacher: The teacher's features.
             student: The student's features.
-            training: Whether the step trains.
+            training: Whether this is a training step.
             sample_weight: A weight per example, or None.
 
         Returns:
-            What the loss takes as teacher and student.
+            The teacher and student arguments of the loss.
         """
         return teacher, projector(student)
 
@@ -233,11 +236,11 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         """Checks the shapes, as far as they are known before the first step.
 
         Args:
-            teacher_outputs: Tensors, or anything with a `shape`; a `TopK` of such.
-            student_outputs: The same.
+            teacher_outputs: Tensors, or objects with a `shape`, or a `TopK` of these.
+            student_outputs: Tensors, or objects with a `shape`.
 
         Raises:
-            InputError: If they do not fit each other, or a `TopK` is not accepted.
+            InputError: If the shapes do not match, or the loss does not accept a `TopK`.
         """
         if isinstance(teacher_outputs, TopK):
             self._validate_topk(teacher_outputs, student_outputs)
@@ -255,10 +258,10 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             self.validate_shapes(*map(tuple, shapes))
 
     def validate_shapes(self, teacher: Shape, student: Shape) -> None:
-        """Checks two shapes with None for unknown sizes; logits must agree in every axis.
+        """Checks two shapes, with None for unknown sizes. Logits must agree in every axis.
 
         Raises:
-            InputError: If they do not fit each other.
+            InputError: If the shapes do not match.
         """
         if len(teacher) == len(student) and known_differ(teacher[-1:], student[-1:]):
             raise InputError(
@@ -297,7 +300,7 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             )
 
     def __repr__(self) -> str:
-        """Returns the call that makes it, without settings that are None.
+        """Returns the call that creates the loss, without settings that are None.
 
         Example:
             >>> import keras_distill as kd
@@ -311,21 +314,22 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         return f"{type(self).__name__}({shown})"
 
     def get_config(self) -> dict[str, Json]:
-        """Returns the settings, schedules serialized; `from_config` takes them.
+        """Returns the settings for `from_config`, with schedules serialized.
 
-        They are the arguments of `__init__`, each kept as an attribute of its name.
+        The settings are the arguments of `__init__`. Each is stored as an attribute of the same
+        name.
         """
         settings = inspect.signature(type(self)).parameters
         return {name: serialized(name, getattr(self, name)) for name in settings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Makes the loss from the settings that `get_config` returned."""
+        """Creates the loss from the settings that `get_config` returned."""
         return cls(**{name: deserialized(value) for name, value in config.items()})
 
 
 def known_differ(a: Shape, b: Shape) -> bool:
-    """Returns whether two shapes of one rank differ in an axis whose size both know."""
+    """Returns whether two shapes of equal rank differ in an axis whose size is known in both."""
     return any(None not in (x, y) and x != y for x, y in zip(a, b, strict=True))
 
 
@@ -344,18 +348,19 @@ def over_rows(
 ) -> Tensor:
     """Computes the value over the rows whose weight is not 0, times the mean weight.
 
-    So a weight c on all rows gives c times the value, and dropping rows lowers it as it lowers
-    Σ w·L / B. Where weights are known only when the graph runs, an assertion refuses unequal
-    ones; under XLA, which drops assertions, the loss becomes NaN.
+    A weight c on all rows therefore gives c times the value. Dropping rows lowers the value as it
+    lowers Σ w·L / B. If the weights are known only when the graph runs, an assertion rejects
+    unequal weights. XLA drops assertions; under XLA the loss becomes NaN instead.
 
     Args:
-        value: Takes 1 or 0 per row `(rows,)`, or None for all rows, and returns a scalar.
+        value: A function that takes 1 or 0 per row `(rows,)`, or None for all rows, and returns a
+            scalar.
         sample_weight: None, or weights that broadcast to `leading` from the left.
         leading: The shape of the rows before they are flattened, as a 1-D tensor.
-        name: The loss, for the error.
+        name: The name of the loss, for the error message.
 
     Raises:
-        InputError: If weights that are known differ, or their shape does not fit.
+        InputError: If known weights differ, or the shape of the weights does not match.
     """
     if sample_weight is None:
         return value(None)

@@ -1,4 +1,4 @@
-"""The losses that compare the softened probabilities of an example: `functional` exports them."""
+"""Losses that compare the softened probabilities of an example; exported by `functional`."""
 
 import math
 
@@ -41,15 +41,16 @@ def log_softmax(logits: TensorLike, temperature: TensorLike = 1.0) -> Tensor:
 
 
 def standardized(logits: TeacherLogits, classes: int | None = None) -> TeacherLogits:
-    """Computes (z - mean) / (1e-7 + std) over the classes, std with N-1.
+    """Computes (z - mean) / (1e-7 + std) over the classes; std divides by N-1.
 
     Constant logits give 0.
 
     Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
 
     Args:
-        logits: float `(..., N)`, N >= 2, or a `TopK`, whose mean and variance make it exact.
-        classes: N, needed by a `TopK`.
+        logits: float `(..., N)`, N >= 2, or a `TopK`. The result for a `TopK` is exact, because a
+            `TopK` stores the mean and the variance of all logits.
+        classes: N; required for a `TopK`.
 
     Returns:
         float32 or float64 `(..., N)`, or the `TopK` of the standardized logits.
@@ -79,16 +80,16 @@ def soft_target(
 ) -> Tensor:
     """Computes T² · KL(softmax(t/T) ‖ softmax(s/T)).
 
-    It differs from the soft cross-entropy by the teacher's entropy, a constant: the gradient,
-    T · (softmax(s/T) - softmax(t/T)), is the same, and the minimum is 0.
+    This loss differs from the soft cross-entropy only by the teacher's entropy, which is constant.
+    Both have the gradient T · (softmax(s/T) - softmax(t/T)). The minimum of this loss is 0.
 
     Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
 
     Args:
         teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`. With a `TopK`, the
-            outcomes compared are its k classes and one for all other classes; the value never
-            exceeds the dense one (up to the error of the rest's mass) and is 0 for an equal
-            student.
+            loss compares its k classes and one outcome for all other classes. The value never
+            exceeds the value for dense logits (up to the error of the other classes' mass), and is
+            0 for a student equal to the teacher.
         student: float logits `(..., N)`.
         temperature: T > 0, a number or a scalar tensor.
 
@@ -130,19 +131,21 @@ def soft_cross_entropy(
 def reverse_kl(
     teacher: TeacherLogits, student: TensorLike, temperature: TensorLike = 4.0
 ) -> Tensor:
-    """Computes T² · KL(softmax(s/T) ‖ softmax(t/T)): `soft_target` with the two sides exchanged.
+    """Computes T² · KL(softmax(s/T) ‖ softmax(t/T)): `soft_target` with the arguments swapped.
 
-    The student pays where it puts probability and the teacher has none, so it keeps to the
-    teacher's main modes instead of covering all of them. T² belongs here as in `soft_target`: for
-    zero-meaned logits the gradient tends to (s - t)/(N·T²) as T grows, the same limit.
+    The loss is large where the student assigns probability and the teacher assigns almost none. The
+    student therefore learns the main modes of the teacher instead of covering all of them. T² is
+    needed as in `soft_target`: for zero-mean logits, the gradient without T² tends to the same
+    limit (s - t)/(N·T²) as T grows.
 
     Source: Gu, Dong, Wei, Huang 2024 (MiniLLM, arXiv:2306.08543), section 2.1, at T = 1 and for
-    one distribution instead of a sequence.
+    a single distribution instead of a sequence.
 
     Args:
-        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`, compared over its k
-            classes and one outcome for all others: the value never exceeds the dense one (up to
-            the error of the rest's mass). A logit of -inf makes the value infinite.
+        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`. With a `TopK`, the
+            loss compares its k classes and one outcome for all other classes. The value never
+            exceeds the value for dense logits (up to the error of the other classes' mass). A
+            logit of -inf makes the value infinite.
         student: float logits `(..., N)`.
         temperature: T > 0, a number or a scalar tensor.
 
@@ -162,18 +165,18 @@ def jensen_shannon(
 ) -> Tensor:
     """Computes T² · (KL(p ‖ m) + KL(q ‖ m)) / 2, where m = (p + q)/2.
 
-    p = softmax(t/T), q = softmax(s/T). It is symmetric and at most T² · ln 2, so that an example
-    on which both disagree cannot dominate a batch. T² belongs here as in `soft_target`: the
-    gradient falls as 1/T², and for zero-meaned logits the value tends to a quarter of
-    `soft_target` as T grows.
+    p = softmax(t/T), q = softmax(s/T). The loss is symmetric and at most T² · ln 2, so an example
+    on which teacher and student disagree cannot dominate a batch. T² is needed as in
+    `soft_target`: without it, the gradient falls as 1/T². For zero-mean logits, the value tends to
+    a quarter of `soft_target` as T grows.
 
     Source: Lin 1991 (Divergence measures based on the Shannon entropy, IEEE Transactions on
     Information Theory 37), section IV, with equal weights; T² as in Hinton 2015.
 
     Args:
-        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`, compared over its k
-            classes and one outcome for all others: the value never exceeds the dense one (up to
-            the error of the rest's mass).
+        teacher: float logits `(..., N)`, or a `TopK` of leading shape `(...)`. With a `TopK`, the
+            loss compares its k classes and one outcome for all other classes. The value never
+            exceeds the value for dense logits (up to the error of the other classes' mass).
         student: float logits `(..., N)`.
         temperature: T > 0, a number or a scalar tensor.
 
@@ -193,7 +196,7 @@ def jensen_shannon(
 def log_pair(
     teacher: TeacherLogits, student: TensorLike, temperature: TensorLike
 ) -> tuple[Tensor, Tensor]:
-    """Returns the log probabilities of teacher and student at T over the outcomes compared.
+    """Returns the log probabilities of teacher and student at T over the compared outcomes.
 
     Args:
         teacher: float logits `(..., N)`, or a `TopK`.
@@ -201,7 +204,8 @@ def log_pair(
         temperature: T.
 
     Returns:
-        Two tensors `(..., N)`; with a `TopK` `(..., k+1)`, the last outcome all other classes.
+        Two tensors `(..., N)`. With a `TopK` they are `(..., k+1)`, where the last outcome stands
+        for all other classes.
     """
     if isinstance(teacher, TopK):
         return _topk.log_pair(teacher, student, temperature)

@@ -1,4 +1,4 @@
-"""The losses on the outputs of inner layers, as classes; the math is in `functional`."""
+"""Losses on the outputs of inner layers, as classes; the math is in `functional`."""
 
 import keras
 
@@ -11,7 +11,7 @@ from keras_distill.losses._settings import PACKAGE, check_setting, value_at
 
 
 class FeatureLoss(DistillationLoss):
-    """Compares the outputs of one layer of the teacher and one of the student.
+    """Compares the output of one teacher layer with the output of one student layer.
 
     Args:
         teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
@@ -23,7 +23,7 @@ class FeatureLoss(DistillationLoss):
         self.student_layer_name = layer_name("student_layer_name", student_layer_name)
 
     def validate_shapes(self, teacher: Shape, student: Shape) -> None:
-        """Checks that features have a batch axis and one more; the other axes may differ."""
+        """Checks that features have a batch axis and at least one more; other axes may differ."""
         for name, shape in (("teacher", teacher), ("student", student)):
             if len(shape) < 2:
                 raise InputError(
@@ -33,10 +33,10 @@ class FeatureLoss(DistillationLoss):
 
 
 def layer_name(name: str, value: object) -> str:
-    """Returns the name of a layer.
+    """Checks and returns the name of a layer.
 
     Raises:
-        InputError: If it is none.
+        InputError: If the value is not a layer name.
     """
     if not isinstance(value, str) or not value:
         raise bad(name, "be the name of a layer", value)
@@ -47,7 +47,7 @@ def layer_name(name: str, value: object) -> str:
 class HintLoss(FeatureLoss):
     """Matches features: mean of (s - t)² over batch, positions, and channels.
 
-    Where the shapes differ, s passes through a trained projector first.
+    If the shapes differ, s first passes through a trained projector.
 
     Source: Romero et al. 2015 (FitNets, arXiv:1412.6550), section 2.1.
 
@@ -75,21 +75,22 @@ class HintLoss(FeatureLoss):
         return functional.hint(teacher, student)
 
     def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer | None:
-        """Makes the layer that brings the student's features to the teacher's shape.
+        """Creates the layer that maps the student's features to the teacher's shape.
 
-        Maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels and, where their height
-        or width differs, a bilinear resizing; all other features get a Dense on the last axis.
+        Feature maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels and, if their
+        height or width differs, bilinear resizing. All other features get a Dense layer on the
+        last axis.
 
         Args:
-            teacher_shape: With the batch axis; a size of None is taken to be equal.
-            student_shape: The same.
+            teacher_shape: Shape with the batch axis; a size of None is assumed to be equal.
+            student_shape: Shape of the student's features, in the same form.
 
         Returns:
-            A new, unbuilt layer, or None where the shapes agree.
+            A new, unbuilt layer, or None if the shapes agree.
 
         Raises:
-            InputError: If the shapes differ in rank, in channels that are not known, or in a
-                position axis of features that are not maps.
+            InputError: If the shapes differ in rank, in unknown channels, or in a position axis of
+                features that are not feature maps.
         """
         return feature_projector(type(self).__name__, teacher_shape, student_shape)
 
@@ -107,9 +108,9 @@ class HintLoss(FeatureLoss):
 class AttentionTransferLoss(FeatureLoss):
     """Matches attention maps: mean over batch and positions of (A(s) - A(t))².
 
-    A is the mean of the squared channels by position, flattened and divided by its L2 norm, so
-    channels may differ in number and no projector is needed; the positions must agree. The mean
-    makes the value small: reproductions weight it by 1,000.
+    A is the mean of the squared channels at each position, flattened and divided by its L2 norm.
+    The number of channels may therefore differ, and no projector is needed. The positions must
+    agree. The mean makes the value small: reproductions of the paper weight it by 1,000.
 
     Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1, p = 2.
 
@@ -137,7 +138,7 @@ class AttentionTransferLoss(FeatureLoss):
         return functional.attention_transfer(teacher, student)
 
     def validate_shapes(self, teacher: Shape, student: Shape) -> None:
-        """Checks that features have position axes, of equal sizes."""
+        """Checks that the features have position axes, and that their sizes are equal."""
         places = teacher[:-1], student[:-1]
         if min(map(len, places)) < 2 or len(teacher) != len(student) or known_differ(*places):
             raise InputError(
@@ -149,10 +150,10 @@ class AttentionTransferLoss(FeatureLoss):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SimilarityLoss(FeatureLoss):
-    """Matches similarities of examples: Σ (G(s) - G(t))² / B².
+    """Matches the similarities between examples: Σ (G(s) - G(t))² / B².
 
-    G is the Gram matrix of the examples, its rows divided by their L2 norm. Features of any two
-    shapes compare, without a projector; there is no value per example.
+    G is the Gram matrix of the examples, with each row divided by its L2 norm. Teacher and student
+    features may have different shapes; no projector is needed. There is no value per example.
 
     Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
 
@@ -186,10 +187,10 @@ class SimilarityLoss(FeatureLoss):
 class RelationalLoss(FeatureLoss):
     """Matches relations: w_d · smooth L1 of relative distances + w_a · smooth L1 of angles.
 
-    Distances are those of pairs, divided by their mean over distinct examples; angles are the
-    cosines at the middle of triplets (memory grows as B³). Features of any two shapes compare,
-    without a projector; there is no value per example. Reproductions on CIFAR-100 use the weights
-    25 and 50.
+    The distances are those between the examples of a pair, divided by their mean over pairs of
+    distinct examples. The angles are the cosines at the middle example of each triplet (memory
+    grows as B³). Teacher and student features may have different shapes; no projector is needed.
+    There is no value per example. Reproductions on CIFAR-100 use the weights 25 and 50.
 
     Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2.
 

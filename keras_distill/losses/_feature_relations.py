@@ -1,4 +1,4 @@
-"""The losses that relate the features of a batch's examples: `functional` exports them."""
+"""Losses that compare the examples of a batch by their features; exported by `functional`."""
 
 import tensorflow as tf
 
@@ -10,16 +10,16 @@ from keras_distill.losses._temperature import as_float, as_pair, number
 def similarity(
     teacher: TeacherLogits, student: TensorLike, keep: TensorLike | None = None
 ) -> Tensor:
-    """Computes Σ (G(s) - G(t))² / B², where G is A·Aᵀ with rows divided by their L2 norm.
+    """Computes Σ (G(s) - G(t))² / B², where G is A·Aᵀ with each row divided by its L2 norm.
 
-    A holds the flattened features of one example in each row.
+    Each row of A holds the flattened features of one example.
 
     Source: Tung, Mori 2019 (SP, arXiv:1907.09682), section 3.1.
 
     Args:
         teacher: float `(B, ...)`.
         student: float `(B, ...)`, of any shape after the batch axis.
-        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
+        keep: None, or `(B,)` of 1 and 0. Rows with 0 are left out and not counted in B.
 
     Returns:
         A scalar.
@@ -48,21 +48,21 @@ def relational(
 ) -> Tensor:
     """Computes w_d · mean over pairs l(d_s - d_t) + w_a · mean over triplets l(cos_s - cos_t).
 
-    d is the distance of two examples divided by the mean distance of distinct ones, cos the cosine
-    of the angle that three examples make, l the smooth L1 (Huber, delta 1). Means are over all B²
-    pairs and B³ triplets; those with a repeated example add 0. Examples closer to each other than
-    rounding count as equal: distance and cosine 0. Products are computed in float64, because
-    distances are differences of them.
+    d is the distance between two examples, divided by the mean distance between distinct examples.
+    cos is the cosine of the angle formed by three examples. l is the smooth L1 loss (Huber,
+    delta 1). The means are over all B² pairs and B³ triplets; pairs and triplets with a repeated
+    example add 0. Examples that differ only by rounding count as equal, with distance 0 and
+    cosine 0. Products are computed in float64, because distances are differences of products.
 
-    Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2; weights of their metric
-    learning, means of their code.
+    Source: Park, Kim, Lu, Cho 2019 (RKD, arXiv:1904.05068), section 3.2. The weights are those of
+    their metric learning experiments; the means are those of their code.
 
     Args:
         teacher: float `(B, ...)`.
         student: float `(B, ...)`, of any shape after the batch axis.
         distance_weight: Weight of the distances.
-        angle_weight: Weight of the angles; the number 0 skips their B³ values.
-        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, also of B.
+        angle_weight: Weight of the angles; with the number 0, their B³ values are not computed.
+        keep: None, or `(B,)` of 1 and 0. Rows with 0 are left out and not counted in B.
 
     Returns:
         A scalar.
@@ -103,16 +103,16 @@ def contrastive(
     """Computes the mean over anchors of -log(exp(a·b/τ) / (exp(a·b/τ) + Σ_n exp(a·n/τ))).
 
     Embeddings are divided by their L2 norm. The anchor a is the embedding of an example by one
-    model, b that of the same example by the other model, n those of other examples by the other
-    model: the rest of the batch, and a queue of earlier batches. The value is the mean of both
-    directions, student to teacher and teacher to student.
+    model, and b is the embedding of the same example by the other model. The negatives n are
+    embeddings of other examples by the other model: the rest of the batch, and a queue of earlier
+    batches. The value is the mean of both directions, student to teacher and teacher to student.
 
-    Source: Tian, Krishnan, Isola 2020 (CRD, arXiv:1910.10699), section 3. Different from the paper:
-    it scores each pair alone against N negatives drawn from a memory with a row per training
-    example. Without the index of an example, which a data set does not give, the negatives here are
-    those of the batch and of a queue (He et al. 2020, MoCo, arXiv:1911.05722), and the loss is
-    InfoNCE (Oord et al. 2018, arXiv:1807.03748), which needs no normalizing constants. Examples of
-    one class are negatives of each other.
+    Source: Tian, Krishnan, Isola 2020 (CRD, arXiv:1910.10699), section 3. Difference from the
+    paper: the paper scores each pair separately against N negatives drawn from a memory bank with a
+    row per training example. The memory bank needs the index of each example, which a data set does
+    not provide. Here the negatives come from the batch and from a queue (He et al. 2020, MoCo,
+    arXiv:1911.05722), and the loss is InfoNCE (Oord et al. 2018, arXiv:1807.03748), which needs no
+    normalizing constants. Examples of the same class are negatives of each other.
 
     Args:
         teacher: float embeddings `(B, D)`.
@@ -120,11 +120,11 @@ def contrastive(
         temperature: τ > 0.
         teacher_queue: None, or earlier embeddings by the teacher `(K, D)`.
         student_queue: None, or earlier embeddings by the student `(K, D)`.
-        in_queue: None, or `(K,)` of 1 and 0: rows of 0 are empty.
-        keep: None, or `(B,)` of 1 and 0: rows of 0 are left out, as anchors and as negatives.
+        in_queue: None, or `(K,)` of 1 and 0. Rows with 0 are empty.
+        keep: None, or `(B,)` of 1 and 0. Rows with 0 are left out, as anchors and as negatives.
 
     Returns:
-        A scalar, 0 without negatives.
+        A scalar; 0 if there are no negatives.
 
     Example:
         >>> x = tf.eye(2)
@@ -139,7 +139,7 @@ def contrastive(
     for anchor, other, queue in ((s, t, teacher_queue), (t, s, student_queue)):
         scores = tf.matmul(anchor, other, transpose_b=True) / scale
         own = tf.linalg.diag_part(scores)
-        # The own example is always among the candidates, so that no row is without one.
+        # The example itself is always a candidate, so every row has at least one candidate.
         candidate = tf.maximum(keep[None, :], tf.eye(tf.shape(s)[0], dtype=s.dtype))
         scores = tf.where(candidate > 0, scores, scores.dtype.min)
         if queue is not None:
@@ -154,7 +154,7 @@ def contrastive(
 
 
 def _geometry(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns Gram matrix of the centered rows, distances, and 1/distance (0 for equal rows)."""
+    """Returns the Gram matrix of the centered rows, distances, 1/distance (0 for equal rows)."""
     keep = tf.cast(keep, tf.float64)[:, None]
     x = tf.cast(by_example(features / size_of(features)), tf.float64)
     x -= tf.math.divide_no_nan(tf.reduce_sum(x * keep, axis=0), tf.reduce_sum(keep))
@@ -169,7 +169,7 @@ def _geometry(features: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _mean_distance_one(geometry: tuple[Tensor, Tensor, Tensor], pairs: Tensor) -> Tensor:
-    """Returns distances of the pairs kept, divided by their mean over distinct examples."""
+    """Returns the distances of the kept pairs, divided by their mean over distinct examples."""
     pairs = tf.cast(pairs, tf.float64)
     distance = geometry[1] * pairs
     distinct = tf.reduce_sum(pairs) - tf.reduce_sum(tf.linalg.diag_part(pairs))
@@ -191,7 +191,7 @@ def _smooth_l1(x: Tensor) -> Tensor:
 
 
 def _rows(features: Tensor, keep: TensorLike | None) -> tuple[Tensor, Tensor]:
-    """Returns 1 or 0 per example in the features' dtype, and the number of ones."""
+    """Returns 1 or 0 per example, in the dtype of the features, and the number of ones."""
     shape = tf.shape(features)[:1]
     keep = tf.ones(shape, features.dtype) if keep is None else tf.cast(keep, features.dtype)
     return keep, tf.reduce_sum(keep)

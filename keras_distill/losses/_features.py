@@ -1,4 +1,4 @@
-"""The losses on the features of one example, as pure functions: `functional` exports them."""
+"""Losses on the features of one example, as pure functions; exported by `functional`."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from keras_distill.losses._temperature import as_float, as_pair, number
 def hint(teacher: TeacherLogits, student: TensorLike) -> Tensor:
     """Computes the mean over the last axis of (s - t)².
 
-    Source: Romero et al. 2015 (FitNets, arXiv:1412.6550), equation 3, as a mean instead of half
-    the sum.
+    Source: Romero et al. 2015 (FitNets, arXiv:1412.6550), equation 3, with the mean instead of
+    half the sum.
 
     Args:
         teacher: float features `(..., C)`.
-        student: float features of the same shape, after a projector where their shapes differ.
+        student: float features of the same shape (after a projector if the shapes differ).
 
     Returns:
         `(...)`.
@@ -32,9 +32,9 @@ def hint(teacher: TeacherLogits, student: TensorLike) -> Tensor:
 
 
 def attention_map(features: TensorLike) -> Tensor:
-    """Computes the mean of squared channels by position, flattened, divided by its L2 norm.
+    """Computes the mean of squared channels at each position, flattened, divided by its L2 norm.
 
-    A map of zeros stays zeros.
+    An all-zero map stays zero.
 
     Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1 with p = 2.
 
@@ -54,14 +54,14 @@ def attention_map(features: TensorLike) -> Tensor:
 
 
 def attention_transfer(teacher: TeacherLogits, student: TensorLike) -> Tensor:
-    """Computes the mean over positions of (A(s) - A(t))², with `attention_map` A.
+    """Computes the mean over positions of (A(s) - A(t))², where A is `attention_map`.
 
-    Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1; the mean of squares is
-    that of their published code.
+    Source: Zagoruyko, Komodakis 2017 (AT, arXiv:1612.03928), section 3.1. The mean of squares is
+    taken from their published code.
 
     Args:
         teacher: float `(B, ..., C)`.
-        student: float `(B, ..., C')`, the same positions; channels may differ.
+        student: float `(B, ..., C')` with the same positions; the channels may differ.
 
     Returns:
         `(B,)`.
@@ -79,13 +79,14 @@ def attention_transfer(teacher: TeacherLogits, student: TensorLike) -> Tensor:
 def variational(teacher: TeacherLogits, mean: TensorLike, variance: TensorLike) -> Tensor:
     """Computes the mean over channels of ((t - μ)²/σ² + log σ²)/2.
 
-    It is the negative log-likelihood, less a constant, of the teacher's features under a normal
-    distribution of mean μ, which a trained network computes from the student's features, and of one
-    trained variance σ² per channel: channels that the student cannot explain weigh less. So its
-    minimum is not 0: for μ = t it is the mean of log σ².
+    This is the negative log-likelihood (without a constant) of the teacher's features under a
+    normal distribution. A trained network computes the mean μ from the student's features, and
+    there is one trained variance σ² per channel. Channels that the student cannot predict
+    therefore have less weight. The minimum is not 0: for μ = t the value is the mean of
+    (log σ²)/2.
 
-    Source: Ahn et al. 2019 (VID, arXiv:1904.05835), section 2, equations 5 and 6, as a mean over
-    channels and positions, which is that of their published code.
+    Source: Ahn et al. 2019 (VID, arXiv:1904.05835), section 2, equations 5 and 6. The mean over
+    channels and positions is taken from their published code.
 
     Args:
         teacher: float features t `(..., C)`.
@@ -114,16 +115,16 @@ def softmax_regression(
 ) -> Tensor:
     """Computes w_f · mean over channels of (s - t)² + w_l · mean over classes of ((s - t)·W)².
 
-    W is the kernel of the teacher's classifier: the second term compares the logits that the
-    classifier makes of both features, so the bias cancels. It weighs the differences that change
-    the teacher's answer.
+    W is the kernel of the teacher's classifier. The second term compares the logits that this
+    classifier computes from the teacher's and the student's features; the bias cancels. This term
+    emphasizes the differences that change the teacher's prediction.
 
     Source: Yang, Martinez, Bulat, Tzimiropoulos 2021 (softmax regression representation learning,
-    ICLR), section 3, with the L2 loss between logits, as means.
+    ICLR), section 3, with the L2 loss between logits, using means.
 
     Args:
         teacher: float features t `(..., C)`, the input of the teacher's classifier.
-        student: float features s `(..., C)`, after a projector where their shapes differ.
+        student: float features s `(..., C)` (after a projector if the shapes differ).
         kernel: W, float `(C, N)`.
         feature_weight: w_f.
         logit_weight: w_l.
@@ -149,16 +150,17 @@ def softmax_regression(
 def hierarchical_context(
     teacher: TeacherLogits, student: TensorLike, levels: Sequence[int] = (4, 2, 1)
 ) -> Tensor:
-    """Computes Σ_l 2⁻ˡ · mean (pool_l(s) - pool_l(t))² / Σ_l 2⁻ˡ over a pyramid of maps.
+    """Computes Σ_l 2⁻ˡ · mean (pool_l(s) - pool_l(t))² / Σ_l 2⁻ˡ over a pyramid of feature maps.
 
-    Level l = 0 is the whole map; level l averages it over a grid of levels[l-1]² cells, as
-    PyTorch's adaptive pooling divides it. A grid that is not smaller than the map is skipped.
+    Level l = 0 is the whole map. Level l > 0 averages the map over a grid of levels[l-1]² cells,
+    divided in the same way as in PyTorch's adaptive average pooling. A grid that is not smaller
+    than the map is skipped.
 
     Source: Chen, Liu, Zhao, Jia 2021 (ReviewKD, arXiv:2104.09044), section 3 (hierarchical context
-    loss); grids and weights are those of their published code.
+    loss). The grids and weights are taken from their published code.
 
     Args:
-        teacher: float maps `(B, H, W, C)`, H and W static.
+        teacher: float feature maps `(B, H, W, C)` with static H and W.
         student: float maps of the same shape.
         levels: Cells per side of each grid.
 
@@ -166,7 +168,7 @@ def hierarchical_context(
         `(B,)`.
 
     Raises:
-        InputError: If they are not maps of known size.
+        InputError: If the inputs are not feature maps of known size.
 
     Example:
         >>> t, s = tf.zeros((1, 2, 2, 1)), tf.reshape([1.0, -1.0, 1.0, -1.0], (1, 2, 2, 1))
@@ -201,10 +203,10 @@ def review(
     student: Sequence[TensorLike],
     levels: Sequence[int] = (4, 2, 1),
 ) -> Tensor:
-    """Computes Σ over stages of `hierarchical_context`.
+    """Computes the sum of `hierarchical_context` over the stages.
 
-    Source: Chen, Liu, Zhao, Jia 2021 (ReviewKD, arXiv:2104.09044), section 3; the student's maps
-    are those of its stage fused with all deeper ones (`ReviewLoss`).
+    Source: Chen, Liu, Zhao, Jia 2021 (ReviewKD, arXiv:2104.09044), section 3. The student's maps of
+    each stage are already fused with the maps of all deeper stages (see `ReviewLoss`).
 
     Args:
         teacher: float maps `(B, H, W, C)`, one per stage.
@@ -224,7 +226,7 @@ def review(
 
 
 def _pooling(size: int, cells: int) -> np.ndarray:
-    """Returns the matrix `(cells, size)` of means over cells that may overlap by one place."""
+    """Returns the matrix `(cells, size)` that averages over cells, which may overlap by one."""
     matrix = np.zeros((cells, size))
     for cell in range(cells):
         start, end = cell * size // cells, -(-(cell + 1) * size // cells)
@@ -238,9 +240,9 @@ def by_example(features: Tensor) -> Tensor:
 
 
 def size_of(features: Tensor, *, keep_batch: bool = False) -> Tensor:
-    """Returns the largest absolute value, 1 if that is 0, to compute scale-free losses near 1.
+    """Returns the largest absolute value, or 1 if it is 0, to normalize features to a size near 1.
 
-    Not differentiated: the losses that use it do not change with the features' scale.
+    The result is not differentiated: the losses that use it do not depend on the features' scale.
     """
     axes = list(range(1 if keep_batch else 0, features.shape.rank))
     size = tf.stop_gradient(tf.reduce_max(tf.abs(features), axis=axes, keepdims=True))
@@ -248,7 +250,7 @@ def size_of(features: Tensor, *, keep_batch: bool = False) -> Tensor:
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Returns rows divided by their L2 norm; a row of zeros stays, with gradient 0."""
+    """Returns each row divided by its L2 norm; a row of zeros stays zero, with gradient 0."""
     squares = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
     some = squares > 0
     return tf.where(some, x * tf.math.rsqrt(tf.where(some, squares, tf.ones_like(squares))), 0)

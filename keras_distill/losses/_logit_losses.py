@@ -1,6 +1,6 @@
-"""The losses on logits of one example, as classes that carry their settings.
+"""Losses on the logits of one example, as classes that store their settings.
 
-The math is in `functional`; `_relation_losses` has the losses that relate the examples of a batch.
+The math is in `functional`. `_relation_losses` has the losses that compare the examples of a batch.
 """
 
 from typing import Literal
@@ -19,8 +19,9 @@ from keras_distill.losses._settings import PACKAGE, check_setting, value_at
 class SoftTargetLoss(DistillationLoss):
     """Hinton's soft targets: T² · mean over the batch of KL(softmax(t/T) ‖ softmax(s/T)).
 
-    The value is the divergence; its gradient is that of the cross-entropy. A `TopK` teacher is
-    compared over its k classes and one outcome for all other classes (`functional.soft_target`).
+    The value is the divergence; its gradient equals the gradient of the cross-entropy. A `TopK`
+    teacher is compared over its k classes and one outcome for all other classes
+    (`functional.soft_target`).
 
     Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2.
 
@@ -53,12 +54,12 @@ class SoftTargetLoss(DistillationLoss):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class StandardizedSoftTargetLoss(DistillationLoss):
-    """`SoftTargetLoss` on standardized logits (z - mean)/(1e-7 + std), std with N-1.
+    """`SoftTargetLoss` on standardized logits (z - mean)/(1e-7 + std); std divides by N-1.
 
-    Teacher and student are standardized: the student matches the relations of the teacher's
-    logits, not their size. A `TopK` teacher is standardized exactly, because it holds mean and
-    variance. The gradient grows as 1/std of the student's logits: start from a head whose weights
-    are not all zero.
+    The logits of teacher and student are standardized. The student therefore matches the relations
+    between the teacher's logits, not their scale. A `TopK` teacher is standardized exactly, because
+    a `TopK` stores the mean and the variance. The gradient grows as 1/std of the student's logits:
+    do not initialize the student's head with all-zero weights.
 
     Source: Sun, Ren, Li, Wang, Cao 2024 (logit standardization, arXiv:2403.01427), algorithm 1.
 
@@ -99,8 +100,9 @@ class StandardizedSoftTargetLoss(DistillationLoss):
 class ReverseKLLoss(DistillationLoss):
     """Reverse divergence: T² · mean over the batch of KL(softmax(s/T) ‖ softmax(t/T)).
 
-    The student keeps to the teacher's main modes: for a student too small to match the whole
-    distribution. A `TopK` teacher is compared over its k classes and one outcome for all others.
+    The student learns the teacher's main modes. Use this loss for a student that is too small to
+    match the whole distribution. A `TopK` teacher is compared over its k classes and one outcome
+    for all other classes.
 
     Source: Gu, Dong, Wei, Huang 2024 (MiniLLM, arXiv:2306.08543), section 2.1; T² as in
     Hinton 2015.
@@ -137,9 +139,9 @@ class ReverseKLLoss(DistillationLoss):
 class JensenShannonLoss(DistillationLoss):
     """Jensen-Shannon divergence: T² · mean over the batch of (KL(p ‖ m) + KL(q ‖ m))/2.
 
-    p = softmax(t/T), q = softmax(s/T), m = (p + q)/2. It is symmetric and at most T² · ln 2 per
-    example, so examples on which the teacher is confidently wrong cannot dominate. A `TopK`
-    teacher is compared over its k classes and one outcome for all others.
+    p = softmax(t/T), q = softmax(s/T), m = (p + q)/2. The loss is symmetric and at most T² · ln 2
+    per example, so examples on which the teacher is confidently wrong cannot dominate the batch. A
+    `TopK` teacher is compared over its k classes and one outcome for all other classes.
 
     Source: Lin 1991 (IEEE Transactions on Information Theory 37), section IV; T² as in Hinton 2015.
 
@@ -172,11 +174,11 @@ class JensenShannonLoss(DistillationLoss):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MultiLabelSoftLoss(DistillationLoss):
-    """Soft targets of several labels: T² · mean of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
+    """Multi-label soft targets: T² · mean of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
 
-    The mean is over batch and labels. There is one logit per label, as under a sigmoid head.
+    The mean is over batch and labels. There is one logit per label, as before a sigmoid activation.
 
-    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, for two outcomes per label.
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, with two outcomes per label.
 
     Args:
         temperature: T > 0, a number or a schedule of the step.
@@ -205,8 +207,8 @@ class MultiLabelSoftLoss(DistillationLoss):
 class LogitMatchingLoss(DistillationLoss):
     """Matches logits: mean over the batch of (1/2N) Σ_i (s_i - t_i)².
 
-    It is the limit of `SoftTargetLoss` as T grows, for zero-meaned logits. A `TopK` teacher is
-    matched in its k logits and in the mean of the rest.
+    This is the limit of `SoftTargetLoss` as T grows, for zero-mean logits. With a `TopK` teacher,
+    the student matches its k logits and the mean of all other logits.
 
     Source: Bucilua, Caruana, Niculescu-Mizil 2006 (KDD); Hinton, Vinyals, Dean 2015
     (arXiv:1503.02531), section 2.1.
@@ -240,7 +242,7 @@ class RegressionLoss(DistillationLoss):
 
     Args:
         kind: "mse" or "huber".
-        delta: Huber's delta > 0: quadratic below it, linear above.
+        delta: Huber's delta > 0. The loss is quadratic below delta and linear above.
 
     Example:
         >>> float(RegressionLoss("huber").compute_loss([[0.0]], [[3.0]]))
@@ -270,11 +272,12 @@ class RegressionLoss(DistillationLoss):
 class DecoupledLoss(DistillationLoss):
     """Decoupled distillation: T² · mean over the batch of (w_t · TCKD + w_n · NCKD).
 
-    TCKD compares the probability of the label with that of all other classes, NCKD the other
-    classes with each other. It needs labels; unlabeled examples (label -1) give 0.
+    TCKD (target class) compares the probability of the labeled class with that of all other
+    classes. NCKD (non-target classes) compares the other classes with each other. The loss needs
+    labels; unlabeled examples (label -1) give 0.
 
-    Source: Zhao, Cui, Song, Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3; T = 4 and w_n = 8
-    are their settings for CIFAR-100.
+    Source: Zhao, Cui, Song, Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3. T = 4 and w_n = 8
+    are the paper's settings for CIFAR-100.
 
     Args:
         target_weight: w_t >= 0, a number or a schedule of the step.
@@ -312,7 +315,7 @@ class DecoupledLoss(DistillationLoss):
         """Computes `functional.decoupled`: `(...)` for logits `(..., N)`.
 
         Raises:
-            InputError: If there are no labels, or their shape does not fit.
+            InputError: If there are no labels, or their shape does not match.
         """
         if labels is None:
             raise InputError("DecoupledLoss needs labels. Received: labels=None.")

@@ -1,4 +1,4 @@
-"""The layers that are trained with a loss on features: they bring features to one shape."""
+"""Layers that are trained together with a feature loss and map features to the same shape."""
 
 import math
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from keras_distill._internal._types import Json, Shape, Tensor
 from keras_distill.losses._base import known_differ
 from keras_distill.losses._settings import PACKAGE
 
-# Added to the trained variance, and its value at the start, as in the code of Ahn et al. 2019.
+# The value added to the trained variance, and its initial value, as in the code of Ahn et al. 2019.
 _LEAST_VARIANCE = 1e-5
 _FIRST_VARIANCE = 5.0
 
 
 def feature_projector(loss: str, teacher: Shape, student: Shape) -> keras.layers.Layer | None:
-    """Makes the layer that brings the student's features to the teacher's shape.
+    """Creates the layer that maps the student's features to the teacher's shape.
 
-    Maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels, all other features a Dense
-    on the last axis. Maps of another height or width are then resized bilinearly to the teacher's;
-    the teacher's features are not changed.
+    Feature maps `(B, H, W, C)` get a 1x1 convolution to the teacher's channels; all other features
+    get a Dense layer on the last axis. Feature maps with a different height or width are then
+    resized bilinearly to the teacher's size. The teacher's features are not changed.
 
     Args:
-        loss: The name of the loss, for errors.
-        teacher: Shape with the batch axis; a size of None is taken to be equal.
-        student: The same of the student.
+        loss: The name of the loss, for error messages.
+        teacher: Shape with the batch axis; a size of None is assumed to be equal.
+        student: Shape of the student's features, in the same form.
 
     Returns:
-        A new, unbuilt layer, or None where the shapes agree.
+        A new, unbuilt layer, or None if the shapes agree.
 
     Raises:
-        InputError: If the shapes differ in rank, in channels that are not known, or in a position
-            axis of features that are not maps.
+        InputError: If the shapes differ in rank, in unknown channels, or in a position axis of
+            features that are not feature maps.
     """
     same_places = _same_places(loss, teacher, student)
     channels = teacher[-1]
@@ -49,7 +49,7 @@ def feature_projector(loss: str, teacher: Shape, student: Shape) -> keras.layers
 
 
 def _same_places(loss: str, teacher: Shape, student: Shape) -> bool:
-    """Returns whether the position axes agree; refuses what no projector can change."""
+    """Returns whether the position axes agree; raises an error if no projector can change them."""
     if len(teacher) != len(student) or teacher[-1] is None:
         raise InputError(
             f"{loss} needs features of one rank, with known channels."
@@ -71,11 +71,11 @@ def _resizing(teacher: Shape) -> keras.layers.Layer:
 
 
 class Projector(keras.layers.Layer):
-    """A trained layer of one loss. It is made for the shapes of one teacher and student.
+    """A trained layer of a loss, created for the feature shapes of one teacher and one student.
 
     Args:
         teacher_shape: The shape of the teacher's features, or a list of shapes.
-        **kwargs: As of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, teacher_shape: Any, **kwargs: Any) -> None:
@@ -83,29 +83,29 @@ class Projector(keras.layers.Layer):
         self.teacher_shape = _shapes(teacher_shape)
 
     def fits(self, teacher_shape: Any) -> bool:
-        """Returns whether a teacher's features have the shape that the layer was made for."""
+        """Returns whether a teacher's features have the shape that the layer was created for."""
         return _shapes(teacher_shape) == self.teacher_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the settings; `from_config` takes them."""
+        """Returns the settings for `from_config`."""
         return {**super().get_config(), "teacher_shape": self.teacher_shape}
 
 
 def _shapes(value: Any) -> list[Any]:
-    """Returns a shape, or several, as lists, which JSON preserves."""
+    """Returns one or several shapes as lists, which JSON preserves."""
     return [_shapes(part) if isinstance(part, list | tuple) else part for part in value]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class VariationalProjector(Projector):
-    """The mean and the variance of the teacher's features, given those of the student (VID).
+    """Predicts the mean and the variance of the teacher's features from the student's (VID).
 
-    The mean is computed by three Dense layers on the channels with ReLU between, after a bilinear
-    resizing where maps differ in size; there is one variance per channel.
+    Three Dense layers on the channels, with ReLU between them, compute the mean. Feature maps of
+    different sizes are resized bilinearly first. There is one variance per channel.
     """
 
     def build(self, input_shape: Shape) -> None:
-        """Creates the weights for a student's shape."""
+        """Creates the weights for the shape of a student's features."""
         self._resizing = None
         teacher, channels = tuple(self.teacher_shape), self.teacher_shape[-1]
         if not _same_places("VariationalLoss", teacher, tuple(input_shape)):
@@ -134,17 +134,17 @@ class VariationalProjector(Projector):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ContrastiveProjector(Projector):
-    """Embeddings of teacher and student, and queues of those of earlier batches (CRD).
+    """Embeds the teacher's and student's features, with queues of earlier embeddings (CRD).
 
-    The queues hold 2 · queue_size · dimension numbers of 4 bytes. They start empty, are written in
-    training only, and are saved with the layer. Under a distribution strategy they hold the
+    The queues hold 2 · queue_size · dimension numbers of 4 bytes. They start empty, are written
+    only in training, and are saved with the layer. Under a distribution strategy they hold the
     examples of the first replica.
 
     Args:
-        teacher_shape: Shape `(None, C)` of the teacher, see `Projector`.
+        teacher_shape: Shape `(None, C)` of the teacher's features, see `Projector`.
         dimension: Size of an embedding.
-        queue_size: Examples in each queue; 0: no queue.
-        **kwargs: As of `keras.layers.Layer`.
+        queue_size: Number of examples in each queue; 0 for no queue.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, teacher_shape: Any, dimension: int, queue_size: int, **kwargs: Any) -> None:
@@ -153,7 +153,7 @@ class ContrastiveProjector(Projector):
         self.queue_size = queue_size
 
     def build(self, input_shape: Shape) -> None:
-        """Creates the weights for a student's shape."""
+        """Creates the weights for the shape of a student's features."""
         self._heads = [keras.layers.Dense(self.dimension, name=name) for name in ("t", "s")]
         for head, shape in zip(self._heads, (tuple(self.teacher_shape), input_shape), strict=True):
             head.build(shape)
@@ -182,17 +182,17 @@ class ContrastiveProjector(Projector):
         training: bool = False,
         keep: Tensor | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Embeds both, and in training appends the embeddings to the queues.
+        """Embeds the features of both models and, in training, appends them to the queues.
 
         Args:
             student: Features `(B, C')`.
             teacher: Features `(B, C)`.
-            training: Whether to append.
-            keep: None, or bool `(B,)`: other rows are appended as empty.
+            training: Whether to append the embeddings to the queues.
+            keep: None, or bool `(B,)`. Rows with False are appended as empty rows.
 
         Returns:
-            `(embeddings, queue, in_queue)` of the teacher and of the student, as the queue was
-            before; `(embeddings,)` without a queue.
+            `(embeddings, queue, in_queue)` for the teacher and for the student, with the queue as
+            it was before this call; `(embeddings,)` if there is no queue.
         """
         inputs = (teacher, student)
         embedded = [
@@ -232,24 +232,25 @@ class ContrastiveProjector(Projector):
         self._next.assign(tf.math.floormod(start + size, self.queue_size))
 
     def get_config(self) -> dict[str, Json]:
-        """Returns the settings; `from_config` takes them."""
+        """Returns the settings for `from_config`."""
         settings = {"dimension": self.dimension, "queue_size": self.queue_size}
         return {**super().get_config(), **settings}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ReviewProjector(Projector):
-    """The student's maps of each stage, fused with those of all deeper stages (ReviewKD).
+    """Fuses the student's feature maps of each stage with those of all deeper stages (ReviewKD).
 
-    From the deepest stage to the first: a 1x1 convolution brings the maps to `channels`; the fused
-    maps of the deeper stage are resized to them (nearest neighbor) and both are added, each weighed
-    by a sigmoid map that a 1x1 convolution computes from the two; a 3x3 convolution then gives the
-    teacher's channels. Both convolutions of maps are followed by BatchNormalization.
+    The stages are processed from the deepest to the first. A 1x1 convolution projects the maps of
+    the stage to `channels`. The fused maps of the deeper stage are resized to the same size
+    (nearest neighbor), and both maps are added, each weighted by a sigmoid map that a 1x1
+    convolution computes from the two. A 3x3 convolution then outputs the teacher's channels. The
+    first 1x1 and the 3x3 convolution are followed by BatchNormalization.
 
     Args:
-        teacher_shape: Shapes of the teacher's maps `(None, H, W, C)`, from the first stage on.
-        channels: Channels of the fused maps.
-        **kwargs: As of `keras.layers.Layer`.
+        teacher_shape: Shapes of the teacher's maps `(None, H, W, C)`, starting at the first stage.
+        channels: Number of channels of the fused maps.
+        **kwargs: Arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, teacher_shape: Any, channels: int, **kwargs: Any) -> None:
@@ -278,7 +279,7 @@ class ReviewProjector(Projector):
             self._attention.append(layer)
 
     def call(self, student: Sequence[Tensor], training: bool = False) -> list[Tensor]:
-        """Returns maps of the teacher's shapes, from the first stage on."""
+        """Returns maps of the teacher's shapes, starting at the first stage."""
         fused, results = None, []
         for stage in reversed(range(len(student))):
             x = self._inputs[stage](student[stage], training=training)
@@ -294,7 +295,7 @@ class ReviewProjector(Projector):
         return results[::-1]
 
     def get_config(self) -> dict[str, Json]:
-        """Returns the settings; `from_config` takes them."""
+        """Returns the settings for `from_config`."""
         return {**super().get_config(), "channels": self.channels}
 
 

@@ -1,4 +1,4 @@
-"""The losses that relate the logits of a batch, as classes; the math is in `functional`."""
+"""Losses that compare the logits of a batch, as classes; the math is in `functional`."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ from keras_distill.losses._settings import PACKAGE, check_setting, value_at
 class DISTLoss(DistillationLoss):
     """Matches correlations: T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)).
 
-    ρ is Pearson's correlation of the teacher's and the student's softmax(z/T), over the classes
-    of an example (rows) and over the examples of a class (columns). The columns need the batch, so
-    there is no value per example; in sequences and maps every position is a row.
+    ρ is the Pearson correlation between the teacher's and the student's softmax(z/T), over the
+    classes of an example (rows) and over the examples of a class (columns). The columns need the
+    whole batch, so there is no value per example. In sequences and maps, every position is a row.
 
     Source: Huang, You, Wang, Qian, Xu 2022 (DIST, arXiv:2205.10536), section 4.
 
@@ -71,9 +71,9 @@ class MultiLevelLoss(DistillationLoss):
     """Multi-level logit distillation: the divergence, and Gram matrices of examples and classes.
 
     Σ_T (w_i · T² · KL + w_b · ‖P·Pᵀ - Q·Qᵀ‖²/B + w_c · ‖Pᵀ·P - Qᵀ·Q‖²/N), where the rows of P and
-    Q are softmax(t/T) and softmax(s/T). The terms of all temperatures are added up, so the value is
-    several times that of `SoftTargetLoss`; in sequences and maps every position is a row, and the
-    batch level holds rows x rows values. There is no value per example.
+    Q are softmax(t/T) and softmax(s/T). The terms of all temperatures are summed, so the value is
+    several times that of `SoftTargetLoss`. In sequences and maps, every position is a row, and the
+    batch-level term holds rows x rows values. There is no value per example.
 
     Source: Jin, Wang, Lin 2023 (Multi-Level Logit Distillation, CVPR), section 3. `standardize`
     adds logit standardization: Sun et al. 2024 (arXiv:2403.01427), algorithm 1.

@@ -1,4 +1,4 @@
-"""The losses that relate the logits of a batch's examples: `functional` exports them."""
+"""Losses that compare the examples of a batch by their logits; exported by `functional`."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,9 @@ from keras_distill.losses._temperature import (
     softened,
 )
 
-# The share of a row's square sum that is added to that of its centered values, so that the gradient
-# at a constant row is finite: far below what values that differ give. _TINY serves rows of zeros.
+# This fraction of a row's sum of squares is added to the sum of squares of its centered values, so
+# that the gradient at a constant row is finite. It is far below the sum of squares of a row whose
+# values differ. _TINY is for rows of zeros.
 _FLAT = 1e-12
 _TINY = 1e-30
 
@@ -31,9 +32,9 @@ def dist(
 ) -> Tensor:
     """Computes T² · (w_inter · mean_rows(1 - ρ) + w_intra · mean_columns(1 - ρ)).
 
-    ρ is Pearson's correlation. Rows are the class probabilities softmax(z/T) of an example, columns
-    the probabilities of a class over the examples. A constant has no correlation: 1 - ρ is then 1,
-    and 0 where both are constant, as every column of a batch of one is.
+    ρ is the Pearson correlation. A row holds the class probabilities softmax(z/T) of an example; a
+    column holds the probabilities of a class over the examples. The correlation with a constant is
+    undefined: 1 - ρ is then 1, or 0 if both are constant (as every column in a batch of one is).
 
     Source: Huang, You, Wang, Qian, Xu 2022 (DIST, arXiv:2205.10536), section 4.
 
@@ -43,7 +44,7 @@ def dist(
         temperature: T > 0.
         inter_weight: Weight of the row term.
         intra_weight: Weight of the column term.
-        keep: None, or `(rows,)` of 1 and 0: rows of 0 are left out.
+        keep: None, or `(rows,)` of 1 and 0. Rows with 0 are left out.
 
     Returns:
         A scalar.
@@ -77,28 +78,28 @@ def multi_level(
 ) -> Tensor:
     """Computes Σ_T (w_i · T² · KL + w_b · ‖P·Pᵀ - Q·Qᵀ‖²/B + w_c · ‖Pᵀ·P - Qᵀ·Q‖²/N).
 
-    P and Q `(B, N)` are the teacher's and the student's softmax(z/T), one row per example; KL is
-    the mean of KL(p ‖ q) over the rows, and norms are Frobenius norms. P·Pᵀ compares the examples
-    of the batch with each other, Pᵀ·P the classes.
+    P and Q `(B, N)` are the teacher's and the student's softmax(z/T), one row per example. KL is
+    the mean of KL(p ‖ q) over the rows, and the norms are Frobenius norms. P·Pᵀ compares the
+    examples of the batch with each other; Pᵀ·P compares the classes with each other.
 
-    T² is applied to the divergence only, as in the authors' code: its gradient falls as 1/T². The
-    two other levels are differences of products of probabilities, which the paper compares as they
-    are: their weight relative to the divergence falls as T grows.
+    T² is applied only to the divergence, whose gradient falls as 1/T², as in the authors' code. The
+    two other terms are differences of products of probabilities. The paper does not rescale them,
+    so their weight relative to the divergence falls as T grows.
 
     Source: Jin, Wang, Lin 2023 (Multi-Level Logit Distillation, CVPR), section 3, and the
-    temperatures of their code. Left out: the code's masks, which restrict weakly augmented images
-    to the half on which the teacher is least confident. `standardize`: Sun et al. 2024
-    (arXiv:2403.01427), algorithm 1.
+    temperatures of their code. Not implemented: the masks of their code, which restrict weakly
+    augmented images to the half on which the teacher is least confident. `standardize`: Sun et al.
+    2024 (arXiv:2403.01427), algorithm 1.
 
     Args:
         teacher: float logits `(..., N)`, N >= 2; leading axes are flattened to rows.
         student: float logits `(..., N)`.
-        temperatures: Each T > 0; the terms are added up.
+        temperatures: One or more T > 0; the terms of all temperatures are summed.
         instance_weight: w_i.
-        batch_weight: w_b. This level holds two matrices of rows x rows.
-        class_weight: w_c. This level holds two matrices of N x N.
+        batch_weight: w_b. This term holds two matrices of rows x rows.
+        class_weight: w_c. This term holds two matrices of N x N.
         standardize: Whether logits are first passed through `standardized`.
-        keep: None, or `(rows,)` of 1 and 0: rows of 0 are left out.
+        keep: None, or `(rows,)` of 1 and 0. Rows with 0 are left out.
 
     Returns:
         A scalar.
@@ -131,7 +132,7 @@ def multi_level(
 
 
 def _row_distances(a: Tensor, b: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Returns 1 - Pearson's correlation of the rows of `a` with those of `b`, over columns kept."""
+    """Returns 1 - Pearson correlation of the rows of `a` with those of `b`, over kept columns."""
     keep = tf.ones(tf.shape(a)[1:], a.dtype) if keep is None else keep
     (a, norm_a, flat_a), (b, norm_b, flat_b) = (_centered(x, keep) for x in (a, b))
     distance = 1 - tf.reduce_sum(a * b, axis=1) / (norm_a * norm_b)
@@ -139,7 +140,7 @@ def _row_distances(a: Tensor, b: Tensor, keep: Tensor | None = None) -> Tensor:
 
 
 def _centered(x: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns rows less their mean, their norms, and whether each is constant but for rounding."""
+    """Returns centered rows, their norms, and whether each row is constant up to rounding."""
     x *= keep
     small = _FLAT * tf.stop_gradient(tf.reduce_sum(tf.square(x), axis=1)) + _TINY
     mean = tf.math.divide_no_nan(tf.reduce_sum(x, axis=1, keepdims=True), tf.reduce_sum(keep))

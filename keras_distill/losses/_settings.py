@@ -1,4 +1,4 @@
-"""Settings of losses: a number, or a schedule of the optimizer's step."""
+"""Settings of losses: a number, or a schedule that depends on the optimizer's step."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import keras
 from keras_distill._internal import InputError, bad, check_number
 from keras_distill._internal._types import Json, Schedule, Step
 
-# The package of Keras's registry under which every class of keras_distill is saved.
+# The package name under which every class of keras_distill is registered with Keras for saving.
 PACKAGE = "keras_distill"
 
-# A step that no training reaches: schedules that end have ended there.
+# A step that no training reaches: every schedule with an end has reached its end here.
 _LAST_STEP = 2**31 - 1
 _schedules = keras.optimizers.schedules
 
@@ -20,11 +20,11 @@ def value_at(setting: Schedule, step: Step = None) -> Any:
 
     Args:
         setting: A number, or a callable of the step.
-        step: The optimizer's step, a scalar tensor or variable; needed by a schedule only.
+        step: The optimizer's step, a scalar tensor or variable; required only for a schedule.
 
     Returns:
-        The number itself, or what the schedule returns (a scalar tensor inside a graph, so that a
-        change of value never retraces).
+        The number itself, or the schedule's value at the step. Inside a graph this value is a
+        scalar tensor, so a new value never causes retracing.
 
     Raises:
         InputError: If a schedule gets no step.
@@ -53,8 +53,8 @@ def check_setting(
 ) -> Schedule:
     """Returns the setting if its number, or the known values of its schedule, are within bounds.
 
-    The schedules of Keras and of this package that end are checked at their start, in between, and
-    at their end; any other callable at step 0 only.
+    Schedules of Keras and of this package that have an end are checked at their start, in between,
+    and at their end. Any other callable is checked at step 0 only.
 
     Args:
         name: The argument's name.
@@ -64,7 +64,7 @@ def check_setting(
         at_most: See `check_number`.
 
     Raises:
-        InputError: If it is out of bounds, or neither a number nor callable.
+        InputError: If the setting is out of bounds, or is neither a number nor a callable.
 
     Example:
         >>> check_setting("temperature", 4.0, above=0)
@@ -80,7 +80,7 @@ def check_setting(
 
 
 def _steps_to_check(schedule: object) -> list[int]:
-    """Returns steps that show the values a schedule takes, for those of Keras and this package."""
+    """Returns the steps at which to check a schedule of Keras or of this package."""
     steps = [0]
     if isinstance(schedule, _schedules.PiecewiseConstantDecay):
         steps += [int(boundary) + 1 for boundary in schedule.boundaries]
@@ -98,10 +98,10 @@ def _steps_to_check(schedule: object) -> list[int]:
 
 
 def serialized(name: str, setting: Schedule) -> Json:
-    """Returns a setting as JSON holds it.
+    """Returns a setting in its JSON form.
 
     Raises:
-        InputError: If it is a lambda, which no file can hold safely.
+        InputError: If the setting is a lambda, which cannot be saved safely.
     """
     if not callable(setting):
         return setting
@@ -116,7 +116,7 @@ def serialized(name: str, setting: Schedule) -> Json:
 
 
 def deserialized(value: Any) -> Any:
-    """Returns the setting, or any other object, that `serialized` returned the JSON form of."""
+    """Restores a setting, or any other object, from the JSON form that `serialized` returned."""
     if isinstance(value, dict) and "class_name" in value:
         return keras.saving.deserialize_keras_object(value)
     return value

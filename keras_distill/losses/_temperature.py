@@ -1,4 +1,4 @@
-"""Shared by every loss on logits: dtypes, temperature, and the one place where T² is applied."""
+"""Shared by all losses on logits: dtypes, temperature, and the only place where T² is applied."""
 
 import tensorflow as tf
 
@@ -6,25 +6,25 @@ from keras_distill._internal import bad
 from keras_distill._internal._soft_targets import TopK
 from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 
-# Added to the standard deviation that logits are divided by (Sun et al. 2024).
+# Added to the standard deviation before logits are divided by it (Sun et al. 2024).
 STANDARD_EPSILON = 1e-7
 
 
 def as_float(x: TensorLike) -> Tensor:
     """Returns `x` as a tensor of float32 or float64.
 
-    float64 stays; float16, bfloat16 and integers become float32, so that no loss is computed in
-    half precision.
+    float64 is unchanged. float16, bfloat16, and integers become float32, so that no loss is
+    computed in half precision.
 
     Args:
-        x: Anything that converts to a tensor.
+        x: Any value that converts to a tensor.
     """
     x = tf.convert_to_tensor(x)
     return x if x.dtype in (tf.float32, tf.float64) else tf.cast(x, tf.float32)
 
 
 def as_pair(teacher: TeacherLogits, student: TensorLike) -> tuple[Tensor, Tensor]:
-    """Returns both as tensors of the wider of their two dtypes; refuses a `TopK` teacher."""
+    """Returns both as tensors of the wider of their two dtypes; rejects a `TopK` teacher."""
     if isinstance(teacher, TopK):
         raise bad(
             "teacher", "hold every logit for this loss", TopK, "Store or compute dense logits."
@@ -48,13 +48,13 @@ def softened(logits: Tensor, temperature: TensorLike) -> Tensor:
 
 
 def below_top(logits: Tensor, temperature: TensorLike) -> Tensor:
-    """Returns (logits - max)/T: equal probabilities, and a logsumexp near 0 that rounds little."""
+    """Returns (logits - max)/T: the same probabilities, with smaller rounding errors."""
     top = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
     return softened(logits - top, temperature)
 
 
 def rescaled(value: Tensor, temperature: TensorLike) -> Tensor:
-    """Returns value · T², so that the gradient's size is about the same for every temperature.
+    """Returns value · T², so that the size of the gradient is similar at all temperatures.
 
     The gradient of a divergence at T is of order 1/T² (Hinton 2015, section 2). This is the only
     function that applies T².
@@ -63,7 +63,7 @@ def rescaled(value: Tensor, temperature: TensorLike) -> Tensor:
 
 
 def expected(probabilities: Tensor, values: Tensor) -> Tensor:
-    """Returns Σ p·v over the last axis, with 0·inf = 0: a class of probability 0 counts nothing."""
+    """Returns Σ p·v over the last axis, with 0·inf = 0: a class with probability 0 adds 0."""
     return tf.reduce_sum(tf.math.multiply_no_nan(values, probabilities), axis=-1)
 
 
@@ -82,7 +82,7 @@ def num_classes(student: Tensor) -> int:
 def without(logits: Tensor, indices: Tensor) -> Tensor:
     """Returns `logits` with the classes `indices` removed (probability exactly 0).
 
-    The lowest finite number represents -inf, because it keeps differences and gradients finite.
+    The lowest finite number is used instead of -inf, to keep differences and gradients finite.
 
     Args:
         logits: `(..., N)`.

@@ -1,4 +1,4 @@
-"""The losses against a teacher of which only the k largest logits are kept."""
+"""Losses for a teacher of which only the k largest logits are stored."""
 
 import math
 
@@ -18,7 +18,7 @@ from keras_distill.losses._temperature import (
 
 
 def as_topk(teacher: TopK, student: TensorLike) -> tuple[TopK, Tensor]:
-    """Returns the teacher's parts and the student in the wider of their dtypes."""
+    """Returns the parts of the teacher, and the student, in the wider of their dtypes."""
     student = as_float(student)
     parts = [as_float(part) for part in teacher[1:] if part is not None]
     if any(part.dtype != student.dtype for part in parts):
@@ -29,13 +29,14 @@ def as_topk(teacher: TopK, student: TensorLike) -> tuple[TopK, Tensor]:
 def log_probabilities(
     teacher: TopK, classes: int, temperature: TensorLike
 ) -> tuple[Tensor, Tensor]:
-    """Computes the log probabilities at T: `(..., k)` of the k classes, `(...)` of the rest.
+    """Computes the log probabilities at T: `(..., k)` for the k classes, `(...)` for the rest.
 
-    The rest's mass is (N-k)·exp(`log_mean_exp`(1/T)), and never more than (N-k)·exp(min/T), where
-    min is the smallest logit kept: no class of the rest has a larger one.
+    "The rest" means all classes that are not stored. The rest's mass is
+    (N-k)·exp(`log_mean_exp`(1/T)), and never more than (N-k)·exp(min/T), where min is the smallest
+    stored logit: no class of the rest has a larger logit.
 
     Args:
-        teacher: With parts of one float dtype.
+        teacher: A `TopK` whose parts have the same float dtype.
         classes: N, larger than k.
         temperature: T.
     """
@@ -50,17 +51,19 @@ def log_probabilities(
 def log_mean_exp(teacher: TopK, beta: Tensor) -> Tensor:
     """Computes L(β) = log of the mean of exp(βz) over the rest's logits z, at β = 1/T: `(...)`.
 
-    Of its expansion in β, mean·β + var·β²/2 + …, the first two terms are those of a log-normal. The
-    logits of real networks are skewed, and at T = 2 that can be several times too much. Where L is
-    known at β = 1/4 and β = 1, terms in β³ and β⁴ make it exact there, and it stays exact to second
-    order as T grows.
+    The first two terms of the expansion of L in β, mean·β + var·β²/2 + …, are those of a log-normal
+    distribution. The logits of real networks are skewed, so the mass from these two terms alone can
+    be several times too large at T = 2. If L is known at β = 1/4 and β = 1, terms in β³ and β⁴ are
+    added. They make the value exact at these two points, and it stays exact to second order as T
+    grows.
 
-    L is convex with L(0) = 0. So for β < 1 it lies between the line through the two known points
-    and the line through 0 and the point at 1/4, and for β > 1 above the former and above β·L(1):
-    the expansion is held between the lines, and colder than T = 1 the higher of the two is taken.
+    L is convex with L(0) = 0. For β < 1, L therefore lies between the line through the two known
+    points and the line through 0 and the point at 1/4; the expansion is clipped to this range. For
+    β > 1 (T < 1), L lies above the first line and above β·L(1); the larger of these two values is
+    used.
 
     Args:
-        teacher: With parts of one float dtype.
+        teacher: A `TopK` whose parts have the same float dtype.
         beta: 1/T, of the same dtype.
     """
     mean, var = teacher.rest_mean, teacher.rest_var
@@ -82,13 +85,15 @@ def log_mean_exp(teacher: TopK, beta: Tensor) -> Tensor:
 def log_pair(teacher: TopK, student: TensorLike, temperature: TensorLike) -> tuple[Tensor, Tensor]:
     """Returns log probabilities of both at T over k+1 outcomes: the k classes, and all others.
 
-    Of KL(teacher ‖ student), by the chain rule, these outcomes leave out
-    P_rest·KL(teacher within the rest ‖ student within the rest), of which a `TopK` knows nothing.
-    So, up to the error of the rest's mass, a divergence over them never exceeds the dense value and
-    is 0 for a student equal to the teacher; its gradient is the dense one with the teacher's rest
-    distributed over the classes as the student's own rest is. Both are close to the dense ones
-    where the teacher's rest has little mass at T: a higher T needs a larger k.
-    The student's rest is a logsumexp over the classes left out, never log(1 - Σ q).
+    By the chain rule, KL over these outcomes is the KL(teacher ‖ student) of dense logits without
+    the term P_rest·KL(teacher within the rest ‖ student within the rest), which a `TopK` does not
+    contain. Up to the error of the rest's mass, a divergence over these outcomes therefore never
+    exceeds the value for dense logits, and it is 0 for a student equal to the teacher. Its gradient
+    is that of dense logits in which the teacher's rest is distributed over the classes in the same
+    way as the student's rest. Value and gradient are close to those of dense logits if the
+    teacher's rest has little mass at T. A higher T therefore needs a larger k.
+
+    The student's rest is computed as a logsumexp over the other classes, never as log(1 - Σ q).
 
     Args:
         teacher: `TopK` of leading shape `(...)`.
@@ -96,7 +101,7 @@ def log_pair(teacher: TopK, student: TensorLike, temperature: TensorLike) -> tup
         temperature: T.
 
     Returns:
-        Two tensors `(..., k+1)` in the wider dtype, `(..., k)` where k = N leaves no rest.
+        Two tensors `(..., k+1)` in the wider dtype; `(..., k)` if k = N, which leaves no rest.
     """
     teacher, student = as_topk(teacher, student)
     student = below_top(student, temperature)
@@ -115,9 +120,10 @@ def with_rest(kept: Tensor, rest: Tensor) -> Tensor:
 
 
 def standardized(teacher: TopK, classes: int) -> TopK:
-    """Returns the `TopK` of the standardized logits, exactly: it holds their mean and variance.
+    """Returns the `TopK` of the standardized logits.
 
-    `rest_log_mean_exp` is left out: it would be that of two other temperatures.
+    The result is exact, because a `TopK` stores the mean and the variance. `rest_log_mean_exp` is
+    left out, because after standardization its values would belong to two other temperatures.
 
     Args:
         teacher: `TopK` of leading shape `(...)`.
@@ -141,10 +147,10 @@ def standardized(teacher: TopK, classes: int) -> TopK:
 
 
 def squared_difference(teacher: TopK, student: TensorLike) -> Tensor:
-    """Computes Σ (s_i - t_i)² over the kept classes, plus (N-k)·(difference of the rest's means)².
+    """Computes Σ (s_i - t_i)² over the k classes, plus (N-k)·(difference of the rest's means)².
 
-    Never more than the dense sum, and 0 for a student equal to the teacher; for zero-meaned logits
-    the limit of 2N·T²·`functional.soft_target` as T grows.
+    The value is never more than the sum over dense logits, and 0 for a student equal to the
+    teacher. For zero-mean logits, it is the limit of 2N·T²·`functional.soft_target` as T grows.
     """
     teacher, student = as_topk(teacher, student)
     kept = gathered(student, teacher.indices)

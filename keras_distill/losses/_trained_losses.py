@@ -1,4 +1,4 @@
-"""The losses on features that always train a layer of their own; the math is in `functional`."""
+"""Feature losses that always train their own layer; the math is in `functional`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,13 +22,13 @@ from keras_distill.losses._settings import PACKAGE, check_setting, value_at
 
 
 class TrainedLoss(DistillationLoss):
-    """Compares features after a layer that is trained with it, so only our Distiller takes it."""
+    """Compares features after a trained layer; only `keras_distill.Distiller` supports it."""
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
-        """Checks that the features come from the trained layer.
+        """Checks that the features are outputs of the trained layer.
 
         Raises:
-            InputError: If they are plain tensors.
+            InputError: If the features are plain tensors.
         """
         if not isinstance(student_outputs, list | tuple):
             raise InputError(
@@ -46,12 +46,13 @@ class TrainedLoss(DistillationLoss):
 class VariationalLoss(TrainedLoss, FeatureLoss):
     """Variational information distillation: mean of ((t - μ(s))²/σ² + log σ²)/2.
 
-    μ is a small network on the student's features and σ² one variance per channel; both are trained
-    with the student. Channels that the student cannot explain get a large variance and weigh less.
-    The value is a likelihood, so it may fall below 0. Maps of another size are resized bilinearly.
+    μ is the output of a small network on the student's features, and σ² is one variance per
+    channel. Both are trained with the student. Channels that the student cannot predict get a large
+    variance and therefore less weight. The value is a negative log-likelihood, so it may fall below
+    0. Feature maps of different sizes are resized bilinearly.
 
     Source: Ahn, Hu, Damianou, Lawrence, Dai 2019 (VID, arXiv:1904.05835), section 2. The three
-    layers of μ and the first variance (5) are those of their published code.
+    layers of μ and the initial variance (5) are those of their published code.
 
     Args:
         teacher_layer_name: The teacher's layer; "outer/inner" names a layer of a nested model.
@@ -76,10 +77,11 @@ class VariationalLoss(TrainedLoss, FeatureLoss):
         return functional.variational(teacher, *student)
 
     def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer:
-        """Makes the layer that computes mean and variance.
+        """Creates the layer that computes the mean and the variance.
 
         Raises:
-            InputError: If the shapes differ in rank, or in positions that are not those of maps.
+            InputError: If the shapes differ in rank, or in a position axis of features that are
+                not feature maps.
         """
         feature_projector(type(self).__name__, teacher_shape, student_shape)
         return VariationalProjector(teacher_shape, name="variational")
@@ -87,26 +89,28 @@ class VariationalLoss(TrainedLoss, FeatureLoss):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ContrastiveLoss(TrainedLoss, FeatureLoss):
-    """Contrastive distillation: recognizes the teacher's embedding of the same example, and back.
+    """Contrastive distillation: matches each example's student and teacher embeddings.
 
-    The features of both models are embedded by trained Dense layers and normalized. The loss is the
-    cross-entropy of finding an example's embedding by the other model among those of the batch and
-    of a queue of earlier batches, over cosines divided by the temperature.
+    Trained Dense layers embed the features of both models, and the embeddings are normalized. For
+    each example, the loss is the cross-entropy of selecting its embedding by the other model among
+    the embeddings of the batch and of a queue of earlier batches. The scores are cosines divided by
+    the temperature. The value is the mean of both directions, student to teacher and teacher to
+    student.
 
     Memory: the queues hold 2 · queue_size · dimension numbers of 4 bytes (4 MiB by default), and a
     step computes 2 · B · (B + queue_size) cosines. Keep the queue smaller than the training data:
-    otherwise an example meets its own earlier embedding as a negative.
+    otherwise an example's own earlier embedding becomes one of its negatives.
 
     Source: Tian, Krishnan, Isola 2020 (CRD, arXiv:1910.10699), section 3. The paper's memory bank
-    has a row per training example and needs each example's index, which a data set does not give;
-    `functional.contrastive` lists the differences.
+    has a row per training example and needs the index of each example, which a data set does not
+    provide. `functional.contrastive` lists the differences.
 
     Args:
         teacher_layer_name: A teacher's layer with features `(B, C)`; "outer/inner" names a layer of
             a nested model.
         student_layer_name: The student's layer, named in the same way.
         dimension: Size of the embeddings.
-        queue_size: Examples in the queue, 0 for negatives of the batch only.
+        queue_size: Number of examples in the queue; 0 to use only negatives from the batch.
         temperature: τ > 0, a number or a schedule of the step.
 
     Example:
@@ -141,7 +145,7 @@ class ContrastiveLoss(TrainedLoss, FeatureLoss):
         *,
         step: Step = None,
     ) -> Tensor:
-        """Computes `functional.contrastive`: a scalar for what the trained layer returns."""
+        """Computes `functional.contrastive` of the trained layer's outputs: a scalar."""
         queues = {}
         if len(student) > 1:
             queues = {"teacher_queue": teacher[1], "student_queue": student[1]}
@@ -162,14 +166,14 @@ class ContrastiveLoss(TrainedLoss, FeatureLoss):
         training: bool,
         sample_weight: Tensor | None,
     ) -> tuple[Any, Any]:
-        """Embeds both, and in training appends the embeddings to the queue."""
+        """Embeds the features of both models and, in training, appends them to the queues."""
         keep = None
         if sample_weight is not None:
             keep = tf.not_equal(tf.reshape(tf.convert_to_tensor(sample_weight), (-1,)), 0)
         return projector(student, teacher, training=training, keep=keep)
 
     def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer:
-        """Makes the layer with both embeddings and the queue.
+        """Creates the layer with the embeddings of both models and the queues.
 
         Raises:
             InputError: If the features are not `(B, C)`.
@@ -189,18 +193,18 @@ class ContrastiveLoss(TrainedLoss, FeatureLoss):
 class ReviewLoss(TrainedLoss):
     """Knowledge review: the student's fused maps match the teacher's at several stages.
 
-    The maps of each student stage are fused with those of all deeper stages by trained convolutions
-    with attention, then compared with the teacher's maps over a pyramid of grids.
+    Trained convolutions with attention fuse the feature maps of each student stage with those of
+    all deeper stages. The fused maps are compared with the teacher's maps over a pyramid of grids.
 
     Source: Chen, Liu, Zhao, Jia 2021 (ReviewKD, arXiv:2104.09044), section 3 (attention-based
     fusion, hierarchical context loss).
 
     Args:
-        teacher_layer_names: The teacher's layers with maps `(B, H, W, C)`, one per stage, from the
-            first to the deepest; "outer/inner" names a layer of a nested model.
-        student_layer_names: The student's layers, one for each of the teacher's.
-        channels: Channels of the fused maps; None: those of the student's deepest stage, at most
-            512.
+        teacher_layer_names: The teacher's layers with feature maps `(B, H, W, C)`, one per stage,
+            from the first to the deepest; "outer/inner" names a layer of a nested model.
+        student_layer_names: The student's layers, one for each of the teacher's layers.
+        channels: Number of channels of the fused maps. None uses the number of channels of the
+            student's deepest stage, at most 512.
 
     Example:
         >>> loss = ReviewLoss(["block2", "block3"], ["block1", "block2"])
@@ -236,7 +240,7 @@ class ReviewLoss(TrainedLoss):
         *,
         step: Step = None,
     ) -> Tensor:
-        """Computes `functional.review`: `(B,)` for lists of maps."""
+        """Computes `functional.review`: `(B,)` for lists of feature maps."""
         return functional.review(teacher, student)
 
     def project(
@@ -248,18 +252,19 @@ class ReviewLoss(TrainedLoss):
         training: bool,
         sample_weight: Tensor | None,
     ) -> tuple[Any, Any]:
-        """Fuses the student's maps."""
+        """Fuses the student's feature maps."""
         return teacher, projector(student, training=training)
 
     def projector(self, teacher_shape: Any, student_shape: Any) -> keras.layers.Layer:
-        """Makes the layer that fuses the student's maps.
+        """Creates the layer that fuses the student's feature maps.
 
         Args:
-            teacher_shape: Shapes of the teacher's maps, one per stage.
-            student_shape: The same of the student.
+            teacher_shape: Shapes of the teacher's feature maps, one per stage.
+            student_shape: Shapes of the student's feature maps, one per stage.
 
         Raises:
-            InputError: If they are not maps, or a size of the teacher's is not known.
+            InputError: If the features are not feature maps, or a size of the teacher's maps is
+                unknown.
         """
         for t, s in zip(teacher_shape, student_shape, strict=True):
             if len(t) != 4 or len(s) != 4 or None in t[1:] or s[-1] is None:
@@ -279,16 +284,16 @@ def _layer_names(name: str, value: Any) -> list[str]:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SoftmaxRegressionLoss(FeatureLoss):
-    """Softmax regression: the student's feature through the teacher's frozen classifier.
+    """Softmax regression: passes the student's features through the teacher's frozen classifier.
 
-    w_f · mean of (s - t)² + w_l · mean over classes of ((s - t)·W)², where t is the input of the
-    teacher's classifier and W its kernel. Where the shapes differ, s passes through a trained
-    projector first. The student's own classifier is trained by the hard loss or by a loss on
-    logits, so give one of them too.
+    The loss is w_f · mean of (s - t)² + w_l · mean over classes of ((s - t)·W)², where t is the
+    input of the teacher's classifier and W is its kernel. If the shapes differ, s first passes
+    through a trained projector. This loss does not train the student's own classifier: combine it
+    with the hard loss or with a loss on logits.
 
     Source: Yang, Martinez, Bulat, Tzimiropoulos 2021 (softmax regression representation learning,
-    ICLR), section 3, with the L2 loss between logits. Their projector also normalizes and
-    rectifies; this one is linear, as that of `HintLoss`.
+    ICLR), section 3, with the L2 loss between logits. The paper's projector also has batch
+    normalization and ReLU; this projector is linear, as in `HintLoss`.
 
     Args:
         teacher_layer_name: The teacher's layer before its classifier; "outer/inner" names a layer
@@ -330,9 +335,9 @@ class SoftmaxRegressionLoss(FeatureLoss):
 
         Args:
             teacher: `[features, kernel, ...]`: the features `(..., C)`, then the weights of the
-                classifier, of which the kernel `(C, N)` is read.
+                classifier. Only the kernel `(C, N)` is used.
             student: Features `(..., C)`, after the projector.
-            labels: Not read.
+            labels: Not used.
             step: The optimizer's step, for settings that are schedules.
         """
         return functional.softmax_regression(
@@ -344,18 +349,18 @@ class SoftmaxRegressionLoss(FeatureLoss):
         )
 
     def projector(self, teacher_shape: Shape, student_shape: Shape) -> keras.layers.Layer | None:
-        """Makes the layer that brings the student's features to the teacher's shape.
+        """Creates the layer that maps the student's features to the teacher's shape.
 
         Raises:
-            InputError: If no layer can.
+            InputError: If no layer can map one shape to the other.
         """
         return feature_projector(type(self).__name__, teacher_shape, student_shape)
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
-        """Checks that the classifier's weights are there and fit the features.
+        """Checks that the classifier's weights are present and match the shape of the features.
 
         Raises:
-            InputError: If they do not.
+            InputError: If the weights are missing or do not match.
         """
         if not isinstance(teacher_outputs, list | tuple):
             raise InputError(

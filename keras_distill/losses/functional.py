@@ -1,8 +1,8 @@
-"""The losses as pure functions on tensors, in log space.
+"""The losses as pure functions on tensors, computed in log space.
 
-Logits have any leading shape `(...)` and the classes last; each function returns a value per
-leading position. float64 stays float64; half precision is computed in float32. Arrays and lists
-are converted to tensors. T² is applied by `rescaled` (`_temperature.py`) and nowhere else.
+Logits have any leading shape `(...)`, with the classes in the last axis; each function returns a
+value per leading position. float64 stays float64; half precision is computed in float32. Arrays
+and lists are converted to tensors. T² is applied only by `rescaled` (`_temperature.py`).
 """
 
 import tensorflow as tf
@@ -74,14 +74,15 @@ __all__ = [
 def logit_matching(teacher: TeacherLogits, student: TensorLike) -> Tensor:
     """Computes (1/2N) Σ_i (s_i - t_i)², the limit of `soft_target` as T grows.
 
-    The limit holds for zero-meaned logits.
+    The limit holds for zero-mean logits.
 
     Source: Bucilua, Caruana, Niculescu-Mizil 2006 (KDD); Hinton, Vinyals, Dean 2015
     (arXiv:1503.02531), section 2.1.
 
     Args:
-        teacher: float logits `(..., N)`, or a `TopK`: its k logits and the mean of the rest are
-            matched, which is the same limit of `soft_target` on a `TopK`.
+        teacher: float logits `(..., N)`, or a `TopK`. With a `TopK`, the student matches the k
+            logits and the mean of all other logits, which is the limit of `soft_target` for a
+            `TopK`.
         student: float logits `(..., N)`.
 
     Returns:
@@ -107,8 +108,9 @@ def decoupled(
 ) -> Tensor:
     """Computes T² · (w_t · TCKD + w_n · NCKD), the decoupled divergence.
 
-    TCKD is the KL of (p_y, 1 - p_y), NCKD the KL of the softmax over all classes but the label y.
-    With w_t = 1 and w_n = 1 - p_y (the teacher's) it is `soft_target`.
+    TCKD is the KL divergence of (p_y, 1 - p_y). NCKD is the KL divergence of the softmax over all
+    classes except the label y. With w_t = 1 and w_n = 1 - p_y, where p_y is the teacher's
+    probability of the label, the result equals `soft_target`.
 
     Source: Zhao, Cui, Song, Qiu, Liang 2022 (DKD, arXiv:2203.08679), section 3.
 
@@ -116,7 +118,7 @@ def decoupled(
         teacher: float logits `(..., N)`, N >= 2.
         student: float logits `(..., N)`.
         labels: int class ids `(...)` or `(..., 1)`, or one-hot `(..., N)`. An id outside 0..N-1
-            (unlabeled, ignored) gives 0, because there is no target class.
+            (unlabeled or ignored example) gives 0, because there is no target class.
         temperature: T > 0, a number or a scalar tensor.
         target_weight: w_t.
         nontarget_weight: w_n.
@@ -190,10 +192,11 @@ def multi_label_soft(
 ) -> Tensor:
     """Computes T² · mean over labels of KL(Bernoulli(σ(t/T)) ‖ Bernoulli(σ(s/T))).
 
-    One logit per label, each an independent yes or no. The mean puts it on the scale of Keras's
-    BinaryCrossentropy, from which it differs at T = 1 by the teacher's entropy.
+    There is one logit per label, and the labels are independent binary outcomes. The mean over
+    labels gives the value the scale of Keras's BinaryCrossentropy; at T = 1 the two differ by the
+    teacher's entropy.
 
-    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, for two outcomes per label.
+    Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531), section 2, with two outcomes per label.
 
     Args:
         teacher: float logits `(..., N)`.
@@ -223,9 +226,9 @@ def regression(teacher: TeacherLogits, student: TensorLike, delta: float | None 
     Source: Gou, Yu, Maybank, Tao 2021 (survey, IJCV 129), section 2.1; Huber 1964.
 
     Args:
-        teacher: float values `(..., D)`; of rank 1, `(B,)`, each is an example of its own.
+        teacher: float values `(..., D)`, or `(B,)` with one value per example.
         student: float values of the same shape.
-        delta: None for the square, else Huber's delta > 0.
+        delta: None for the squared error, otherwise Huber's delta > 0.
 
     Returns:
         float32 or float64 `(...)`.
@@ -246,11 +249,11 @@ def regression(teacher: TeacherLogits, student: TensorLike, delta: float | None 
 
 
 def topk_log_probabilities(teacher: TopK, classes: int, temperature: TensorLike = 1.0) -> Tensor:
-    """Computes the log of the k+1 probabilities of a `TopK` at T: its classes, and all others.
+    """Computes k+1 log probabilities of a `TopK` at T: its k classes, and all other classes.
 
-    The mass of the others is (N-k)·exp(mean/T + var/(2T²)), or, where the `TopK` has
-    `rest_log_mean_exp`, exact at T = 1 and T = 4 and close between. It is never more than
-    (N-k)·exp(min/T), where min is the smallest logit kept.
+    The mass of the other classes is (N-k)·exp(mean/T + var/(2T²)). If the `TopK` has
+    `rest_log_mean_exp`, the mass is instead exact at T = 1 and T = 4, and close to exact between
+    them. The mass is never more than (N-k)·exp(min/T), where min is the smallest stored logit.
 
     Args:
         teacher: `TopK` of leading shape `(...)`.

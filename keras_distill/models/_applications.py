@@ -18,14 +18,14 @@ _MOMENTUM = 0.9  # the most of batch normalization
 
 @dataclass(frozen=True)
 class Application(Family):
-    """A model of keras.applications up to its pooled features, then the logits.
+    """A model of keras.applications up to its pooled features, followed by the logits.
 
-    It takes raw values 0..255. Its `preprocess_input` becomes the first layer (channels stay in the
-    order red, green, blue; gray takes the mean of the three), unless the model has its own layers
-    for that. Gray images get three equal channels, images smaller than 32 x 32 a frame of zeros.
-    Weights are random: nothing is downloaded. Batch normalization has a momentum of at most 0.9, as
-    in the other families; with that of MobileNetV3, 0.999, the means that evaluation uses are still
-    wrong after a thousand steps.
+    The model takes raw values 0..255. Its `preprocess_input` becomes the first layer (channels stay
+    in the order red, green, blue; gray uses the mean of the three), unless the model has its own
+    preprocessing layers. Gray images are repeated to three channels, and images smaller than
+    32 x 32 are zero-padded. Weights are random; nothing is downloaded. Batch normalization has a
+    momentum of at most 0.9, as in the other families. With the momentum 0.999 of MobileNetV3, the
+    moving means used in evaluation are still inaccurate after a thousand steps.
 
     Attributes:
         name: A constructor of keras.applications, such as "MobileNetV3Small".

@@ -1,4 +1,4 @@
-"""The table of model families, and `build(spec)`, which makes the model that a spec names.
+"""The table of model families, and `build(spec)`, which builds the model that a spec names.
 
 To add a family: write a subclass of `Family` in `models/_name.py`, and add a line to `FAMILIES`.
 """
@@ -56,7 +56,7 @@ def families() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PythonModel:
-    """A model that a function of the user makes.
+    """A model that is built by a function of the user.
 
     Attributes:
         spec: `py:package.module:function`; the function gets `input_shape` and `num_classes`.
@@ -66,7 +66,7 @@ class PythonModel:
 
 
 def is_file(spec: object) -> bool:
-    """Returns whether a spec is the path of a model; a family of its name comes first.
+    """Returns whether a spec is the path of a model; family names take precedence.
 
     Example:
         >>> is_file("model.h5"), is_file("mlp:30"), is_file("other")
@@ -92,7 +92,7 @@ def parse(
         The settings, a frozen dataclass of the family, a `ModelFile`, or a `PythonModel`.
 
     Raises:
-        InputError: If there is no such family or file, or the spec does not fit the family.
+        InputError: If the family or file does not exist, or the spec is invalid for the family.
 
     Example:
         >>> parse("mlp:30x30?dropout=0.5").units
@@ -122,9 +122,9 @@ def parse(
 
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Makes initial weights and dropout seeds a function of `seed`; restores the generator after.
+    """Makes initial weights and dropout depend only on `seed`; restores the generator afterwards.
 
-    Keras draws the seed of every initializer and dropout layer that has none from Python's
+    Keras draws the seed of every initializer and dropout layer without a seed from Python's
     `random`.
     """
     if seed is None:
@@ -168,8 +168,8 @@ def build(
 ) -> keras.Model:
     """Builds the model that a spec string names, or loads a `.keras` file.
 
-    The model takes raw values: its first layer is a `Rescaling` named "normalization". Its last is
-    a `Dense` named "logits", without activation.
+    The model takes raw values: its first layer is a `Rescaling` named "normalization". Its last
+    layer is a `Dense` named "logits", without activation.
 
     Args:
         spec: One of `families()`, with its own argument and options, such as "mlp:1200x1200",
@@ -179,18 +179,19 @@ def build(
             returns a Keras model.
         input_shape: Shape of one example, without the batch.
         num_classes: The number of logits, >= 2.
-        rescale: (scale, offset) of the first layer, x * scale + offset: each one number or one per
-            channel; `data.statistics(train)` gives them. None: no rescaling. The models of
-            keras.applications have their own and ignore it.
-        seed: The seed of initial weights and dropout masks; None draws one.
+        rescale: (scale, offset) of the first layer, which computes x * scale + offset. Each is one
+            number, or one number per channel; use `data.statistics(train)` to compute them. None
+            means no rescaling. The models of keras.applications have their own rescaling and ignore
+            this argument.
+        seed: The seed of initial weights and dropout masks; None draws a random seed.
         imports: Modules that register the custom layers of a .keras file.
 
     Returns:
         A functional model, not compiled. Equal arguments with a seed give equal weights.
 
     Raises:
-        InputError: If an argument is invalid, or the model cannot take the shape. For a file,
-            also the errors of `load`.
+        InputError: If an argument is invalid, or the model does not support the input shape. For a
+            file, also the errors of `load`.
 
     Example:
         >>> model = build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
@@ -229,7 +230,7 @@ def build(
 
 
 def logit_shapes(rows: int | None, num_classes: int) -> list[tuple[int | None, int]]:
-    """Returns the shapes that the logits of so many rows may have.
+    """Returns the shapes that the logits of this number of rows may have.
 
     Example:
         >>> logit_shapes(None, 10), logit_shapes(None, 2)
@@ -241,7 +242,7 @@ def logit_shapes(rows: int | None, num_classes: int) -> list[tuple[int | None, i
 def check_fits(
     model: keras.Model, path: PathLike, input_shape: Sequence[int], num_classes: int
 ) -> None:
-    """Raises an error if a model does not fit the data.
+    """Raises an error if a model does not match the data.
 
     Args:
         model: A model with known input and output shapes.

@@ -1,7 +1,7 @@
-"""What kind of model a file is, told from its content, and what to do where it cannot be used.
+"""Detects the kind of a model file from its content, and says what to do if it cannot be used.
 
-Every verb and function that takes the path of a model asks here first, so that they all recognize
-the same files and say the same about them.
+Every command and function that takes the path of a model uses this module, so that all of them
+recognize the same files and give the same messages.
 """
 
 import json
@@ -86,8 +86,8 @@ def model_file(path: PathLike, takes: Collection[str], *, name: str = "model") -
         name: The argument, for errors.
 
     Raises:
-        InputError: If there is no such file, it is no model, or of a kind that cannot be used here;
-            the message says what it is and what to do.
+        InputError: If the file does not exist, is not a model, or is of a kind that cannot be used
+            here. The message names its kind and what to do.
     """
     path = Path(path).expanduser()
     if not _exists(path):

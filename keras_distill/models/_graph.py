@@ -1,7 +1,7 @@
 """Walks the graph of a Functional or Sequential model, call by call.
 
-`follow` is the one walker over Keras operations. What travels along the graph is up to the caller:
-tensors, symbolic tensors of another model, or what is known about each tensor.
+`follow` is the only function that walks over Keras operations. The caller decides which values are
+propagated: tensors, symbolic tensors of another model, or information about each tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ def follow(
     inputs: Sequence[V],
     visit: Callable[[GraphCall, dict[int, V]], Sequence[V]],
 ) -> list[V]:
-    """Lets a value travel along each tensor of a model's graph.
+    """Propagates values along the tensors of a model's graph.
 
     Args:
         model: A model of which `has_graph` is true.
@@ -69,7 +69,7 @@ def follow(
 def random_inputs(model: keras.Model, rows: int = 2, seed: int = 0) -> Any:
     """Draws random input in a model's structure.
 
-    Floats are from N(0, 1), whole numbers 0 or 1, texts "a". A size that is not known is 8.
+    Floats are drawn from N(0, 1), integers are 0 or 1, and texts are "a". Unknown sizes become 8.
 
     Args:
         model: A model with known inputs.

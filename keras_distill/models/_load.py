@@ -24,8 +24,8 @@ _MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
 def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False) -> keras.Model:
     """Loads a model that `model.save("….keras")` wrote.
 
-    No code in the file is run: Keras's safe mode stays on, whatever the process has set, and only
-    classes of Keras and classes registered by the modules in `imports` are built.
+    No code in the file is run. The safe mode of Keras is always on, even if the process has turned
+    it off. Only Keras classes and classes registered by the modules in `imports` are created.
 
     Args:
         path: The file.
@@ -37,8 +37,8 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
         The model.
 
     Raises:
-        InputError: If there is no such file, it is damaged, or it contains code (a Lambda layer)
-            or unknown classes.
+        InputError: If the file does not exist, is damaged, or contains code (a Lambda layer) or
+            unknown classes.
 
     Example:
         >>> import tempfile
@@ -89,7 +89,7 @@ def _config(path: Path) -> Any:
 
 
 def _check_variables(path: Path, config: Any) -> None:
-    """Refuses a config that declares far more weights than the file has, before they are made."""
+    """Rejects a config that declares far more weights than the file has, before creating them."""
     if not isinstance(config, dict):
         raise InputError(f"{path}: {_CONFIG} must be a JSON object.")
     with zipfile.ZipFile(path) as archive:
@@ -105,7 +105,7 @@ def _check_variables(path: Path, config: Any) -> None:
 
 
 def _check_outputs(path: Path, model: keras.Model) -> None:
-    """Refuses a layer whose output alone would fill the memory."""
+    """Rejects a layer whose output alone would fill the memory."""
     for place, layer in walk_layers(model):
         for shape in _keras_private.output_shapes(layer):
             entries = math.prod(size or 1 for size in shape[1:])
@@ -117,7 +117,7 @@ def _check_outputs(path: Path, model: keras.Model) -> None:
 
 
 def _check_object(path: Path, part: dict[str, Any]) -> None:
-    """Refuses code, and classes that neither Keras nor an imported module defines."""
+    """Rejects code, and classes that neither Keras nor an imported module defines."""
     name, module = part["class_name"], part.get("module")
     if name in ("__lambda__", "Lambda"):
         raise InputError(

@@ -69,7 +69,7 @@ def registered_later(part: dict[str, Any]) -> type | None:
 
 
 def check_registered(model: keras.Model, what: str) -> None:
-    """Refuses a model of which a file could not be loaded, before it is trained.
+    """Rejects a model of which a file could not be loaded, before it is trained.
 
     Args:
         model: The model.

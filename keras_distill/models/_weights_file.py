@@ -16,7 +16,7 @@ FREE_BYTES, MAX_RATIO = 64 << 20, 4
 
 
 def check_weights(path: Path) -> None:
-    """Refuses HDF5 data sets that declare far more bytes than the file has.
+    """Rejects HDF5 data sets that declare far more bytes than the file has.
 
     A data set without stored values has any size; reading it would fill the memory.
 

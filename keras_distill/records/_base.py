@@ -36,7 +36,7 @@ diverged: JSON has no other spelling for it."""
 
 
 class Record(BaseModel):
-    """A validated JSON file: unknown keys are refused, writing is atomic.
+    """A validated JSON file: unknown keys are rejected, and writing is atomic.
 
     A number is finite, or the field is `Measured`: every record that can be made can be loaded.
 
@@ -111,7 +111,7 @@ class Record(BaseModel):
 
 
 class SealedRecord(Record):
-    """A record with the checksum of its own content: one that was edited is refused.
+    """A record with the checksum of its own content; an edited record is rejected.
 
     Attributes:
         seal: SHA-256 of the other values, set by `save`.
@@ -200,7 +200,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 _SHOWN = 3  # mistakes in one message
 _MAX_TOML = 4 << 20
 
-# Messages of pydantic -> those of this project, which follow "`key` must".
+# Messages of pydantic -> messages of this project, which follow "`key` must".
 _WORDS = (
     ("Value error, ", ""),
     ("Input should be ", "be "),
@@ -212,7 +212,7 @@ _WORDS = (
 
 
 def _check_finite(value: Any) -> None:
-    """Refuses NaN and infinity at any depth; they are never written."""
+    """Rejects NaN and infinity at any depth; they are never written."""
     stack = [value]
     while stack:
         part = stack.pop()

@@ -91,7 +91,7 @@ class QualityRecord(Record):
             None if it is not finite, or for values.
         negative_log_likelihood: Mean over the rows, in nats; None if it is not finite, or for
             values.
-        metric: What models are compared by: the accuracy, or one of `measures`.
+        metric: The metric for comparing models: the accuracy, or one of `measures`.
         measures: Other measures by name: "mIoU"; "R2" and "MAE"; "AUC".
         worst_class: The class that loses most against the first entry; None for that one, and for
             values.

@@ -44,7 +44,7 @@ class ComparedResult(Record):
 
 
 class CompareRecord(Record):
-    """What differs between runs in settings, and the paired differences in results.
+    """The settings that differ between runs, and the paired differences in results.
 
     Attributes:
         runs: Names of the runs, from their folders.

@@ -1,4 +1,4 @@
-"""What became of a `.tflite` file on the runtimes and chips it was tried for."""
+"""The results of checking a `.tflite` file for runtimes and chips."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -61,7 +61,7 @@ class ArenaRecord(Record):
 
 
 class _Result(Record):
-    """What all targets have in common.
+    """The fields that all targets have in common.
 
     Attributes:
         target: Its name, as given.

@@ -1,4 +1,4 @@
-"""What the models of a run say about examples of the test split: `explore.json`."""
+"""The predictions of a run's models on examples of the test split: `explore.json`."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -80,7 +80,7 @@ class ExploredExample(Record):
 
 
 class ExploreRecord(Record):
-    """What teacher, student, and file say about the test split; the page shows it.
+    """The predictions of teacher, student, and file on the test split, for the report page.
 
     Attributes:
         class_names: Names of the classes.

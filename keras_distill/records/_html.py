@@ -11,7 +11,7 @@ _MOST = 50  # items of a list
 
 
 def as_html(record: BaseModel, summary: Iterable[tuple[str, str]] = ()) -> str:
-    """Returns a record as HTML without style of its own, so that it follows the notebook's theme.
+    """Returns a record as HTML without its own style, so that it follows the notebook's theme.
 
     Args:
         record: The record.

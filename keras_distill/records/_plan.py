@@ -1,4 +1,4 @@
-"""What a run will do, with an estimate of its time and sizes."""
+"""The steps of a run, with an estimate of its time and sizes."""
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ class PlanStage(Record):
 
 
 class PlanRecord(Record):
-    """What a run of a recipe will do; see `runs.plan`.
+    """The planned steps of a run of a recipe; see `runs.plan`.
 
     Attributes:
         recipe: The recipe.

@@ -29,7 +29,7 @@ class QuantizationRule(Record):
 
 
 class Sensitivity(Record):
-    """What quantizing one operator, or a few neighbors, does to the outputs on calibration rows.
+    """The effect on the outputs of quantizing one operator or a few neighbors (calibration rows).
 
     Attributes:
         layers: The layers that it computes, as far as names show.
@@ -146,7 +146,7 @@ class CalibrationChoice(Record):
 
 
 class ExplainRecord(Record):
-    """What quantization does to a model, layer by layer.
+    """The effect of quantization on a model, layer by layer.
 
     Attributes:
         model: Its name.

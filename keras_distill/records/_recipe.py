@@ -179,7 +179,7 @@ class Recipe(TomlRecord):
             changes: New values by dotted key; None returns a key to its default.
 
         Raises:
-            InputError: If a key is unknown or a value breaks its rule.
+            InputError: If a key is unknown or a value is invalid.
 
         Example:
             >>> recipe = Recipe.parse(

@@ -29,7 +29,7 @@ class IntervalRecord(Record):
 
     @classmethod
     def of(cls, interval: Interval) -> "IntervalRecord":
-        """Makes the record of an `Interval`."""
+        """Creates the record of an `Interval`."""
         return cls(value=interval.value, low=interval.low, high=interval.high, n=interval.n)
 
 
@@ -48,7 +48,7 @@ class Curve(Record):
 
     @classmethod
     def of(cls, logs: Mapping[str, Sequence[float]], epochs_per_round: int) -> "Curve":
-        """Makes the record of the logs of all rounds."""
+        """Creates the record of the logs of all rounds."""
         loss = tuple(logs["loss"])
         return cls(
             epochs=tuple(epochs_per_round * (i + 1) for i in range(len(loss))),

@@ -62,7 +62,7 @@ class ShrinkFixed(Record):
 
 
 class ShrinkRecord(Record):
-    """What `kd.shrink` did.
+    """The result of `kd.shrink`.
 
     Attributes:
         model: Name of the model.

@@ -86,7 +86,7 @@ class TargetsShard(Record):
 
 
 class TopKError(Record):
-    """What keeping k logits loses, measured on dense logits of the same teacher.
+    """The error of storing only k logits, measured on dense logits of the same teacher.
 
     Attributes:
         top_k: k.

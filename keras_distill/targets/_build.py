@@ -30,10 +30,10 @@ class StoreBuilder:
 
     Args:
         source: The teacher.
-        dataset: Unbatched, checked by `_keys.x_spec`.
+        dataset: The unbatched data set, checked by `_keys.x_spec`.
         path: The path of the finished store.
         settings: The checked settings.
-        report: Called with the examples done and their total.
+        report: A function called with the number of finished examples and the total.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class StoreBuilder:
     def run(self, *, overwrite: bool, reuse: bool) -> TargetsBuild | None:
         """Builds the store, or resumes its build, and moves it into place.
 
-        Returns what was measured; None if a finished store is kept.
+        Returns the measurements; None if a finished store is kept.
 
         Args:
             overwrite: Whether to replace another store, finished or not.
-            reuse: Whether to keep a finished store that is equal.
+            reuse: Whether to keep a finished store with the same manifest.
         """
         if (known := int(self._dataset.cardinality())) >= 0:
             self._check_length(known)
@@ -125,7 +125,7 @@ class StoreBuilder:
         )
 
     def _is_this(self, plan: TargetsManifest, folder: Path, overwrite: bool) -> bool:
-        """Returns whether `folder` holds this store, finished or not."""
+        """Returns whether `folder` contains this store, finished or unfinished."""
         if not (folder / MANIFEST).exists():
             return False
         found = TargetsManifest.load(folder / MANIFEST)
@@ -161,7 +161,7 @@ class StoreBuilder:
             )
 
     def _view(self, plan: TargetsManifest, view: int, examples: int | None) -> int:
-        """Writes the shards of one view that are missing; returns its number of examples."""
+        """Writes the missing shards of one view; returns its number of examples."""
         done = self._whole_shards(plan, view)
         over = done % plan.shard_examples > 0
         self._check_same_data(done, over)
@@ -190,10 +190,10 @@ class StoreBuilder:
     def _shard(
         self, plan: TargetsManifest, view: int, number: int, stream: Iterator[PaddedBatch]
     ) -> Iterator[int]:
-        """Writes one shard from the batches that follow; yields the examples of each batch."""
+        """Writes one shard from the next batches; yields the number of examples of each batch."""
         paths = [self._folder / shard_name(f"view{view}", number)]
         if view == 0:
-            # Keys first: if the records of a shard exist, its keys exist too.
+            # Keys are written first: if the records of a shard exist, its keys exist too.
             paths.insert(0, self._folder / shard_name("keys", number))
         with whole_files(*paths) as files:
             start = done = number * plan.shard_examples
@@ -205,9 +205,9 @@ class StoreBuilder:
     def write_shards(
         self, plan: TargetsManifest, view: int, numbers: Iterable[int]
     ) -> dict[str, Any]:
-        """Writes those of some shards of a view that are missing; returns the counts of the score.
+        """Writes the missing ones of some shards of a view; returns the counts of the score.
 
-        The examples of those that exist are compared with their keys.
+        The examples of existing shards are compared with their stored keys.
 
         Args:
             plan: The manifest of the unfinished build.
@@ -252,7 +252,7 @@ class StoreBuilder:
             self._compare(first, batch.keys)
 
     def _logits(self, view: int, first: int, batch: PaddedBatch) -> dict:
-        """Returns the teacher's logits; those of the first batch are known from planning."""
+        """Returns the teacher's logits; those of the first batch were computed for the manifest."""
         if view or first or self._first is None:
             return self._source(batch.x, first, batch.count)
         keys, values = self._first

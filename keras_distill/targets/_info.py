@@ -1,4 +1,4 @@
-"""The sizes of a store, and the error of keeping k logits of N at each temperature."""
+"""The sizes of a store, and the error of storing k of N logits at each temperature."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from keras_distill.targets._layout import decode_array, encode
 
 TEMPERATURES = (1.0, 2.0, 4.0, 10.0, 20.0)
 COUNTS = (5, 10, 20, 50, 100)
-# The number of logits to measure on, spread evenly: large vocabularies would take minutes.
+# The maximum number of logits to measure on, spread evenly; large vocabularies would take minutes.
 _MOST = 1 << 18
 
 
@@ -25,9 +25,9 @@ def _kl(log_p: Array, log_q: Array) -> float:
 
 
 def error(logits: Array, k: int, temperature: float) -> TopKError:
-    """Returns the error of one k at one T, on dense logits stored as records.
+    """Returns the error for one k and one T, on dense logits stored as records.
 
-    The records are float16, or float32 where a logit is too large for float16.
+    The records are float16, or float32 if a logit is too large for float16.
 
     Args:
         logits: `(B, N)`, N > k.
@@ -57,7 +57,7 @@ def error(logits: Array, k: int, temperature: float) -> TopKError:
 
 
 def table(logits: Sequence[Array], own: int | None = None) -> tuple[TopKError, ...]:
-    """Returns the error against k and T, on the output with the most classes.
+    """Returns the error for several k and T, on the output with the most classes.
 
     Args:
         logits: Per output, dense `(B, ..., N)`.

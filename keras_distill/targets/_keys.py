@@ -15,13 +15,13 @@ from keras_distill.records import KEY_BYTES
 # The batch size for reading keys and records one by one.
 CHUNK = 256
 _BUFFER_BYTES = 1 << 18
-_ROWS = 2048  # whose keys are computed at once
-# No function here has Python control flow on tensors, and AutoGraph takes seconds.
+_ROWS = 2048  # number of rows whose keys are computed at once
+# AutoGraph is off: no function here has Python control flow on tensors, and it takes seconds.
 as_written = tf.autograph.experimental.do_not_convert
 
 
 def key(x: Any) -> Tensor:
-    """Returns the FarmHash64 of one example's x: of its dtype, shape, and bytes.
+    """Returns the FarmHash64 of one example's x, computed from its dtype, shape, and bytes.
 
     Args:
         x: A tensor, or a structure of tensors.
@@ -56,7 +56,7 @@ def describe(spec: Any, name: str = "x") -> tuple[str, ...]:
 
 
 def as_pairs(dataset: Any) -> Any:
-    """Returns a data set of x alone, without labels, as one of `(x, ())`; others as they are.
+    """Converts a data set of only x to `(x, ())`; returns other data sets unchanged.
 
     Example:
         >>> as_pairs(tf.data.Dataset.from_tensor_slices([[1.0], [2.0]])).element_spec
@@ -77,8 +77,8 @@ def x_spec(dataset: Any, name: str = "dataset") -> Any:
     """Returns the element spec of x, after checking that a store can be built from `dataset`.
 
     Raises:
-        InputError: If it is not an unbatched, finite `tf.data.Dataset` of `(x, y)` or
-            `(x, y, sample_weight)`, as `as_pairs` makes it.
+        InputError: If `dataset` (after `as_pairs`) is not an unbatched, finite `tf.data.Dataset` of
+            `(x, y)` or `(x, y, sample_weight)`.
     """
     if not isinstance(dataset, tf.data.Dataset):
         raise InputError(
@@ -112,12 +112,12 @@ def keys_of(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def stacked_keys(x: Any) -> np.ndarray:
-    """Returns the keys of examples in memory, int64 `(n,)`: those of `key`, many at a time.
+    """Returns the keys of examples in memory, int64 `(n,)`, equal to those of `key` but faster.
 
-    Serialized tensors of one dtype and shape differ only in their last bytes, the values.
+    Serialized tensors of the same dtype and shape differ only in their last bytes, the values.
 
     Args:
-        x: A tensor `(n, …)`, or a structure of tensors of one length.
+        x: A tensor `(n, …)`, or a structure of tensors of the same length.
 
     Example:
         >>> x = tf.constant([[1, 2], [2, 1]])
@@ -148,7 +148,7 @@ def stacked_keys(x: Any) -> np.ndarray:
 
 
 def _head(part: np.ndarray) -> bytes | None:
-    """Returns what a serialized row begins with; None if its values do not simply follow."""
+    """Returns the bytes of a serialized row before its values; None if it has another layout."""
     if part.dtype.kind not in "biuf" or not part.size:
         return None
     serialized, values = tf.io.serialize_tensor(part[0]).numpy(), part[0].tobytes()
@@ -158,11 +158,11 @@ def _head(part: np.ndarray) -> bytes | None:
 def fixed_length(files: Any, width: int) -> tf.data.Dataset:
     """Returns the records of `width` bytes of some files, as strings.
 
-    It uses the native reader: `tf.data.FixedLengthRecordDataset` adds a `flat_map` over the files,
-    whose function costs every new iterator about 10 ms.
+    This uses the native reader. `tf.data.FixedLengthRecordDataset` adds a `flat_map` over the
+    files, which adds about 10 ms to every new iterator.
 
     Args:
-        files: Their paths, in order; a list or a string tensor `(n,)`.
+        files: The paths of the files, in order; a list or a string tensor `(n,)`.
         width: Bytes of a record.
     """
     variant = tf.raw_ops.FixedLengthRecordDatasetV2(
@@ -207,11 +207,11 @@ def checked(
         dataset: `(x, y, …)`, unbatched.
         files: The files of keys.
         store: The store's path, for messages.
-        done: Called in the graph when all were read, were equal, and were as many as stored.
+        done: Called in the graph after all examples were read and their keys and number matched.
 
     Returns:
         A data set whose iterator raises `tf.errors.InvalidArgumentError`, with the index, at the
-        first example that is different, missing, or one too many.
+        first example that is different, missing, or extra.
     """
     stored = read_int64(files).map(as_written(lambda k: (True, k)))
     stored = stored.concatenate(tf.data.Dataset.from_tensors((False, tf.constant(0, tf.int64))))
@@ -239,7 +239,7 @@ def checked(
 
     @as_written
     def not_the_end(there: Tensor, _: Any) -> Tensor:
-        # Elements arrive in order here: all before the end were equal.
+        # Elements arrive in order here, so all elements before the end were equal.
         return tf.cond(there, lambda: tf.constant(True), lambda: _then_false(done))
 
     pairs = tf.data.Dataset.zip((_flagged(dataset), stored)).enumerate()

@@ -10,7 +10,7 @@ from keras_distill._internal import InputError
 from keras_distill._internal._soft_targets import TopK
 from keras_distill.records import TargetsOutput
 
-# The number of logits whose moments are computed at once, so that memory stays bounded.
+# The number of logits whose moments are computed at once, to limit memory use.
 _CHUNK = 1 << 20
 _LARGEST = {"float16": 65504.0, "float32": float(np.finfo(np.float32).max)}
 
@@ -40,11 +40,11 @@ def record_dtype(outputs: Sequence[TargetsOutput]) -> np.dtype:
 def topk(logits: np.ndarray, k: int) -> TopK:
     """Returns the k largest logits of the last axis, and the moments of the rest.
 
-    Among equal logits the lower class comes first.
+    Among equal logits, the lower class id comes first.
 
     Args:
         logits: float32 `(..., N)`, N > k.
-        k: Logits kept.
+        k: The number of logits to keep.
 
     Returns:
         NumPy arrays: int32 and float32; the moments of the rest are float64.
@@ -64,7 +64,7 @@ def topk(logits: np.ndarray, k: int) -> TopK:
 
 
 def _rest(rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns mean, variance, and log mean exp at T = 1 and 4 of the classes not kept, float64."""
+    """Returns mean, variance, and log mean exp at T = 1 and 4 of the other logits, float64."""
     outside = np.ones(rows.shape, bool)
     np.put_along_axis(outside, kept, False, axis=-1)
     rest = rows[outside].reshape(len(rows), -1).astype(np.float64)
@@ -76,11 +76,11 @@ def _rest(rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 
 def check_logits(logits: np.ndarray, output: TargetsOutput, first: int) -> None:
-    """Refuses logits that a record cannot hold.
+    """Rejects logits that a record cannot store.
 
     Args:
         logits: float32 `(B, ..., N)`.
-        output: What the record declares.
+        output: The declared layout of the output.
         first: Index of the batch's first example, for the message.
 
     Raises:
@@ -121,7 +121,7 @@ def encode(values: Sequence[np.ndarray], outputs: Sequence[TargetsOutput], first
 
     Args:
         values: For each output, float32 logits `(B, ..., N)`.
-        outputs: What a record holds.
+        outputs: The layout of a record.
         first: Index of the batch's first example, for messages.
     """
     records = np.zeros(len(values[0]), record_dtype(outputs))
@@ -185,7 +185,7 @@ def decode(records: tf.Tensor, outputs: Sequence[TargetsOutput]) -> Any:
 
     Args:
         records: string `(B,)`.
-        outputs: What a record holds.
+        outputs: The layout of a record.
 
     Returns:
         float32 logits `(B, ..., N)` or a `TopK` of int32 and float32; a dict of these by name

@@ -20,7 +20,7 @@ from keras_distill.records import MAX_RANK, TargetsOutput, TargetsTeacher
 from keras_distill.teachers import Declaration, as_teacher
 
 _CHUNK = 1 << 22
-_LOOK = 4096  # rows of arrays that show whether they are probabilities
+_LOOK = 4096  # rows of arrays that are read to detect probabilities
 
 
 def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
@@ -31,7 +31,7 @@ def log_probabilities(p: np.ndarray, first: int = 0) -> np.ndarray:
         first: Index of the batch's first example, for messages.
 
     Raises:
-        InputError: If a row is negative somewhere or does not sum to 1 within 0.01.
+        InputError: If a row has a negative value or does not sum to 1 within 0.01.
 
     Example:
         >>> log_probabilities(np.array([[1.0, 0.0]])).round(1).tolist()
@@ -54,13 +54,13 @@ class LogitsSource:
     """A teacher, or arrays of its logits, behind one method.
 
     Args:
-        teacher: What `teachers.as_teacher` takes, an array `(n, ..., N)`, or a dict of arrays by
-            output name.
+        teacher: Any value that `teachers.as_teacher` accepts, an array `(n, ..., N)`, or a dict of
+            arrays by output name.
         from_probabilities: Whether the values are probabilities; see `teachers.as_teacher`.
 
     Raises:
-        InputError: If arrays look like probabilities that are not declared, or are declared and
-            are none.
+        InputError: If arrays look like probabilities but are not declared as such, or are declared
+            as probabilities but are not.
     """
 
     def __init__(self, teacher: Any, from_probabilities: Declared = None):
@@ -89,7 +89,7 @@ class LogitsSource:
         )
 
     def row_bytes(self) -> int:
-        """Returns the bytes of the logits of one example, as far as they are known; 0 if not."""
+        """Returns the bytes of the logits of one example; 0 if unknown."""
         if self.arrays is not None or self._teacher.output_shapes is None:
             return 0
         shapes = self._teacher.output_shapes.values()
@@ -103,9 +103,9 @@ class LogitsSource:
         """Returns the logits of one batch by output name; None names a single output.
 
         Args:
-            x: The batch, NumPy, padded to the full batch size.
-            first: Index of its first example.
-            count: Examples in it that are not padding.
+            x: The batch as NumPy, padded to the full batch size.
+            first: Index of the first example of the batch.
+            count: Number of examples in the batch that are not padding.
 
         Raises:
             InputError: If the teacher fails on the batch, or its values are not probabilities.

@@ -24,10 +24,10 @@ _EPOCH, _CHECKED = 0, 1
 
 
 class EpochState:
-    """The state of one data set between iterations: epochs begun, and whether all was checked.
+    """The state of a data set between iterations: the epoch count, and whether keys were checked.
 
-    It is an anonymous hash table, not a `tf.Variable`: a distribution strategy mirrors variables,
-    and the table lives as long as the data set that refers to it.
+    The state is an anonymous hash table instead of a `tf.Variable`, because a distribution strategy
+    mirrors variables. The table exists as long as the data set that refers to it.
     """
 
     def __init__(self, first_epoch: int):
@@ -37,20 +37,20 @@ class EpochState:
         self._set(_EPOCH, first_epoch)
 
     def _get(self, slot: int) -> tf.Tensor:
-        # The table does not know that it returns a scalar, and later shapes depend on it.
+        # The table does not declare that it returns a scalar, and later shapes depend on this.
         return tf.ensure_shape(self._table.lookup(tf.constant(slot, tf.int64)), ())
 
     def _set(self, slot: int, value: Any) -> None:
         self._table.insert(tf.constant(slot, tf.int64), tf.cast(value, tf.int64))
 
     def begin(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Begins an epoch, in the graph: returns its number, and whether to check its examples."""
+        """Starts an epoch, in the graph; returns its number and whether to check its examples."""
         epoch = self._get(_EPOCH)
         self._set(_EPOCH, epoch + 1)
         return epoch, tf.equal(self._get(_CHECKED), 0)
 
     def skip(self, count: int) -> None:
-        """Moves on by some epochs, outside the graph."""
+        """Skips a number of epochs, outside the graph."""
         self._set(_EPOCH, self._get(_EPOCH) + count)
 
     def done(self) -> None:
@@ -59,10 +59,10 @@ class EpochState:
 
 
 class PeekableDataset(tf.data.Dataset):
-    """A `tf.data.Dataset` of batches whose first batch can be read without beginning an epoch.
+    """A `tf.data.Dataset` of batches whose first batch can be read without starting an epoch.
 
-    It is a data set like any other: iterate over it, transform it, or pass it to `fit`. What a
-    transformation other than `repeat` returns is a plain data set, without these methods.
+    You can iterate over it, transform it, or pass it to `fit`, like any other data set. All
+    transformations except `repeat` return a plain data set, without these methods.
 
     Args:
         dataset: The batches.
@@ -97,7 +97,7 @@ class PeekableDataset(tf.data.Dataset):
         return self._first()
 
     def skip_epochs(self, count: int) -> None:
-        """Makes the next iteration begin `count` epochs later, which an earlier session trained."""
+        """Skips `count` epochs that an earlier session has already trained."""
         self._state.skip(count)
 
     def repeat(self, count: Any = None, name: str | None = None) -> "PeekableDataset":
@@ -109,7 +109,7 @@ class PeekableDataset(tf.data.Dataset):
 def labeled(labels: Any) -> Any:
     """Returns which examples have a label: all but those with the sparse class label -1.
 
-    Of data without labels, `()`, nothing.
+    For data without labels, the result is `()`.
 
     Args:
         labels: y of one example or of a batch; the result has the shape of a class id.
@@ -134,7 +134,7 @@ def buffer_size(spec: Any, examples: int) -> int:
 
 
 def example_bytes(spec: Any) -> int:
-    """Returns the bytes that an element takes in memory, about."""
+    """Returns the approximate number of bytes that an element needs in memory."""
     size = 0
     for part in tf.nest.flatten(spec):
         width = 64 if part.dtype == tf.string else part.dtype.size
@@ -186,8 +186,8 @@ class StoreReader:
     def _examples(self, check: tf.Tensor) -> tf.data.Dataset:
         """Returns the user's examples, compared with their keys if `check` is true.
 
-        Both data sets are made outside the graph that selects one: an epoch without a comparison
-        does not pay for preparing it.
+        Both data sets are created outside the graph that selects one of them, so an epoch without
+        a comparison has no overhead for its preparation.
         """
         to_variant = tf.data.experimental.to_variant
         variant = tf.cond(
@@ -318,7 +318,7 @@ class StoreReader:
 
 
 def _check_mixed(dataset: tf.data.Dataset, manifest: TargetsManifest) -> None:
-    """Refuses labels that cannot be mixed.
+    """Rejects labels that cannot be mixed.
 
     Raises:
         InputError: If y is neither a class id nor a row of one value per class.
@@ -333,7 +333,7 @@ def _check_mixed(dataset: tf.data.Dataset, manifest: TargetsManifest) -> None:
 
 
 def refuse_targets(dataset: tf.data.Dataset) -> None:
-    """Refuses data that already carry soft targets.
+    """Rejects data that already contain soft targets.
 
     Raises:
         InputError: If y is a `Targets`.

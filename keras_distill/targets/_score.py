@@ -1,4 +1,4 @@
-"""The accuracy of a teacher on the labels that pass by while its logits are stored."""
+"""The accuracy of a teacher on the labels of the data, measured while its logits are stored."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from keras_distill.records import TargetsBuild
 
 
 class TeacherScore:
-    """Counts right predictions of one output, and measures the speed of a build."""
+    """Counts correct predictions of one output, and measures the speed of a build."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -36,7 +36,7 @@ class TeacherScore:
             return
         try:
             self._judge(outputs, np.asarray(labels))
-        except InputError:  # labels of another task: they are not the teacher's business
+        except InputError:  # the labels belong to a different task than the teacher's
             self._judged = False
 
     def _judge(self, outputs: Array, labels: Array) -> None:
@@ -79,7 +79,7 @@ class TeacherScore:
 
 
 def judged_labels(y: Any) -> Any:
-    """Returns a label as the score takes it, a tensor of numbers; None for a structure or text.
+    """Returns a label as a tensor of numbers for the score; None for a structure or text.
 
     Args:
         y: The labels of one element, in a `tf.data` map, or its spec.

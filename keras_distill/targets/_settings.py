@@ -39,7 +39,7 @@ def build_settings(
     """Returns the settings of `SoftTargetStore.build` after checking them.
 
     Raises:
-        InputError: If one breaks its rule.
+        InputError: If a setting is invalid.
     """
     views = check_count("views", views, at_most=MAX_VIEWS)
     if augment is not None and not isinstance(augment, Augmentation):
@@ -59,7 +59,7 @@ def build_settings(
 
 
 def checked_target(path: str | os.PathLike, overwrite: bool) -> Path:
-    """Returns `path` if a store may be written there: only a store is ever replaced."""
+    """Returns `path` if a store may be written there; existing paths must be stores."""
     settle(Path(path))
     path = _files.check_output(path, overwrite=overwrite)
     if path.exists() and not (path / MANIFEST).is_file():

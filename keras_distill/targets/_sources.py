@@ -21,8 +21,8 @@ class StoreSource:
     """A teacher and a data set, named by text.
 
     Attributes:
-        teacher: What `teachers.as_teacher` takes as text, or one `.npy` file of logits; several are
-            an ensemble.
+        teacher: Text that `teachers.as_teacher` accepts, or the path of a `.npy` file of logits.
+            Several teachers form an ensemble.
         data: A data spec, such as "digits" or "tfds:mnist".
         data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
         split: train, validation, or test.
@@ -44,12 +44,12 @@ class StoreSource:
     threads: int | None = None
 
     def values(self) -> dict[str, Any]:
-        """Returns the fields as JSON values; `of` inverts it."""
+        """Returns the fields as JSON values, for `of`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "StoreSource":
-        """Makes a source from what `values` returned."""
+        """Creates a source from the result of `values`."""
         lists = {name: tuple(values[name]) for name in ("teacher", "imports")}
         return cls(**{**values, **lists})
 

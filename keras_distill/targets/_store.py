@@ -41,14 +41,15 @@ class SoftTargetStore:
     """A folder of soft targets: `manifest.json` and binary records that `tf.data` reads natively.
 
     Run the teacher once (`build`), then train any number of students, at any temperature, on
-    `batches` or `attach`. No Python runs in the read path. Every example has a key, a hash of its
-    x: another example, another order, fewer or more examples are an error in the first epoch.
+    `batches` or `attach`. No Python runs in the read path. Every example has a key, which is a hash
+    of its x. If the examples, their order, or their number differ from the build, the first epoch
+    raises an error.
 
     Attributes:
         path: The folder.
         manifest: Its contents and origin.
-        built: What `build` measured: rows per second, and the accuracy of the teacher on the labels
-            that the data have; None for a store that was opened or reused.
+        built: Measurements of `build`: rows per second, and the accuracy of the teacher on the
+            labels of the data. None for a store that was opened or reused.
 
     Example:
         >>> import tempfile
@@ -103,38 +104,42 @@ class SoftTargetStore:
         """Runs the teacher over the data once and stores its logits.
 
         The build is in `<path>.partial` until it is complete; one process at a time writes to it.
-        Killed or interrupted, it loses at most one shard: the same call resumes, and the result is
-        byte-identical. Memory does not grow with the data.
+        If a build is killed or interrupted, at most one shard is lost. Run the same call again to
+        resume; the result is byte-identical. Memory use does not grow with the data.
 
         Args:
             teacher: A Keras model, a list of them, a `Teacher`, a `.keras` or `.tflite` file, a
                 function from a NumPy batch to logits, an array of logits `(n, ..., N)`, or a dict
                 of arrays by output name.
-            dataset: `(x, y)`, `(x, y, sample_weight)`, or x alone; unbatched, finite, in the same
-                order each time it is read: before any shuffle and any random augmentation.
+            dataset: A data set of `(x, y)`, `(x, y, sample_weight)`, or only x. It must be
+                unbatched, finite, and in the same order each time it is read, so pass it before any
+                shuffle and any random augmentation.
             path: The folder to create.
-            top_k: The number of logits to keep of each row, with four moments of the rest, so that
-                the record is valid at every temperature; None: all.
-            views: Augmented views per example; the teacher sees each.
-            augment: The augmentation that makes the views.
-            batch_size: Examples the teacher sees at once.
-            from_probabilities: Whether the teacher gives probabilities that nothing shows to be
-                some: None (a first batch that is wholly in 0..1 is refused), False, True,
-                "softmax", or "sigmoid"; see `teachers.as_teacher`. Logits are stored.
+            top_k: The number of logits to store per row, together with four statistics of the
+                other logits, so that the record is valid at every temperature. None stores all
+                logits.
+            views: Number of augmented views per example. The teacher runs on each view.
+            augment: The augmentation that creates the views.
+            batch_size: Number of examples per batch of the teacher.
+            from_probabilities: Whether the teacher gives probabilities and its graph does not show
+                it: None, False, True, "softmax", or "sigmoid"; see `teachers.as_teacher`. With
+                None, an error is raised if all values of the first batch are in 0..1. The store
+                always contains logits.
             dtype: "float16", or "float32" for logits beyond 65504.
-            shard_batches: Batches in a file; None: 4,096 examples or 64 MiB, whichever is less.
+            shard_batches: Number of batches per file. None means 4,096 examples or 64 MiB,
+                whichever is less.
             overwrite: Whether a store at `path`, or an unfinished one, may be replaced.
             reuse: Whether to return a finished store at `path` if it has this teacher, these data,
                 and these settings.
-            progress: None: a bar where stderr is a terminal; True or False; or a function
-                `(done, total)`.
+            progress: Whether to show a progress bar, or a function `(done, total)`. None shows a
+                bar if stderr is a terminal.
 
         Returns:
-            The store, opened.
+            The opened store.
 
         Raises:
-            InputError: If an argument breaks its rule, `path` exists, another process builds the
-                store, the data are not as described, or the logits cannot be stored.
+            InputError: If an argument is invalid, `path` exists, another process builds the store,
+                the data do not match the description, or the logits cannot be stored.
         """
         settings = build_settings(top_k, dtype, views, augment, batch_size, shard_batches)
         dataset = _keys.as_pairs(dataset)
@@ -158,7 +163,8 @@ class SoftTargetStore:
             path: The folder.
 
         Raises:
-            InputError: If there is no store, or it is unfinished, of another version, or damaged.
+            InputError: If the store does not exist, is unfinished, has another version, or is
+                damaged.
         """
         path = Path(path)
         if not (path / MANIFEST).exists() and (partial_path(path) / MANIFEST).exists():
@@ -191,30 +197,31 @@ class SoftTargetStore:
     ) -> _read.PeekableDataset:
         """Returns batches `(x, Targets(labels, teacher, labeled), …)` for `fit`: the fast path.
 
-        Records stay strings through the shuffle and are decoded a batch at a time. Each new
-        iteration over the result is the next epoch; its order is a function of (seed, epoch) alone,
-        that of `data.batches` with the same seed. Starting one takes some tens of milliseconds: for
-        data of a few batches, `repeat()` and longer epochs save time. If the store has V views,
-        epoch e has view e mod V.
+        Records are shuffled as strings and decoded one batch at a time. Each new iteration over the
+        result is the next epoch. The order of an epoch depends only on (seed, epoch), and equals
+        the order of `data.batches` with the same seed. Starting an iteration takes some tens of
+        milliseconds; if the data have only a few batches, use `repeat()` and longer epochs. If the
+        store has V views, epoch e uses view e mod V.
 
-        The result is a `tf.data.Dataset` with a method `peek()`, which returns a first batch
-        without beginning an epoch.
+        The result is a `tf.data.Dataset` with an additional method `peek()`, which returns a first
+        batch without starting an epoch.
 
         Args:
             dataset: The data the store was built from, unbatched, in the same order. Labels and
                 sample weights may differ.
-            batch_size: Examples in a batch.
-            shuffle: True: shuffled with a buffer of up to 512 MiB; a number: the size of the
-                shuffle buffer in examples; False: in order.
+            batch_size: Number of examples in a batch.
+            shuffle: True to shuffle with a buffer of up to 512 MiB, a number for the size of the
+                shuffle buffer in examples, or False to keep the order.
             seed: Seed of the order.
             first_epoch: Number of the first epoch, to resume a training.
-            drop_remainder: Whether to drop a last batch that is not full.
-            temperature: The temperature of the loss. Needed only if the store is valid at one
-                temperature (an arithmetic mean), and then checked.
-            augment: The augmentation you expect; None: the store's own.
+            drop_remainder: Whether to drop the last batch if it is not full.
+            temperature: The temperature of the loss. Required only if the store is valid at one
+                temperature (an arithmetic mean); it is then checked.
+            augment: The expected augmentation, which is compared with the store's augmentation.
+                None uses the store's augmentation.
 
         Raises:
-            InputError: If the data do not fit the store, or a file is damaged.
+            InputError: If the data do not match the store, or a file is damaged.
         """
         batch_size = check_batch_size(batch_size)
         seed = check_count("seed", seed, at_least=0, at_most=MAX_INT)
@@ -234,9 +241,9 @@ class SoftTargetStore:
         temperature: float | None = None,
         augment: Augmentation | None = None,
     ) -> tf.data.Dataset:
-        """Returns elements `(x, Targets(labels, teacher, labeled), …)` one by one, to batch.
+        """Returns single elements `(x, Targets(labels, teacher, labeled), …)`, not batched.
 
-        A store of V views gives V·n elements: all of view 0, then all of view 1, and so on.
+        A store with V views gives V·n elements: all of view 0, then all of view 1, and so on.
         `batches` is faster.
 
         Args:
@@ -245,7 +252,7 @@ class SoftTargetStore:
             augment: The augmentation, see `batches`.
 
         Raises:
-            InputError: If the data do not fit the store, or a file is damaged.
+            InputError: If the data do not match the store, or a file is damaged.
         """
         return self._reader(dataset, temperature, augment, 0).attach()
 
@@ -268,10 +275,10 @@ class SoftTargetStore:
         return _verify.verify(self.path, self.manifest, self._augment, dataset, teacher)
 
     def info(self, examples: int = 512) -> TargetsInfo:
-        """Returns sizes, and the KL error of keeping k logits, against k and T.
+        """Returns sizes, and the KL error of storing only k logits, for several k and T.
 
         Args:
-            examples: Records to measure the error on, spread evenly over the store.
+            examples: Number of records to measure the error on, spread evenly over the store.
         """
         found = describe(self.path, self.manifest, check_count("examples", examples))
         return found.model_copy(update={"build": self.built})

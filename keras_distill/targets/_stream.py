@@ -1,4 +1,4 @@
-"""What a build reads and how it writes: batches of examples with keys, and files that are whole."""
+"""Input and output of a build: batches of examples with keys, and files written atomically."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def keyed_batches(
 ) -> tf.data.Dataset:
     """Returns `(x, keys)` of one view, a batch at a time, or `(x, keys, labels)`.
 
-    Labels are included where they are numbers of one shape, and belong to the views.
+    Labels are included if they are numbers of a fixed shape; they match the augmented views.
 
     Args:
         dataset: Unbatched.
@@ -42,7 +42,8 @@ def keyed_batches(
         skip: The number of examples to skip at the start, a multiple of `batch_size`.
         view: The index of the view.
         augment: Its augmentation.
-        pool: The examples that partners are drawn from; None: read from `dataset` if needed.
+        pool: The examples from which mixing partners are drawn; None to read them from `dataset`
+            if needed.
     """
     spec: Any = dataset.element_spec
     mixes = augment is not None and augment.mixes
@@ -96,9 +97,9 @@ def padded(batches: tf.data.Dataset, batch_size: int) -> Iterator[PaddedBatch]:
 
 @contextlib.contextmanager
 def whole_files(*paths: Path) -> Iterator[list[Any]]:
-    """Yields open files that appear at `paths`, in this order, only when complete and on disk.
+    """Yields open files that appear at `paths`, in this order, only when completely written.
 
-    Files without content are dropped, and so are all files if the block fails.
+    Empty files are removed. If the block fails, all files are removed.
     """
     temporary = [path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in paths]
     try:

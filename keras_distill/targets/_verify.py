@@ -18,7 +18,7 @@ _NOISE = 1e-3
 
 
 def wrong_sizes(path: Path, manifest: TargetsManifest) -> list[str]:
-    """Returns a sentence for each file that is missing or has another size."""
+    """Returns a message for each file that is missing or has the wrong size."""
     found = []
     for shard in manifest.shards + manifest.keys:
         file = path / shard.file
@@ -30,7 +30,7 @@ def wrong_sizes(path: Path, manifest: TargetsManifest) -> list[str]:
 
 
 def wrong_bytes(path: Path, manifest: TargetsManifest) -> list[str]:
-    """Returns a sentence for each file that is not byte-identical to what was written."""
+    """Returns a message for each file that is not byte-identical to the written file."""
     found = wrong_sizes(path, manifest)
     if found:
         return found
@@ -67,7 +67,7 @@ def compare_keys(path: Path, manifest: TargetsManifest, dataset: MemoryDataset) 
     """Compares examples in memory with the stored keys.
 
     Raises:
-        InputError: If an example is not the one that the store was built from.
+        InputError: If an example differs from the example that the store was built from.
     """
     stored = _stored_keys(path, manifest)
     keys = _keys.stacked_keys(dataset.tensors[0])

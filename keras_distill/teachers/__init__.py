@@ -1,4 +1,4 @@
-"""Teachers: everything that gives logits (Keras models, ensembles, .tflite files, functions)."""
+"""Teachers: all sources of logits (Keras models, ensembles, .tflite files, functions)."""
 
 from keras_distill._internal._probabilities import (
     are_probabilities,

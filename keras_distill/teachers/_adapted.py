@@ -1,4 +1,4 @@
-"""A teacher that takes other inputs, or has other classes, than its student."""
+"""A teacher whose inputs or classes differ from those of its student."""
 
 import copy
 import hashlib
@@ -24,14 +24,16 @@ class AdaptedTeacher(Teacher):
     """A teacher with its input converted, and its classes selected or summed.
 
     Args:
-        teacher: Anything `as_teacher` takes.
-        classes: Which of its classes make up each class of the student; None: the same.
-        preprocess: Converts a batch of the student's x to the teacher's, in TensorFlow operations;
-            None: the same x.
-        name: A name of `preprocess` for the fingerprint; None: without one it has none.
+        teacher: Any value that `as_teacher` accepts.
+        classes: The teacher's classes that make up each class of the student; None if both have the
+            same classes.
+        preprocess: Converts a batch of the student's x to the teacher's x with TensorFlow
+            operations; None uses the same x.
+        name: A name of `preprocess` for the fingerprint. Without a name, a teacher with
+            `preprocess` has no fingerprint.
 
     Raises:
-        InputError: If the map is for another number of classes.
+        InputError: If the map is for a different number of classes.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(4, use_bias=False)])
@@ -90,15 +92,15 @@ class AdaptedTeacher(Teacher):
 
     @property
     def needs_check(self) -> bool:
-        """Whether the teacher needs it; see `Teacher.needs_check`."""
+        """Whether the inner teacher needs a check; see `Teacher.needs_check`."""
         return self.teacher.needs_check
 
     def checked_logits(self, x: Any, values: Collection[str] = ()) -> Outputs:
-        """Returns the logits after checking those of the teacher; see `Teacher.checked_logits`."""
+        """Returns the logits after checking the inner teacher; see `Teacher.checked_logits`."""
         return self._mapped(self.teacher.checked_logits(self._converted(x), values))
 
     def declared(self, from_probabilities: Declared) -> Self:
-        """Returns this with the declared teacher inside; see `Teacher.declared`."""
+        """Applies the declaration to the inner teacher; see `Teacher.declared`."""
         teacher = self.teacher.declared(from_probabilities)
         if teacher is self.teacher:
             return self
@@ -120,9 +122,9 @@ class AdaptedTeacher(Teacher):
         return self.teacher.layer_weights(layer)
 
     def fingerprint(self) -> str | None:
-        """Returns the SHA-256 of the teacher's, of the map, and of the name of `preprocess`.
+        """Returns the SHA-256 of the teacher's fingerprint, the map, and the name of `preprocess`.
 
-        None if the teacher has none, or `preprocess` no name.
+        Returns None if the teacher has no fingerprint, or `preprocess` has no name.
         """
         inner = self.teacher.fingerprint()
         if inner is None or (self._preprocess is not None and self._preprocess_name is None):

@@ -1,4 +1,4 @@
-"""The interface of a teacher: anything that gives logits for a batch of inputs."""
+"""The interface of a teacher, which returns logits for a batch of inputs."""
 
 import abc
 import copy
@@ -21,21 +21,22 @@ from keras_distill.teachers._outputs import ONLY, outputs_by_name, plain_outputs
 
 
 class Teacher(abc.ABC):
-    """A source of logits. It runs in inference mode, without gradients, and is never saved.
+    """A source of logits, which runs in inference mode, without gradients, and is never saved.
 
     Attributes:
         name: A short name for messages and manifests.
-        temperature: The only temperature at which its logits are valid; None: any temperature.
+        temperature: The only temperature at which the logits are valid; None for any temperature.
         output_shapes: Shapes `(None, ..., N)` by output name, "" for a single output; None if
             unknown.
-        input_shapes: Shapes `(None, ...)` of its inputs in order; None if unknown.
-        on_host: Whether it runs in Python outside the graph, so that XLA cannot compile it.
+        input_shapes: Shapes `(None, ...)` of the inputs in order; None if unknown.
+        on_host: Whether the teacher runs in Python outside the graph, so XLA cannot compile it.
         heads: The head that was removed from each output, by name; None if unknown.
-        from_probabilities: Whether `outputs` gives probabilities, of outputs whose head is not
-            known: None (not declared: refused where they look like it), False, True, "softmax", or
-            "sigmoid"; see `as_teacher`.
-        steps: The step of quantized outputs by name; empty for floats.
-        compiled_losses: The hard losses by output name that it was trained with; empty if unknown.
+        from_probabilities: Whether `outputs` returns probabilities, for outputs with an unknown
+            head: None, False, True, "softmax", or "sigmoid"; see `as_teacher`. With None (not
+            declared), outputs that look like probabilities raise an error.
+        steps: The quantization step of each quantized output by name; empty for float outputs.
+        compiled_losses: The hard losses that the teacher was trained with, by output name; empty
+            if unknown.
     """
 
     name: str = "teacher"
@@ -55,10 +56,10 @@ class Teacher(abc.ABC):
 
     @abc.abstractmethod
     def outputs(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
-        """Computes logits and inner layers' outputs in one pass, eagerly or inside a graph.
+        """Computes logits and outputs of inner layers in one pass, eagerly or inside a graph.
 
         Args:
-            x: A batch of inputs: tensors in the structure that the teacher takes.
+            x: A batch of inputs: tensors in the structure that the teacher expects.
             layers: Names of layers to read, "outer/inner" inside nested models.
 
         Returns:
@@ -71,17 +72,17 @@ class Teacher(abc.ABC):
 
     @abc.abstractmethod
     def fingerprint(self) -> str | None:
-        """Returns 64 hexadecimal digits that identify this teacher; None if nothing can."""
+        """Returns 64 hexadecimal digits that identify this teacher; None if not available."""
 
     def read(self, x: Any, layers: Sequence[str] = ()) -> tuple[Outputs, Outputs]:
         """Returns the logits of `outputs` by name, and the layers' outputs.
 
-        A subclass may return a single tensor. Probabilities are converted where
-        `from_probabilities` declares them.
+        A subclass may return a single tensor from `outputs`. Outputs that `from_probabilities`
+        declares as probabilities are converted to logits.
 
         Raises:
-            InputError: If `outputs` does not return a pair, or there are no probabilities where
-                they are declared.
+            InputError: If `outputs` does not return a pair, or declared probabilities are not
+                probabilities.
         """
         logits, features = self._read(x, layers)
         return self._as_logits(logits), features
@@ -124,7 +125,7 @@ class Teacher(abc.ABC):
         """Returns the logits of a NumPy batch as float32 NumPy, by name for several outputs.
 
         Raises:
-            InputError: As `checked_logits`.
+            InputError: As in `checked_logits`.
         """
         return plain_outputs(to_numpy(self.checked_logits(x)))
 
@@ -140,10 +141,11 @@ class Teacher(abc.ABC):
 
         Args:
             x: A batch of inputs.
-            values: Names of outputs that are values of a regression, which are not checked.
+            values: Names of regression outputs, which are not checked.
 
         Raises:
-            InputError: If they are probabilities and not declared, or declared and none.
+            InputError: If the outputs are probabilities but were not declared so, or were declared
+                as probabilities but are not.
         """
         return self._as_checked_logits(self._read(x)[0], values)
 
@@ -158,18 +160,18 @@ class Teacher(abc.ABC):
         return heads.get(name) or heads.get(ONLY)
 
     def hides_head(self, name: str) -> bool:
-        """Returns whether it is not known how an output ends."""
+        """Returns whether the head of an output is unknown."""
         head = self.head(name)
         return head is None or head.kind == "unknown"
 
     def declared(self, from_probabilities: Declared) -> Self:
-        """Returns this teacher, or a copy of which it is declared whether it gives probabilities.
+        """Returns this teacher, or a copy of it with the given `from_probabilities`.
 
         Args:
-            from_probabilities: See the attribute; None: as it is.
+            from_probabilities: See the attribute; None keeps the current value.
 
         Raises:
-            InputError: If an output is known to be logits, and declared to be probabilities.
+            InputError: If an output is known to be logits but is declared as probabilities.
         """
         check_choice("from_probabilities", from_probabilities, DECLARATIONS)
         if from_probabilities is None or from_probabilities == self.from_probabilities:
@@ -199,7 +201,7 @@ class Teacher(abc.ABC):
         return {**outputs, **self._declaration.logits(hidden)}
 
     def choice(self, name: str) -> str:
-        """Returns Python code that makes a teacher of one of the outputs of `teacher`."""
+        """Returns Python code that creates a teacher from one of the outputs of `teacher`."""
         return f"lambda x: as_teacher(teacher).predict(x)[{name!r}]"
 
     def no_layers(self, layers: Sequence[str]) -> InputError:
@@ -224,7 +226,8 @@ def run_on_host(
         The function's results by output name.
 
     Raises:
-        InputError: If the function raises one. From inside a graph, `readable_errors` restores it.
+        InputError: If the function raises an InputError. Inside a graph, `readable_errors` restores
+            it.
     """
     flat = keras.tree.flatten(x)
 

@@ -1,4 +1,4 @@
-"""A function as a teacher: PyTorch, ONNX, a server, anything that maps a NumPy batch to logits."""
+"""A function (PyTorch, ONNX, a server, …) from a NumPy batch to logits as a teacher."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +16,16 @@ from keras_distill.teachers._outputs import ONLY
 class CallableTeacher(Teacher):
     """A function from a NumPy batch to NumPy logits.
 
-    Inside a graph it runs through `tf.numpy_function`: on the host, one call at a time, and not
-    under XLA. Store its logits once instead of running it in every epoch.
+    Inside a graph, the function runs through `tf.numpy_function`: on the host, one call at a time,
+    and not under XLA. Store its logits once instead of running it in every epoch.
 
     Args:
-        function: Takes the batch as NumPy (in the structure of x) and returns logits `(B, ..., N)`,
-            or a dict of them with the keys of `output_shape`.
-        name: Determines the fingerprint: the same name means the same teacher.
-        output_shape: Shape without the batch axis, `(N,)` or `(L, N)`, or a dict of such by output
-            name. Without it, shapes are known only after the function has run.
-        from_probabilities: Whether it returns probabilities; see `as_teacher`.
+        function: A function that takes the batch as NumPy (in the structure of x) and returns
+            logits `(B, ..., N)`, or a dict of logits with the keys of `output_shape`.
+        name: A name that determines the fingerprint: the same name means the same teacher.
+        output_shape: Shape without the batch axis, `(N,)` or `(L, N)`, or a dict of shapes by
+            output name. Without it, shapes are known only after the function has run.
+        from_probabilities: Whether the function returns probabilities; see `as_teacher`.
 
     Raises:
         InputError: If `function` is not callable.

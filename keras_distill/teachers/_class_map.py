@@ -19,19 +19,20 @@ _MAX_CLASSES = 1 << 20
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Which classes of a teacher make up each class of a student.
+    """Maps the classes of a teacher to the classes of a student.
 
-    With the teacher's probabilities p, class c of the student, made of the teacher's classes S_c,
-    gets
+    Let p be the teacher's probabilities, and S_c the teacher's classes that make up class c of the
+    student. The probability of class c is
 
         q_c = Σ_{k in S_c} p_k / Σ_{c'} Σ_{k in S_c'} p_k,
 
-    the probability renormalized over what is kept. As logits, z_c = log Σ_{k in S_c} exp(z_k): a
-    softmax of these is q, and a softmax of z_c/T is q softened at T. For a teacher whose logits are
-    valid at one temperature T₀ only, z_c = T₀ · log Σ exp(z_k/T₀).
+    which is renormalized over the selected classes. The logits are z_c = log Σ_{k in S_c} exp(z_k):
+    the softmax of z_c is q, and the softmax of z_c/T is q softened at T. For a teacher whose logits
+    are valid only at one temperature T₀, z_c = T₀ · log Σ exp(z_k/T₀).
 
     Attributes:
-        groups: For each class of the student, the ids of the teacher's classes; no id twice.
+        groups: For each class of the student, the ids of the teacher's classes. Each id may occur
+            only once.
         classes: Number of classes of the teacher.
 
     Raises:
@@ -68,20 +69,21 @@ class ClassMap:
         teacher: Sequence[str] | None = None,
         count: int,
     ) -> "ClassMap":
-        """Makes the map that a user wrote.
+        """Creates the map from a user's specification.
 
         Args:
-            classes: A list with an entry for each class of the student: an id or a name of the
-                teacher's class, or a list of these, which are summed. Or a dict from the student's
-                class names to such entries; or `"names"`: the teacher's classes of the same names;
-                or the path of a file (`.json` with a list or dict, or text with a line for each
-                class of the student, whose ids or names are separated by tabs).
+            classes: One of the following: a list with an entry for each class of the student, where
+                an entry is the id or name of a teacher's class, or a list of these, which are
+                summed; a dict from the student's class names to such entries; `"names"` to match
+                classes with the same name; or the path of a file (`.json` with a list or dict, or
+                text with a line for each class of the student, with ids or names separated by
+                tabs).
             student: Names of the student's classes, in the order of their ids.
-            teacher: Names of the teacher's; None: they are known by id only.
+            teacher: Names of the teacher's classes; None if only their ids are known.
             count: Number of the teacher's classes.
 
         Raises:
-            InputError: If an entry is missing, or names no class of the teacher.
+            InputError: If an entry is missing, or does not match a class of the teacher.
 
         Example:
             >>> ClassMap.of({"pet": ["cat", "dog"], "car": 2}, student=["car", "pet"],
@@ -110,7 +112,8 @@ class ClassMap:
 
         Args:
             logits: float `(..., N)`.
-            temperature: T₀, the only temperature at which they are valid; 1 if any is.
+            temperature: T₀, the only temperature at which the logits are valid; 1 if they are valid
+                at any temperature.
 
         Returns:
             float `(..., M)`.
@@ -131,11 +134,11 @@ def read_classes(path: PathLike) -> Any:
     """Reads a map of classes, or names of classes, from a file.
 
     Args:
-        path: `.json`: its value; any other: a list with an entry for each line, itself a list where
-            a line has tabs. Whole numbers are ids.
+        path: The path of the file. A `.json` file gives its value. Any other file gives a list with
+            an entry for each line; a line with tabs gives a list. Integers are ids.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If the file cannot be read.
     """
     text = _files.read_text(path, max_bytes=_MAX_FILE)
     if Path(path).suffix == ".json":
@@ -156,7 +159,7 @@ def _entry(text: str) -> int | str:
 
 
 def _plain(name: str) -> str:
-    """Returns a class name in the form in which names are compared."""
+    """Returns a class name in its normalized form for comparisons."""
     return " ".join(name.replace("_", " ").replace("-", " ").lower().split())
 
 

@@ -1,4 +1,4 @@
-"""Whether outputs are probabilities: as the user declared, or recognized and refused."""
+"""Whether outputs are probabilities: declared by the user, or detected and rejected."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -24,14 +24,14 @@ _LARGE = 1000  # values
 
 
 class Declaration:
-    """What is known of outputs, and their conversion to logits.
+    """Stores whether outputs are probabilities, and converts them to logits.
 
     Args:
-        declared: None: they are refused if they look like probabilities. False: they are logits.
-            True: probabilities; rows that sum to 1 are those of a softmax, others of sigmoids.
-            "softmax" or "sigmoid": probabilities of that kind.
-        what: What they are, for messages: "The outputs of teacher 'a'".
-        steps: The step of quantized outputs by name.
+        declared: None to raise an error if the outputs look like probabilities. False for logits.
+            True for probabilities: rows that sum to 1 are taken as softmax, other rows as sigmoid.
+            "softmax" or "sigmoid" for probabilities of that kind.
+        what: A description of the outputs for messages, such as "The outputs of teacher 'a'".
+        steps: The quantization step of each quantized output by name.
 
     Example:
         >>> half = Declaration(True, "They").logits({"": tf.constant([[0.5]])})
@@ -46,14 +46,15 @@ class Declaration:
         self._kinds: dict[str, Kind] = {}
 
     def check(self, outputs: Outputs, values: Collection[str] = ()) -> None:
-        """Looks at a batch, once.
+        """Checks a batch, once.
 
         Args:
-            outputs: A batch by output name, as the model or the data give it.
-            values: Names of outputs that are values of a regression, which are not checked.
+            outputs: A batch by output name, as returned by the model or contained in the data.
+            values: Names of regression outputs, which are not checked.
 
         Raises:
-            InputError: If they are probabilities and not declared, or declared and none.
+            InputError: If the outputs are probabilities but were not declared so, or were declared
+                as probabilities but are not.
         """
         if self.declared is False or self._passed:
             return
@@ -63,7 +64,7 @@ class Declaration:
                 self.kind(name, output)
             elif not isinstance(output, TopK) and cannot_be_logits(output):
                 raise self.error()
-        # Later batches show no more than a first one of some size.
+        # If the first batch is large enough, later batches give no more information.
         sizes = [np.size(part) for part in judged.values() if not isinstance(part, TopK)]
         self._passed = bool(sizes) and min(sizes) >= _LARGE
 
@@ -79,10 +80,10 @@ class Declaration:
         """Returns the logits of a batch, eagerly or inside a graph.
 
         Args:
-            outputs: By output name.
+            outputs: The outputs by name.
 
         Raises:
-            InputError: If they are declared to be probabilities, and are none.
+            InputError: If the outputs are declared as probabilities but are not.
         """
         if not self.declared:
             return outputs
@@ -101,14 +102,14 @@ class Declaration:
         return logits - tf.math.log(tf.maximum(1 - p, high))
 
     def kind(self, name: str, output: Any) -> Kind:
-        """Returns the kind of declared probabilities: from a first batch, in a graph by the units.
+        """Returns the kind of declared probabilities, from a first batch or (in a graph) the units.
 
         Args:
-            name: The output.
-            output: A batch of it.
+            name: The name of the output.
+            output: A batch of the output.
 
         Raises:
-            InputError: If they are no probabilities, or their kind cannot be told.
+            InputError: If the values are not probabilities, or their kind cannot be determined.
         """
         if isinstance(output, TopK):
             raise bad("from_probabilities", "be left out for a TopK", self.declared)

@@ -1,4 +1,4 @@
-"""Ensembles of teachers of any kind, and `as_teacher`, which takes every kind."""
+"""Ensembles of teachers of any kind, and `as_teacher`, which accepts every kind."""
 
 import hashlib
 import os
@@ -31,20 +31,20 @@ SETTINGS = "ensemble.json"
 class TeacherEnsemble(Teacher):
     """The mean of several teachers.
 
-    Geometric: the weighted mean of the logits, exact at every temperature (softmax of the mean
-    logits is the normalized geometric mean of the softened probabilities). Arithmetic: the
-    weighted mean of the probabilities softened at T₀, as logits T₀·log Σ w_i softmax(t_i/T₀),
-    which are valid at the temperature T₀ only. Source: Hinton, Vinyals, Dean 2015
-    (arXiv:1503.02531), section 2: "either an arithmetic or geometric mean".
+    The geometric mean is the weighted mean of the logits. It is exact at every temperature: the
+    softmax of the mean logits is the normalized geometric mean of the softened probabilities. The
+    arithmetic mean is the weighted mean of the probabilities softened at T₀. Its logits
+    T₀·log Σ w_i softmax(t_i/T₀) are valid only at the temperature T₀. Source: Hinton, Vinyals, Dean
+    2015 (arXiv:1503.02531), section 2: "either an arithmetic or geometric mean".
 
     Args:
-        models: Teachers, or anything `as_teacher` takes; at least one.
-        weights: A weight >= 0 per member, scaled to the sum 1; None: all the same.
+        models: One or more teachers, or any values that `as_teacher` accepts.
+        weights: A weight >= 0 per member, scaled to the sum 1; None for equal weights.
         mean: "geometric" or "arithmetic".
-        temperature: T₀ > 0, for the arithmetic mean only.
+        temperature: T₀ > 0, only for the arithmetic mean.
 
     Raises:
-        InputError: If the members' outputs differ in shape, or a setting breaks its rule.
+        InputError: If the shapes of the members' outputs differ, or a setting is invalid.
 
     Example:
         >>> import numpy as np
@@ -84,7 +84,7 @@ class TeacherEnsemble(Teacher):
 
     @property
     def needs_check(self) -> bool:
-        """Whether a member needs it; see `Teacher.needs_check`."""
+        """Whether a member needs a check; see `Teacher.needs_check`."""
         return any(member.needs_check for member in self.members)
 
     def checked_logits(self, x: Any, values: Collection[str] = ()) -> Outputs:
@@ -95,20 +95,20 @@ class TeacherEnsemble(Teacher):
         """Returns the ensemble of the declared members; see `Teacher.declared`."""
         changed = super().declared(from_probabilities)
         if changed is not self:
-            changed.from_probabilities = None  # the members convert theirs
+            changed.from_probabilities = None  # the members convert their outputs
             changed.members = [member.declared(from_probabilities) for member in self.members]
         return changed
 
     def head(self, name: str) -> Head | None:
-        """Returns the head of an output if all members have the same; None if not."""
+        """Returns the head of an output if all members have the same head, else None."""
         heads = [member.head(name) for member in self.members]
         kinds = {"unknown" if head is None else head.kind for head in heads}
         return heads[0] if len(kinds) == 1 else None
 
     def save(self, folder: PathLike, *, overwrite: bool = False) -> Path:
-        """Writes the members as .keras files, and how they are averaged, to a folder.
+        """Writes the members as .keras files, and the settings of the mean, to a folder.
 
-        `as_teacher(folder)` and `TeacherEnsemble.load(folder)` read it.
+        `as_teacher(folder)` and `TeacherEnsemble.load(folder)` load the folder.
 
         Args:
             folder: The folder to write, atomically.
@@ -142,7 +142,7 @@ class TeacherEnsemble(Teacher):
             folder: The folder.
 
         Raises:
-            InputError: If it does not exist, or is not a saved ensemble.
+            InputError: If the folder does not exist, or is not a saved ensemble.
         """
         path = Path(folder) / SETTINGS
         try:
@@ -167,7 +167,7 @@ class TeacherEnsemble(Teacher):
     def fingerprint(self) -> str | None:
         """Returns the SHA-256 of the members' fingerprints, weights, and mean.
 
-        None if a member has no fingerprint.
+        Returns None if a member has no fingerprint.
         """
         prints = [member.fingerprint() for member in self.members]
         if None in prints:
@@ -233,7 +233,7 @@ def _temperature(mean: str, temperature: float | None, members: Sequence[Teacher
 def _common(side: str, members: Sequence[Mapping[Any, Shape] | None]) -> dict[Any, Shape] | None:
     """Returns the shapes that all members with known shapes share.
 
-    An axis is known if one member knows it.
+    An axis is known if at least one member knows its size.
     """
     known = [shapes for shapes in members if shapes is not None]
     if not known:
@@ -268,23 +268,23 @@ def as_teacher(
 ) -> Teacher:
     """Returns `source` as a `Teacher`.
 
-    A softmax or sigmoid that a Keras model or a `.tflite` file shows at its end is removed exactly.
-    Where nothing shows it, `from_probabilities` declares it.
+    If the graph of a Keras model or of a `.tflite` file shows a softmax or sigmoid at its end, the
+    activation is removed exactly. Otherwise, declare probabilities with `from_probabilities`.
 
     Args:
         source: A `Teacher`; a Keras 3 model; a list of sources (their geometric mean); the path of
             a .keras or .tflite file, of a SavedModel folder, or of a saved ensemble; a function
             from a NumPy batch to logits; or `py:package.module:function`, which returns one of
             these.
-        from_probabilities: Whether it gives probabilities. None: a first batch that is wholly in
-            0..1 is refused. False: it gives logits. True: their logarithms serve as logits if rows
-            sum to 1, else log(p / (1 - p)); "softmax" or "sigmoid" says which where the values do
-            not show it.
+        from_probabilities: Whether the source gives probabilities. With None, an error is raised if
+            all values of the first batch are in 0..1. False means logits. True means
+            probabilities, which are converted with log p if rows sum to 1, otherwise with
+            log(p / (1 - p)). "softmax" or "sigmoid" selects one of these two conversions.
         imports: Modules that register custom layers of .keras files.
         threads: Threads of .tflite files; None: see `TFLiteTeacher`.
 
     Raises:
-        InputError: If `source` is none of these; for a file, the message says what it is and what
+        InputError: If `source` is not one of these. For a file, the message names its kind and what
             to do.
 
     Example:

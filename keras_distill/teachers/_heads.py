@@ -80,13 +80,13 @@ _LOGARITHMS = ("Log", "LogSoftmax", "LogSigmoid")
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """How a model's output ends.
+    """The last activation of a model's output.
 
     Attributes:
         kind: "linear" (the output is logits), "softmax" or "sigmoid" (removed exactly), "stuck"
             (probabilities, changed after their activation), "removed" (softmax or sigmoid, removed
             exactly), "unknown" (a custom layer or model).
-        layer: Name of the layer that decides it.
+        layer: Name of the layer that determines `kind`.
         certain: Whether the output comes directly from that layer.
     """
 
@@ -112,7 +112,7 @@ def symbolic_outputs(model: Any) -> Any:
 
 
 def find_heads(model: keras.Model) -> Any:
-    """Returns how each output ends.
+    """Returns the head of each output.
 
     Args:
         model: Any Keras model.
@@ -218,7 +218,7 @@ def stuck(role: str, head: Head) -> InputError:
 
 
 def check_heads(role: str, heads: Any) -> None:
-    """Refuses a head that cannot be undone.
+    """Rejects a head whose activation cannot be removed.
 
     Raises:
         InputError: With the name of the layer.
@@ -233,7 +233,7 @@ def logits_of(output: Any, head: Head, role: str = "model") -> Any:
 
     Args:
         output: What the model returned, `(..., N)`.
-        head: From `find_heads`, for this output.
+        head: The result of `find_heads` for this output.
         role: "teacher" or "student", for the error.
 
     Returns:

@@ -46,7 +46,7 @@ def plain_outputs(outputs: Mapping[str, Any]) -> Any:
 
 
 def match_outputs(values: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Returns labels or weights by output name, without the outputs that have none.
+    """Returns labels or weights by output name, without outputs that have no value.
 
     Args:
         values: A dict by output name, a list in the order of the outputs, one value for all, or
@@ -71,7 +71,7 @@ def match_outputs(values: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def like_outputs(values: Mapping[str, Any], outputs: Any, names: Iterable[str]) -> Any:
-    """Returns values in the structure of a model's outputs, as Keras takes them.
+    """Returns values in the structure of a model's outputs, which Keras expects.
 
     Args:
         values: By output name; an output may be missing.

@@ -23,9 +23,9 @@ from keras_distill.teachers._outputs import ONLY, match_outputs, outputs_by_name
 
 
 class ModelReader:
-    """Reads what teachers and losses need of a Keras model.
+    """Reads the logits and layer outputs of a Keras model that teachers and losses need.
 
-    It is a plain object, so that Keras does not track the model and layers it holds.
+    This is a plain object, so that Keras does not track the model and layers in it.
 
     Args:
         model: Any Keras model.
@@ -80,11 +80,11 @@ class ModelReader:
         return {n: logits_of(y, self.head(n), self.role) for n, y in outputs.items()}
 
     def head(self, name: str) -> Head:
-        """Returns the head of an output: as the graph shows it, or else a batch has shown."""
+        """Returns the head of an output, from the graph or from an earlier batch."""
         return self._seen.get(name) or self.heads.get(name) or self.heads[ONLY]
 
     def _see(self, name: str, output: Any) -> None:
-        """Keeps the head that an output shows, for a model whose graph does not."""
+        """Stores the head that an output shows, for a model whose graph does not show it."""
         head = self.head(name)
         if head.kind not in ("unknown", "removed") or private.activation_input(output) is None:
             return
@@ -123,7 +123,7 @@ class ModelReader:
         """Returns the shape `(None, ...)` of a layer's output.
 
         Raises:
-            InputError: If there is no such layer.
+            InputError: If the layer does not exist.
         """
         return _graph.layer_shape(self._layer(layer))
 
@@ -131,7 +131,7 @@ class ModelReader:
         """Returns the weights of a layer, in the order of Keras.
 
         Raises:
-            InputError: If there is no such layer.
+            InputError: If the layer does not exist.
         """
         return [tf.convert_to_tensor(weight.value) for weight in self._layer(layer).weights]
 
@@ -141,10 +141,10 @@ class ModelReader:
         return any(head.kind == "unknown" for head in self.heads.values())
 
     def check(self, x: Any, logits: Outputs) -> None:
-        """Refuses probabilities of a student from a head that the graph does not show.
+        """Rejects a student's outputs if they are probabilities and the graph does not show it.
 
-        An untrained student may give small logits > 0. It is called again with large inputs, which
-        probabilities survive.
+        An untrained student may return small logits > 0. Such a student is therefore called again
+        with large inputs: probabilities stay in 0..1, logits do not.
 
         Args:
             x: A batch of inputs.

@@ -15,13 +15,13 @@ from keras_distill.teachers._outputs import ONLY
 class SavedModelTeacher(Teacher):
     """A SavedModel folder, whose serving signature gives logits or probabilities.
 
-    A child process loads and runs it, so it is slow in every step: store its logits once.
+    A child process loads and runs it, which is slow in every step: store its logits once.
 
     Args:
         path: The folder.
 
     Raises:
-        InputError: If it is not a SavedModel that can be run.
+        InputError: If the folder is not a SavedModel that can be run.
 
     Example:
         >>> import keras, tempfile

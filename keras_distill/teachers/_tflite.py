@@ -18,17 +18,19 @@ from keras_distill.teachers._outputs import ONLY, outputs_by_name
 class TFLiteTeacher(Teacher):
     """A .tflite file that LiteRT runs.
 
-    Of a file that ends in SOFTMAX or LOGISTIC, the exact logits are read one tensor earlier. Inside
-    a graph it runs through `tf.numpy_function`: on the host, and not under XLA.
+    If the file ends in SOFTMAX or LOGISTIC, the exact logits are read from the input of this
+    operation. Inside a graph, the file runs through `tf.numpy_function`: on the host, and not under
+    XLA.
 
     Args:
-        path: The file, in float or quantized. An 8-bit input that is made for scaled images takes
-            raw pixels too (`litert.takes_pixels`).
-        from_probabilities: Whether its outputs are probabilities, computed in a way that the file
-            does not show; see `as_teacher`. A probability that is rounded to 0 becomes half a
+        path: The file, float or quantized. An 8-bit input for scaled images also accepts raw pixels
+            (`litert.takes_pixels`).
+        from_probabilities: Whether the outputs are probabilities and the file does not show it; see
+            `as_teacher`. A probability that is rounded to 0 is replaced by half a quantization
             step.
-        threads: Threads that share the rows of a batch, each with an interpreter of its own; None:
-            one for each core of this process, at most 8. The logits do not depend on it.
+        threads: Number of threads that share the rows of a batch, each with its own interpreter.
+            None uses one thread per core of this process, at most 8. The logits do not depend on
+            this number.
 
     Raises:
         InputError: If the file is not a readable .tflite file, or crashes the interpreter.

@@ -1,6 +1,7 @@
-"""The Distiller, schedules, and what other trainers share with it.
+"""The Distiller, schedules, and the code that other trainers share with it.
 
-`compress` trains a tf_keras model with the same terms: it uses the names from `SoftTerms` on.
+`compress` trains a tf_keras model with the same loss terms: it uses the names that start at
+`SoftTerms` in the list below.
 """
 
 from keras_distill.training._batch import Labeled, labeled_batch, soft_batches

@@ -1,4 +1,4 @@
-"""Labels and weights of a batch: by output name for our losses, and structured for Keras's."""
+"""Labels and weights of a batch: by output name for our losses, structured for Keras losses."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -29,9 +29,9 @@ class Labeled(NamedTuple):
     """Labels and weights of a batch by output name, for the outputs that have labels.
 
     Attributes:
-        labels: Labels, 0 instead of -1 or NaN where a position has no label.
+        labels: The labels. A position without a label has 0 instead of -1 or NaN.
         weights: Sample weights, 0 where a position has no label; None for no weights.
-        present: 1 where a position has a label, else 0; None where every position has one.
+        present: 1 where a position has a label, otherwise 0; None if every position has a label.
     """
 
     labels: dict[str, Any]
@@ -40,13 +40,13 @@ class Labeled(NamedTuple):
 
 
 class KerasBatch(NamedTuple):
-    """A labeled batch in the structures that Keras's losses and metrics take.
+    """A labeled batch in the structures that Keras losses and metrics expect.
 
     Attributes:
-        labels: Structured as the data's labels.
-        outputs: As the student returned them.
-        weights: Structured as the outputs.
-        present: Structured as the outputs.
+        labels: The labels, in the structure of the data's labels.
+        outputs: The outputs as the student returned them.
+        weights: The sample weights, in the structure of the outputs.
+        present: As in `Labeled`, in the structure of the outputs.
     """
 
     labels: Any
@@ -56,7 +56,7 @@ class KerasBatch(NamedTuple):
 
 
 class Element(NamedTuple):
-    """A batch as the data carry it.
+    """A batch as the data contain it.
 
     Attributes:
         x: The student's inputs.
@@ -90,17 +90,17 @@ def labeled_batch(
     minus_one: bool = True,
     tasks: Mapping[str, Task] = NO_TASKS,
 ) -> Labeled | None:
-    """Prepares labels and weights so that a position without a label has weight 0 and counts in B.
+    """Prepares labels and weights: a position without a label has weight 0, but counts in B.
 
     Args:
-        targets: What the data carry.
+        targets: The targets in the data.
         outputs: The student's outputs by name.
         sample_weight: A tensor for all outputs, or a structure of them.
         minus_one: Whether the class id -1 means that there is no label.
-        tasks: What the outputs predict, by name.
+        tasks: The task of each output, by name.
 
     Returns:
-        The batch; None without labels.
+        The batch; None if there are no labels.
     """
     if targets.labels is None:
         return None
@@ -126,9 +126,9 @@ def labeled_batch(
 
 
 def _of_one_rank(labels: Any, output: Any) -> Any:
-    """Returns labels of one unit at each position with the axis of units.
+    """Returns labels for one unit per position with the unit axis added.
 
-    Keras would drop that axis of the output, and then take the mean over positions.
+    Otherwise Keras would drop the unit axis of the output and then average over positions.
     """
     rank = len(output.shape)
     if rank > 2 and output.shape[-1] == 1 and len(labels.shape) == rank - 1:
@@ -137,7 +137,7 @@ def _of_one_rank(labels: Any, output: Any) -> Any:
 
 
 def _checked(labels: Any, weights: Any) -> Tensor:
-    """Returns labels of outputs under a sigmoid, asserted to be in 0..1 where they count."""
+    """Returns labels of sigmoid outputs, asserted to be in 0..1 where their weight is not 0."""
     labels = tf.convert_to_tensor(labels)
     if labels.dtype == tf.bool:
         return labels
@@ -150,13 +150,13 @@ def _checked(labels: Any, weights: Any) -> Tensor:
 
 
 def keras_batch(batch: Labeled, labels: Any, outputs: Any, names: list[str]) -> KerasBatch:
-    """Returns a labeled batch as Keras's own code takes it.
+    """Returns a labeled batch in the form that Keras expects.
 
     Args:
         batch: The batch.
-        labels: The labels as the data carry them.
+        labels: The labels as the data contain them.
         outputs: The outputs as the student returned them.
-        names: The outputs' names in order.
+        names: The names of the outputs, in order.
     """
     values = list(batch.labels.values())
     if isinstance(labels, Mapping) and len(names) > 1:
@@ -172,11 +172,11 @@ def keras_batch(batch: Labeled, labels: Any, outputs: Any, names: list[str]) -> 
 
 
 def soft_batches(batch: Labeled | None, sample_weight: Any, outputs: Outputs) -> Batches:
-    """Returns what the soft losses see of a batch.
+    """Returns the part of a batch that the soft losses use.
 
     Args:
-        batch: From `labeled_batch`; None without labels.
-        sample_weight: As the data carry it.
+        batch: The result of `labeled_batch`; None if there are no labels.
+        sample_weight: The sample weights as the data contain them.
         outputs: The student's outputs by name.
     """
     batch = batch or Labeled({}, {}, {})
@@ -192,7 +192,7 @@ def soft_batches(batch: Labeled | None, sample_weight: Any, outputs: Outputs) ->
 
 
 def class_weight_table(class_weight: Mapping[int, float], classes: int) -> Array:
-    """Returns the weights by class `(classes,)`, 1 by default.
+    """Returns the weight of each class `(classes,)`, 1 by default.
 
     Raises:
         InputError: If a key is not a class, or a weight is negative.
@@ -225,7 +225,7 @@ def weigh_classes(
         targets: Labels: class ids or one-hot rows of a single output.
         outputs: The student's outputs by name.
         sample_weight: Weights of the leading axes, or None.
-        tasks: What the outputs predict, by name.
+        tasks: The task of each output, by name.
 
     Raises:
         InputError: If the student has several outputs, or a key is not a class.
@@ -251,7 +251,7 @@ def weigh_classes(
 
 
 def pack_weights(y: Any, sample_weight: Any) -> Any:
-    """Returns sample weights in the structure of a `Targets` y, as Keras needs them with arrays.
+    """Returns sample weights in the structure of a `Targets` y, which Keras requires for arrays.
 
     Args:
         y: Labels or `Targets`.
@@ -269,7 +269,7 @@ def pack_weights(y: Any, sample_weight: Any) -> Any:
 
 
 def pack_validation(data: Any) -> Any:
-    """Returns `validation_data` as `fit` takes it, with weights packed by `pack_weights`."""
+    """Returns `validation_data` in the form that `fit` takes, with weights from `pack_weights`."""
     if isinstance(data, list | tuple) and len(data) == 3:
         x, y, sample_weight = data
         return x, y, pack_weights(y, sample_weight)

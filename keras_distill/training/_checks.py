@@ -24,19 +24,20 @@ from keras_distill.training._terms import (
 from keras_distill.training._views import Pair, match_unit_shapes, no_teacher
 
 DEFAULT_TEMPERATURE = 4.0
-_ROWS = 32  # that show whether a teacher gives probabilities
+_ROWS = 32  # rows that are read to detect a teacher that returns probabilities
 
 
 def soft_terms(losses: Any, weights: Any, temperature: Schedule | None) -> SoftTerms:
     """Returns the soft terms of a Distiller.
 
     Args:
-        losses: As `distillation_losses` of the Distiller; None: chosen by the tasks.
-        weights: As `distillation_loss_weights`.
-        temperature: Temperature of the default losses; None without one.
+        losses: `distillation_losses` of the Distiller; None to choose the losses by the tasks.
+        weights: `distillation_loss_weights` of the Distiller.
+        temperature: Temperature of the default losses; None if it is not given.
 
     Raises:
-        InputError: If they are not losses and weights, or there are losses and a temperature.
+        InputError: If the losses or weights are invalid, or both losses and a temperature are
+            given.
     """
     if losses is None:
         given = temperature is not None
@@ -50,10 +51,10 @@ def soft_terms(losses: Any, weights: Any, temperature: Schedule | None) -> SoftT
 
 
 def check_alpha(alpha: Schedule) -> Schedule:
-    """Returns alpha if it is in 0..1: the number, or what is known of a schedule's values.
+    """Returns alpha if the number, or the known values of its schedule, are in 0..1.
 
     Raises:
-        InputError: If it is not.
+        InputError: If alpha is out of range.
     """
     return check_setting("alpha", alpha, at_least=0, at_most=1)
 
@@ -63,11 +64,11 @@ def check_shapes(soft: SoftTerms, teacher: Outputs | None, student: Outputs | No
 
     Args:
         soft: The losses.
-        teacher: Anything with a shape, or a `TopK` of such, by output name; None if unknown.
-        student: The same of the student.
+        teacher: Objects with a shape, or `TopK`s of these, by output name; None if unknown.
+        student: Objects with a shape by output name; None if unknown.
 
     Raises:
-        InputError: If an output is missing, or shapes do not fit.
+        InputError: If an output is missing, or shapes do not match.
     """
     if teacher is None or student is None:
         return
@@ -94,15 +95,16 @@ def _check_output(role: str, outputs: Outputs, name: str) -> None:
 
 
 def _check_one_output(teacher: Teacher, given: Outputs | None, student: Outputs | None) -> None:
-    """Refuses a teacher of several outputs for a student of one, and names the one to choose.
+    """Rejects a teacher with several outputs for a student with one output.
 
     Args:
         teacher: The teacher.
-        given: Its outputs, or anything with their shapes; None if unknown.
-        student: Those of the student.
+        given: The teacher's outputs, or objects with their shapes; None if unknown.
+        student: The student's outputs, in the same form.
 
     Raises:
-        InputError: If it is one.
+        InputError: If the teacher has several outputs and the student has one. The message names
+            the output to choose.
     """
     if given is None or student is None or ONLY in given or ONLY not in student or len(given) < 2:
         return
@@ -117,14 +119,14 @@ def _check_one_output(teacher: Teacher, given: Outputs | None, student: Outputs 
 
 
 def check_saved(student: keras.Model, callbacks: Any) -> None:
-    """Refuses a student of which a callback would write files that cannot be loaded.
+    """Rejects a student if a callback would save it to files that cannot be loaded.
 
     Args:
         student: The student.
-        callbacks: As for `fit`.
+        callbacks: The callbacks of `fit`.
 
     Raises:
-        InputError: If it has a class that is not registered.
+        InputError: If the student contains a class that is not registered.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks.callbacks
@@ -135,10 +137,10 @@ def check_saved(student: keras.Model, callbacks: Any) -> None:
 
 
 def check_values_compared(soft: SoftTerms, heads: Mapping[str, Head] | None, role: str) -> None:
-    """Refuses a regression loss on a model that ends in probabilities.
+    """Rejects a regression loss on a model that ends in probabilities.
 
     Raises:
-        InputError: If there is one.
+        InputError: If such a loss is found.
     """
     for name, head in (heads or {}).items():
         compared = any(isinstance(loss, RegressionLoss) for loss in soft.for_output(name))
@@ -150,10 +152,10 @@ def check_values_compared(soft: SoftTerms, heads: Mapping[str, Head] | None, rol
 
 
 def check_pair(pair: Pair) -> None:
-    """Checks everything that is known of a live teacher and a student without data.
+    """Checks everything about a live teacher and a student that is known without data.
 
     Raises:
-        InputError: If they do not fit.
+        InputError: If teacher and student do not match.
     """
     source, reader, soft = pair.source, pair.reader, pair.soft_terms
     assert source.teacher is not None  # a live teacher
@@ -167,14 +169,14 @@ def check_pair(pair: Pair) -> None:
 
 
 def new_projectors(pair: Pair, *, trained: bool) -> dict[int, keras.Layer]:
-    """Builds the projectors that losses on features lack; returns them by the loss's number.
+    """Builds the missing projectors of feature losses; returns them by the index of their loss.
 
     Args:
         pair: Teacher, student, and losses.
-        trained: Whether the student has an optimizer whose state a new projector would not fit.
+        trained: Whether the student has an optimizer whose state would not match a new projector.
 
     Raises:
-        InputError: If the teacher lacks a layer, or needs another projector than there is.
+        InputError: If the teacher does not have a layer, or the existing projector does not fit.
     """
     made: dict[int, keras.Layer] = {}
     for i, loss in enumerate(pair.soft_terms.losses):
@@ -213,21 +215,23 @@ def _feature_shapes(model: Teacher | ModelReader, names: str | tuple[str, ...]) 
 
 
 def _check_soft_targets(data: Given, pair: Pair, *, stored: bool) -> None:
-    """Checks on the first batch what no graph shows: that the teacher gives logits of its shape.
+    """Checks on the first batch that the teacher returns logits of the declared shape.
+
+    The graph of the teacher does not show this.
 
     Args:
         data: The training data.
         pair: Teacher, student, and losses.
-        stored: Whether the data carry soft targets, so that no live teacher will run.
+        stored: Whether the data contain soft targets, so that no live teacher runs.
 
     Raises:
-        InputError: If it does not.
+        InputError: If the teacher does not return logits of this shape.
     """
     source, soft = pair.source, pair.soft_terms
-    # Values of a regression may look like probabilities.
+    # Regression values may look like probabilities.
     values = [name for name, task in pair.tasks.items() if task is Task.REGRESSION]
     if stored:
-        # A store has checked its logits when it was built.
+        # The logits of a store were checked when it was built.
         if not data.is_store and (data.is_cheap or "stored" not in source.checked):
             soft_targets = split(data.first[1]).teacher
             if soft_targets is not None:
@@ -243,15 +247,15 @@ def _check_soft_targets(data: Given, pair: Pair, *, stored: bool) -> None:
 
 
 def check_data(data: Given, pair: Pair) -> None:
-    """Checks training data, and once their first batch.
+    """Checks training data; the first batch is checked only once.
 
     Args:
         data: The training data.
         pair: Teacher, student, and losses.
 
     Raises:
-        InputError: If there are no soft targets and no teacher, or labels are missing, or soft
-            targets or the student's outputs are probabilities in place of logits.
+        InputError: If there are neither soft targets nor a teacher, if labels are missing, or if
+            soft targets or the student's outputs are probabilities instead of logits.
     """
     check_known(data, pair)
     known, reader = data.known, pair.reader
@@ -263,14 +267,14 @@ def check_data(data: Given, pair: Pair) -> None:
 
 
 def check_known(data: Given, pair: Pair) -> None:
-    """Checks what is known of the targets before a batch is read.
+    """Checks what is known about the targets before a batch is read.
 
     Args:
         data: The training data.
         pair: Teacher, student, and losses.
 
     Raises:
-        InputError: As `check_data`.
+        InputError: As in `check_data`.
     """
     known = data.known
     if known is None:
@@ -289,12 +293,12 @@ def check_known(data: Given, pair: Pair) -> None:
 
 
 def check_validation(data: Given, pair: Pair, *, name: str) -> None:
-    """Refuses validation data without a loss to compute, before an epoch is spent.
+    """Rejects validation data for which no loss can be computed, before the first epoch.
 
     Args:
         data: The validation data.
         pair: Teacher, student, and losses.
-        name: The argument of `fit` that they come from.
+        name: The argument of `fit` that contains the data.
 
     Raises:
         InputError: If there is neither a hard nor a soft term.
@@ -321,14 +325,14 @@ def check_validation(data: Given, pair: Pair, *, name: str) -> None:
 
 
 def flatten_losses(losses: Any, weights: Any) -> tuple[list[Any], list[Any], list[str | None]]:
-    """Returns a loss, a list, or a dict of these by output name as parallel lists.
+    """Flattens one loss, a list of losses, or a dict by output name to parallel lists.
 
     Args:
         losses: One loss, several, or a dict from output name to one or several.
         weights: None (all 1), or numbers and schedules in the same structure.
 
     Returns:
-        Losses, weights, and the output each is for (None: every output).
+        The losses, their weights, and the output of each loss (None for every output).
 
     Raises:
         InputError: If an item is not a loss, or the structures differ.

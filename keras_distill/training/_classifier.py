@@ -12,8 +12,8 @@ from keras_distill.training._optimizer import make_optimizer
 from keras_distill.training._task import bit_accuracy
 from keras_distill.work import Ending, Rounds
 
-# Steps per execution of a training that ends at a time: it can end, and change its learning rate,
-# between executions only.
+# Steps per execution of a training with a time budget. Such a training can end, and change its
+# learning rate, only between executions.
 _TIMED_EXECUTION = 8
 
 
@@ -28,13 +28,13 @@ def compile_classifier(
     """Compiles a student, a teacher, or a `Distiller` for `work.fit_resumable`.
 
     Args:
-        trainer: A classifier, or a `Distiller` around one. It ends in logits or in softmax, or of
-            two classes in one unit with or without sigmoid.
-        settings: The optimizer, and the most steps per execution (32 by default).
-        rounds: What it will be trained for. Steps per execution divide the steps of a round.
-        label_smoothing: Share of the label's probability that all classes divide.
-        rows: Whether labels are rows of probabilities, and not class ids; then it has a unit per
-            class.
+        trainer: A classifier, or a `Distiller` around one. The classifier ends in logits or
+            softmax; with two classes, it may also end in one unit with or without sigmoid.
+        settings: The optimizer, and the maximum number of steps per execution (32 by default).
+        rounds: The length of the training. Steps per execution divide the steps of a round.
+        label_smoothing: Fraction of the label's probability that is spread over all classes.
+        rows: Whether labels are rows of probabilities instead of class ids. The classifier then
+            has one unit per class.
     """
     model = trainer.student if isinstance(trainer, Distiller) else trainer
     head = find_heads(model)
@@ -66,16 +66,16 @@ _AT_ONCE = {"schedule": "constant", "warmup": 0.0}
 
 
 def rounds_of(settings: ClassifierSettings, examples: int) -> Rounds:
-    """Returns the rounds of a training on so many examples."""
+    """Returns the rounds of a training on this number of examples."""
     steps = math.ceil(examples / settings.batch_size)
     return Rounds(None if settings.seconds else settings.epochs, steps)
 
 
 def ending_of(settings: ClassifierSettings, rounds: Rounds) -> Ending:
-    """Returns when a training of these settings ends before its last round.
+    """Returns when a training with these settings ends before its last round.
 
-    With a budget, the learning rate is that of the schedule at the share of the time that has
-    passed; the warm-up is counted in steps, as without a budget.
+    With a time budget, the schedule's position is the fraction of the time that has passed. The
+    warm-up is counted in steps, as without a budget.
 
     Example:
         >>> settings = ClassifierSettings(budget="1m", patience=25, learning_rate=0.1)

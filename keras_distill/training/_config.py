@@ -12,7 +12,7 @@ from keras_distill.training._views import Pair
 
 
 def to_config(student: keras.Model, pair: Pair) -> dict[str, Any]:
-    """Returns what a Distiller's constructor needs, as JSON values, without the teacher.
+    """Returns the arguments of a Distiller's constructor as JSON values, without the teacher.
 
     Raises:
         InputError: If a schedule is a lambda.
@@ -35,11 +35,11 @@ def to_config(student: keras.Model, pair: Pair) -> dict[str, Any]:
 def from_config(
     config: dict[str, Any], custom_objects: Any
 ) -> tuple[dict[str, Any], dict[int, keras.layers.Layer]]:
-    """Returns the constructor's arguments, and the projectors by the number of their loss.
+    """Returns the constructor's arguments, and the projectors by the index of their loss.
 
     Args:
-        config: From `to_config`, and settings that are JSON values themselves.
-        custom_objects: The user's own classes by name, or None.
+        config: The result of `to_config`, and settings that already are JSON values.
+        custom_objects: The user's custom classes by name, or None.
     """
     settings = dict(config)
     with keras.saving.custom_object_scope(custom_objects or {}):
@@ -80,7 +80,7 @@ def _terms_arguments(terms: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], l
     """Returns the constructor's arguments for the soft terms, and their projectors.
 
     Args:
-        terms: From `_terms_config`.
+        terms: The result of `_terms_config`.
     """
     outputs: list[str | None] = [part["output"] for part in terms]
     losses = [deserialized(part["loss"]) for part in terms]
@@ -93,11 +93,11 @@ def _terms_arguments(terms: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], l
 
 
 def by_output(outputs: Sequence[str | None], values: Sequence[Any]) -> Any:
-    """Returns values of the soft terms as the Distiller's constructor takes them.
+    """Returns values of the soft terms in the form that the Distiller's constructor takes.
 
     Args:
         outputs: The output of each term; None for every output.
-        values: One per term.
+        values: One value per term.
 
     Example:
         >>> by_output([None, None], [1.0, 2.0]), by_output(["a", "b", "a"], [1.0, 2.0, 3.0])

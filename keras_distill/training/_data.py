@@ -1,4 +1,4 @@
-"""The data that `fit` and `evaluate` get, and their first batch."""
+"""The data passed to `fit` and `evaluate`, and their first batch."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ from keras_distill.targets import PeekableDataset
 from keras_distill.training._labels import check_no_text
 from keras_distill.training._terms import split
 
-_MANY = 10_000  # rows of arrays whose labels are looked at
+_MANY = 10_000  # rows of arrays whose labels are read
 
 
 class Given:
@@ -26,8 +26,8 @@ class Given:
 
     Args:
         x: Arrays, a `tf.data.Dataset`, a `PyDataset`, a generator, or an iterable that restarts.
-        y: Labels or `Targets` of arrays.
-        batch_size: Of arrays; 32 by default.
+        y: Labels or `Targets`, if x is arrays.
+        batch_size: The batch size for arrays; 32 by default.
 
     Example:
         >>> data = Given(np.arange(6), np.arange(6), batch_size=2)
@@ -50,7 +50,7 @@ class Given:
 
     @property
     def for_keras(self) -> Any:
-        """x as `keras.Model.fit` takes it."""
+        """The argument x in the form that `keras.Model.fit` takes."""
         return self.x.batches() if isinstance(self.x, _Rewound) else self.x
 
     @property
@@ -60,27 +60,27 @@ class Given:
 
     @property
     def is_store(self) -> bool:
-        """Whether x are the batches of a store, which checked its logits when it was built."""
+        """Whether x is the batches of a store, whose logits were checked when it was built."""
         return isinstance(self.x, PeekableDataset)
 
     @property
     def is_cheap(self) -> bool:
-        """Whether the first batch costs little: no pipeline starts to fill a shuffle buffer."""
+        """Whether the first batch is cheap: reading it does not fill a shuffle buffer."""
         return "first" in vars(self) or self.is_store or not self.is_dataset
 
     @property
     def some_targets(self) -> Targets:
-        """Labels and soft targets of the first batch; of arrays, of more rows."""
+        """Labels and soft targets of the first batch, or of more rows if the data are arrays."""
         if not _are_arrays(self.x) or self.y is None:
             return split(self.first[1])
         cut = lambda array: array[:_MANY]  # noqa: E731
         return split(keras.tree.map_structure(cut, self.y, none_is_leaf=False))
 
     def some_inputs(self, rows: int) -> Any:
-        """Returns the inputs of the first batch, or of several where it has fewer rows.
+        """Returns the inputs of the first batch, or of several batches if it has too few rows.
 
         Args:
-            rows: The number wanted.
+            rows: The required number of rows.
         """
         first, count = self.first[0], _length(self.first[0])
         if count >= rows or isinstance(self.x, _Rewound):
@@ -111,7 +111,7 @@ class Given:
 
     @property
     def known(self) -> Targets | None:
-        """What is known of y before a batch is read: anything with shapes; None if unknown."""
+        """The specs of y, known before a batch is read: objects with shapes; None if unknown."""
         if isinstance(self.x, tf.data.Dataset):
             found = split(keras.utils.unpack_x_y_sample_weight(self.x.element_spec)[1])
             return Targets(*(None if _is_none(part) else part for part in found))
@@ -132,7 +132,7 @@ class Given:
         """The first batch `(x, y)`.
 
         Raises:
-            InputError: If x is an iterator, which reading would consume.
+            InputError: If x is an iterator, because reading would consume it.
         """
         x = self.x
         if isinstance(x, PeekableDataset):
@@ -155,11 +155,11 @@ class Given:
         return keras.tree.map_structure(as_tensor, first_x, none_is_leaf=True), first_y
 
     def with_position(self, callbacks: Any, arguments: Mapping[str, Any]) -> Any:
-        """Returns the callbacks of `fit`, with one that moves a store's batches to its first epoch.
+        """Returns the callbacks of `fit`, plus one that moves a store's batches to the first epoch.
 
         Args:
-            callbacks: As `fit` got them.
-            arguments: `initial_epoch` and `steps_per_epoch`, where they were given.
+            callbacks: The callbacks passed to `fit`.
+            arguments: `initial_epoch` and `steps_per_epoch`, if given.
         """
         if not isinstance(self.x, PeekableDataset):
             return callbacks
@@ -172,7 +172,7 @@ class Given:
         return [*(keras.tree.flatten(callbacks) if callbacks else []), position]
 
     def check_examples(self, student: list[Shape] | None) -> None:
-        """Refuses data with which Keras would fail without a clear message.
+        """Rejects data for which Keras would fail without a clear message.
 
         Args:
             student: Shapes of the student's inputs; None if unknown.
@@ -211,15 +211,15 @@ def _are_arrays(x: Any) -> bool:
 
 
 class _Position(keras.callbacks.Callback):
-    """Skips the epochs of a store's batches that `BackupAndRestore` found trained.
+    """Skips the epochs of a store's batches that were trained before `BackupAndRestore` resumed.
 
-    Without it, a resumed training would get the order and the views of the first epochs again. It
-    must come after `BackupAndRestore` among the callbacks.
+    Without this callback, a resumed training would repeat the order and the views of the first
+    epochs. In the list of callbacks, it must come after `BackupAndRestore`.
 
     Args:
         batches: The data.
         first_epoch: `initial_epoch` of `fit`.
-        steps: `steps_per_epoch` of `fit`; None: an epoch of `fit` is one of the data.
+        steps: `steps_per_epoch` of `fit`; None if an epoch of `fit` is one epoch of the data.
     """
 
     def __init__(self, batches: PeekableDataset, first_epoch: int, steps: int | None) -> None:
@@ -227,7 +227,7 @@ class _Position(keras.callbacks.Callback):
         self._batches, self._first_epoch, self._steps = batches, first_epoch, steps
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Skips what the restored epoch says."""
+        """Skips the epochs before the restored epoch."""
         model: Any = self.model
         restored = _keras_private.restored_epoch(model)
         trained = 0 if restored is None else restored - self._first_epoch
@@ -259,11 +259,11 @@ class _Rewound:
         return iter([self._first])
 
     def batches(self) -> Generator[Any, None, None]:
-        """Yields all batches: Keras takes a generator."""
+        """Yields all batches, as a generator that Keras accepts."""
         yield self._first
         yield from self._rest
 
 
 def _is_none(spec: Any) -> bool:
-    """Returns whether a spec of a data set is that of None."""
+    """Returns whether a spec of a data set is the spec of None."""
     return isinstance(spec, tf.TypeSpec) and spec == tf.type_spec_from_value(None)

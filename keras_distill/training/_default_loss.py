@@ -1,4 +1,4 @@
-"""The hard loss and the metrics: chosen by the task if none is compiled, checked if one is."""
+"""The hard loss and the metrics: chosen by the task, or checked if they were given to `compile`."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,11 +22,11 @@ from keras_distill.training._task import default_metric, loss_name
 
 
 class Default(NamedTuple):
-    """What `compile` takes, in its structure: one for a single output, else by output.
+    """Default arguments of `compile`: one value for a single output, otherwise one per output.
 
     Attributes:
-        loss: The hard loss; None without labels.
-        metrics: The accuracy of each output of classes; None without any.
+        loss: The hard loss; None if there are no labels.
+        metrics: The accuracy of each classification output; None if there is no such output.
     """
 
     loss: Any
@@ -36,17 +36,17 @@ class Default(NamedTuple):
 def default_loss(task: Task, labels: Any, outputs: Any, head: Head) -> keras.losses.Loss:
     """Returns the hard loss of one output.
 
-    - Classes: sparse categorical cross-entropy for class ids, else categorical cross-entropy;
-    - two classes in one unit, several labels: binary cross-entropy;
-    - a regression: mean squared error.
+    - Classes: sparse categorical cross-entropy for class ids, otherwise categorical cross-entropy.
+    - Two classes in one unit, or several labels: binary cross-entropy.
+    - Regression: mean squared error.
 
-    Cross-entropies read logits, or probabilities where the student ends in softmax or sigmoid.
+    Cross-entropies read probabilities if the student ends in softmax or sigmoid, otherwise logits.
 
     Args:
-        task: What the output predicts.
-        labels: Anything with the shape of its labels.
-        outputs: Anything with the shape of the output.
-        head: How the student ends.
+        task: The task of the output.
+        labels: An object with the shape of the labels.
+        outputs: An object with the shape of the output.
+        head: The kind of the student's last layer (logits, softmax, or sigmoid).
     """
     logits = head.kind not in ("softmax", "sigmoid")
     if task is Task.REGRESSION:
@@ -65,15 +65,16 @@ def defaults(
 
     Args:
         targets: Labels of some rows.
-        outputs: The student's outputs as it returns them, or anything with their shapes.
+        outputs: The student's outputs as it returns them, or objects with their shapes.
         reader: Reads the student.
-        tasks: What the outputs predict, by name.
+        tasks: The task of each output, by name.
 
     Returns:
-        For several outputs lists if labels and outputs are lists, else dicts by name.
+        The loss and the metrics. For several outputs, they are lists if labels and outputs are
+        lists, otherwise dicts by output name.
 
     Raises:
-        InputError: If the labels of several outputs do not name them.
+        InputError: If there are several outputs and the labels are not given by output name.
     """
     labels = targets.labels
     if labels is None:
@@ -100,7 +101,7 @@ def defaults(
 def _check_labels_structure(
     labels: Any, outputs: Mapping[str, Any], listed: bool, names: list[str] | None
 ) -> None:
-    """Refuses labels of several outputs that are neither a dict nor a list like the outputs."""
+    """Rejects labels of several outputs that are neither a dict nor a list like the outputs."""
     if listed and isinstance(labels, list | tuple) and len(labels) == len(outputs):
         return
     unnamed = listed and names is None
@@ -114,15 +115,16 @@ def _check_labels_structure(
 
 
 def check_from_logits(loss: Any, reader: ModelReader, values: Outputs | None = None) -> None:
-    """Refuses a cross-entropy that takes logits for probabilities, or probabilities for logits.
+    """Rejects a cross-entropy whose `from_logits` does not match the student's outputs.
 
     Args:
-        loss: What `compile` got: a name, a function, a `Loss`, or a structure of them.
+        loss: The loss passed to `compile`: a name, a function, a `Loss`, or a structure of these.
         reader: Reads the student.
-        values: The outputs of a batch by name, which show what a graph may not; None: unknown.
+        values: The outputs of a batch by name, which may show what the graph does not; None if
+            unknown.
 
     Raises:
-        InputError: If there is one.
+        InputError: If the loss treats logits as probabilities, or probabilities as logits.
     """
     names = list(reader.heads) if values is None else list(values)
     for name, part in match_outputs(loss, names).items():
@@ -130,7 +132,7 @@ def check_from_logits(loss: Any, reader: ModelReader, values: Outputs | None = N
 
 
 def needs_values(loss: Any, reader: ModelReader) -> bool:
-    """Returns whether only a batch shows that `check_from_logits` has nothing to refuse."""
+    """Returns whether `check_from_logits` needs the outputs of a batch to decide."""
     parts = match_outputs(loss, list(reader.heads))
     return any(
         _reads_logits(part) is not None and not reader.head(name).certain
@@ -160,7 +162,7 @@ def _check_from_logits(loss: Any, head: Head, values: Any) -> None:
 
 
 def _give_logits(loss: Any, values: Array) -> bool | None:
-    """Returns whether outputs are no probabilities of the kind that a loss reads."""
+    """Returns whether the outputs cannot be probabilities of the kind that the loss reads."""
     if look_like_probabilities(values):
         return False
     if "categorical" in loss_name(loss) or loss_name(loss) == "crossentropy":
@@ -169,7 +171,7 @@ def _give_logits(loss: Any, values: Array) -> bool | None:
 
 
 def _reads_logits(loss: Any) -> bool | None:
-    """Returns whether a loss reads logits; None if it is not a cross-entropy or that is unknown."""
+    """Returns whether a loss reads logits; None if unknown, or if it is not a cross-entropy."""
     if not loss_name(loss).endswith("crossentropy"):
         return None
     if isinstance(loss, keras.losses.Loss):

@@ -27,35 +27,40 @@ from keras_distill.training._views import Pair, TeacherSource, read_student
 class Distiller(PairModel):
     """Trains a student on labels and on a teacher's soft targets.
 
-    total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization, each term
-    reduced as Keras reduces a loss. Source: Hinton, Vinyals, Dean 2015 (arXiv:1503.02531),
-    section 2.
+    total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization, where each
+    term is reduced in the same way as a Keras loss. Source: Hinton, Vinyals, Dean 2015
+    (arXiv:1503.02531), section 2.
 
     Args:
-        teacher: A Keras model, a list (geometric mean), anything `teachers.as_teacher` takes, or
-            None if the data carry `keras_distill.Targets`. It is never changed, trained, or saved.
-            Two classes may have one unit in one model and two in the other.
-        student: The Keras model to train. One that ends in softmax or sigmoid keeps it; its logits
-            are read for the soft terms.
-        distillation_losses: One loss, a list, or a dict of these by output name; None: on each
-            output the loss of its task, which heads, labels, and the compiled loss show:
-            `SoftTargetLoss(temperature)` for classes, `MultiLabelSoftLoss(temperature)` for two
-            classes in one unit and for several labels, `RegressionLoss()` for values.
-        distillation_loss_weights: Numbers or schedules in the same structure; None: all 1.
-        alpha: Weight of the soft terms in 0..1, a number or a schedule of the step; None: 0.9, and
-            1 where the data have no labels.
-        temperature: Of the default loss, a number or a schedule; None: 4.0. Must be left out with
-            `distillation_losses`, which have temperatures of their own.
-        from_probabilities: Whether the teacher, or the data's `Targets`, give probabilities in a
-            way that no graph shows: None (a first batch that is wholly in 0..1 is refused), False,
-            True, "softmax", or "sigmoid"; see `teachers.as_teacher`.
-        teacher_preprocess: Converts the student's x to the teacher's, in TensorFlow operations.
+        teacher: A Keras model, a list of models (combined by the geometric mean), any other value
+            that `teachers.as_teacher` accepts, or None if the data contain `keras_distill.Targets`.
+            The teacher is never changed, trained, or saved. With two classes, one model may have
+            one output unit and the other two.
+        student: The Keras model to train. A student that ends in softmax or sigmoid keeps this
+            activation; the soft terms read its logits.
+        distillation_losses: One loss, a list of losses, or a dict of these by output name. With
+            None, the loss of each output is chosen by its task, which is derived from the heads,
+            the labels, and the compiled loss: `SoftTargetLoss(temperature)` for classes,
+            `MultiLabelSoftLoss(temperature)` for two classes in one unit and for several labels,
+            `RegressionLoss()` for values.
+        distillation_loss_weights: Numbers or schedules in the structure of `distillation_losses`.
+            None sets all weights to 1.
+        alpha: Weight of the soft terms in 0..1, a number or a schedule of the step. None means 0.9,
+            or 1 if the data have no labels.
+        temperature: Temperature of the default losses, a number or a schedule. None means 4.0.
+            Do not pass it together with `distillation_losses`, which have their own temperatures.
+        from_probabilities: Whether the teacher, or the `Targets` in the data, give probabilities
+            and the teacher's graph does not show it: None, False, True, "softmax", or "sigmoid";
+            see `teachers.as_teacher`. With None, an error is raised if all values of the first
+            batch are in 0..1.
+        teacher_preprocess: A function that converts the student's x to the teacher's x with
+            TensorFlow operations.
         agreement: Whether to log how often teacher and student have the same largest logit.
         evaluate_teacher: Whether `evaluate` runs the teacher and adds the soft terms.
-        name: The model's name.
+        name: The name of the model.
 
     Raises:
-        InputError: If an argument breaks its rule, or teacher and student do not fit.
+        InputError: If an argument is invalid, or teacher and student do not match.
 
     Example:
         >>> import numpy as np
@@ -111,14 +116,14 @@ class Distiller(PairModel):
     # One step
 
     def call(self, inputs: Any, training: bool | None = None, with_features: bool = False) -> Any:
-        """Returns the student's outputs; `with_features` adds its layers' outputs by name."""
+        """Returns the student's outputs; `with_features` adds outputs of its layers by name."""
         if with_features:
             layers = self.soft_terms.layer_names("student")
             return self._pair.reader.call(inputs, layers, training)
         return self.student(inputs, training=training)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        """Runs one step of `fit`: the student once, and a live teacher once without gradients."""
+        """Runs one step of `fit`: runs the student once, and a live teacher without gradients."""
         element = _batch.unpack(data)
         teacher = self._pair.teacher_view(element, training=True)
         with tf.GradientTape() as tape, fused_batch_normalization(self.student):
@@ -133,7 +138,7 @@ class Distiller(PairModel):
         return self._logs(element, found)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
-        """Runs one step of `evaluate`: it changes no variable but those of metrics."""
+        """Runs one step of `evaluate`, which changes only the variables of metrics."""
         element = _batch.unpack(data)
         teacher = self._pair.teacher_view(element, training=False)
         return self._logs(element, self._forward(element, teacher, training=False))
@@ -157,7 +162,7 @@ class Distiller(PairModel):
         *,
         training: bool,
     ) -> _step.Losses:
-        """Computes the losses of a batch from the outputs of one student."""
+        """Computes the losses of a batch from the outputs of the student."""
         return _step.losses(
             pair,
             outputs,
@@ -178,7 +183,7 @@ class Distiller(PairModel):
         return total
 
     def _logs(self, element: _batch.Element, found: _step.Losses) -> dict[str, Tensor]:
-        """Updates the metrics with a step; returns those that it has."""
+        """Updates the metrics with a step and returns the metrics of this step."""
         size, compiled = element.size, private.compiled_metrics(self)
         total, hard, soft = (_step.on_all_replicas(value) for value in found[:3])
         private.loss_tracker(self).update_state(total, sample_weight=size)
@@ -189,7 +194,7 @@ class Distiller(PairModel):
         return _step.results_of_step(self.metrics, compiled, found)
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Returns the metrics so far, without those that no batch had."""
+        """Returns the current metrics, without metrics that no batch has updated."""
         compiled = private.compiled_metrics(self)
         return _step.results_so_far(self.metrics, compiled, self.agreement_metric)
 
@@ -201,10 +206,10 @@ class Distiller(PairModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Computes the hard loss and the regularization from outputs that exist already.
+        """Computes the hard loss and the regularization from existing outputs.
 
-        `fit` and `evaluate` compute the whole loss in their steps; Keras calls this method to build
-        what it needs.
+        `fit` and `evaluate` compute the total loss in their steps. Keras calls this method only to
+        build the compiled loss.
         """
         batch = self._keras_batch(y, y_pred, sample_weight)
         if batch is None:
@@ -240,15 +245,15 @@ class Distiller(PairModel):
         sample_weight: Any = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        """Trains the student; arguments as for `keras.Model.fit`.
+        """Trains the student. The arguments are those of `keras.Model.fit`.
 
-        If `compile` was not called, it is called with Adam. If it got no loss, the hard loss is
-        chosen by the labels (`default_loss`), with the accuracy as metric.
+        If you did not call `compile`, `fit` calls it with Adam. If `compile` got no loss, the hard
+        loss is chosen by the labels (`default_loss`), with the accuracy as metric.
 
         Args:
-            x: Inputs, or a data set of `(x, y)`, `(x, y, sample_weight)`, or x alone. Arrays of
+            x: Inputs, or a data set of `(x, y)`, `(x, y, sample_weight)`, or only x. Arrays of
                 other libraries (pandas, PyTorch, JAX) are converted. Without labels, the student
-                trains on soft targets alone.
+                trains on soft targets only.
             y: Labels or `Targets`, if x is arrays.
             batch_size: As in Keras.
             epochs: As in Keras.
@@ -256,15 +261,16 @@ class Distiller(PairModel):
             callbacks: As in Keras.
             validation_split: As in Keras.
             shuffle: As in Keras.
-            validation_data: As in Keras. Without stored soft targets, its loss is the hard loss for
-                any alpha.
-            class_weight: Weights by class id, or a list with one for each class; 1 for other
-                classes and for unlabeled rows.
-            sample_weight: As in Keras; weights the hard and the soft terms.
+            validation_data: As in Keras. Without stored soft targets, the validation loss is the
+                hard loss, whatever alpha is.
+            class_weight: Weights by class id, or a list with one weight per class. Other classes
+                and unlabeled rows have weight 1.
+            sample_weight: As in Keras; applies to the hard and the soft terms.
             **kwargs: As in Keras.
 
         Raises:
-            InputError: If the data do not fit, before the first step if that can be known.
+            InputError: If the data do not match the models. The error is raised before the first
+                step if possible.
         """
         _checks.check_saved(self.student, callbacks)
         data = Given(x, y, batch_size)
@@ -276,7 +282,7 @@ class Distiller(PairModel):
             _checks.check_validation(validation or data, self._pair, name=name)
         self._prepare(data, training=True, validation=validation, fresh=True)
         self._set_class_weight(class_weight)
-        # Keras warns about its own default of `shuffle` for every data set.
+        # Keras warns about the default value of `shuffle` for every data set.
         shuffle = shuffle and not data.is_dataset
         callbacks = data.with_position(callbacks, kwargs)
         kwargs["validation_data"] = _batch.pack_validation(validation_data)
@@ -294,10 +300,10 @@ class Distiller(PairModel):
         sample_weight: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """Evaluates the student; arguments as for `keras.Model.evaluate`.
+        """Evaluates the student. The arguments are those of `keras.Model.evaluate`.
 
         Raises:
-            InputError: If the data do not fit.
+            InputError: If the data do not match the models.
         """
         data = Given(x, y, batch_size)
         self._prepare(data, training=False)
@@ -346,13 +352,13 @@ class Distiller(PairModel):
         validation: Given | None = None,
         fresh: bool = False,
     ) -> None:
-        """Builds, checks, and compiles what it can before the first step.
+        """Builds, checks, and compiles as much as possible before the first step.
 
         Args:
             data: The data to train or evaluate on.
-            training: Whether the student is to be trained.
+            training: Whether the student is trained.
             validation: The validation data.
-            fresh: Whether to read the task again, of data that may be others than before.
+            fresh: Whether to read the task again, because the data may have changed.
         """
         data.check_examples(self._pair.reader.input_shapes())
         if not self.student.built:
@@ -375,7 +381,7 @@ class Distiller(PairModel):
     # Saving
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the student, the losses, and the settings; never the teacher.
+        """Returns the student, the losses, and the settings, but never the teacher.
 
         Raises:
             InputError: If a schedule is a lambda.

@@ -1,4 +1,4 @@
-"""Cross-entropy with label smoothing for class ids, which Keras has for one-hot rows only."""
+"""Cross-entropy with label smoothing for class ids; Keras has it only for one-hot labels."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from keras_distill.losses import PACKAGE
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy to the distribution (1 - s) · onehot(y) + s/N of N classes.
+    """Computes the cross-entropy with the target (1 - s) · onehot(y) + s/N over N classes.
 
     Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna 2016 (arXiv:1512.00567), section 7.
 
     Args:
-        label_smoothing: s in 0..1, below 1.
-        from_logits: Whether the outputs are logits, or else probabilities.
-        name: The loss's name.
+        label_smoothing: s, with 0 <= s < 1.
+        from_logits: Whether the outputs are logits; otherwise they are probabilities.
+        name: The name of the loss.
 
     Example:
         >>> loss = SmoothedCrossentropy(0.2)

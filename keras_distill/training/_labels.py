@@ -1,7 +1,7 @@
-"""Class ids and class weights of the user, checked before they give a graph error or a wrong loss.
+"""Checks class ids and class weights, before they cause a graph error or a wrong loss.
 
-A class id that no output has makes Keras's cross-entropy fail with a long error on a CPU, and
-return NaN on a GPU.
+With a class id outside the range of the outputs, the Keras cross-entropy fails with a long error on
+a CPU and returns NaN on a GPU.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ def class_weights(given: Any) -> dict[int, float] | None:
     """Returns class weights by class id.
 
     Args:
-        given: A dict from class ids, also as text, to weights; or a list or array with a weight for
-            each class; or None.
+        given: A dict from class ids (integers or text) to weights, a list or array with one weight
+            per class, or None.
 
     Raises:
         InputError: If a key is not a class id, or a weight is negative.
@@ -70,13 +70,13 @@ def _class_id(key: Any) -> int:
 
 
 def check_no_text(labels: Any) -> None:
-    """Refuses labels that are text.
+    """Rejects labels that are text.
 
     Args:
-        labels: Arrays or specs, in any structure; None without.
+        labels: Arrays or specs, in any structure; None if there are no labels.
 
     Raises:
-        InputError: If there are any.
+        InputError: If a label is text.
     """
     for part in keras.tree.flatten(labels):
         if isinstance(part, np.ndarray) and part.dtype.kind in "USO":
@@ -93,10 +93,10 @@ def check_no_text(labels: Any) -> None:
 
 
 def reads_ids(loss: Any) -> bool:
-    """Returns whether every hard loss reads class ids and ignores none of them.
+    """Returns whether every hard loss reads class ids and ignores no class id.
 
     Args:
-        loss: What `compile` got.
+        loss: The loss passed to `compile`.
     """
     parts = [part for part in keras.tree.flatten(loss) if part is not None]
     return bool(parts) and all(map(_is_sparse_crossentropy, parts))
@@ -110,14 +110,14 @@ def _is_sparse_crossentropy(loss: Any) -> bool:
 
 
 def check_ids(labels: Mapping[str, Any], outputs: Outputs) -> None:
-    """Refuses class ids that no output has.
+    """Rejects class ids that are out of range for their output.
 
     Args:
-        labels: NumPy labels by output name; anything else is not checked.
-        outputs: Anything with the shapes of the student's outputs by name.
+        labels: NumPy labels by output name; other types are not checked.
+        outputs: Objects with the shapes of the student's outputs, by name.
 
     Raises:
-        InputError: If there are any.
+        InputError: If a class id is out of range.
     """
     for name, ids in labels.items():
         classes = _classes(ids, outputs.get(name))
@@ -129,12 +129,12 @@ def check_ids(labels: Mapping[str, Any], outputs: Outputs) -> None:
 
 
 def checked_ids(labels: Mapping[str, Any], outputs: Outputs) -> dict[str, Any]:
-    """Returns the labels of a batch with the assertion that each class id is an output's.
+    """Returns the labels of a batch with an assertion that each class id is in range.
 
-    XLA drops assertions: under it, labels pass unchecked.
+    XLA drops assertions: under XLA, labels are not checked.
 
     Args:
-        labels: Labels of a batch by output name, 0 where there is none.
+        labels: Labels of a batch by output name, 0 where there is no label.
         outputs: The student's outputs by name.
     """
     checked = dict(labels)
@@ -151,7 +151,7 @@ def checked_ids(labels: Mapping[str, Any], outputs: Outputs) -> dict[str, Any]:
 
 
 def _classes(ids: Any, output: Any) -> int | None:
-    """Returns the number of classes if labels are class ids of an output."""
+    """Returns the number of classes if the labels are class ids for this output, else None."""
     if output is None or not _sample_weights.is_sparse(ids, output):
         return None
     return int(output.shape[-1])

@@ -16,26 +16,28 @@ from keras_distill.training._views import Pair, TeacherSource, read_student, stu
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MutualDistiller(Distiller):
-    """Trains a student and a peer, each on labels and on the other's logits of the same step.
+    """Trains a student and a peer, each on labels and on the other's logits from the same step.
 
-    The sum of (1 - alpha) · hard + alpha · Σ w_i · L_i of both is minimized, where the logits of
-    the other are constants. Metrics, `predict`, and the saved student are those of `student`.
+    The sum of (1 - alpha) · hard + alpha · Σ w_i · L_i over both models is minimized, where the
+    logits of the other model are treated as constants. Metrics, `predict`, and the saved student
+    are those of `student`.
 
-    Source: Zhang, Xiang, Hospedales, Lu 2018 (deep mutual learning, arXiv:1706.00384), section 2;
-    both networks are updated in the same step, by one optimizer.
+    Source: Zhang, Xiang, Hospedales, Lu 2018 (deep mutual learning, arXiv:1706.00384), section 2.
+    Here both networks are updated in the same step, by one optimizer.
 
     Args:
         student: The Keras model to train.
-        peer: The other one; it must have the same outputs. Give it other initial weights.
-        distillation_losses: Losses on logits, as for `Distiller`; None: `SoftTargetLoss`.
-        distillation_loss_weights: Their weights, as for `Distiller`.
+        peer: The second Keras model to train. It must have the same outputs as the student. Use
+            different initial weights.
+        distillation_losses: Losses on logits, as for `Distiller`; None means `SoftTargetLoss`.
+        distillation_loss_weights: The weights of these losses, as for `Distiller`.
         alpha: Weight of the soft terms, 0..1.
-        temperature: Of the default loss; None: 4.0.
-        agreement: Whether to log how often both have the same largest logit.
-        name: The model's name.
+        temperature: Temperature of the default loss; None means 4.0.
+        agreement: Whether to log how often both models have the same largest logit.
+        name: The name of the model.
 
     Raises:
-        InputError: If the two do not fit each other, or a loss reads inner layers.
+        InputError: If the two models do not match, or a loss reads inner layers.
 
     Example:
         >>> import numpy as np
@@ -89,7 +91,7 @@ class MutualDistiller(Distiller):
         self.set_teacher(peer)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        """Runs one step of `fit`: each of the two once."""
+        """Runs one step of `fit`, which runs each of the two models once."""
         element = _batch.unpack(data)
         pairs = (self._pair, self._peer_pair)
         with tf.GradientTape() as tape:
@@ -113,7 +115,7 @@ class MutualDistiller(Distiller):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "MutualDistiller":
-        """Returns the two with the settings that `get_config` returned."""
+        """Creates the MutualDistiller from the settings that `get_config` returned."""
         settings = dict(config)
         with keras.saving.custom_object_scope(custom_objects or {}):
             peer = deserialized(settings.pop("peer"))
@@ -122,6 +124,6 @@ class MutualDistiller(Distiller):
 
 
 def _constant(pair: Pair, outputs: Any) -> View:
-    """Returns the logits of one of the two as those of a teacher."""
+    """Returns the logits of one of the two models as constants, in the form of a teacher's view."""
     logits = student_view(pair.reader, pair.reader.by_name(outputs), {}).logits
     return View(check_finite({name: tf.stop_gradient(value) for name, value in logits.items()}))

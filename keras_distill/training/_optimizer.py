@@ -11,11 +11,11 @@ from keras_distill.records import TrainingSettings
 def make_optimizer(
     settings: TrainingSettings, steps: int, *, optimizers: ModuleType = keras.optimizers
 ) -> Any:
-    """Makes the optimizer of `settings` for a training of `steps` steps.
+    """Creates the optimizer of `settings` for a training of `steps` steps.
 
     Args:
         settings: Optimizer, learning rate, schedule, warm-up, weight decay, momentum, clipping.
-        steps: Training steps in total: a cosine schedule reaches 0 at the last one.
+        steps: Total number of training steps. A cosine schedule reaches 0 at the last step.
         optimizers: The module with the optimizer classes: `keras.optimizers`, or
             `tf_keras.optimizers` for a tf_keras model.
 

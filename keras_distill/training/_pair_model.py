@@ -1,4 +1,4 @@
-"""A Keras model that holds teacher, student, and losses, and what it does before its first step."""
+"""A Keras model that holds teacher, student, and losses, with its setup before the first step."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from keras_distill.training._views import Pair, TeacherSource
 
 
 class PairModel(private.TrainerModel):
-    """The base of `Distiller`: the settings of its pair, and the reading of its task."""
+    """The base class of `Distiller`: teacher, student, settings, and detection of the task."""
 
     student: keras.Model
     agreement_metric: Agreement | None
@@ -57,25 +57,26 @@ class PairModel(private.TrainerModel):
 
     @property
     def distillation_loss_weights(self) -> Any:
-        """Their weights, numbers or schedules, in the structure of `distillation_losses`."""
+        """The loss weights, numbers or schedules, in the structure of `distillation_losses`."""
         return _config.by_output(self.soft_terms.outputs, self.soft_terms.weights)
 
     @property
     def teacher(self) -> Teacher | None:
-        """The teacher; None without one. A Keras model is `distiller.teacher.model`.
+        """The teacher, or None. If it is a Keras model, the model is `distiller.teacher.model`.
 
-        Keras saves every model that it finds on an attribute, so this is never the model itself.
+        Keras saves every model that it finds on an attribute, so this attribute is never the Keras
+        model itself.
         """
         return self._pair.source.teacher
 
     @property
     def output_names(self) -> list[str]:
-        """The student's, so that losses and metrics given by output name find their output."""
+        """The student's output names, so that losses and metrics can be given by output name."""
         return self.student.output_names
 
     @property
     def xla_compilable(self) -> bool:
-        """Whether XLA can compile a training step: not with a teacher that runs on the host."""
+        """Whether XLA can compile a training step; False for a teacher that runs on the host."""
         return not self._pair.source.on_host
 
     def set_teacher(
@@ -93,14 +94,14 @@ class PairModel(private.TrainerModel):
             from_probabilities: As for the constructor.
 
         Raises:
-            InputError: If teacher and student do not fit; the Distiller is then unchanged.
+            InputError: If teacher and student do not match. The Distiller is then unchanged.
         """
         source = TeacherSource(teacher, teacher_preprocess, from_probabilities)
         self._set_pair(provisional(dataclasses.replace(self._pair, source=source)))
         self.train_function = self.test_function = None
 
     def _set_pair(self, pair: Pair) -> None:
-        """Sets teacher and student after checking that they fit; makes missing projectors."""
+        """Sets teacher and student after checking that they match; creates missing projectors."""
         if pair.source.teacher is not None:
             _checks.check_pair(pair)
             trained = self.compiled and self.optimizer.built
@@ -115,11 +116,11 @@ class PairModel(private.TrainerModel):
 
     @property
     def _given_loss(self) -> Any:
-        """What the last `compile` got as loss; None if it got none, or was not called."""
+        """The loss passed to the last call of `compile`; None without a loss or without a call."""
         return private.compile_arguments(self)["loss"] if self.compiled else None
 
     def _read_tasks(self, data: Given, validation: Given | None, *, training: bool) -> None:
-        """Reads what each output predicts, and chooses the soft losses where none were given."""
+        """Determines the task of each output, and chooses the soft losses if none were given."""
         pair = with_tasks(self._pair, data, self._given_loss, validation, training=training)
         if pair is not self._pair:
             self._set_pair(pair)
@@ -128,7 +129,7 @@ class PairModel(private.TrainerModel):
             check_agreement(pair.tasks)
 
     def _complete_compile(self, data: Given, validation: Given | None) -> None:
-        """Compiles with what was left out, and checks the hard loss."""
+        """Completes missing arguments of `compile`, and checks the hard loss."""
         pair, outputs = self._pair, student_outputs(self._pair, data)
         labels = labels_of(data, validation, values=True) if self._given_loss is None else None
         arguments = complete_compile(self, pair, outputs, labels)

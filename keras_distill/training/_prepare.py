@@ -1,4 +1,4 @@
-"""What a Distiller does before its first step: it reads the tasks, and completes `compile`."""
+"""The setup of a Distiller before its first step: detects the tasks, completes `compile`."""
 
 import dataclasses
 import warnings
@@ -27,7 +27,7 @@ _NO_LABELS = Targets(None, None)
 
 
 def provisional(pair: Pair) -> Pair:
-    """Returns a pair with the soft losses that the heads show, before any labels are known.
+    """Returns a pair with soft losses chosen by the heads only, before labels are known.
 
     Raises:
         InputError: If the heads of teacher and student contradict each other.
@@ -53,20 +53,21 @@ def _likely(rank: int, units: int | None) -> Task:
 def with_tasks(
     pair: Pair, data: Given, loss: Any, validation: Given | None, *, training: bool
 ) -> Pair:
-    """Returns a pair with its tasks and, where none were given, the soft losses that fit them.
+    """Returns a pair with its tasks and, if none were given, the soft losses for these tasks.
 
     Args:
         pair: Teacher, student, and losses.
         data: The data to train or evaluate on.
-        loss: What `compile` got; None without.
-        validation: The validation data, for their labels if `data` have none.
-        training: Whether the student is to be trained.
+        loss: The loss passed to `compile`; None if there is none.
+        validation: The validation data, whose labels are used if `data` have none.
+        training: Whether the student is trained.
 
     Returns:
         The pair; the same one if nothing changed.
 
     Raises:
-        InputError: If labels, heads, and losses contradict each other, or nothing decides.
+        InputError: If labels, heads, and losses contradict each other, or do not determine the
+            task.
     """
     outputs = student_outputs(pair, data)
     by_name = pair.reader.by_name(outputs)
@@ -98,7 +99,7 @@ def with_tasks(
 
 
 def student_outputs(pair: Pair, data: Given) -> Any:
-    """Returns the student's outputs as it structures them: of a batch if it has no whole graph."""
+    """Returns the student's outputs in its structure; runs a batch if its graph is incomplete."""
     reader = pair.reader
     if reader.symbolic() is not None and not reader.needs_check:
         return reader.structured_outputs(None)
@@ -108,12 +109,12 @@ def student_outputs(pair: Pair, data: Given) -> Any:
 
 
 def labels_of(data: Given, validation: Given | None, *, values: bool) -> Targets:
-    """Returns labels of some rows, of the validation data if the others have none.
+    """Returns labels of some rows; those of the validation data if `data` have no labels.
 
     Args:
         data: The data to train or evaluate on.
         validation: The validation data.
-        values: Whether to read a batch; if not, specs are returned where they are known.
+        values: Whether to read a batch. If False, known specs are returned instead.
     """
     found = _NO_LABELS
     for part in (data, validation):
@@ -123,10 +124,10 @@ def labels_of(data: Given, validation: Given | None, *, values: bool) -> Targets
 
 
 def check_agreement(tasks: Mapping[str, Task]) -> None:
-    """Refuses the metric of agreement where no output is one of classes.
+    """Rejects the agreement metric if no output is a classification.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no classification output.
     """
     if tasks and set(tasks.values()) == {Task.REGRESSION}:
         raise InputError(
@@ -137,16 +138,16 @@ def check_agreement(tasks: Mapping[str, Task]) -> None:
 def complete_compile(
     model: Any, pair: Pair, outputs: Any, targets: Targets | None
 ) -> dict[str, Any] | None:
-    """Returns the arguments with which to compile a Distiller (again); None if it is right.
+    """Returns the arguments to compile a Distiller with; None if nothing has to change.
 
-    A missing hard loss is chosen by the labels, with the accuracy where no metric was given. An
-    "accuracy" is replaced where Keras would pick a wrong one.
+    A missing hard loss is chosen by the labels, with the accuracy if no metric was given.
+    "accuracy" is replaced where Keras would choose the wrong accuracy metric.
 
     Args:
         model: The Distiller.
         pair: Its teacher, student, losses, and tasks.
-        outputs: The student's outputs as it returns them, or anything with their shapes.
-        targets: Labels of some rows; None: the hard loss stays as it is.
+        outputs: The student's outputs as it returns them, or objects with their shapes.
+        targets: Labels of some rows; None to keep the hard loss unchanged.
     """
     given = private.compile_arguments(model) if model.compiled else {"optimizer": "adam"}
     arguments = dict(given)

@@ -1,4 +1,4 @@
-"""Sample weights, masks and missing labels: how they meet the values they weigh."""
+"""Sample weights, masks, and missing labels: how they are aligned with the loss values."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from keras_distill._internal import InputError
 
 
 def is_sparse(labels: Any, outputs: Any) -> bool:
-    """Whether labels are class ids: the outputs' shape without the class axis, or 1 in its place.
+    """Whether labels are class ids: the outputs' shape with no class axis, or with size 1 there.
 
     Args:
-        labels: Anything with a shape.
-        outputs: Anything with a shape; its class axis has 2 or more classes.
+        labels: An object with a shape.
+        outputs: An object with a shape; its class axis has 2 or more classes.
 
     Example:
         >>> import numpy as np
@@ -26,7 +26,7 @@ def is_sparse(labels: Any, outputs: Any) -> bool:
 
 
 def positions(outputs: Any) -> int:
-    """The rank of a Keras loss of these outputs before it is reduced."""
+    """The rank of a Keras loss of these outputs before reduction."""
     return max(len(outputs.shape) - 1, 1)
 
 
@@ -41,15 +41,15 @@ def has_label(
     """Which positions have a label.
 
     Args:
-        labels: The labels of one output. The class id -1, of a signed integer dtype, means that the
-            position has none.
+        labels: The labels of one output. The class id -1, in a signed integer dtype, means that the
+            position has no label.
         outputs: The student's output.
         labeled: bool `(B,)`, or None.
-        minus_one: Whether the class id -1 says so at all.
+        minus_one: Whether the class id -1 means "no label".
         two_classes: Whether labels of one unit are the class ids 0 and 1.
 
     Returns:
-        bool, of the rank of `positions`; None where every position has a label.
+        A bool tensor of the rank `positions`; None if every position has a label.
     """
     rank = positions(outputs)
     mask = None
@@ -64,7 +64,7 @@ def has_label(
 
 
 def align(weights: Any, rank: int) -> Any:
-    """Weights with axes of 1 behind (or one less) to that rank, so that they broadcast."""
+    """Weights with trailing axes of size 1 added (or one removed) to broadcast at that rank."""
     if len(weights.shape) == rank + 1 and weights.shape[-1] == 1:
         return tf.squeeze(weights, -1)
     while len(weights.shape) < rank:
@@ -81,7 +81,7 @@ def without_missing(labels: Any, mask: Any) -> Any:
 
 
 def weigh(mask: Any, sample_weight: Any, rank: int) -> Any:
-    """The product of a mask and sample weights, aligned to `rank`; None without both."""
+    """The product of a mask and sample weights, aligned to `rank`; None if both are None."""
     weights = None if mask is None else align(tf.cast(mask, tf.float32), rank)
     if sample_weight is None:
         return weights
@@ -90,7 +90,7 @@ def weigh(mask: Any, sample_weight: Any, rank: int) -> Any:
 
 
 def mask_weights(mask: Any, dtype: tf.DType) -> tf.Tensor:
-    """A mask as weights: positions/valid where true, 0 where false, as Keras scales masks.
+    """A mask as weights: positions/valid where true, 0 where false, as in Keras.
 
     Example:
         >>> mask_weights([True, False, True, False], tf.float32).numpy().tolist()
@@ -109,9 +109,10 @@ def reduce_values(
     Args:
         values: `(B, ...)`, one value per position.
         sample_weight: Weights of the leading axes, or None.
-        mask: bool of the leading axes, or None: the mean is then over the valid positions. A mask
-            of more axes than the values is left out: the loss has pooled over them.
-        name: The loss, for the error.
+        mask: bool of the leading axes, or None. With a mask, the mean is over the valid positions.
+            A mask with more axes than the values is ignored, because the loss has pooled over
+            these axes.
+        name: The name of the loss, for the error message.
 
     Returns:
         A scalar.
@@ -135,7 +136,7 @@ def reduce_values(
 
 
 def _broadcasts(weights: Any, values: Any) -> bool:
-    """Whether weights of a rank broadcast to values of that rank, as far as is known."""
+    """Whether weights broadcast to values of the same rank, as far as the shapes are known."""
     pairs = zip(tuple(weights), tuple(values), strict=True)
     return all(None in pair or pair[0] in (1, pair[1]) for pair in pairs)
 

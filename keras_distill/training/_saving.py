@@ -1,4 +1,4 @@
-"""Loads a Distiller, and saves the student alone during training."""
+"""Loads a Distiller, and saves only the student during training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from keras_distill.training._distiller import Distiller
 
 
 class StudentCheckpoint(keras.callbacks.ModelCheckpoint):
-    """`ModelCheckpoint` of the student: a plain Keras model, without optimizer and projectors.
+    """Saves checkpoints of the student: a plain Keras model, without optimizer and projectors.
 
     Arguments and file names are those of `keras.callbacks.ModelCheckpoint`. To resume training
     later, save the whole Distiller with `ModelCheckpoint` instead, and load it with
@@ -25,7 +25,7 @@ class StudentCheckpoint(keras.callbacks.ModelCheckpoint):
     """
 
     def set_model(self, model: Distiller) -> None:
-        """Sets the Distiller that trains; its student is saved."""
+        """Sets the Distiller whose student is saved."""
         super().set_model(model.student)
 
 
@@ -39,15 +39,15 @@ def load(
 ) -> Distiller:
     """Loads a Distiller that `save` or `ModelCheckpoint` wrote; `fit` then resumes its training.
 
-    Weights, projectors, the optimizer with its state, the losses, and the metrics come from the
-    file; the teacher is never in it. No code in the file is run (`models.load`).
+    The file contains the weights, the projectors, the optimizer with its state, the losses, and the
+    metrics, but never the teacher. No code in the file is run (`models.load`).
 
     Args:
         path: The `.keras` file.
-        teacher: As for `Distiller`; None if the data carry `Targets`.
+        teacher: As for `Distiller`; None if the data contain `Targets`.
         from_probabilities: As for `Distiller`.
         teacher_preprocess: As for `Distiller`.
-        imports: Modules to import first, for your own classes that they register.
+        imports: Modules to import first, which register your custom classes.
 
     Raises:
         InputError: If the file does not exist, is damaged, holds code, or is not a Distiller.

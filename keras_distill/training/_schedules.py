@@ -1,6 +1,6 @@
-"""Schedules of the step for alpha, temperatures and loss weights.
+"""Schedules of the step for alpha, temperatures, and loss weights.
 
-Any Keras `LearningRateSchedule` will do as well; these two go both up and down between two values.
+You can also use any Keras `LearningRateSchedule`. The two schedules here can increase or decrease.
 """
 
 import math
@@ -15,7 +15,7 @@ from keras_distill.losses import PACKAGE
 
 
 class _Between(keras.optimizers.schedules.LearningRateSchedule):
-    """From one value to another over some steps, constant before and after."""
+    """Changes from one value to another over a number of steps; constant before and after."""
 
     def __init__(self, start: float, end: float, steps: int, *, delay: int = 0) -> None:
         self.start = check_number("start", start)
@@ -28,7 +28,7 @@ class _Between(keras.optimizers.schedules.LearningRateSchedule):
         return self.start + (self.end - self.start) * self._share(tf.clip_by_value(passed, 0, 1))
 
     def _share(self, passed: tf.Tensor) -> tf.Tensor:
-        """Returns the share of the way after the share `passed` of the steps."""
+        """Returns the fraction of the change after the fraction `passed` of the steps."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -47,13 +47,13 @@ class _Between(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LinearSchedule(_Between):
-    """start + (end - start) · t, with t = (step - delay)/steps held in 0..1.
+    """start + (end - start) · t, with t = (step - delay)/steps clipped to 0..1.
 
     Args:
         start: The value up to step `delay`.
         end: The value from step `delay + steps` on.
-        steps: Steps from one to the other, >= 1.
-        delay: Steps before it starts.
+        steps: Number of steps from start to end, >= 1.
+        delay: Number of steps before the change starts.
 
     Example:
         >>> schedule = LinearSchedule(0.9, 0.1, steps=100)
@@ -67,13 +67,13 @@ class LinearSchedule(_Between):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class CosineSchedule(_Between):
-    """start + (end - start) · (1 - cos πt)/2, with t = (step - delay)/steps held in 0..1.
+    """start + (end - start) · (1 - cos πt)/2, with t = (step - delay)/steps clipped to 0..1.
 
     Args:
         start: The value up to step `delay`.
         end: The value from step `delay + steps` on.
-        steps: Steps from one to the other, >= 1.
-        delay: Steps before it starts.
+        steps: Number of steps from start to end, >= 1.
+        delay: Number of steps before the change starts.
 
     Example:
         >>> schedule = CosineSchedule(8.0, 1.0, steps=100, delay=10)
@@ -86,12 +86,12 @@ class CosineSchedule(_Between):
 
 
 class Adjustable:
-    """A number for alpha or a temperature that can be changed without another trace.
+    """A number for alpha or a temperature that can be changed without retracing.
 
-    A trainer compiled with it reads the number in every step. It cannot be saved.
+    A trainer compiled with this object reads the number in every step. It cannot be saved.
 
     Args:
-        value: The first value.
+        value: The initial value.
 
     Example:
         >>> temperature = Adjustable(4.0)
@@ -109,7 +109,7 @@ class Adjustable:
         self._variable.assign(value)
 
     def hold(self, value: tf.Tensor | None) -> None:
-        """Puts a tensor of the graph being traced in the place of the number; None: no longer."""
+        """Replaces the number with a tensor of the graph being traced; None restores the number."""
         self._held = value
 
     def __call__(self, step: Any) -> tf.Tensor:

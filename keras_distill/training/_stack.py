@@ -1,4 +1,4 @@
-"""Copies of a small student, each with an alpha and a temperature of its own, in one graph."""
+"""Copies of a small student, each with its own alpha and temperature, in one graph."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _KEYS = ("loss", _step.HARD, _step.SOFT, "accuracy")
 
 @dataclass(frozen=True)
 class _Held:
-    """What a stack uses without being its part: Keras tracks attributes, also those in tuples."""
+    """Objects that a stack uses but does not own; plain attributes would be tracked by Keras."""
 
     distiller: Distiller
     knobs: Mapping[str, Adjustable]
@@ -39,18 +39,19 @@ class _Held:
 class StackedStudents(private.TrainerModel):
     """Trains copies of a student that differ only in the numbers of their loss.
 
-    All copies see the same batches. A step of a small student is mostly overhead, which a stack
-    pays once. Each copy is trained as alone, up to the rounding of sums: its gradient depends on
-    its own weights, and Adam, AdamW, and SGD treat every weight by itself.
+    All copies use the same batches. A training step of a small student is mostly overhead, and a
+    stack has this overhead only once. Each copy gets the same result as if trained alone, up to the
+    rounding of sums: its gradient depends only on its own weights, and Adam, AdamW, and SGD update
+    every weight independently.
 
-    `fit` logs each key of a `Distiller` for each copy: `loss/0`, `val_accuracy/3`; and the means of
-    all copies as `loss` and `accuracy`.
+    `fit` logs each key of a `Distiller` for each copy (`loss/0`, `val_accuracy/3`), and the means
+    over all copies as `loss` and `accuracy`.
 
     Args:
-        distiller: A compiled Distiller around the student, which says what is computed. The data
-            carry its `Targets`.
-        knobs: The numbers of its loss that differ, by name.
-        copies: Number of copies; `start` says what each begins with.
+        distiller: A compiled Distiller around the student, which defines the loss. The data contain
+            its `Targets`.
+        knobs: The numbers of the loss that differ between copies, by name.
+        copies: Number of copies. `start` sets the initial values of each copy.
 
     Example:
         >>> knobs = {"alpha": Adjustable(0.5)}
@@ -84,7 +85,7 @@ class StackedStudents(private.TrainerModel):
         self._fresh = [variable.numpy() for variable in self.optimizer.variables]
 
     def start(self, values: Sequence[Mapping[str, float]], initial: Sequence[np.ndarray]) -> None:
-        """Sets everything to what it is before the first step.
+        """Sets all values to their state before the first step.
 
         Args:
             values: The numbers of each copy, by name.
@@ -96,7 +97,7 @@ class StackedStudents(private.TrainerModel):
             variable.assign([row[name] for row in values])
         student = self._held.distiller.student
         for variable, value in zip(student.variables, initial, strict=True):
-            variable.assign(value)  # the copies share those that are not trained
+            variable.assign(value)  # the copies share the variables that are not trained
         for rows, variable in zip(self._stacked, student.trainable_variables, strict=True):
             rows.assign(np.broadcast_to(variable.numpy(), rows.shape))
 
@@ -121,7 +122,7 @@ class StackedStudents(private.TrainerModel):
         return self._logs(element, self._of_copies(element, training=False))
 
     def _of_copies(self, element: _batch.Element, *, training: bool) -> Tensor:
-        """Returns total, hard, and soft loss and the accuracy of every copy `(copies, 4)`."""
+        """Returns the total, hard, and soft loss and the accuracy of every copy `(copies, 4)`."""
         distiller, knobs = self._held.distiller, self._held.knobs
         teacher = distiller._pair.teacher_view(element, training=training)
         variables = distiller.student.trainable_variables
@@ -150,7 +151,7 @@ class StackedStudents(private.TrainerModel):
 
 
 class _Sums(keras.metrics.Metric):
-    """Means over examples of what a stack logs, by key and copy."""
+    """Means over examples of the values that a stack logs, by key and copy."""
 
     def __init__(self, copies: int) -> None:
         super().__init__(name="sums")
@@ -174,7 +175,7 @@ class _Sums(keras.metrics.Metric):
 
 
 def _right(batch: _batch.KerasBatch | None) -> Tensor:
-    """Returns the share of the examples with labels that are predicted right."""
+    """Returns the fraction of labeled examples that are predicted correctly."""
     if batch is None:
         return tf.zeros(())
     # Keras's argmax has an operation that `vectorized_map` cannot convert.
@@ -186,11 +187,11 @@ def _right(batch: _batch.KerasBatch | None) -> Tensor:
 
 
 def can_be_stacked(student: keras.Model) -> bool:
-    """Returns whether copies of a student can be trained stacked with the results of each alone.
+    """Returns whether a stack gives copies of this student the same results as separate training.
 
-    Its layers are plain ones that compute every example by itself, from weights that only the
-    optimizer changes: no batch normalization, no dropout, no regularization, no code of the user.
-    Convolutions gain nothing.
+    This requires built-in layers that compute every example independently, from weights that only
+    the optimizer changes: no batch normalization, no dropout, no regularization, no custom code.
+    Convolutions are excluded because they would not train faster in a stack.
 
     Example:
         >>> can_be_stacked(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))

@@ -17,14 +17,14 @@ HARD, SOFT = "hard_loss", "soft_loss"
 
 
 class Losses(NamedTuple):
-    """The losses of a batch on this replica, and what its metrics need.
+    """The losses of a batch on this replica, and the inputs of its metrics.
 
     Attributes:
         total: The loss to minimize, without the student's own regularization.
-        hard: The hard term; None without labels or hard loss.
-        soft: The soft term; None without teacher.
-        batch: The labeled batch as Keras takes it; None without labels.
-        teacher: The teacher's view; None without teacher.
+        hard: The hard term; None without labels or without a hard loss.
+        soft: The soft term; None without a teacher.
+        batch: The labeled batch in the form that Keras expects; None without labels.
+        teacher: The teacher's view; None without a teacher.
         student: The student's view.
     """
 
@@ -55,15 +55,15 @@ def losses(
     Args:
         pair: Teacher, student, and soft losses.
         outputs: The student's outputs as it returned them.
-        features: Its inner layers' outputs by layer name.
+        features: Outputs of the student's inner layers by layer name.
         element: The batch.
-        teacher: The teacher's view; None: no soft term.
-        hard_loss: Keras's compiled loss `(labels, outputs, weights)`; None: no hard term.
-        minus_one: Whether the class id -1 is unlabeled for the hard loss too.
-        ids: Whether the hard loss reads class ids, each of which must be an output's.
+        teacher: The teacher's view; None for no soft term.
+        hard_loss: Keras's compiled loss `(labels, outputs, weights)`; None for no hard term.
+        minus_one: Whether the class id -1 also means "unlabeled" for the hard loss.
+        ids: Whether the hard loss reads class ids, which must then be in range.
         class_weight: Weights by class id.
         step: The optimizer's step, for schedules.
-        training: Whether the step trains.
+        training: Whether this is a training step.
     """
     _, targets, sample_weight = element
     by_name = pair.reader.by_name(outputs)
@@ -103,18 +103,18 @@ def of_one_replica(value: Tensor) -> Tensor:
 
 
 def on_all_replicas(value: Tensor | None) -> Tensor | None:
-    """Returns the loss of which a replica has its share."""
+    """Returns the total loss from one replica's share of it (inverse of `of_one_replica`)."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return value if replicas == 1 or value is None else value * replicas
 
 
 def apply_gradients(optimizer: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Applies gradients to variables, so that the graph of the step does not outlive the model.
+    """Applies gradients to variables, without keeping the graph of the step in memory.
 
-    Keras's optimizer sums the gradients of all replicas, also of one. TensorFlow keeps the gradient
-    of that sum, and with it the graph of the step, as long as the process lives. In a cross-replica
-    context Keras does not sum; with one replica it need not. A `LossScaleOptimizer` refuses that
-    context.
+    The Keras optimizer sums the gradients over all replicas, even if there is only one. TensorFlow
+    keeps the gradient function of that sum, and with it the graph of the step, until the process
+    ends. In a cross-replica context, Keras does not compute the sum, which is not needed for one
+    replica. `LossScaleOptimizer` does not support a cross-replica context.
     """
     one = not tf.distribute.has_strategy() and tf.distribute.get_replica_context() is not None
     if one and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
@@ -125,10 +125,10 @@ def apply_gradients(optimizer: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
 
 
 def ignores_minus_one(losses: Any) -> bool:
-    """Returns whether the hard losses skip the class id -1 themselves, and its share of the mean.
+    """Returns whether the hard losses ignore the class id -1 themselves, also in the mean.
 
     Args:
-        losses: What `compile` got.
+        losses: The losses passed to `compile`.
     """
     sparse = [
         loss
@@ -139,10 +139,10 @@ def ignores_minus_one(losses: Any) -> bool:
 
 
 def update_metrics(compiled: Any, batch: _batch.KerasBatch | None) -> None:
-    """Updates compiled metrics; positions without a label count 0 in the unweighted ones too.
+    """Updates compiled metrics; positions without a label have weight 0 in all metrics.
 
     Args:
-        compiled: Keras's container of the metrics given to `compile`; None without any.
+        compiled: Keras's container of the metrics given to `compile`; None if there are none.
         batch: The batch; None without labels.
     """
     if compiled is None or batch is None:
@@ -161,7 +161,7 @@ def results_of(
     Args:
         metrics: The metrics.
         compiled: Keras's container of the metrics given to `compile`, which is one of them.
-        with_labels: Whether to include it, if it has seen labels.
+        with_labels: Whether to include the compiled metrics (True if they have seen labels).
     """
     results: dict[str, Tensor] = {}
     for metric in metrics:
@@ -187,7 +187,7 @@ def results_so_far(
 ) -> dict[str, Any]:
     """Returns the results of the metrics that any batch has updated.
 
-    They are Python numbers outside of a graph, as Keras logs them.
+    Outside of a graph, the results are Python numbers, as in the logs of Keras.
     """
     results: dict[str, Any] = results_of(metrics, compiled, with_labels=True)
     if not tf.executing_eagerly():
@@ -201,13 +201,13 @@ def results_so_far(
 def update_agreement(
     metric: Agreement | None, teacher: View | None, student: View, tasks: Mapping[str, Task]
 ) -> None:
-    """Updates the agreement metric with every output of classes; each of several labels counts.
+    """Updates the agreement metric with every classification output and every label.
 
     Args:
-        metric: The metric; None without.
-        teacher: The teacher's view; None without teacher.
+        metric: The metric; None if there is none.
+        teacher: The teacher's view; None without a teacher.
         student: The student's view.
-        tasks: What the outputs predict, by name.
+        tasks: The task of each output, by name.
     """
     if metric is None or teacher is None:
         return
@@ -222,7 +222,7 @@ def update_agreement(
 
 
 class TermsTracker(keras.metrics.Metric):
-    """Means of the hard and the soft term over examples, in one variable: one update per step.
+    """Tracks the means of the hard and soft terms over examples, with one update per step.
 
     Example:
         >>> tracker = TermsTracker()
@@ -233,7 +233,7 @@ class TermsTracker(keras.metrics.Metric):
 
     def __init__(self, name: str = "terms") -> None:
         super().__init__(name=name)
-        # Σ size·hard, Σ size of the batches with a hard term; the same of the soft term.
+        # Σ size·hard and Σ size of the batches with a hard term, then both for the soft term.
         self.sums = self.add_variable((4,), initializer="zeros", name="sums")
 
     def update_state(
@@ -253,7 +253,7 @@ class TermsTracker(keras.metrics.Metric):
         self.sums.assign_add(tf.stack(parts))
 
     def result(self) -> dict[str, Tensor]:
-        """Returns both means; when executing eagerly, only those of terms that a batch had."""
+        """Returns both means; in eager execution, only the means of terms that occurred."""
         hard, hard_size, soft, soft_size = tf.unstack(tf.convert_to_tensor(self.sums))
         means = {HARD: (hard, hard_size), SOFT: (soft, soft_size)}
         return {

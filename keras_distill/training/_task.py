@@ -1,6 +1,6 @@
 """The task of each output of a student, and the soft losses and metrics that follow from it.
 
-`metrics.settle` decides; here is what a trainer knows: labels, heads, and losses.
+`metrics.settle` decides the task from what a trainer knows: labels, heads, and losses.
 """
 
 import re
@@ -38,14 +38,14 @@ _ANY = frozenset(Task)
 
 
 class Known(NamedTuple):
-    """What is known of a training before its first step.
+    """What is known about a training before its first step.
 
     Attributes:
         reader: Reads the student.
         teacher: A live teacher, or None.
         soft: The distillation losses.
-        hard: The compiled hard loss or a structure of them; None without.
-        targets: Labels of some rows, or of their specs; None without labels.
+        hard: The compiled hard loss or a structure of losses; None if there is none.
+        targets: Labels of some rows, or their specs; None if there are no labels.
         soft_only: Whether alpha is 1, so that the hard loss does not train the student.
     """
 
@@ -58,11 +58,11 @@ class Known(NamedTuple):
 
 
 def read_tasks(known: Known, outputs: Mapping[str, Any]) -> dict[str, Task | None]:
-    """Returns the task of each output by name; None where nothing decides.
+    """Returns the task of each output by name; None where the task cannot be determined.
 
     Args:
-        known: What is known.
-        outputs: Anything with the shapes of the student's outputs, by name.
+        known: What is known about the training.
+        outputs: Objects with the shapes of the student's outputs, by name.
 
     Raises:
         InputError: If labels, heads, and losses contradict each other.
@@ -77,7 +77,7 @@ def read_tasks(known: Known, outputs: Mapping[str, Any]) -> dict[str, Task | Non
 
 
 def _evidence(known: Known, name: str, shape: Shape, labels: Any, hard: Any) -> list[Evidence]:
-    """Returns what is known of one output, the strongest last."""
+    """Returns the evidence for the task of one output, with the strongest evidence last."""
     head = known.reader.head(name)
     linear = head.kind == "linear"
     loss = None if hard is None else _of_hard(hard, shape, head, labels)
@@ -110,7 +110,7 @@ def _of_units(shape: Shape) -> Evidence | None:
 
 
 def _of_given_labels(known: Known, labels: Any, shape: Shape, *, judged: bool) -> Evidence | None:
-    """Returns what labels show; of a spec only its shape. A loss of your own may take any."""
+    """Returns the evidence from labels, or from the shape of their spec; weak if not `judged`."""
     if labels is None:
         return None
     labeled = None if known.targets is None else known.targets.labeled
@@ -138,7 +138,7 @@ def _of_label_spec(labels: Any, shape: Shape) -> Evidence | None:
 
 
 def _of_earlier_training(known: Known, name: str, shape: Shape) -> list[Evidence | None]:
-    """Returns what the losses show that teacher and student were compiled with themselves."""
+    """Returns the evidence from the losses that teacher and student were compiled with before."""
     found = []
     student = {} if known.hard is not None else known.reader.compiled_losses([name])
     teacher = {} if known.teacher is None else known.teacher.compiled_losses
@@ -156,7 +156,7 @@ def _of_teacher(teacher: Teacher | None, name: str, shape: Shape) -> Evidence | 
     found = of_activation(head.kind, own, f"the teacher's layer {head.layer!r} ends in {head.kind}")
     if found is None or len(own) != len(shape):
         return found
-    # Two classes may have one unit or two.
+    # A model for two classes may have one or two units.
     other = {(2, 1): (Task.CLASSES, Task.BINARY), (1, 2): (Task.BINARY, Task.CLASSES)}
     pair = other.get((own[-1] or 0, shape[-1] or 0))
     if pair is not None and found.likely is pair[0]:
@@ -173,21 +173,22 @@ def _of_hard(loss: Any, shape: Shape, head: Head, labels: Any) -> Evidence | Non
         return found._replace(tasks=frozenset([found.likely]))
     if found.likely is not Task.REGRESSION or head.kind != "linear":
         return found
-    # On logits, a squared error is no Brier score; of one-hot rows it still trains classes.
+    # On logits, a squared error is not a Brier score, but with one-hot labels it trains classes.
     one = frozenset([Task.REGRESSION]) if len(shape) < 2 or shape[-1] == 1 else None
     return found._replace(tasks=one or frozenset([Task.REGRESSION, Task.CLASSES]))
 
 
 def _of_soft(loss: Any, shape: Shape, *, any_classes: bool) -> Evidence | None:
-    """Returns what a given distillation loss shows.
+    """Returns the evidence from a given distillation loss.
 
     Args:
         loss: The loss.
         shape: Shape of the output.
-        any_classes: Whether a sigmoid per class may teach a classifier too: nothing else trains it.
+        any_classes: Whether a loss with one sigmoid per class may also train a classifier, because
+            no other loss trains it.
     """
     what = f"the soft loss is {type(loss).__name__}"
-    if isinstance(loss, RegressionLoss):  # on logits it matches those
+    if isinstance(loss, RegressionLoss):  # on logits it matches the logits
         return Evidence(what, _ANY, Task.REGRESSION)
     if isinstance(loss, MultiLabelSoftLoss):
         task = yes_or_no(shape[-1] if len(shape) > 1 else 1)
@@ -199,7 +200,7 @@ def _of_soft(loss: Any, shape: Shape, *, any_classes: bool) -> Evidence | None:
 
 
 def loss_name(loss: Any) -> str:
-    """Returns Keras's name of a hard loss; of a loss of your own "".
+    """Returns the Keras name of a hard loss, or "" for a custom loss.
 
     Example:
         >>> loss_name("mse"), loss_name(keras.losses.BinaryCrossentropy(name="own"))
@@ -219,10 +220,10 @@ def loss_name(loss: Any) -> str:
 
 
 def certain(tasks: Mapping[str, Task | None], outputs: Mapping[str, Any]) -> dict[str, Task]:
-    """Returns the tasks, with N classes where nothing decides about N units.
+    """Returns the tasks; an output with N units and no known task becomes N classes.
 
     Raises:
-        InputError: If nothing decides about one unit.
+        InputError: If the task of an output with one unit is unknown.
     """
     found = {}
     for name, task in tasks.items():
@@ -248,7 +249,7 @@ def default_losses(tasks: Mapping[str, Task], default: Default) -> SoftTerms:
 
     Args:
         tasks: By output name.
-        default: Temperature and weight.
+        default: Temperature and weight of the losses.
     """
     temperature = default.temperature
     kinds = list(dict.fromkeys(tasks.values()))
@@ -273,13 +274,13 @@ def default_soft_loss(task: Task, temperature: Schedule) -> DistillationLoss:
 
 
 def default_metric(task: Task, labels: Any, outputs: Any, head: Head) -> Any:
-    """Returns the accuracy of an output as a Keras metric; None for values.
+    """Returns the accuracy of an output as a Keras metric; None for regression values.
 
     Args:
-        task: What it predicts.
-        labels: Some of its labels.
-        outputs: Anything with the shape of the output.
-        head: How the student ends.
+        task: The task of the output.
+        labels: Some labels of the output.
+        outputs: An object with the shape of the output.
+        head: The kind of the student's last layer (logits, softmax, or sigmoid).
     """
     if task is Task.REGRESSION:
         return None
@@ -294,7 +295,7 @@ def default_metric(task: Task, labels: Any, outputs: Any, head: Head) -> Any:
 
 
 def bit_accuracy(head: Head) -> keras.metrics.Metric:
-    """Returns the share of right decisions under a sigmoid: on logits the threshold is 0."""
+    """Returns the binary accuracy for a sigmoid head; on logits the threshold is 0."""
     threshold = 0.5 if head.kind in _PROBABILITIES else 0.0
     return keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold)
 
@@ -302,15 +303,15 @@ def bit_accuracy(head: Head) -> keras.metrics.Metric:
 def fitting_metrics(
     metrics: Any, tasks: Mapping[str, Task], heads: Mapping[str, Head], names: Sequence[str]
 ) -> Any:
-    """Returns metrics given to `compile`, with "accuracy" replaced where Keras picks a wrong one.
+    """Returns metrics given to `compile`, with "accuracy" replaced if Keras would misread it.
 
-    Keras goes by shapes: on one logit it compares with 0.5, and of several labels it compares the
-    largest with the largest.
+    Keras chooses the accuracy by shapes. For one logit it uses the threshold 0.5, and for several
+    labels it compares the positions of the largest values.
 
     Args:
-        metrics: As `compile` got them.
-        tasks: By output name.
-        heads: How the student ends, by output name.
+        metrics: The metrics passed to `compile`.
+        tasks: The task of each output, by name.
+        heads: The kind of the student's last layer, by output name.
         names: The outputs in order.
     """
 

@@ -1,7 +1,7 @@
-"""The hard and the soft term of the training loss, computed from tensors alone.
+"""The hard and the soft term of the training loss, computed only from tensors.
 
-total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization. Nothing here
-needs a model, so that a trainer of another kind (a tf_keras model in `compress`) can use it.
+total = (1 - alpha) · hard + alpha · Σ w_i · L_i + the student's own regularization. This module
+does not need a model, so other trainers (for a tf_keras model in `compress`) can use it too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ LayerNames: TypeAlias = "str | tuple[str, ...] | None"
 
 
 class View(NamedTuple):
-    """What the losses see of a teacher or a student.
+    """The tensors of a teacher or a student that the losses use.
 
     Attributes:
         logits: Tensors `(B, ..., N)` or `TopK`s by output name.
@@ -52,12 +52,12 @@ class View(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the losses see of the data for one output.
+    """The data for one output that the losses use.
 
     Attributes:
-        labels: Labels, 0 where there is none; None without any.
-        present: 1 where a position has a label, else 0; None where every position has one.
-        sample_weight: Weights of the leading axes; None without.
+        labels: Labels, 0 where a label is missing; None if there are no labels.
+        present: 1 where a position has a label, otherwise 0; None if every position has a label.
+        sample_weight: Weights of the leading axes; None if there are no weights.
     """
 
     labels: Any = None
@@ -66,11 +66,11 @@ class Batch(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """What the losses see of the data.
+    """The data that the losses use.
 
     Attributes:
         by_output: A `Batch` for each output by name.
-        shared: The `Batch` of losses on inner layers; None if outputs have weights of their own.
+        shared: The `Batch` for losses on inner layers; None if outputs have different weights.
     """
 
     by_output: Mapping[str, Batch] = {}
@@ -78,10 +78,10 @@ class Batches(NamedTuple):
 
 
 def split(y: Any) -> Targets:
-    """Returns `y` as `Targets`; plain labels have no teacher, and no labels are None."""
+    """Returns `y` as `Targets`; for plain labels `teacher` is None; missing labels become None."""
     if not isinstance(y, Targets):
         return Targets(y, None, None)
-    # A data set of x alone carries empty tuples, because tf.distribute takes no None.
+    # A data set of only x contains empty tuples, because tf.distribute does not support None.
     parts = (y.labels, y.labeled)
     labels, labeled = (None if isinstance(part, tuple) and not part else part for part in parts)
     return Targets(labels, y.teacher, labeled)
@@ -91,7 +91,7 @@ def alpha_at(alpha: Schedule | None, step: Step, *, labeled: bool) -> Any:
     """Returns the weight of the soft terms in a step.
 
     Args:
-        alpha: A number or a schedule; None: `DEFAULT_ALPHA`, and 1 without labels.
+        alpha: A number or a schedule; None means `DEFAULT_ALPHA`, or 1 without labels.
         step: The optimizer's step.
         labeled: Whether there is a hard term.
 
@@ -105,11 +105,11 @@ def alpha_at(alpha: Schedule | None, step: Step, *, labeled: bool) -> Any:
 
 
 def mixed(hard: Tensor | None, soft: Tensor | None, alpha: Any) -> Tensor:
-    """Returns (1 - alpha) · hard + alpha · soft, or the term that exists.
+    """Returns (1 - alpha) · hard + alpha · soft, or the only term that exists.
 
     Args:
         hard: A scalar, or None without labels.
-        soft: A scalar, or None without a teacher: then the value is `hard`, whatever alpha.
+        soft: A scalar, or None without a teacher. With None, the result is `hard` for any alpha.
         alpha: A number or a scalar tensor.
 
     Raises:
@@ -127,7 +127,7 @@ def mixed(hard: Tensor | None, soft: Tensor | None, alpha: Any) -> Tensor:
         return soft
     if hard is None:
         check_without_labels(alpha)
-    assert hard is not None  # else alpha is 1
+    assert hard is not None  # otherwise alpha is 1
     if fixed and alpha == 0:
         return hard
     alpha = alpha if fixed else tf.cast(alpha, hard.dtype)
@@ -135,7 +135,7 @@ def mixed(hard: Tensor | None, soft: Tensor | None, alpha: Any) -> Tensor:
 
 
 def check_without_labels(alpha: Any) -> None:
-    """Refuses an alpha that gives weight to a missing hard term.
+    """Rejects an alpha that gives weight to a missing hard term.
 
     Raises:
         InputError: If alpha is neither None (the default) nor the number 1.
@@ -152,7 +152,7 @@ def check_without_labels(alpha: Any) -> None:
 def check_finite(logits: Outputs) -> Outputs:
     """Returns teacher logits with an assertion that none is NaN or +inf (-inf rules a class out).
 
-    XLA drops assertions: under it, logits pass unchecked.
+    XLA drops assertions: under XLA, logits are not checked.
 
     Args:
         logits: Tensors or `TopK`s by output name.
@@ -162,7 +162,7 @@ def check_finite(logits: Outputs) -> Outputs:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, TopK):
-        # The indices are integers, which pass unchecked.
+        # The indices are integers and need no check.
         return TopK(*(part if part is None else _finite(part) for part in value))
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_floating:
@@ -182,11 +182,11 @@ def layer_names(loss: Any) -> tuple[LayerNames, LayerNames]:
 
 
 class Default(NamedTuple):
-    """Distillation losses that were not given: the task of each output chooses them.
+    """Settings of default distillation losses, which are chosen by the task of each output.
 
     Attributes:
-        temperature: Of the losses on classes, a number or a schedule.
-        weight: The weight of each.
+        temperature: Temperature of classification losses, a number or a schedule.
+        weight: The weight of each loss.
         given: Whether the user gave the temperature.
     """
 
@@ -196,7 +196,7 @@ class Default(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """What one term is computed from."""
+    """The inputs of one term."""
 
     teacher: View
     student: View
@@ -212,13 +212,14 @@ class SoftTerms:
     """Σ w_i · L_i over distillation losses.
 
     Args:
-        losses: One per term: ours, or a subclass of Keras's class.
+        losses: One per term: a loss of this package, or a subclass of the Keras base class.
         weights: Numbers or schedules of the step, one per term.
         outputs: The output that each term is for; None: the sum over every output of the student.
-        default: How the losses were chosen by the tasks; None if they were given.
+        default: The settings of losses that were chosen by the tasks; None if losses were given.
 
     Attributes:
-        projectors: The layers that project the student's features, one per term; None without.
+        projectors: The layers that project the student's features, one per term; None for a term
+            without a projector.
 
     Example:
         >>> from keras_distill.losses import SoftTargetLoss
@@ -271,13 +272,13 @@ class SoftTerms:
 
         Args:
             teacher: The teacher's logits and features.
-            student: The student's, with its masks.
+            student: The student's logits and features, with its masks.
             batches: Labels and weights.
             step: The optimizer's step, for schedules.
-            training: Whether the step trains, for projectors.
+            training: Whether this is a training step, for projectors.
 
         Raises:
-            InputError: If a loss cannot be computed from what is given.
+            InputError: If an input that a loss needs is missing.
         """
         given = _Given(teacher, student, batches, step, training)
         values = []
@@ -371,7 +372,7 @@ def _sum(values: Sequence[Tensor]) -> Tensor:
 
 
 def _refuse_ruled_out(loss: DistillationLoss, teacher: Any) -> Any:
-    """Returns the teacher's logits, asserted to have no -inf if the loss cannot take it."""
+    """Returns the teacher's logits, asserted to have no -inf if the loss does not support it."""
     if loss.takes_ruled_out or isinstance(teacher, TopK):
         return teacher
     teacher = tf.convert_to_tensor(teacher)
@@ -387,7 +388,7 @@ def _refuse_ruled_out(loss: DistillationLoss, teacher: Any) -> Any:
 
 
 def _scalar(loss: Any, teacher: Any, student: Any, sample_weight: Any) -> Tensor:
-    """Returns the value of a loss that only subclasses Keras's class: one scalar per batch."""
+    """Returns the value of a loss that subclasses only the Keras class: one scalar per batch."""
     if sample_weight is not None:
         raise InputError(
             f"{type(loss).__name__} gives one value per batch, so it cannot weigh examples."

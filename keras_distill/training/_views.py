@@ -1,4 +1,4 @@
-"""Teacher and student as a pair, and what the losses see of them in one batch."""
+"""Teacher and student as a pair, and their tensors that the losses use in one batch."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -43,23 +43,24 @@ def student_view(reader: ModelReader, outputs: Outputs, features: Outputs) -> Vi
 
 
 class TeacherSource:
-    """A live teacher, or none: then the data must carry `Targets`.
+    """A live teacher, or no teacher if the data contain `Targets`.
 
-    It is a plain object, so that Keras neither tracks, nor trains, nor saves the teacher.
+    This is a plain object, so that Keras does not track, train, or save the teacher.
 
     Args:
-        given: What the user gave as teacher; None without one.
-        preprocess: Converts the student's x to the teacher's, inside the graph; None: the same x.
-        from_probabilities: Whether the teacher, or the data's `Targets`, give probabilities; see
-            `Distiller`.
+        given: The `teacher` argument of the user; None if there is no teacher.
+        preprocess: Converts the student's x to the teacher's x inside the graph; None uses the same
+            x.
+        from_probabilities: Whether the teacher, or the `Targets` in the data, give probabilities;
+            see `Distiller`.
 
     Attributes:
-        teacher: The teacher; None without one.
-        from_probabilities: As given.
-        checked: What was checked on the first batch of some data: "teacher", "stored", "student".
+        teacher: The teacher; None if there is none.
+        from_probabilities: The argument `from_probabilities`.
+        checked: The checks already done on a first batch: "teacher", "stored", "student".
 
     Raises:
-        InputError: If `given` is not a teacher, or `preprocess` comes without one.
+        InputError: If `given` is not a teacher, or `preprocess` is given without a teacher.
     """
 
     def __init__(
@@ -85,10 +86,10 @@ class TeacherSource:
         return self.teacher is not None and self.teacher.on_host
 
     def check_temperature(self, losses: Sequence[Any]) -> None:
-        """Refuses a loss at a temperature at which the teacher's logits are not valid.
+        """Rejects a loss at a temperature at which the teacher's logits are not valid.
 
         Raises:
-            InputError: If there is one.
+            InputError: If there is such a loss.
         """
         only = None if self.teacher is None else self.teacher.temperature
         if only is None:
@@ -103,13 +104,13 @@ class TeacherSource:
                 )
 
     def check_inputs(self, shapes: list[Shape] | None) -> None:
-        """Refuses a teacher whose input has another shape than the student's.
+        """Rejects a teacher whose input shape differs from the student's.
 
         Args:
             shapes: Shapes of the student's inputs; None if unknown.
 
         Raises:
-            InputError: If each has one input, their shapes differ, and there is no preprocessing.
+            InputError: If each model has one input, the shapes differ, and `preprocess` is None.
         """
         wanted = None if self.teacher is None else self.teacher.input_shapes
         if self.preprocess is not None or wanted is None or shapes is None:
@@ -122,7 +123,7 @@ class TeacherSource:
             )
 
     def check_compiler(self, jit_compile: bool) -> None:
-        """Refuses XLA for a teacher that runs on the host.
+        """Rejects XLA for a teacher that runs on the host.
 
         Raises:
             InputError: If XLA is on and the teacher runs on the host.
@@ -134,11 +135,11 @@ class TeacherSource:
             )
 
     def checked_logits(self, x: Any, values: Collection[str]) -> Outputs:
-        """Returns the live teacher's logits by output name, checked to be no probabilities.
+        """Returns the live teacher's logits by output name, after checking for probabilities.
 
         Args:
             x: Some of the student's inputs.
-            values: Names of outputs that are values of a regression, which are not checked.
+            values: Names of regression outputs, which are not checked.
 
         Raises:
             InputError: As `Teacher.checked_logits`.
@@ -147,32 +148,33 @@ class TeacherSource:
         return self.teacher.checked_logits(self._preprocessed(x), values)
 
     def check_stored(self, teacher: Any, values: Collection[str]) -> None:
-        """Checks that stored logits of a batch are no probabilities.
+        """Checks that the stored logits of a batch are not probabilities.
 
         Args:
             teacher: The field `teacher` of `Targets`.
-            values: Names of outputs that are values of a regression, which are not checked.
+            values: Names of regression outputs, which are not checked.
 
         Raises:
-            InputError: If they are probabilities and not declared, or declared and none.
+            InputError: If the values are probabilities but were not declared so, or were declared
+                as probabilities but are not.
         """
         self._stored.check(outputs_by_name(teacher), values)
 
     def view(
         self, x: Any, targets: Targets, layers: Sequence[str], weights: Sequence[str] = ()
     ) -> View | None:
-        """Returns the teacher's view of a batch; None without a teacher and stored logits.
+        """Returns the teacher's view of a batch; None without a teacher and without stored logits.
 
-        Stored logits take precedence over a live teacher, which then runs for features only.
+        Stored logits take precedence over a live teacher, which then runs only for features.
 
         Args:
             x: The student's inputs.
-            targets: What the data carry.
+            targets: The targets in the data.
             layers: The teacher's layers to read.
             weights: The teacher's layers whose weights to read.
 
         Raises:
-            InputError: If there are layers to read and no live teacher.
+            InputError: If layers have to be read and there is no live teacher.
         """
         if layers and self.teacher is None:
             raise InputError(
@@ -199,7 +201,7 @@ class TeacherSource:
 class Pair:
     """A student, its teacher, and the losses between them.
 
-    It is a plain object, so that Keras does not track what it holds.
+    This is a plain object, so that Keras does not track its attributes.
 
     Attributes:
         reader: Reads the student.
@@ -207,7 +209,7 @@ class Pair:
         soft_terms: The distillation losses.
         alpha: Weight of the soft terms; None: see `alpha_at`.
         evaluate_teacher: Whether evaluation runs a live teacher.
-        tasks: What each output predicts, by name; empty before labels and losses are known.
+        tasks: The task of each output, by name; empty before labels and losses are known.
     """
 
     reader: ModelReader
@@ -222,7 +224,7 @@ class Pair:
         return targets.teacher is not None and not self.soft_terms.layer_names("teacher")
 
     def teacher_view(self, element: Element, *, training: bool) -> View | None:
-        """Returns the teacher's view of a batch; None in an evaluation without teacher.
+        """Returns the teacher's view of a batch; None in an evaluation without a teacher.
 
         Raises:
             InputError: If there are neither soft targets nor a teacher.
@@ -237,9 +239,9 @@ class Pair:
 
 
 def match_units(teacher: Outputs, student: Outputs) -> Outputs:
-    """Returns the teacher's logits with two classes in as many units as the student has.
+    """Converts the teacher's logits for two classes to the student's number of units.
 
-    Exactly, at every temperature: softmax([z0, z1] / T)[1] = σ((z1 - z0) / T).
+    The conversion is exact at every temperature: softmax([z0, z1] / T)[1] = σ((z1 - z0) / T).
 
     Args:
         teacher: Logits by output name.
@@ -265,7 +267,7 @@ def match_units(teacher: Outputs, student: Outputs) -> Outputs:
 
 
 def match_unit_shapes(teacher: Outputs, student: Outputs) -> Outputs:
-    """Returns what `match_units` would, of things that have shapes only."""
+    """Applies `match_units` to objects that have only shapes."""
     found: dict[str, Any] = dict(teacher)
     for name, part in teacher.items():
         if name not in student or isinstance(part, TopK):
@@ -283,7 +285,7 @@ def _unit_counts(teacher: Any, student: Any) -> tuple[int, int] | None:
 
 
 def no_teacher() -> InputError:
-    """Returns the error for data without soft targets and no teacher to compute them."""
+    """Returns the error for data without soft targets if there is no teacher to compute them."""
     return InputError(
         "`teacher` must be given where the data carry no keras_distill.Targets. Received:"
         " teacher=None and plain labels."
@@ -291,6 +293,6 @@ def no_teacher() -> InputError:
 
 
 def _compatible(a: Shape, b: Shape) -> bool:
-    """Returns whether Keras accepts one shape for the other: it adds or drops a last axis of 1."""
+    """Returns whether Keras accepts one shape for the other (it adds or drops a last axis of 1)."""
     a, b = (shape[1:-1] if shape[-1] == 1 else shape[1:] for shape in (a, b))
     return len(a) == len(b) and all(None in (i, j) or i == j for i, j in zip(a, b, strict=True))

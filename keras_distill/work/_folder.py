@@ -281,7 +281,7 @@ class WorkFolder:
         return bool(names - {_SCRATCH}) or (self.scratch.is_dir() and any(self.scratch.iterdir()))
 
     def _check_settings(self) -> None:
-        """Refuses unfinished work with other settings, unless it may be discarded."""
+        """Rejects unfinished work with other settings, unless it may be discarded."""
         _files.check_ours(self.path)
         if self._overwrite or not self._begun():
             return

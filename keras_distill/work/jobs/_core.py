@@ -104,7 +104,7 @@ class JobPool:
             an exception is not started again: it would raise it again.
 
     Raises:
-        InputError: If an argument breaks its rule.
+        InputError: If an argument is invalid.
 
     Example:
         >>> import tempfile
@@ -202,7 +202,7 @@ def run_jobs(
         The records in the order of `jobs`; their `status` says which failed.
 
     Raises:
-        InputError: If names repeat, or an argument breaks its rule.
+        InputError: If names repeat, or an argument is invalid.
         MissingExtraError: If the backend is Ray and Ray is not installed.
 
     Example:

@@ -69,7 +69,7 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
 
 
 def _check_no_cluster_was_named(error: ConnectionError) -> None:
-    """Refuses to work without the cluster that the user has named; warns of one found by itself.
+    """Raises an error without the cluster that the user has named; warns of one found by itself.
 
     Raises:
         InputError: If RAY_ADDRESS names a cluster.
