@@ -110,7 +110,10 @@ def _of_units(shape: Shape) -> Evidence | None:
 
 
 def _of_given_labels(known: Known, labels: Any, shape: Shape, *, judged: bool) -> Evidence | None:
-    """Returns the evidence from labels, or from the shape of their spec; weak if not `judged`."""
+    """Returns the evidence from labels, or from the shape of their spec.
+
+    It is weak if not `judged`: a hard loss of the user may take any labels.
+    """
     if labels is None:
         return None
     labeled = None if known.targets is None else known.targets.labeled
