@@ -1,5 +1,6 @@
 """Means, paired differences, and ratios, each with its confidence interval."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,39 @@ def paired_p_value(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     from scipy.special import stdtr
 
     return float(2 * stdtr(difference.size - 1, -abs(difference.mean() / error)))
+
+
+class PairedTest(NamedTuple):
+    """The comparison of two paired samples.
+
+    Attributes:
+        difference: Mean of the first minus the second, with its t interval.
+        p: Two-sided p-value of the paired t test, adjusted for all comparisons made together.
+    """
+
+    difference: Interval
+    p: float
+
+
+def paired_tests(pairs: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]) -> list[PairedTest]:
+    """Compares pairs of samples, with Holm's correction for all of them.
+
+    Args:
+        pairs: Two samples `(n,)` each, paired by position.
+
+    Returns:
+        A result per pair, in the order of `pairs`.
+
+    Example:
+        >>> found = paired_tests([([2.0, 3.0, 4.0], [1.0, 2.0, 3.1]), ([1.0, 2.0], [2.0, 1.0])])
+        >>> [(round(test.difference.value, 2), round(test.p, 4)) for test in found]
+        [(0.97, 0.0024), (0.0, 1.0)]
+    """
+    pairs = list(pairs)
+    adjusted = holm([paired_p_value(a, b) for a, b in pairs])
+    return [
+        PairedTest(paired_difference(a, b), p) for (a, b), p in zip(pairs, adjusted, strict=True)
+    ]
 
 
 def holm(p_values: npt.ArrayLike) -> list[float]:

@@ -123,8 +123,16 @@ def distill(
         augment = augmentation(crop, flip, seed=0)
         reporter = reporter or Reporter()
         path = folder.scratch / "targets" if targets is None else Path(targets)
-        stored = {"overwrite": overwrite, "progress": reporter.track("soft targets")}
-        store = _store(teacher, splits.train, path, augment, views, **stored)
+        store = SoftTargetStore.build(
+            teacher,
+            splits.train,
+            path,
+            views=1 if augment is None else views,
+            augment=augment,
+            overwrite=overwrite,
+            reuse=True,
+            progress=reporter.track("soft targets"),
+        )
         state = folder.scratch / "state.npz"
         result = _fit(distiller, splits, store, training, seed, state, reporter)
         models.copy_weights(trained, model)
@@ -155,20 +163,6 @@ def recipe_of(
     changes = {"source": source, "data_dir": None if data_dir is None else str(data_dir)}
     given = {key: value for key, value in changes.items() if value is not None}
     return SpecialistsRecipe.load(path).model_copy(update=given)
-
-
-def _store(
-    teacher: Teacher,
-    train: Any,
-    path: Path,
-    augment: data.Augmentation | None,
-    views: int,
-    **options: Any,
-) -> SoftTargetStore:
-    views = 1 if augment is None else views
-    return SoftTargetStore.build(
-        teacher, train, path, views=views, augment=augment, reuse=True, **options
-    )
 
 
 def _fit(

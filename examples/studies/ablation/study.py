@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_distill.benchmarks import holm, mean_interval, paired_difference, paired_p_value
+from keras_distill.benchmarks import mean_interval, paired_tests
 from keras_distill.records import SweepPoint, SweepRecord
 
 FOLDER = Path(__file__).parent
@@ -117,15 +117,14 @@ def answers(record: SweepRecord) -> str:
         for a in (alphas[0], alphas[-1])
     ]
     pairs = [(title, a, b) for title, a, b in pairs if a != b]
-    adjusted = holm([paired_p_value(a, b) for _, a, b in pairs])
+    tests = paired_tests((a, b) for _, a, b in pairs)
     found = mean_interval(errors(alone))
     lines = [
         f"| compared (alone: {found.value:.0f} errors, {found.low:.0f} to {found.high:.0f}) |"
         " more errors (95 % interval) | p, paired t test, Holm |",
         "|---|---|---:|",
     ]
-    for (title, a, b), p in zip(pairs, adjusted, strict=True):
-        gap = paired_difference(a, b)
+    for (title, _, _), (gap, p) in zip(pairs, tests, strict=True):
         lines.append(
             f"| {title} | {gap.value:+.0f} ({gap.low:+.0f} to {gap.high:+.0f}) | {p_text(p)} |"
         )

@@ -7,7 +7,7 @@ Draws `accuracy.svg`; `python examples/studies/tables.py` writes the table into 
 
 from pathlib import Path
 
-from keras_distill.benchmarks import holm, paired_difference, paired_p_value
+from keras_distill.benchmarks import paired_difference, paired_tests
 from keras_distill.records import SweepPoint, SweepRecord
 
 FOLDER = Path(__file__).parent
@@ -39,18 +39,18 @@ def readme_tables(records: Path) -> list[str]:
     record = SweepRecord.load(records / "sweep.json")
     hard = next(p for p in record.points if p.is_reference and not p.values[NEW])
     others = [p for p in record.points if p is not hard]
-    adjusted = holm([paired_p_value(accuracies(p), accuracies(hard)) for p in others])
+    tests = paired_tests((accuracies(p), accuracies(hard)) for p in others)
     lines = [
         "| the small student learns from | validation, % | test, % (95 % interval)"
         " | to hard labels, points (95 % interval) | p, paired t test, Holm |",
         "|---|---:|---|---|---:|",
     ]
-    for point, p in zip([hard, *others], [None, *adjusted], strict=True):
+    for point, compared in zip([hard, *others], [None, *tests], strict=True):
         found = point.test_accuracy
         row = f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
         gap, test = "", ""
-        if p is not None:
-            gain = paired_difference(accuracies(point), accuracies(hard))
+        if compared is not None:
+            gain, p = compared
             gap = f"{gain.value:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
             test = f"{p:.3f}" if p >= 0.001 else "< 0.001"
         checked = f"{100 * point.validation_accuracy.value:.1f}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_distill.benchmarks import holm, mean_interval, paired_difference, paired_p_value
+from keras_distill.benchmarks import mean_interval, paired_tests
 from keras_distill.records import SweepPoint, SweepRecord
 
 FOLDER = Path(__file__).parent
@@ -68,13 +68,12 @@ def pairs_table(found: dict[str, dict[float, list[int]]]) -> str:
     rows = [(s, pair) for s in found if units(s) >= 300 for pair in HIGH]
     rows += [(SMALL, pair) for pair in LOW]
     rows = [(s, (a, b)) for s, (a, b) in rows if a in found[s] and b in found[s]]
-    adjusted = holm([paired_p_value(found[s][a], found[s][b]) for s, (a, b) in rows])
+    tests = paired_tests((found[s][a], found[s][b]) for s, (a, b) in rows)
     lines = [
         "| units per layer | compared | more errors (95 % interval) | p, paired t test, Holm |",
         "|---:|---|---|---:|",
     ]
-    for (student, (a, b)), p in zip(rows, adjusted, strict=True):
-        gap = paired_difference(found[student][a], found[student][b])
+    for (student, (a, b)), (gap, p) in zip(rows, tests, strict=True):
         lines.append(
             f"| {units(student)} | T = {a:g} against T = {b:g}"
             f" | {gap.value:+.0f} ({gap.low:+.0f} to {gap.high:+.0f}) | {p_text(p)} |"

@@ -17,9 +17,7 @@ from keras_distill import InputError, metrics, models, specialists
 from keras_distill.benchmarks import (
     describe_machine,
     describe_versions,
-    holm,
-    paired_difference,
-    paired_p_value,
+    paired_tests,
     ratio_of_means,
 )
 from keras_distill.data import Splits, labels_of
@@ -438,13 +436,12 @@ def comparisons(record: StudyRecord) -> str:
         for ours, theirs, title in _COMPARED
         if len(accuracy.get(ours, ())) == len(accuracy.get(theirs, ())) > 1
     ]
-    adjusted = holm([paired_p_value(a, b) for _, a, b in pairs])
+    tests = paired_tests((a, b) for _, a, b in pairs)
     lines = [
         "| compared | points (95 % interval over the seeds) | p, paired t test, Holm |",
         "|---|---|---:|",
     ]
-    for (title, a, b), p in zip(pairs, adjusted, strict=True):
-        gap = paired_difference(a, b)
+    for (title, _, _), (gap, p) in zip(pairs, tests, strict=True):
         lines.append(
             f"| {title} | {100 * gap.value:+.2f} ({100 * gap.low:+.2f} to {100 * gap.high:+.2f})"
             f" | {p:.3f} |"
