@@ -206,6 +206,9 @@ class Augmentation:
         if isinstance(x, dict | list | tuple) or len(tf.convert_to_tensor(x).shape) != 4:
             raise bad("x", "be images (H, W, C), for an augmentation", x)
         x = tf.convert_to_tensor(x)
+        sizes = [size for size in x.shape[1:3] if size is not None]
+        if sizes and self.crop >= min(sizes):  # some images would be zeros only
+            raise bad("crop", f"be less than the size of the images, {min(sizes)}", self.crop)
         draw = self._draw(index, view)
         images = self._changed(x, draw)
         if not self.mixes:

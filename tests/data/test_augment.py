@@ -192,3 +192,10 @@ def test_bad_settings_are_named(settings, message):
 def test_what_is_no_image_is_refused(x):
     with pytest.raises(InputError, match="images"):
         EVERYTHING.apply(x, [0, 1, 2, 3], 0)
+
+
+def test_a_shift_beyond_the_image_is_rejected():
+    x = np.zeros((2, 8, 6, 1), "uint8")
+    Augmentation(crop=5).apply(x, [0, 1], [0, 0])
+    with pytest.raises(InputError, match="`crop` must be less than the size of the images, 6"):
+        Augmentation(crop=6).apply(x, [0, 1], [0, 0])
