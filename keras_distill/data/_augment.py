@@ -12,6 +12,7 @@ counter-based generator of a few integer operations draws the numbers of a whole
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -166,6 +167,24 @@ class Augmentation:
         text = json.dumps(["augmentation 1", self.settings()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def check_shape(self, shape: Sequence[int | None]) -> None:
+        """Checks that examples of a shape can be augmented.
+
+        Args:
+            shape: The shape of x without the batch axis; None for an unknown size.
+
+        Raises:
+            InputError: If the examples are not images, or are not larger than `crop`.
+        """
+        if len(shape) != 3:
+            raise InputError(
+                "An augmentation must be left out where the examples are not images (height,"
+                f" width, channels). Received: examples of shape {tuple(shape)}"
+            )
+        sizes = [size for size in shape[:2] if size is not None]
+        if sizes and self.crop >= min(sizes):  # some images would be zeros only
+            raise bad("crop", f"be less than the size of the images, {min(sizes)}", self.crop)
+
     def apply(
         self, x: TensorLike, index: TensorLike, view: TensorLike, pool: Pool | None = None
     ) -> Tensor:
@@ -206,9 +225,7 @@ class Augmentation:
         if isinstance(x, dict | list | tuple) or len(tf.convert_to_tensor(x).shape) != 4:
             raise bad("x", "be images (H, W, C), for an augmentation", x)
         x = tf.convert_to_tensor(x)
-        sizes = [size for size in x.shape[1:3] if size is not None]
-        if sizes and self.crop >= min(sizes):  # some images would be zeros only
-            raise bad("crop", f"be less than the size of the images, {min(sizes)}", self.crop)
+        self.check_shape(tuple(x.shape[1:]))
         draw = self._draw(index, view)
         images = self._changed(x, draw)
         if not self.mixes:

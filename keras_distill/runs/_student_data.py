@@ -212,16 +212,13 @@ def augmentation(part: AugmentPart | None, shape: tuple[int, ...]) -> Augmentati
     """Returns the augmentation of a recipe; None if it changes nothing.
 
     Raises:
-        InputError: If the examples are not images.
+        InputError: If the examples are not images, or are too small for it.
     """
     if part is None or not part.changes:
         return None
-    if len(shape) != 3:
-        raise InputError(
-            "`augment` must be left out where the examples are not images (H, W, C). Received:"
-            f" examples of shape {shape}."
-        )
-    return Augmentation.from_settings(part.model_dump())
+    augment = Augmentation.from_settings(part.model_dump())
+    augment.check_shape(shape)
+    return augment
 
 
 def _views(

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill import data, models
-from keras_distill._internal import InputError, VerificationError, _files, bad
+from keras_distill._internal import VerificationError, _files, bad
 from keras_distill._internal._fused_normalization import fused_batch_normalization
 from keras_distill.data import Augmentation, Splits, labels_of
 from keras_distill.records import (
@@ -296,13 +296,8 @@ def _checked_generalist(
     models.check_fits(generalist, path, splits.input_shape, classes)
     if recipe.top is not None and recipe.top > classes:
         raise bad("top", f"be at most the number of classes, {classes}", recipe.top)
-    training, shape = recipe.training, splits.input_shape
-    if (training.crop or training.flip) and len(shape) != 3:
-        raise InputError(
-            f"`crop` and `flip` need images (height, width, channels). Received: x of shape {shape}"
-        )
-    if training.crop and training.crop >= min(shape[:2]):
-        raise bad("crop", f"be less than the size of the images, {shape[:2]}", training.crop)
+    if augment := augmentation(recipe.training.crop, recipe.training.flip, seed=0):
+        augment.check_shape(splits.input_shape)
     return generalist
 
 
