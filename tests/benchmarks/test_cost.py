@@ -149,3 +149,32 @@ def test_the_command_prints_and_keeps_the_record(record, capsys, tmp_path, monke
     assert main([*argv[:-2], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["teacher"] == "mlp:8"
     assert main(["cost", "mlp:8", "mlp:4", "--data", "digits", "--setting", "x"]) == 2
+
+
+def test_each_variant_trains_what_its_name_says(tmp_path, monkeypatch):
+    layers = [keras.layers.BatchNormalization(), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4, 4, 1)), *layers])
+    for role in ("teacher", "student"):
+        model.save(tmp_path / f"{role}.keras")
+    x = np.random.default_rng(0).normal(size=(4, 4, 4, 1)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(4) % 2)
+    service, fused = CostService(), []
+    kernel = tf.raw_ops.FusedBatchNormV3
+
+    def counted(**arguments):
+        fused.append(arguments["x"].dtype.name)
+        return kernel(**arguments)
+
+    monkeypatch.setattr(tf.raw_ops, "FusedBatchNormV3", counted)
+    traced = {}
+    for name in service.prepare(str(tmp_path), 2):
+        fused.clear()
+        service.step(name)
+        traced[name] = set(fused)
+    assert traced == {
+        "plain": {"float32"},
+        "store": {"float32"},
+        "online": {"float32"},
+        "keras": set(),
+        "bfloat16": {"bfloat16"},
+    }
