@@ -145,7 +145,7 @@ class RunContext:
             loaded=loaded,
             splits=loaded.splits,
             store=store,
-            student_data=StudentData.of(recipe, loaded.splits, loaded.unlabeled, store),
+            student_data=StudentData.of(recipe, loaded.splits, loaded.unlabeled, store, scale),
             build=loaded.builder(imports),
             validation=loaded.validation,
             test=loaded.test,

@@ -1,5 +1,6 @@
 """Selects the data that the student sees: examples, labels, and augmented views."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ class StudentData:
         splits: Splits,
         unlabeled: tf.data.Dataset | None,
         store: SoftTargetStore | None,
+        scale: str = "full",
     ) -> "StudentData":
         """Makes what a recipe says of a data set.
 
@@ -56,6 +58,8 @@ class StudentData:
             splits: The data set.
             unlabeled: The second source, `(x, y)` whose y is not used, or x.
             store: The store that is the teacher, whose views the student sees; or None.
+            scale: `full`; or `smoke`, where the number of labels is made to fit the few examples:
+                at most all, and at least one of each class.
 
         Raises:
             InputError: If the labels are too few or too many, a class is unknown, or the second
@@ -77,14 +81,30 @@ class StudentData:
             train=train,
             examples=int(train.cardinality()),
             labeled=labeled,
-            labels_kept=_labels_kept(part.labels, labeled),
+            labels_kept=_labels_kept(part.labels, labeled, scale),
             augment=augment,
             views=views,
             classes=splits.num_classes,
             notes=notes,
         )
+        if scale == "smoke":
+            return found._with_a_label_of_each_class(recipe.seeds[0])
         found.with_few_labels(recipe.seeds[0])
         return found
+
+    def _with_a_label_of_each_class(self, seed: int) -> "StudentData":
+        """Returns the same with as many labels, doubled until no class is without one."""
+        found = self
+        while True:
+            try:
+                found.with_few_labels(seed)
+            except InputError:
+                if found.labels_kept == found.labeled:
+                    raise
+                kept = min(2 * found.labels_kept, found.labeled)
+                found = dataclasses.replace(found, labels_kept=kept)
+            else:
+                return found
 
     @property
     def mixes(self) -> bool:
@@ -238,11 +258,13 @@ def _views(
     return theirs, store.manifest.views
 
 
-def _labels_kept(labels: int | float | None, examples: int) -> int:
+def _labels_kept(labels: int | float | None, examples: int, scale: str) -> int:
     """Returns the number of labels that a count, a share, or None (all) means."""
     if labels is None:
         return examples
     count = labels if isinstance(labels, int) else max(1, round(labels * examples))
+    if scale == "smoke":
+        return min(count, examples)
     if count > examples:
         raise bad("labels", f"be at most the {examples} training examples", labels)
     return count
