@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def _python(code, **environment):
-    clean = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    own = ("TF_ENABLE_ONEDNN_OPTS", "TF_FORCE_GPU_ALLOW_GROWTH")
+    clean = {k: v for k, v in os.environ.items() if k not in own}
     return subprocess.run(
         [sys.executable, "-W", "always", "-c", code],
         capture_output=True,
@@ -37,6 +38,12 @@ def test_onednn_is_switched_on_before_tensorflow():
 def test_a_setting_of_the_user_stands():
     code = "import os, keras_distill; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     assert _python(code, TF_ENABLE_ONEDNN_OPTS="0").stdout.strip() == "0"
+
+
+def test_processes_can_share_a_gpu():
+    code = "import os, keras_distill; print(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])"
+    assert _python(code).stdout.strip() == "true"
+    assert _python(code, TF_FORCE_GPU_ALLOW_GROWTH="false").stdout.strip() == "false"
 
 
 def test_importing_it_too_late_says_so_once():

@@ -1,4 +1,4 @@
-"""Turns oneDNN on before TensorFlow is imported, and checks the Keras backend."""
+"""Sets up TensorFlow before it is imported, and checks the Keras backend."""
 
 import os
 import sys
@@ -8,11 +8,16 @@ from keras_distill._internal import InputError, KerasDistillWarning
 
 
 def prepare() -> None:
-    """Turns oneDNN on for TensorFlow, unless the user has set it.
+    """Sets TensorFlow's environment variables, unless the user has set them.
 
-    A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow turns off
-    there by default. Called when the package is imported; warns once if TensorFlow came first.
+    - A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow turns off
+      there by default.
+    - By default, TensorFlow takes all memory of a GPU when it starts. It takes what it needs
+      instead, so that the processes of a sweep, or a notebook beside a run, can share the GPU.
+
+    Called when the package is imported; warns once if TensorFlow came first.
     """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "TF_ENABLE_ONEDNN_OPTS" in os.environ:
         return
     if "tensorflow" in sys.modules:

@@ -211,6 +211,10 @@ def child_environment(changes: Mapping[str, str | None] | None = None) -> dict[s
     return {name: value for name, value in every.items() if value is not None}
 
 
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
+"""Environment of a child that computes nothing on a GPU, and would only take its memory."""
+
+
 def serving() -> bool:
     """Returns whether this process is a child that serves requests."""
     return _serving.is_set()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._child import NO_GPU, Child, ChildError
 from keras_distill._internal._sharing import Shared
 from keras_distill.export._options import NEED_CALIBRATION
 
@@ -41,7 +41,8 @@ class _Converter:
         if self._child is not None and self._child.ended:  # e.g., out of memory
             self.close()
         if self._child is None:
-            self._child = Child(_SERVICE, flags=("-W", "ignore", "-X", "faulthandler"))
+            flags = ("-W", "ignore", "-X", "faulthandler")
+            self._child = Child(_SERVICE, flags=flags, environment=NO_GPU)
         self._child.ask("convert", timeout=timeout, **request)
 
     def close(self) -> None:

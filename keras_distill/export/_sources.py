@@ -111,7 +111,8 @@ class KerasSource:
                 for i in self.inputs
             ]
             try:
-                y = self.call(*flat)
+                with _full_float32():
+                    y = self.call(*flat)
             except (ValueError, TypeError, tf.errors.OpError) as error:
                 raise InputError(
                     f"Model {self.name!r} fails on the given rows:"
@@ -129,6 +130,18 @@ class KerasSource:
     def fingerprint(self) -> str:
         """The fingerprint of the model; see `models.fingerprint`."""
         return models.fingerprint(self._original)
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Computes products on a GPU in float32, as the file does, not in TensorFloat-32."""
+    settings = tf.config.experimental
+    before = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        settings.enable_tensor_float_32_execution(before)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from typing_extensions import Self
 
 from keras_distill._internal import InputError
-from keras_distill._internal._child import Child, ChildError
+from keras_distill._internal._child import NO_GPU, Child, ChildError
 from keras_distill._internal._signatures import SIGNATURE
 from keras_distill._internal._types import Array
 from keras_distill.litert._bias import correct_biases, input_means
@@ -198,7 +198,7 @@ class Quantizer:
     def _ask(self, method: str, **arguments: Any) -> Any:
         self.calls += 1
         if self._child is None:
-            self._child = Child(_SERVICE, flags=("-W", "ignore"))
+            self._child = Child(_SERVICE, flags=("-W", "ignore"), environment=NO_GPU)
         try:
             return self._child.ask(method, timeout=self._timeout, **self._request, **arguments)
         except ChildError as error:

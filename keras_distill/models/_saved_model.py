@@ -136,7 +136,9 @@ class SavedModel:
         }
         with self._lock:
             if self._child is None:
-                self._child = Child("keras_distill.models._saved_model:Service")
+                # A file may be compared with its outputs: no TensorFloat-32 on a GPU.
+                full = {"NVIDIA_TF32_OVERRIDE": "0"}
+                self._child = Child("keras_distill.models._saved_model:Service", environment=full)
                 weakref.finalize(self, self._child.close)
             try:
                 self._child.ask(method, timeout=_SECONDS, **arguments)

@@ -45,6 +45,12 @@ def test_one_child_makes_all(child_runs, tmp_path):
     assert len(set((tmp_path / "out/ran").read_text().split())) == 1
 
 
+def test_the_child_leaves_the_memory_of_a_gpu_to_this_process(child_runs, tmp_path):
+    child_runs("(out / 'gpu').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\ndone()")
+    _run(tmp_path, ["float32"])
+    assert (tmp_path / "out/gpu").read_text() == "-1"
+
+
 def test_models_share_a_kept_child_until_it_dies(child_runs, tmp_path):
     child_runs(
         "open(out.parent / 'ran', 'a').write(f'{os.getpid()} ')\n"

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_distill import Distiller
 from keras_distill._internal import InputError
@@ -78,6 +79,27 @@ def test_inference_mode():
     np.testing.assert_allclose(next(iter(y.values())), 1 / np.sqrt(1.001), rtol=1e-4)
     for old, new in zip(before, net.weights, strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_the_reference_is_computed_in_full_float32(monkeypatch):
+    source, enabled = (
+        KerasSource(_dense()),
+        tf.config.experimental.tensor_float_32_execution_enabled,
+    )
+    seen, call = [], source.call
+
+    def watched(*flat):
+        seen.append(enabled())
+        return call(*flat)
+
+    monkeypatch.setattr(source, "call", watched)
+    before = enabled()
+    source.predict({"x": np.ones((300, 4), np.float32)})
+    assert seen == [False] * 3 and enabled() == before
+    monkeypatch.setattr(source, "call", lambda *flat: flat[0] + "text")
+    with pytest.raises(InputError, match="fails on the given rows"):
+        source.predict({"x": np.ones((1, 4), np.float32)})
+    assert enabled() == before
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
