@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-# Collections took 8 % of the time of the tests: most of what they visit is TensorFlow itself.
-gc.set_threshold(20_000)
-
 # Read when TensorFlow is imported, so set before any test module is.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -19,6 +16,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import keras_distill
 from keras_distill._internal._child import Child, ChildError
+
+
+# Collections took 8 % of the time of the tests: most of what they visit is TensorFlow itself.
+gc.set_threshold(20_000)
 
 
 class SharedConverter:

@@ -13,6 +13,7 @@ from keras_distill._internal import InputError, bad
 from keras_distill._internal._soft_targets import Targets
 from keras_distill.data import Augmentation, Splits
 from keras_distill.records import AugmentPart, Recipe
+from keras_distill.runs._losses import needs_labels
 from keras_distill.targets import SoftTargetStore
 
 _CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs
@@ -88,9 +89,14 @@ class StudentData:
             notes=notes,
         )
         if scale == "smoke":
-            return found._with_a_label_of_each_class(recipe.seeds[0])
-        found.with_few_labels(recipe.seeds[0])
-        return found
+            found = found._with_a_label_of_each_class(recipe.seeds[0])
+        else:
+            found.with_few_labels(recipe.seeds[0])
+        if found.labels_kept < found.examples:
+            note = "{} learned from the labeled examples only, because it needs labels"
+            needy = [part.loss for part in recipe.distillation.losses if needs_labels(part)]
+            notes += tuple(note.format(name) for name in needy)
+        return dataclasses.replace(found, notes=notes)
 
     def _with_a_label_of_each_class(self, seed: int) -> "StudentData":
         """Returns the same with as many labels, doubled until no class is without one."""

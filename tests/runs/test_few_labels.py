@@ -38,3 +38,14 @@ def test_the_full_scale_takes_the_number_as_it_is(labels, message):
     with pytest.raises(InputError, match=message):
         _of(labels, "full")
     assert len(np.unique(_seen(_of(0.05, "full")))) == 10
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "noted"),
+    [(0.2, "DecoupledLoss", True), (0.2, "SoftTargetLoss", False), (None, "DecoupledLoss", False)],
+)
+def test_a_loss_that_needs_labels_is_noted_where_they_are_few(labels, loss, noted):
+    changes = {"data.labels": labels, "distillation.losses": [{"loss": loss}]}
+    stated = runs.plan(runs.load_recipe("digits", changes)).notes
+    note = f"{loss} learned from the labeled examples only, because it needs labels."
+    assert (note in stated) == noted
