@@ -17,7 +17,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import keras_distill
 from keras_distill._internal._child import Child, ChildError
 
-
 # Collections took 8 % of the time of the tests: most of what they visit is TensorFlow itself.
 gc.set_threshold(20_000)
 
