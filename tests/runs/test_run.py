@@ -25,6 +25,7 @@ from keras_distill.runs import _evaluate
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._run import run
 from keras_distill.runs._students import train_students
+from keras_distill.runs._sweep import sweep
 from keras_distill.runs._targets import soft_targets
 from keras_distill.runs._teacher import obtain_teacher
 from keras_distill.work import WorkFolder
@@ -111,6 +112,23 @@ def test_every_builtin_recipe_in_two_steps(name, tmp_path, request):
     models.build(
         recipe.teacher.model, input_shape=facts.input_shape, num_classes=len(facts.class_names)
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in runs.builtin_recipes() if runs.load_recipe(name).sweep is not None]
+)
+def test_every_builtin_sweep_in_two_steps(name, tmp_path, request):
+    recipe, overrides = runs.load_recipe(name), {}
+    if recipe.data.source.startswith("tfds:"):
+        overrides["data.data_dir"] = str(request.getfixturevalue("few_prepared"))
+    if name == "cifar100":
+        overrides["teacher.model"] = "resnet:8"
+    if reason := _without_data(name):
+        pytest.skip(reason)
+    record = sweep(runs.load_recipe(name, overrides), tmp_path / name, scale="smoke")
+    assert [point.failures for point in record.points] == [{}] * len(record.points)
+    assert all(len(point.seeds) == 2 for point in record.points)
 
 
 @pytest.fixture(scope="module")
