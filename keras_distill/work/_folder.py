@@ -301,7 +301,7 @@ class WorkFolder:
         marker.save(self.path / _MARKER, overwrite=True)
 
     def _begun(self) -> bool:
-        """Returns whether the folder has more than a lock, a marker, and an empty scratch folder."""
+        """Returns whether the folder has more than lock, marker, and an empty scratch folder."""
         if not self.path.is_dir():
             return False
         names = {entry.name for entry in self.path.iterdir()} - {_MARKER, _LOCK}
