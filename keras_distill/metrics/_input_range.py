@@ -40,7 +40,7 @@ class BetterScaling(NamedTuple):
     """A scaling of one input that makes a model far more accurate.
 
     Attributes:
-        input: The name of the input; empty for the only input.
+        input: The name of the input, or "" if it has no name.
         scaling: The scaling.
         low: The smallest value of the unscaled input.
         high: The largest value of the unscaled input.
@@ -86,8 +86,9 @@ class BetterScaling(NamedTuple):
 def plausible_scalings(x: Array) -> list[Scaling]:
     """Lists the scalings that map the range of an input to another common range.
 
-    The common ranges are 0..255, 0..1, -1..1, and mean 0 with standard deviation 1. Values that
-    start at 0 and go beyond 2 are also scaled by their own maximum, unless it is in 200..255.
+    The common ranges are 0..255, 0..1, -1..1, and mean 0 with standard deviation 1. If no
+    value is negative and the maximum exceeds 2 and is not in 200..255, the values are also scaled
+    by their maximum.
 
     Args:
         x: Rows of one input, unscaled.
