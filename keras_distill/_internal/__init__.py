@@ -1,6 +1,6 @@
-"""What every package shares: argument checks, files, statistics, spec strings, machine facts.
+"""Contains the code that all packages share: argument checks, files, statistics, and more.
 
-The errors and argument checks are imported from here; everything else from its own module.
+Import errors and argument checks from here, and everything else from its own module.
 """
 
 from keras_distill._internal._checks import (
@@ -36,4 +36,4 @@ __all__ = [
 ]
 
 for _class in (InputError, VerificationError, MissingExtraError, KerasDistillWarning):
-    _class.__module__ = "keras_distill"  # the name that users catch it by
+    _class.__module__ = "keras_distill"  # the public name of the class

@@ -1,6 +1,6 @@
-"""Arrays of other libraries, recognized by protocol: pandas, PyTorch, JAX, CuPy, Polars, …
+"""Recognizes and converts arrays of other libraries: pandas, PyTorch, JAX, CuPy, Polars, …
 
-NumPy's `__array__` and DLPack's `__dlpack__` are all that is asked of them, so that none of these
+Arrays are recognized only by NumPy's `__array__` and DLPack's `__dlpack__`, so that none of these
 libraries is imported.
 """
 
@@ -18,7 +18,7 @@ _DEPTH = 32
 
 @runtime_checkable
 class SupportsArray(Protocol):
-    """What NumPy can convert."""
+    """An object that NumPy can convert to an array."""
 
     def __array__(self) -> Any:
         """Returns a NumPy array."""
@@ -26,19 +26,19 @@ class SupportsArray(Protocol):
 
 @runtime_checkable
 class SupportsDLPack(Protocol):
-    """What the DLPack protocol can pass on."""
+    """An object that supports the DLPack protocol."""
 
     def __dlpack__(self) -> Any:
-        """Returns a capsule with the memory."""
+        """Returns a capsule that refers to the memory."""
 
     def __dlpack_device__(self) -> Any:
-        """Returns the device that the memory is on."""
+        """Returns the device of the memory."""
 
 
 def is_array_like(value: object) -> bool:
     """Returns whether a value is one array: of any library, or nested lists of numbers or text.
 
-    A tuple is a structure of several arrays, as Keras takes it.
+    A tuple is not one array but a structure of several arrays, as in Keras.
 
     Example:
         >>> is_array_like([1, 2]), is_array_like([np.ones(2), np.ones(2)]), is_array_like(3)
@@ -53,7 +53,7 @@ def is_array_like(value: object) -> bool:
 
 def _are_numbers(value: object, depth: int = 0) -> bool:
     """Returns whether a value is a list of numbers or text, or of such lists."""
-    # A NamedTuple has parts of its own.
+    # A NamedTuple is a structure of several arrays.
     if type(value) not in (list, tuple) or not value or depth > _DEPTH:
         return False
     assert isinstance(value, list | tuple)
@@ -63,14 +63,14 @@ def _are_numbers(value: object, depth: int = 0) -> bool:
 
 
 def to_array(name: str, value: Any) -> Array:
-    """Returns an array of any library, or nested lists, as a NumPy array.
+    """Converts an array of any library, or nested lists, to a NumPy array.
 
     Args:
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
         value: The array.
 
     Raises:
-        InputError: If it cannot be converted, or its rows differ in length.
+        InputError: If the value cannot be converted, or its rows differ in length.
 
     Example:
         >>> to_array("y", [0, 2, 1]).tolist()
@@ -78,7 +78,7 @@ def to_array(name: str, value: Any) -> Array:
     """
     try:
         array = value if isinstance(value, np.ndarray) else _converted(value)
-    except Exception as error:  # each library raises its own kinds
+    except Exception as error:  # each library raises its own exceptions
         reason = " ".join(str(error).split())
         raise InputError(
             f"`{name}` must be an array that NumPy can read. Received: a"
@@ -92,23 +92,23 @@ def to_array(name: str, value: Any) -> Array:
 
 def _converted(value: Any) -> Array:
     if isinstance(value, SupportsDLPack) and not isinstance(value, SupportsArray):
-        foreign: Any = value  # the annotation wants arguments that NumPy does without
+        foreign: Any = value  # its annotation requires arguments that NumPy does not need
         return np.from_dlpack(foreign)
     return np.asarray(value)
 
 
 def as_arrays(name: str, value: Any) -> Any:
-    """Returns a structure with the arrays of other libraries as NumPy arrays.
+    """Converts the arrays of other libraries in a structure to NumPy arrays.
 
-    Dicts, named tuples, and lists of several arrays keep their structure; everything that is not an
-    array, such as a data set, is returned as it is.
+    Dicts, tuples, named tuples, and lists of several arrays keep their structure. TensorFlow and
+    Keras tensors, and everything that is not an array, such as a data set, are returned unchanged.
 
     Args:
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
         value: An array, or a structure of arrays.
 
     Raises:
-        InputError: As `to_array`.
+        InputError: See `to_array`.
 
     Example:
         >>> as_arrays("x", {"a": [1.0, 2.0], "b": None})["a"].dtype.name
@@ -117,7 +117,7 @@ def as_arrays(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray) or value is None:
         return value
     if type(value).__module__.partition(".")[0] in ("tensorflow", "keras"):
-        return value  # tensors, variables, and data sets: Keras takes them
+        return value  # Keras supports these tensors, variables, and data sets
     if is_array_like(value):
         return to_array(name, value)
     if isinstance(value, Mapping):

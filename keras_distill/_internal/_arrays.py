@@ -1,4 +1,4 @@
-"""NumPy files of the user: what they declare is checked before anything is allocated."""
+"""Reads NumPy files of the user, and checks their headers before memory is allocated."""
 
 import math
 import tokenize
@@ -15,7 +15,7 @@ from keras_distill._internal._types import PathLike
 if TYPE_CHECKING:
     from keras_distill._internal._types import Array
 
-# What NumPy raises on text that is no header.
+# The exceptions that NumPy raises on an invalid header.
 _HEADER_ERRORS = (
     ValueError,
     TypeError,
@@ -31,11 +31,11 @@ _PICKLED = (
 
 
 def read_npy(path: PathLike) -> "Array":
-    """Returns the array in an `.npy` file, mapped into memory and not read yet.
+    """Returns the array in an `.npy` file as a memory map, so that values are read on access.
 
     Raises:
-        InputError: If it is not an `.npy` file, holds pickles, or its size is not the one that its
-            header declares.
+        InputError: If the file is missing, is not an `.npy` file, contains pickles, or does not
+            have the size that its header declares.
     """
     path = _files.check_file(path)
     try:
@@ -49,15 +49,15 @@ def read_npy(path: PathLike) -> "Array":
 
 
 def read_npz(path: PathLike, keys: Collection[str] | None = None) -> "dict[str, Array]":
-    """Returns the arrays in an `.npz` archive.
+    """Returns the arrays in an `.npz` archive, by name.
 
     Args:
         path: The file.
-        keys: The names that it may have; None: any.
+        keys: The names that the archive may contain. If None, any.
 
     Raises:
-        InputError: If it is not an archive of `.npy` files, has another name, is damaged, holds
-            pickles, or a member differs in size from what its header declares.
+        InputError: If the file is not an archive of `.npy` files, is damaged, contains pickles or a
+            name that is not in `keys`, or a member does not have the size that its header declares.
     """
     path = Path(path)
     _files.check_archive(path)
@@ -76,12 +76,15 @@ def read_npz(path: PathLike, keys: Collection[str] | None = None) -> "dict[str, 
 
 
 def _check_header(file: IO[bytes], size: int, what: str) -> None:
-    """Rejects an array whose header and size do not fit each other.
+    """Checks that the header of an array matches the size of the file.
 
     Args:
-        file: At its start.
-        size: Bytes it has in all.
-        what: The file, for errors.
+        file: The file, opened at its start.
+        size: The size of the file, in bytes.
+        what: The name of the file, for error messages.
+
+    Raises:
+        InputError: If the header is invalid, declares another size, or declares Python objects.
     """
     start = file.read(2)
     if start[:1] == b"\x80":

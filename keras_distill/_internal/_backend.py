@@ -1,4 +1,4 @@
-"""Sets up TensorFlow before it is imported, and checks the Keras backend."""
+"""Configures TensorFlow before it is imported, and checks the Keras backend."""
 
 import os
 import sys
@@ -12,10 +12,11 @@ def prepare() -> None:
 
     - A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow turns off
       there by default.
-    - By default, TensorFlow takes all memory of a GPU when it starts. It takes what it needs
-      instead, so that the processes of a sweep, or a notebook beside a run, can share the GPU.
+    - By default, TensorFlow reserves all memory of a GPU when it starts. With memory growth, it
+      reserves only what it needs, so that several processes can share the GPU.
 
-    Called when the package is imported; warns once if TensorFlow came first.
+    The function is called when the package is imported. If TensorFlow has been imported before, it
+    warns that oneDNN cannot be turned on anymore.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "TF_ENABLE_ONEDNN_OPTS" in os.environ:
@@ -36,7 +37,7 @@ def check() -> None:
     """Rejects a Keras backend other than TensorFlow.
 
     Raises:
-        InputError: If KERAS_BACKEND, or Keras if it is imported already, names another one.
+        InputError: If Keras, or KERAS_BACKEND as long as Keras is not imported, uses another one.
     """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if "keras" in sys.modules:

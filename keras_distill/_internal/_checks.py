@@ -1,7 +1,7 @@
-"""The errors of the package, and checks of arguments with one form of message.
+"""Defines the errors of the package, and argument checks with uniform messages.
 
-Every mistake of a user raises one of these errors, so that the command line can turn it into one
-line and an exit code.
+Every invalid argument or file raises one of these errors, so that the command line can report it
+with one line and an exit code.
 """
 
 import difflib
@@ -18,25 +18,29 @@ from typing import Any, TypeGuard, TypeVar
 T = TypeVar("T")
 
 
-_TINY = 2.0**-126  # float32 holds no smaller number that it can divide by
-MAX_COUNT = 1_000_000  # of anything that takes time or memory each
+_TINY = 2.0**-126  # smallest normal float32; dividing by a smaller number is not safe
+MAX_COUNT = 1_000_000  # of anything that takes time or memory per item
 MAX_BATCH = 1 << 16
 MAX_BATCH_BYTES = 1 << 30
 MAX_THREADS = 1024
 _MAX_DEPTH = 100
-MAX_SEED = 2**32 - 1  # what NumPy and Keras can take
-MAX_INT = 2**63 - 1  # what NumPy and TensorFlow can take
+MAX_SEED = 2**32 - 1  # the largest that NumPy and Keras support
+MAX_INT = 2**63 - 1  # the largest that NumPy and TensorFlow support
 
 
 class InputError(ValueError):
-    """An argument or a file cannot be used. The command line exits with code 2."""
+    """An argument or a file is invalid. The command line exits with code 2."""
 
 
 class VerificationError(RuntimeError):
-    """A verification failed: the result is not good enough. The command line exits with code 1.
+    """A result failed its verification. The command line exits with code 1.
+
+    Args:
+        message: The message.
+        record: See the attribute.
 
     Attributes:
-        record: The record that shows by how much; None if there is none.
+        record: The record with the measured values, or None.
     """
 
     def __init__(self, message: str, *, record: Any = None) -> None:
@@ -45,11 +49,14 @@ class VerificationError(RuntimeError):
 
 
 class KerasDistillWarning(UserWarning):
-    """Something may not be what the user intended: the category of every warning of the package."""
+    """The category of all warnings of the package."""
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is missing; the message has the pip command. Exit code 2."""
+    """An optional dependency is not installed. The message contains the pip command.
+
+    The command line exits with code 2.
+    """
 
 
 _REPR = reprlib.Repr()
@@ -58,7 +65,7 @@ _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 400
 
 
 def shown(value: object) -> str:
-    """Returns `repr(value)`; of a long value, its ends, without going through all of it.
+    """Returns `repr(value)`, shortened for a long value without reading all of it.
 
     Example:
         >>> shown([1, "a", 2.5]), len(shown(list(range(10**6))))
@@ -66,18 +73,18 @@ def shown(value: object) -> str:
     """
     try:
         return _REPR.repr(value)
-    except ValueError:  # a whole number of too many digits
+    except ValueError:  # an integer with too many digits
         return f"a {type(value).__name__} of many digits"
 
 
 def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
-    """Returns (does not raise) the error for an argument that breaks its rule.
+    """Returns (does not raise) the error for an argument that violates a rule.
 
     Args:
-        name: The argument, as the user wrote it.
-        rule: What follows "must" in the message: "be > 0".
-        value: What was received; long values are truncated.
-        remedy: What to do, as a separate sentence.
+        name: The name of the argument, as the user wrote it.
+        rule: The text after "must" in the message, such as "be > 0".
+        value: The received value. A long value is truncated.
+        remedy: A separate sentence with what the user can do.
 
     Example:
         >>> bad("temperature", "be > 0", -1)
@@ -91,9 +98,14 @@ def bad(name: str, rule: str, value: object, remedy: str = "") -> InputError:
 
 
 def did_you_mean(value: object, known: Iterable[object]) -> str:
-    """Returns a question with the name in `known` that a wrong one most resembles, or "".
+    """Returns a question that suggests the most similar name in `known`, or "".
 
-    It starts with a space, as what follows a sentence. A name may be cut short.
+    The text starts with a space, so that it can follow a sentence. `value` may also be the
+    beginning of a name.
+
+    Args:
+        value: The unknown name.
+        known: The known names. Values that are not strings are ignored.
 
     Example:
         >>> did_you_mean("mpl", ["mlp", "resnet"]), did_you_mean("x", ["mlp", "resnet"])
@@ -110,7 +122,7 @@ def did_you_mean(value: object, known: Iterable[object]) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Returns whether `value` is a finite real number (bool is not one)."""
+    """Returns whether `value` is a finite real number. A bool does not count as a number."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -124,8 +136,15 @@ def check_number(
 ) -> float:
     """Returns `value` as a float if it is a finite number within the bounds.
 
+    Args:
+        name: The name of the argument, for the error message.
+        value: The value.
+        above: The value must be greater than this.
+        at_least: The value must be at least this.
+        at_most: The value must be at most this.
+
     Raises:
-        InputError: If it is not.
+        InputError: If the value is not such a number.
 
     Example:
         >>> check_number("alpha", 0.9, at_least=0, at_most=1)
@@ -159,11 +178,17 @@ def check_number(
 def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int = MAX_COUNT) -> int:
     """Returns `value` as an int if it is a whole number in `at_least`..`at_most`.
 
-    The default bound, a million, holds for whatever takes time or memory. A seed, or a number that
-    another one bounds, has `at_most=MAX_INT`.
+    The default upper limit, a million, is for counts that cost time or memory. Use
+    `at_most=MAX_INT` for a value that is limited elsewhere.
+
+    Args:
+        name: The name of the argument, for the error message.
+        value: The value. A bool is not a whole number.
+        at_least: The smallest valid value.
+        at_most: The largest valid value.
 
     Raises:
-        InputError: If it is not.
+        InputError: If the value is not such a number.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or value < at_least:
@@ -182,11 +207,12 @@ def check_batch_size(value: Any, row_bytes: int = 0) -> int:
 
     Args:
         value: The batch size.
-        row_bytes: Bytes of an example, if a whole batch is allocated however few examples there
-            are.
+        row_bytes: The size of an example in bytes, if a whole batch is allocated even for fewer
+            examples. 0 means that the size of a batch is not checked.
 
     Raises:
-        InputError: If it is not a whole number in 1..65536, or a batch takes more than 1 GiB.
+        InputError: If the value is not a whole number in 1..65536, or a batch of more than one
+            example takes more than 1 GiB.
 
     Example:
         >>> check_batch_size(10**9)
@@ -204,7 +230,7 @@ def check_choice(name: str, value: T, choices: Collection[T]) -> T:
     """Returns `value` if it is one of `choices`.
 
     Raises:
-        InputError: If it is not; the message lists the choices and names the nearest.
+        InputError: If it is not. The message lists the choices and suggests the most similar one.
     """
     if value not in choices:
         near = did_you_mean(value, choices)
@@ -213,10 +239,12 @@ def check_choice(name: str, value: T, choices: Collection[T]) -> T:
 
 
 def check_identifier(name: str, value: str) -> str:
-    """Returns `value` if it is safe as one path component (letters, digits, ``._-``).
+    """Returns `value` if it is safe as one path component.
+
+    It may have up to 100 letters, digits, and ``._-``, and must start with a letter or digit.
 
     Raises:
-        InputError: If it is not.
+        InputError: If the value is not such a name.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         raise bad(
@@ -226,9 +254,9 @@ def check_identifier(name: str, value: str) -> str:
 
 
 def shallow(value: T) -> T:
-    """Returns nested lists and dicts that were read from a file, if they are not nested too deep.
+    """Returns nested lists and dicts from a file if they are not nested too deeply.
 
-    Code that follows may recurse into them.
+    Later code may then process them recursively.
 
     Raises:
         ValueError: If they are nested more than 100 levels deep.
@@ -255,10 +283,10 @@ def require_extra(module: str, extra: str) -> ModuleType:
 
     Args:
         module: The module to import.
-        extra: The extra of `keras-distill` that installs it.
+        extra: The extra of `keras-distill` that installs the module.
 
     Raises:
-        MissingExtraError: If it is not installed, with the pip command.
+        MissingExtraError: If the module is not installed. The message contains the pip command.
     """
     if importlib.util.find_spec(module.partition(".")[0]) is None:
         raise MissingExtraError(

@@ -1,14 +1,14 @@
-"""Child processes that serve requests: one line of JSON for each request and each response.
+"""Runs child processes that serve requests, with one line of JSON per request and per response.
 
-Everything that may crash, hang, or need a fresh interpreter runs in such a child: the LiteRT
+Everything that may crash or hang, or needs a fresh interpreter, runs in such a child: the LiteRT
 interpreter, the converter, TensorFlow loading a SavedModel, timed training, and independent jobs.
 
     with Child("package.module:Service") as child:
         answer = child.ask("add", a=1, b=2, timeout=60)
 
-The child imports `package.module`, makes a `Service`, and calls its method `add`. Its standard
-output and error go to a log. It ends together with its parent: a thread of the child waits for the
-end of standard input, which the system closes when the parent dies.
+The child imports `package.module`, creates a `Service`, and calls its method `add`. Its standard
+output and standard error go to a log. It ends together with its parent: a thread of the child waits
+for the end of standard input, which the system closes when the parent dies.
 """
 
 import contextlib
@@ -36,21 +36,22 @@ _serving = threading.Event()
 
 
 class ChildError(Exception):
-    """A request got no result.
+    """A request to a child process failed.
 
     Args:
-        reason: A phrase with the child as its subject: "crashed (SIGSEGV)".
-        log: What the child has printed.
-        raised: See below.
-        timed_out: See below.
-        signal: See below.
+        reason: See the attribute.
+        log: See the attribute.
+        raised: See the attribute.
+        timed_out: See the attribute.
+        signal: See the attribute.
 
     Attributes:
-        reason: As given.
-        log: As given.
-        raised: Whether the service raised an exception; then the child still serves requests.
-        timed_out: Whether the child was ended because it took too long.
-        signal: The name of the signal that ended the child; None if there was none.
+        reason: If the child ended, a phrase with the child as its subject, such as "crashed
+            (SIGSEGV)". If the service raised an exception, a description of it.
+        log: The output of the child.
+        raised: Whether the service raised an exception. The child then still serves requests.
+        timed_out: Whether the child was ended because the request took too long.
+        signal: The name of the signal that ended the child, or None.
     """
 
     def __init__(
@@ -78,15 +79,17 @@ class ChildError(Exception):
 
 
 class Child:
-    """The parent's side of a child process. Leaving the `with` block ends the child.
+    """Starts a child process and sends requests to it. Leaving the `with` block ends the child.
 
     Args:
-        service: `package.module:Class`; the class takes no arguments.
-        log: A file to append to what the child prints; None: a temporary file.
-        environment: Changes to the environment of this process; None removes a variable.
-        memory: Limit of the address space of the child, in bytes; None: no limit.
-        before: Python to execute before this package is imported.
-        flags: Flags of the Python interpreter.
+        service: The class that serves the requests, as `package.module:Class`. It is created
+            without arguments.
+        log: The file to which the output of the child is appended. If None, a temporary file.
+        environment: Changes to the environment variables of this process. A value of None removes a
+            variable.
+        memory: The limit of the child's address space, in bytes. If None, there is no limit.
+        before: Python code to execute before this package is imported.
+        flags: Flags for the Python interpreter.
     """
 
     def __init__(
@@ -129,7 +132,7 @@ class Child:
         return self._process.poll() is not None
 
     def close(self) -> None:
-        """Ends the child, also in the middle of a request of another thread."""
+        """Ends the child, even during a request of another thread."""
         self._process.kill()
         with self._lock:
             self._process.wait()
@@ -142,23 +145,24 @@ class Child:
         """Calls a method of the service.
 
         Args:
-            method: Its name.
-            timeout: Seconds after which the child is ended; None: no limit.
-            **arguments: JSON values.
+            method: The name of the method.
+            timeout: The time limit in seconds, after which the child is ended. If None, there is no
+                limit.
+            **arguments: The keyword arguments of the method, as JSON values.
 
         Returns:
-            What the method returned, a JSON value.
+            The return value of the method, a JSON value.
 
         Raises:
-            InputError: If the method raised one.
-            ChildError: If it raised another exception, or the child died or took too long.
+            InputError: If the method raised an `InputError`.
+            ChildError: If the method raised another exception, or the child died or took too long.
         """
         with self._lock:
             line, timed_out = self._exchange(json.dumps([method, arguments]), timeout)
             if timed_out:
                 reason = f"took longer than {timeout:g} s and was ended"
                 raise ChildError(reason, self._printed(), timed_out=True)
-            if not line.endswith("\n"):  # empty, or cut off by the child's death
+            if not line.endswith("\n"):  # empty or incomplete, because the child died
                 raise self._death()
             answer = json.loads(line)
             if "input_error" in answer:
@@ -168,7 +172,10 @@ class Child:
             return answer["result"]
 
     def _exchange(self, request: str, timeout: float | None) -> tuple[str, bool]:
-        """Sends a line; returns the response, cut off if the child died, and whether it is late."""
+        """Sends a request, and returns the line of the response and whether the time limit passed.
+
+        If the child dies, the line is empty or incomplete.
+        """
         late = threading.Event()
 
         def end() -> None:
@@ -204,7 +211,13 @@ class Child:
 
 
 def child_environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Creates the environment of a child: this package first on its path, TensorFlow quiet."""
+    """Returns the environment variables of a child.
+
+    This package comes first on the child's path, and TensorFlow logs errors only.
+
+    Args:
+        changes: Further changes. A value of None removes a variable.
+    """
     root = str(Path(keras_distill.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     every = {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "2", **(changes or {})}
@@ -221,14 +234,14 @@ def serving() -> bool:
 
 
 def main() -> None:
-    """Answers requests until standard input ends. The child's side."""
-    # Ctrl-C reaches all processes of a terminal: the parent decides, and ends its children.
+    """Serves requests in the child process until standard input ends."""
+    # Ctrl-C reaches all processes of a terminal. Only the parent handles it, and ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _serving.set()
     service, memory = sys.argv[-2], int(sys.argv[-1])
     if memory:
         _limit_memory(memory)
-    # Whatever else writes to standard output must not mix with the responses.
+    # Other output to standard output must not mix with the responses, so it goes to the log.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -244,7 +257,7 @@ def main() -> None:
             answer = json.dumps({"input_error": str(error)})
         except MemoryError:
             answer = json.dumps({"error": "ran out of memory"})
-        except Exception as error:  # whatever the service raises is the response
+        except Exception as error:  # any exception of the service is sent as the response
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
         sys.stdout.flush()
         answers.write(answer + "\n")
@@ -252,7 +265,7 @@ def main() -> None:
 
 
 def _read(file: int, requests: queue.SimpleQueue[bytes]) -> None:
-    """Puts lines into the queue; ends this process, even a busy one, when there are no more."""
+    """Puts lines into the queue. At the end of the file, ends this process, even if it is busy."""
     rest = b""
     while chunk := os.read(file, 1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")

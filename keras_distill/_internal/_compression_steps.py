@@ -1,4 +1,4 @@
-"""The steps of a compression, as text: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
+"""Parses the steps of a compression: `prune:0.8`, `prune:2:4`, `cluster:16`, `quantize`."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from keras_distill._internal import InputError, _spec, bad, did_you_mean
 SCHEDULES = ("polynomial", "constant", "2:4")  # of pruning
 
 _ORDER = ("prune", "cluster", "quantize")
-_LEAST = 0.1  # share of zeros: fewer do not count as pruned
+_LEAST = 0.1  # share of zeros; a milder step does not go below it
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,12 @@ class Step:
     """One step of a compression.
 
     Attributes:
-        text: As given.
-        kind: "prune", "cluster" or "quantize".
-        sparsity: Of a prune step.
-        pruning_schedule: Of a prune step: how its share of zeros rises.
-        clusters: Of a cluster step.
+        text: The text of the step.
+        kind: "prune", "cluster", or "quantize".
+        sparsity: The share of weights that a prune step sets to zero.
+        pruning_schedule: How the share of zeros of a prune step rises, one of `SCHEDULES`. "2:4"
+            is the pattern of 2 zeros in each group of 4 weights.
+        clusters: The number of distinct values that a cluster step leaves.
     """
 
     text: str
@@ -38,7 +39,7 @@ class Step:
             text: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, or `quantize`.
 
         Raises:
-            InputError: If it is none of these.
+            InputError: If the text is none of these, or a value is out of range.
 
         Example:
             >>> Step.parse("prune:0.9:constant").sparsity, Step.parse("prune:2:4").pruning_schedule
@@ -67,9 +68,10 @@ class Step:
         return cls(text, kind, sparsity=sparsity, pruning_schedule=schedule or SCHEDULES[0])
 
     def milder(self) -> "Step | None":
-        """Returns the step with a setting that costs less accuracy; None if there is none.
+        """Returns a step with a milder setting, which loses less accuracy, or None.
 
-        Pruning keeps one and a half times as many weights, and clustering twice as many values.
+        A milder prune step keeps 1.5 times as many weights, and a milder cluster step twice as many
+        values. There is none for `prune:2:4`, for `quantize`, and below a sparsity of 0.1.
 
         Example:
             >>> step = Step.parse("prune:0.8:constant")
@@ -88,15 +90,15 @@ class Step:
 
 
 def parse_steps(steps: Sequence[str], *, sparse: bool = False) -> tuple[Step, ...]:
-    """Parses the steps of a pipeline.
+    """Parses the steps of a compression pipeline.
 
     Args:
-        steps: A list of steps.
-        sparse: Whether the file stores no zeros.
+        steps: A list of steps; see `Step.parse`.
+        sparse: Whether the exported file stores weights in a sparse format, without zeros.
 
     Raises:
-        InputError: If one is unknown, there are none, they are out of order, or one cannot be
-            combined with another or with `sparse`.
+        InputError: If there are no steps, a step is unknown, the steps are out of order, or a step
+            cannot be combined with another step or with `sparse`.
 
     Example:
         >>> [step.kind for step in parse_steps(["prune:0.8", "quantize"])]

@@ -1,4 +1,4 @@
-"""The devices that a file can be tried for: names, and what they stand for."""
+"""Defines the target devices for which a file can be tested."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,12 @@ TFLM, XNNPACK, ARM = "tflm", "xnnpack", "arm"
 
 
 class EthosConfig(NamedTuple):
-    """What Vela is told besides the NPU: names in its own configuration file, `Arm/vela.ini`."""
+    """The Vela settings of an Ethos-U NPU, as names in Vela's configuration file `Arm/vela.ini`.
+
+    Attributes:
+        system_config: The name of the system configuration.
+        memory_mode: The name of the memory mode.
+    """
 
     system_config: str
     memory_mode: str
@@ -32,15 +37,15 @@ _DEFAULT = (TFLM, "ethos-u55-128", XNNPACK)
 
 
 def parse_targets(names: Sequence[str], *, name: str = "targets") -> tuple[str, ...]:
-    """Returns the targets that names stand for, each once and in the order given.
+    """Expands names to targets, without duplicates and in the given order.
 
     Args:
-        names: Names of `TARGETS`, or "arm" for one Ethos-U of each series; none: tflm,
+        names: Names in `TARGETS`, or "arm" for one Ethos-U of each series. If empty, tflm,
             ethos-u55-128, and xnnpack.
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
 
     Raises:
-        InputError: If a name is unknown.
+        InputError: If a name is unknown, or `names` is a string.
 
     Example:
         >>> parse_targets(["tflm", "arm", "tflm"])

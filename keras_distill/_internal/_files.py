@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders, and checks of archives."""
+"""Writes files and folders atomically, and checks paths and archives."""
 
 import contextlib
 import ctypes
@@ -18,29 +18,29 @@ from keras_distill._internal import InputError
 from keras_distill._internal._checks import shallow
 from keras_distill._internal._types import Json, PathLike
 
-MARKER = ".keras-distill"  # in every folder that the package writes
-LOCK = ".lock"  # in a folder that a process is writing
+MARKER = ".keras-distill"  # a file in every folder that the package writes
+LOCK = ".lock"  # a file in a folder while a process writes to it
 
 _CHUNK = 1 << 20
 _MAX_TEXT = 32 << 20
-# Archives may unpack to this many bytes at any ratio, and to more at no more than this ratio.
+# Archives may unpack to this many bytes at any ratio, and to more only up to this ratio.
 _FREE_BYTES, _MAX_RATIO = 64 << 20, 100
-# A name that `atomic_path` makes: `.<stem>-<8 characters of tempfile><suffix>`.
+# A name that `atomic_path` creates: `.<stem>-<8 characters of tempfile><suffix>`.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.[^.]*)?")
 
 
 def check_file(path: PathLike, *, max_bytes: int | None = None) -> Path:
     """Returns `path` if it is a regular file, or a link to one.
 
-    Everything that reads a file of the user calls this first: opening a FIFO blocks, and a device
-    has no end.
+    Call it before reading any file of the user, because opening a FIFO blocks, and reading a device
+    may never end.
 
     Args:
-        path: The file to be read.
-        max_bytes: The largest size; None: any.
+        path: The file to read.
+        max_bytes: The largest allowed size. If None, any size.
 
     Raises:
-        InputError: If it does not exist, is something else, or is larger.
+        InputError: If the path does not exist, is not a regular file, or is larger.
     """
     path = Path(path)
     try:
@@ -61,8 +61,12 @@ def check_file(path: PathLike, *, max_bytes: int | None = None) -> Path:
 def read_bytes(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> bytes:
     """Returns the content of a small file.
 
+    Args:
+        path: The file.
+        max_bytes: The largest allowed size, 32 MiB by default.
+
     Raises:
-        InputError: If `check_file` refuses it, or it cannot be read.
+        InputError: If `check_file` rejects the file, or it cannot be read.
     """
     path = check_file(path, max_bytes=max_bytes)
     try:
@@ -75,7 +79,7 @@ def read_text(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> str:
     """Returns the content of a small UTF-8 file.
 
     Raises:
-        InputError: If `check_file` refuses it, or it cannot be read or is not UTF-8.
+        InputError: If `check_file` rejects the file, or it cannot be read or is not UTF-8.
     """
     try:
         return read_bytes(path, max_bytes=max_bytes).decode()
@@ -87,7 +91,8 @@ def read_json(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> Json:
     """Returns the value of a small JSON file.
 
     Raises:
-        InputError: As `read_text`, or if it is not JSON.
+        InputError: As for `read_text`, or if the file is not JSON, or is nested more than 100
+            levels deep.
     """
     try:
         return shallow(json.loads(read_text(path, max_bytes=max_bytes)))
@@ -101,12 +106,12 @@ def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
     """Rejects compressed content that unpacks to a suspiciously large size.
 
     Args:
-        path: The file, for the error.
-        packed: Bytes it takes compressed.
-        unpacked: Bytes it declares to take unpacked.
+        path: The file, for the error message.
+        packed: The compressed size, in bytes.
+        unpacked: The declared size after unpacking, in bytes.
 
     Raises:
-        InputError: If it is large, and more than 100 times what it is compressed.
+        InputError: If `unpacked` is more than 64 MiB and more than 100 times `packed`.
     """
     if unpacked > _FREE_BYTES and unpacked > _MAX_RATIO * packed:
         raise InputError(
@@ -116,7 +121,7 @@ def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Returns what went wrong, without a path; never empty."""
+    """Returns the message of an error without the path; it is never empty."""
     return getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__
 
 
@@ -127,18 +132,19 @@ def _special(mode: int) -> str:
 
 
 def check_output(path: PathLike, *, overwrite: bool = False, folder: bool | None = None) -> Path:
-    """Returns `path` if something may be written there; creates nothing.
+    """Returns `path` if a file or folder may be written there, and creates nothing.
 
-    Only regular files, and folders that the package has written, are ever replaced.
+    Only regular files, empty folders, and folders that the package has written are ever replaced.
+    If an earlier replacement of the path was interrupted, the old file or folder is moved back.
 
     Args:
-        path: The file or folder to be written.
-        overwrite: Whether an existing one may be replaced.
-        folder: Whether a folder is written; None: not known yet.
+        path: The file or folder to write.
+        overwrite: Whether an existing path may be replaced.
+        folder: Whether a folder is written. None if this is not known yet.
 
     Raises:
-        InputError: If something exists that may not be replaced, or its folder, or the nearest
-            existing one, cannot be written.
+        InputError: If the path exists and may not be replaced, or the nearest existing parent
+            folder is not writable.
     """
     path = Path(path)
     if "\0" in str(path):
@@ -166,7 +172,7 @@ def check_output(path: PathLike, *, overwrite: bool = False, folder: bool | None
 
 
 def _check_replaceable(path: Path, folder: bool | None) -> None:
-    """Refuses what is never replaced, whatever `overwrite` says."""
+    """Rejects existing paths that are never replaced, even with `overwrite=True`."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -184,10 +190,11 @@ def _check_replaceable(path: Path, folder: bool | None) -> None:
 
 
 def check_ours(path: Path) -> None:
-    """Rejects all paths except a folder that the package has written, or an empty or missing one.
+    """Rejects all paths except a missing path, an empty folder, and a folder of this package.
 
     Raises:
-        InputError: If it is not a folder, or has something in it, but no marker file.
+        InputError: If the path is not a folder, or is a folder with contents but without a marker
+            file.
     """
     if not path.exists():
         return
@@ -207,7 +214,7 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with its contents; a missing one is not an error."""
+    """Removes a file, a link, or a folder with its contents. A missing path is not an error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -218,18 +225,18 @@ def remove(path: Path) -> None:
 def atomic_path(
     path: PathLike, *, overwrite: bool = False, folder: bool | None = None
 ) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` if the block succeeds.
+    """Yields a temporary path beside `path`, and renames it to `path` if the block succeeds.
 
-    The block writes a file or makes a folder at the path it is given; the suffix is kept. If the
-    block fails, whatever it wrote is removed and an existing `path` is unchanged.
+    The block writes a file or creates a folder at the temporary path, which has the same suffix. If
+    the block fails, the temporary path is removed, and an existing `path` is unchanged.
 
     Args:
-        path: Where the result goes.
-        overwrite: Whether an existing one may be replaced.
-        folder: Whether a folder is written; None: not known yet.
+        path: The path of the result.
+        overwrite: Whether an existing path may be replaced.
+        folder: Whether a folder is written. None if this is not known yet.
 
     Raises:
-        InputError: If `check_output` refuses `path`.
+        InputError: If `check_output` rejects `path`.
 
     Example:
         >>> import tempfile, pathlib
@@ -272,12 +279,14 @@ def atomic_path(
 
 
 def replace_folder(temporary: Path, path: Path) -> None:
-    """Renames the folder `temporary` to `path`; an existing one is exchanged with it, then removed.
+    """Renames the folder `temporary` to `path`, and removes an existing folder at `path`.
 
-    The folder gets the marker by which it is recognized the next time.
+    The renamed folder gets the marker file. An existing folder is exchanged with the new one in one
+    step. If the system does not support this, the existing folder is first moved aside. If the
+    process is killed at that moment, `check_output` moves it back.
 
-    Where the system cannot exchange two names at once, the existing one is moved aside. Should the
-    process be killed at that moment, `check_output` moves it back.
+    Raises:
+        InputError: If `path` exists and may never be replaced.
     """
     if os.path.lexists(path):
         _check_replaceable(path, folder=True)
@@ -303,7 +312,7 @@ def _aside(path: Path) -> Path:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swaps two paths in one step (Linux); returns whether the system did."""
+    """Exchanges two paths in one step (Linux only), and returns whether it succeeded."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
@@ -314,9 +323,9 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process left of `atomic_path` in a folder and all folders in it.
+    """Removes the temporary paths of `atomic_path` that a killed process left in a folder.
 
-    No other process may be writing there.
+    Subfolders are included. No other process may write to the folder at the same time.
     """
     for path in list(folder.rglob(".*")):
         if _TEMPORARY.fullmatch(path.name):
@@ -324,31 +333,31 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_bytes(path: PathLike, data: bytes, *, overwrite: bool = False) -> Path:
-    """Writes `data` to `path` atomically; returns the path."""
+    """Writes `data` to `path` atomically, and returns the path."""
     with atomic_path(path, overwrite=overwrite, folder=False) as temporary:
         temporary.write_bytes(data)
     return Path(path)
 
 
 def write_text(path: PathLike, text: str, *, overwrite: bool = False) -> Path:
-    """Writes `text` to `path` as UTF-8, atomically; returns the path."""
+    """Writes `text` to `path` atomically as UTF-8, and returns the path."""
     return write_bytes(path, text.encode(), overwrite=overwrite)
 
 
 def write_json(path: PathLike, value: Json, *, overwrite: bool = False) -> Path:
-    """Writes `value` to `path` as indented JSON, atomically; returns the path."""
+    """Writes `value` to `path` atomically as indented JSON, and returns the path."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     return write_text(path, text + "\n", overwrite=overwrite)
 
 
 def sizes(path: PathLike) -> tuple[int, int]:
-    """Returns the bytes of a file, and those after gzip -9 without a time stamp."""
+    """Returns the size of a file in bytes, and its size after gzip -9 without a time stamp."""
     content = Path(path).read_bytes()
     return len(content), len(gzip.compress(content, 9, mtime=0))
 
 
 def sha256(path: PathLike) -> str:
-    """Computes the SHA-256 of a file, 64 hexadecimal digits; reads 1 MiB at a time."""
+    """Computes the SHA-256 of a file as 64 hexadecimal digits, reading 1 MiB at a time."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -357,15 +366,16 @@ def sha256(path: PathLike) -> str:
 
 
 def check_archive(path: PathLike, *, max_bytes: int = 16 << 30) -> None:
-    """Rejects a zip archive (a `.keras` file is one) that is unsafe to read.
+    """Rejects a zip archive, such as a `.keras` file, that is unsafe to read.
 
     Args:
         path: The archive.
-        max_bytes: The largest total size of its members, unpacked.
+        max_bytes: The largest allowed total size of the unpacked members.
 
     Raises:
-        InputError: If it is not a zip archive, is damaged, or contains a name that leaves its
-            folder, a link, or more than `max_bytes`.
+        InputError: If the file is not a zip archive or is damaged, contains a link or a name
+            outside of the archive's folder, unpacks to more than `max_bytes`, or fails
+            `check_unpacked`.
     """
     path = check_file(path)
     try:

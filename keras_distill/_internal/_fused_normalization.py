@@ -1,9 +1,9 @@
-"""Fused batch normalization while a model trains.
+"""Uses TensorFlow's fused batch normalization while a model trains.
 
 Keras's TensorFlow backend computes the moments, the normalization, and their gradients as separate
-operations that each read the whole activation. On a CPU, TensorFlow's fused operation makes a
-training step of a ResNet-20 about a quarter faster. Keras's own implementation does not offer it.
-This module imports Keras, so the package `_internal` does not import it.
+operations, each of which reads the whole activation. On a CPU, TensorFlow's fused operation makes a
+training step of a ResNet-20 about a quarter faster. Keras has no option to use it. This module
+imports Keras, so the package `_internal` does not import this module.
 """
 
 import contextlib
@@ -17,22 +17,24 @@ from keras_distill._internal import _keras_private as private
 from keras_distill._internal._types import Tensor
 
 _READ = (tf.float32, tf.bfloat16, tf.float16)
-_SMALLEST_EPSILON = 1e-5  # cuDNN takes none that is smaller
+_SMALLEST_EPSILON = 1e-5  # cuDNN does not support a smaller one
 
 
 @contextlib.contextmanager
 def fused_batch_normalization(model: keras.Model) -> Iterator[None]:
-    """Lets the batch normalizations of `model` use TensorFlow's fused operation meanwhile.
+    """Makes the batch normalizations of `model` use TensorFlow's fused operation in the block.
 
-    The result is Keras's, up to rounding: y = gamma (x - mean) / sqrt(variance + epsilon) + beta
-    with the moments of the batch (Ioffe and Szegedy 2015, arXiv:1502.03167), and moving averages of
-    mean and biased variance. Calls that the fused operation does not cover use Keras's own
-    implementation: inference, masks, inputs other than `(batch, height, width, channels)`,
-    renormalization, synchronized statistics, subclasses. The layers are as before afterwards, so
-    the model is saved as plain Keras.
+    The result equals that of Keras up to float32 rounding: y = gamma (x - mean) /
+    sqrt(variance + epsilon) + beta with the moments of the batch, and moving averages of the mean
+    and the biased variance. Source: Ioffe and Szegedy 2015 (arXiv:1502.03167).
+
+    Calls that the fused operation does not support use Keras's own implementation: inference,
+    frozen layers, masks, inputs other than `(batch, height, width, channels)`, an epsilon below
+    1e-5, renormalization, synchronized statistics, and subclasses. After the block, the layers are
+    as before, so the model is saved as plain Keras.
 
     Args:
-        model: A model with or without such layers, at any depth.
+        model: A model. It may contain such layers at any depth, or none.
 
     Example:
         >>> layer = keras.layers.BatchNormalization()
@@ -46,7 +48,7 @@ def fused_batch_normalization(model: keras.Model) -> Iterator[None]:
     """
     swapped = [layer for layer in private.sublayers(model) if _can_be_fused(layer)]
     for layer in swapped:
-        # Not through `__setattr__`, where Keras tracks what a layer holds.
+        # Keras's `__setattr__` would track the object as a part of the layer.
         layer.__dict__["call"] = _FusedCall(layer)
     try:
         yield
@@ -66,7 +68,7 @@ def _can_be_fused(layer: Any) -> bool:
 
 
 class _FusedCall:
-    """`BatchNormalization.call`, fused where that is possible."""
+    """Replaces `BatchNormalization.call`, and uses the fused operation where that is possible."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -76,12 +78,12 @@ class _FusedCall:
         fused = training and layer.trainable and mask is None and len(inputs.shape) == 4
         if not fused or isinstance(inputs, keras.KerasTensor):
             return type(layer).call(layer, inputs, training=training, mask=mask)
-        # The operation reads 16 bits and adds in float32, as Keras does after a conversion.
+        # The operation sums 16-bit inputs in float32. Keras converts them to float32 first.
         x = inputs if inputs.dtype in _READ else tf.cast(inputs, tf.float32)
         channels, dtype = layer.moving_mean.shape[0], tf.float32
         gamma = tf.cast(layer.gamma, dtype) if layer.scale else tf.ones(channels, dtype)
         beta = tf.cast(layer.beta, dtype) if layer.center else tf.zeros(channels, dtype)
-        # `tf.compat.v1.nn.fused_batch_norm` raises an epsilon of 1e-5 to 1.001e-5: not so here.
+        # The raw operation, because `tf.compat.v1.nn.fused_batch_norm` raises epsilon to 1.001e-5.
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=gamma,
@@ -92,7 +94,7 @@ class _FusedCall:
             is_training=True,
         )
         count = tf.cast(tf.size(x) // channels, dtype)
-        # The operation returns the unbiased variance, Keras averages the biased one.
+        # The operation returns the unbiased variance, and Keras averages the biased one.
         _average(layer.moving_mean, mean, layer.momentum)
         _average(layer.moving_variance, variance * (count - 1) / count, layer.momentum)
         return tf.cast(y, layer.compute_dtype)

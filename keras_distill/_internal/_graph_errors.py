@@ -1,8 +1,9 @@
-"""Errors of a user's input that only a running TensorFlow graph can see.
+"""Reports errors in the user's input that only a running TensorFlow graph can detect.
 
 A graph reports a failed assertion as `tf.errors.InvalidArgumentError` with a long text. Assertions
-made here carry a code, by which `readable_errors` recognizes them and raises an `InputError` with
-the message alone. This module imports TensorFlow, so the package `_internal` does not import it.
+of this module start with a code. `readable_errors` recognizes the code and raises an `InputError`
+with the message alone. This module imports TensorFlow, so the package `_internal` does not import
+this module.
 """
 
 import contextlib
@@ -22,7 +23,11 @@ def insist(condition: Any, *message: Any) -> tf.Operation | None:
 
     Args:
         condition: A scalar bool tensor.
-        *message: Strings and tensors, joined with spaces in the error; the first is a string.
+        *message: Strings and tensors, which are joined with spaces in the error message. The first
+            must be a string.
+
+    Returns:
+        The assertion, to be used as a control dependency in a graph. None when executing eagerly.
 
     Raises:
         InputError: If executing eagerly and the condition is false.
@@ -37,13 +42,13 @@ def insist(condition: Any, *message: Any) -> tf.Operation | None:
 
 
 def coded(message: str) -> str:
-    """Returns a message with the code, for an exception raised in Python that a graph calls."""
+    """Returns a message with the code, for an exception in a Python function that a graph calls."""
     return _CODE + message
 
 
 @contextlib.contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turns the errors of this module's assertions into `InputError`.
+    """Converts the errors of this module's assertions to `InputError`.
 
     Raises:
         InputError: With the message of the assertion that failed.
@@ -55,7 +60,7 @@ def readable_errors() -> Iterator[None]:
         if found is None:
             raise
         message = found[1].replace("] [", " ").rstrip("'\"")
-        # The data of an assertion are printed in brackets: one of them is left at the end.
+        # TensorFlow prints each part in brackets. The last closing bracket remains.
         if message.count("]") > message.count("["):
             message = message.removesuffix("]")
         raise InputError(message) from error

@@ -1,8 +1,8 @@
-"""Every use of Keras's private API, one function per use.
+"""Wraps every use of Keras's private API, with one function per use.
 
-Keras may change these names in any release. `tests/internal/test_keras_private.py` has one canary
-test per function: run it first against a new version of Keras. This module imports Keras, so the
-package `_internal` does not import it.
+Keras may change these names in any release. `tests/internal/test_keras_private.py` has one test per
+function: run these tests first with a new version of Keras. This module imports Keras, so the
+package `_internal` does not import this module.
 """
 
 import contextlib
@@ -24,20 +24,23 @@ def is_functional(model: Any) -> bool:
 
 
 def is_plain_model(model: Any) -> bool:
-    """Returns whether a model is Functional or Sequential and no subclass of them."""
+    """Returns whether a model is exactly a Functional or Sequential model, and not a subclass."""
     return type(model) in (Functional, keras.Sequential)
 
 
 def runs_its_graph(model: Any) -> bool:
-    """Returns whether the model's `call` runs a graph of layers, as Functional defines it."""
+    """Returns whether the model uses the `call` of Functional, which runs its graph of layers."""
     return type(model).call is Functional.call
 
 
 def producer(tensor: keras.KerasTensor) -> tuple[Any, int, int]:
-    """Returns the operation that made a symbolic tensor, the index of its call, and of the output.
+    """Returns the operation that created a symbolic tensor.
 
     Args:
         tensor: A symbolic tensor of a Functional graph.
+
+    Returns:
+        The operation, the index of its call, and the index of the tensor among its outputs.
     """
     operation, node, index = tensor._keras_history  # pyright: ignore[reportAttributeAccessIssue]
     return operation, node, index
@@ -59,7 +62,7 @@ def sublayers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def activation_input(output: Any) -> Any:
-    """Returns the tensor before the softmax or sigmoid that made `output`; None if not recorded.
+    """Returns the input of the softmax or sigmoid that computed `output`, or None if unknown.
 
     Keras's TensorFlow backend stores it on the output for its own cross-entropy functions.
     """
@@ -67,19 +70,19 @@ def activation_input(output: Any) -> Any:
 
 
 def mask_of(tensor: Any) -> Any:
-    """Returns the mask that Keras attached to a tensor; None if it has none."""
+    """Returns the mask that Keras attached to a tensor, or None."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def set_mask(tensor: Any, mask: Any) -> None:
-    """Attaches a mask to a tensor, as Keras does; None removes it."""
+    """Attaches a mask to a tensor, as Keras does. None removes the mask."""
     backend.set_keras_mask(tensor, mask)
 
 
 def standardized_inputs(model: keras.Model, x: Any) -> list[Any]:
-    """Returns the flat inputs of a Functional or built Sequential model, as its graph takes them.
+    """Returns the inputs for the graph of a Functional or built Sequential model, as a flat list.
 
-    Keras brings them to the order, rank, and dtype of the symbolic inputs.
+    Keras converts them to the order, rank, and dtype of the symbolic inputs.
     """
     return keras.tree.flatten(_graph_of(model)._standardize_inputs(x))
 
@@ -89,9 +92,9 @@ class GraphCall(NamedTuple):
 
     Attributes:
         operation: The layer, nested model, or `keras.ops` operation.
-        inputs: Its symbolic inputs, flat.
-        outputs: Its symbolic outputs, flat.
-        node: Keras's own description of the call.
+        inputs: The symbolic inputs, as a flat list.
+        outputs: The symbolic outputs, as a flat list.
+        node: The Keras node of the call.
     """
 
     operation: Any
@@ -100,18 +103,22 @@ class GraphCall(NamedTuple):
     node: Any
 
     def arguments(self, values: Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Returns the arguments of the call with a value in place of each symbolic tensor.
+        """Returns the arguments of the call, with a value in place of each symbolic tensor.
 
         Args:
-            values: By the id of the symbolic tensor.
+            values: The values, by the `id` of the symbolic tensor.
+
+        Returns:
+            The positional arguments and the keyword arguments.
         """
         return self.node.arguments.fill_in(values)
 
 
 def graph_calls(model: keras.Model) -> list[GraphCall]:
-    """Returns the calls in the graph of a Functional or built Sequential model, in running order.
+    """Returns the calls in the graph of a Functional or built Sequential model.
 
-    A nested model is one call; its own calls are those of its own graph.
+    The calls are in execution order. A nested model is one call. The calls inside it belong to its
+    own graph.
     """
     graph = _graph_of(model)
     by_depth: dict[int, list[Any]] = graph._nodes_by_depth
@@ -124,7 +131,7 @@ def graph_calls(model: keras.Model) -> list[GraphCall]:
 
 
 def graph_structure(model: keras.Model) -> tuple[Any, Any]:
-    """Returns the symbolic inputs and outputs of a model's graph, in the structures it takes."""
+    """Returns the symbolic inputs and outputs of a model's graph, in the model's own structures."""
     graph = _graph_of(model)
     return graph._inputs_struct, graph._outputs_struct
 
@@ -134,25 +141,25 @@ def _graph_of(model: Any) -> Any:
 
 
 def ops_class(operation: Any) -> str | None:
-    """Returns the name of the class of a `keras.ops` operation; None for layers and others."""
+    """Returns the class name of a `keras.ops` operation, or None for layers and others."""
     kind = type(operation)
     return kind.__name__ if kind.__module__.startswith("keras.src.ops.") else None
 
 
 def attention_projections(layer: Any) -> dict[str, keras.layers.Layer]:
-    """Returns the projections of a `MultiHeadAttention` or `GroupQueryAttention` by role.
+    """Returns the projections of a `MultiHeadAttention` or `GroupQueryAttention`, by role.
 
-    The roles: query, key, value, output, and gate if the layer has one.
+    The roles are "query", "key", "value", "output", and "gate" if the layer has a gate.
     """
     roles = ["query", "key", "value", "output"] + ["gate"] * hasattr(layer, "_gate_dense")
     return {role: getattr(layer, f"_{role}_dense") for role in roles}
 
 
 def convnext_layers() -> tuple[type[keras.Layer], type[keras.Layer]]:
-    """Returns the two layer classes that only the ConvNeXt models of keras.applications have.
+    """Returns the classes `LayerScale` and `StochasticDepth` of Keras's ConvNeXt models.
 
-    The first multiplies each channel by a number (`gamma`, in the config `projection_dim`). The
-    second drops whole examples in training.
+    `LayerScale` multiplies each channel by a weight (`gamma`; the number of channels is
+    `projection_dim` in the config). `StochasticDepth` drops whole examples in training.
     """
     return convnext.LayerScale, convnext.StochasticDepth
 
@@ -163,27 +170,27 @@ def is_quantized(layer: Any) -> bool:
 
 
 def compiled_loss(model: keras.Model) -> Any:
-    """Returns the callable `(labels, outputs, weights)` of the compiled loss; None without one."""
+    """Returns the compiled loss, a callable `(labels, outputs, weights)`, or None without one."""
     return model._compile_loss
 
 
 def compiled_metrics(model: keras.Model) -> Any:
-    """Returns the container of the metrics given to `compile`; None without metrics."""
+    """Returns the container of the metrics passed to `compile`, or None without metrics."""
     return model._compile_metrics
 
 
 def restored_epoch(model: keras.Model) -> int | None:
-    """Returns the epoch at which `BackupAndRestore` makes `fit` start; None if it restored none."""
+    """Returns the epoch from which `BackupAndRestore` resumes `fit`, or None without a backup."""
     return model._initial_epoch
 
 
 def compile_arguments(model: keras.Model) -> dict[str, Any]:
-    """Returns the arguments of the last `compile` by name."""
+    """Returns the arguments of the last call of `compile`, by name."""
     return dict(model._compile_config.config)
 
 
 def forget_compiled(model: keras.Model) -> None:
-    """Removes loss and metrics of an earlier `compile`, which a later one without them keeps."""
+    """Removes the loss and metrics of an earlier `compile`, which a later call would keep."""
     model.loss = model._compile_loss = model._compile_metrics = None
 
 
@@ -195,16 +202,17 @@ def loss_tracker(model: keras.Model) -> keras.metrics.Mean:
 def update_metrics(
     compiled: Any, labels: Any, outputs: Any, weights: Any, weighted_weights: Any
 ) -> None:
-    """Updates compiled metrics, the unweighted ones with weights too.
+    """Updates compiled metrics with weights, including the unweighted metrics.
 
-    Keras passes weights to `weighted_metrics` only.
+    Keras itself passes weights to `weighted_metrics` only.
 
     Args:
-        compiled: From `compiled_metrics`.
-        labels: The labels, structured as for Keras.
-        outputs: The outputs, structured as for Keras.
-        weights: Weights of the metrics given as `metrics`, structured as the outputs.
-        weighted_weights: Weights of the metrics given as `weighted_metrics`.
+        compiled: The container from `compiled_metrics`.
+        labels: The labels, in the structure that Keras expects.
+        outputs: The outputs, in the structure that Keras expects.
+        weights: The weights for the metrics passed as `metrics`, in the structure of the outputs.
+        weighted_weights: The weights for the metrics passed as `weighted_metrics`, in the structure
+            of the outputs.
     """
     if not compiled.built:
         compiled.build(labels, outputs)
@@ -221,19 +229,20 @@ def update_metrics(
 
 
 def declared_variables(config: dict[str, Any]) -> list[tuple[str, tuple[int, ...], str]]:
-    """Returns path, shape, and dtype of the variables of a serialized model; allocates none.
+    """Returns the path, shape, and dtype of each variable of a serialized model.
 
-    If the config cannot be deserialized, the variables created before the error are returned.
+    No variable is allocated. If the config cannot be deserialized, the variables created before the
+    error are returned.
 
     Args:
-        config: What `keras.saving.serialize_keras_object` returned; not changed.
+        config: The result of `keras.saving.serialize_keras_object`. It is not changed.
     """
     config = copy.deepcopy(config)
     config.pop("compile_config", None)
     name = "uninitialized_variables"
     before = global_state.get_global_attribute(name)
     global_state.set_global_attribute(name, [])
-    state = random.getstate()  # initializers draw their seeds from Python's generator
+    state = random.getstate()  # initializers draw seeds from Python's generator
     try:
         with keras.StatelessScope(initialize_variables=False), contextlib.suppress(Exception):
             keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -251,12 +260,12 @@ def output_shapes(operation: Any) -> list[tuple[int | None, ...]]:
 
 
 class TrainerModel(keras.Model):
-    """A `keras.Model` with two private hooks of Keras's trainer overridden.
+    """A `keras.Model` that overrides two private methods of Keras's trainer.
 
-    - `jit_compile="auto"` never selects XLA where `xla_compilable` is false.
+    - `jit_compile="auto"` never selects XLA if `xla_compilable` is False.
     - Under a distribution strategy, the model is built from the batch of one replica. Keras builds
-      it from the mean of the replicas' batches, which boolean components such as `Targets.labeled`
-      do not have.
+      it from the mean of the replicas' batches, which fails for boolean components such as
+      `Targets.labeled`. Without a strategy, `fit` does not build the model symbolically.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""The machine and versions of a measurement: processor, cores, packages, time."""
+"""Describes the machine of a measurement: processor, cores, memory, package versions, and time."""
 
 import importlib.metadata
 import os
@@ -18,9 +18,10 @@ _PACKAGES = (
 
 
 def version_of(package: str) -> str | None:
-    """Returns the version of a package; None if it is neither installed nor imported.
+    """Returns the version of a package, or None if it is unknown.
 
-    A module may come from a distribution of another name (`tensorflow-cpu`) or from a source tree.
+    If no distribution of this name is installed, the version of the imported module is returned,
+    because the module may come from another distribution (`tensorflow-cpu`) or from a source tree.
     """
     try:
         return importlib.metadata.version(package)
@@ -30,7 +31,7 @@ def version_of(package: str) -> str | None:
 
 
 def describe() -> str:
-    """Names the processor and its number of cores."""
+    """Returns the name of the processor and the number of cores."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -42,7 +43,7 @@ def describe() -> str:
 
 
 def physical_memory() -> int | None:
-    """Returns the bytes of memory of the machine; None where the system does not tell."""
+    """Returns the memory of the machine in bytes, or None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -61,5 +62,5 @@ def versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """Returns the time in UTC, ISO 8601, to the second."""
+    """Returns the current UTC time in ISO 8601 format, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""The one recognition of probabilities, and the one conversion of them to logits; NumPy only."""
+"""Recognizes probabilities and converts them to logits, with NumPy only."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -9,12 +9,12 @@ from keras_distill._internal._types import Array
 
 Kind: TypeAlias = Literal["softmax", "sigmoid"]
 KINDS: tuple[Kind, ...] = ("softmax", "sigmoid")
-# What a user may declare: None (not known: refused if they look like it), False (logits), True
-# (probabilities; the values show of which kind), or their kind.
+# What a user may declare about outputs: None (unknown; an error if they look like probabilities),
+# False (logits), True (probabilities, whose kind is inferred from the values), or the kind.
 Declared: TypeAlias = bool | Kind | None
 DECLARATIONS = (None, False, True, *KINDS)
 
-# By chance, so many logits are all in 0..1 in less than one of a million batches.
+# The probability that this many logits are all in 0..1 by chance is less than one in a million.
 _ENOUGH = 16
 _SMALLEST = float(np.finfo(np.float32).tiny)  # 2^-126
 
@@ -23,9 +23,9 @@ def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
     """Returns whether every row of `values` is >= 0 and sums to 1.
 
     Args:
-        values: Outputs or labels `(..., N)`; without values, with fewer than 2 axes, or with N < 2
-            the result is False.
-        tolerance: The largest difference of a row's sum from 1.
+        values: Outputs or labels `(..., N)`. The result is False if there are no values, fewer than
+            2 axes, or N < 2.
+        tolerance: The largest difference between the sum of a row and 1.
 
     Example:
         >>> look_like_probabilities([[0.25, 0.75]]), look_like_probabilities([[2.0, -1.0]])
@@ -38,15 +38,15 @@ def look_like_probabilities(values: Any, tolerance: float = 1e-2) -> bool:
 
 
 def are_probabilities(rows: Array, tolerance: float = 1e-2) -> Array:
-    """Returns which rows `(..., N)` are >= 0 and sum to 1; bool `(...)`."""
+    """Returns, as bool `(...)`, which rows of `(..., N)` are >= 0 and sum to 1."""
     return (rows >= 0).all(axis=-1) & (np.abs(rows.sum(axis=-1) - 1.0) <= tolerance)
 
 
 def lie_in_unit_interval(values: Any) -> bool:
-    """Returns whether all values are in 0..1, as probabilities of every kind are.
+    """Returns whether all values are in 0..1, as softmax and sigmoid probabilities are.
 
-    Logits of a trained model are not, over a batch: about half of them are negative. Values that
-    are all equal show nothing and give False, unless each row sums to 1.
+    The logits of a trained model are not all in 0..1 over a batch, because about half of them are
+    negative. If all values are equal, the result is False unless each row sums to 1.
 
     Example:
         >>> lie_in_unit_interval([[0.2], [0.9]]), lie_in_unit_interval([[0.2], [-0.9]])
@@ -62,9 +62,9 @@ def lie_in_unit_interval(values: Any) -> bool:
 
 
 def cannot_be_logits(values: Any) -> bool:
-    """Returns whether outputs are probabilities with certainty, of one kind or another.
+    """Returns whether outputs are certainly probabilities and not logits.
 
-    Rows that sum to 1, or all of at least 16 values in 0..1.
+    They are if all rows are >= 0 and sum to 1, or if there are at least 16 values, all in 0..1.
 
     Example:
         >>> cannot_be_logits([[0.25, 0.75]]), cannot_be_logits([[0.25, 0.7]])
@@ -79,19 +79,22 @@ def cannot_be_logits(values: Any) -> bool:
 
 
 def probabilities_to_logits(p: Any, kind: Kind = "softmax", *, step: float | None = None) -> Array:
-    """Returns logits of probabilities, valid at any temperature.
+    """Converts probabilities to logits that are valid at any temperature.
 
     - "softmax": log p, because softmax(log p / T) is p^(1/T), normalized.
     - "sigmoid": log(p / (1 - p)).
 
-    A probability that was rounded to 0 is replaced by half of the smallest one that its storage
-    can hold, and in the same way 1 for "sigmoid": half a step of a quantized output, 2^-25 for
-    float16, 2^-126 for wider floats. It keeps the logits finite, so that every loss accepts them.
+    The logits are finite, so that every loss accepts them: a probability of 0, and 1 - p of a
+    sigmoid probability of 1, are replaced by the values of `floors`.
 
     Args:
-        p: `(..., N)`.
-        kind: What computed them.
-        step: The step of quantized probabilities, such as 1/256; None for floats.
+        p: The probabilities `(..., N)`.
+        kind: The activation that computed the probabilities.
+        step: The quantization step of the probabilities, such as 1/256; None for floats.
+
+    Returns:
+        The logits, of the same shape. They are float32 for inputs of float16 or of integers, and
+        otherwise have the dtype of the input.
 
     Example:
         >>> probabilities_to_logits(np.array([1.0, 0.0])).round(1).tolist()
@@ -113,7 +116,15 @@ def probabilities_to_logits(p: Any, kind: Kind = "softmax", *, step: float | Non
 
 
 def floors(dtype: Any, step: float | None = None) -> tuple[float, float]:
-    """Returns what replaces a probability p of 0, and 1 - p where p is 1.
+    """Returns the values that replace a probability p of 0, and 1 - p for p = 1.
+
+    They are half a step for quantized probabilities. For float16, they are half of the smallest
+    positive value (2^-25) and half of the gap below 1 (2^-12). For wider floats, they are the
+    smallest normal float32 (2^-126) and half of the gap below 1 (2^-25 for float32).
+
+    Args:
+        dtype: The floating-point dtype of the probabilities.
+        step: The quantization step of the probabilities, or None.
 
     Example:
         >>> [round(1 / floor) for floor in floors(np.float32, step=1 / 256)]
@@ -127,15 +138,16 @@ def floors(dtype: Any, step: float | None = None) -> tuple[float, float]:
 
 
 def kind_of(p: Any, declared: Declared, what: str) -> Kind:
-    """Returns what computed probabilities that a user declared.
+    """Returns the activation that computed outputs that a user declared to be probabilities.
 
     Args:
-        p: A batch `(..., N)`.
+        p: A batch of outputs `(..., N)`.
         declared: The argument `from_probabilities`: True, "softmax", or "sigmoid".
-        what: What they are, for the error: "The outputs of teacher 'a'".
+        what: The name of the outputs for the error message, such as "The outputs of teacher 'a'".
 
     Raises:
-        InputError: If they are not probabilities, or their kind cannot be told.
+        InputError: If a value is not in 0..1, or `declared` is True and the activation cannot be
+            inferred from the values.
 
     Example:
         >>> kind_of([[0.25, 0.75]], True, "p"), kind_of([[0.25], [0.75]], True, "p")

@@ -1,4 +1,4 @@
-"""Progress of long work, shown on stderr: stdout is for results."""
+"""Shows the progress of long operations on stderr, because stdout is for results."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,35 +14,35 @@ Report = Callable[[int, int | None], None]
 
 
 class Task(Protocol):
-    """A `Report` of a piece of work whose total need not be given again."""
+    """A `Report` for a single operation. The total is optional, and a note may be added."""
 
     def __call__(self, done: int, total: int | None = None, /, note: str = "") -> None: ...
 
 
 def silent(done: int, total: int | None = None, /, note: str = "") -> None:
-    """A `Task` that shows nothing."""
+    """Shows nothing; a `Task` for operations without progress."""
 
 
 class Reporter:
-    """Receives progress and shows nothing; the base of all reporters."""
+    """The base class of all reporters, which receives progress and shows nothing."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """Starts a stage: the pieces of work before it are over."""
+        """Starts a stage. The operations of earlier stages are over."""
 
     def track(self, name: str, total: int | None = None) -> Task:
-        """Starts a piece of work of `total` parts; call the result with the parts done so far."""
+        """Starts an operation of `total` parts, and returns the function that reports them."""
         del name, total
         return silent
 
 
 class TerminalReporter(Reporter):
-    """Shows a line for each stage and a bar for each piece of work, on stderr.
+    """Shows a line for each stage and a progress bar for each operation, on stderr.
 
-    Use it as a context manager, so that it removes its bars.
+    Use it as a context manager, so that the bars are removed at the end.
 
     Args:
-        shown: Whether to show bars; None: if stderr is a terminal. With `-q`, neither bars nor
-            stages are shown.
+        shown: Whether to show bars. If None, bars are shown if stderr is a terminal. With `-q`,
+            neither bars nor stages are shown.
     """
 
     def __init__(self, shown: bool | None = None) -> None:
@@ -82,7 +82,7 @@ class TerminalReporter(Reporter):
             nonlocal begun
             if task not in self._progress.task_ids:  # a later stage has removed its bar
                 return
-            # What a resumed session finds done does not count for the time left.
+            # The parts that an earlier session has done do not count for the remaining time.
             update = self._progress.update if begun else self._progress.reset
             update(task, completed=done, total=known if total is None else total, note=note)
             begun = True
@@ -92,12 +92,12 @@ class TerminalReporter(Reporter):
 
 @contextlib.contextmanager
 def reporting(name: str, progress: bool | Report | None) -> Iterator[Report]:
-    """Yields the function that receives the progress of one piece of work.
+    """Yields a function that receives the progress of one operation.
 
     Args:
-        name: Name of the work.
-        progress: True or False: show a bar, or do not; None: show one if stderr is a terminal; a
-            function is used itself.
+        name: The name of the operation.
+        progress: Whether to show a bar. If None, a bar is shown if stderr is a terminal. A function
+            is yielded unchanged.
     """
     if callable(progress):
         yield progress

@@ -1,4 +1,4 @@
-"""Numbers with a suffix, 100k, and with a noun, 3 epochs."""
+"""Parses numbers with a suffix, such as 100k, and formats counts with a noun, such as 3 epochs."""
 
 from typing import Any
 
@@ -8,15 +8,17 @@ _FACTORS = {"Ki": 2.0**10, "Mi": 2.0**20, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
 def parse_quantity(name: str, value: Any, rule: str = "") -> float:
-    """Reads a number > 0, or text such as "100k".
+    """Converts a number > 0, or text such as "100k", to a float.
 
     Args:
-        name: The name of the argument, for errors.
-        value: A number; or text: a number and k, M, G (10^3, 10^6, 10^9), Ki, or Mi (2^10, 2^20).
-        rule: What the value must be, for errors, if it is only a part of the argument.
+        name: The name of the argument, for error messages.
+        value: A number, or a number as text. Text may end in k, M, or G (10^3, 10^6, 10^9), or in
+            Ki or Mi (2^10, 2^20).
+        rule: The text after "must" in the error message for unreadable text. If empty, a rule for a
+            number > 0.
 
     Raises:
-        InputError: If it is neither.
+        InputError: If the value is not a finite number > 0, or not readable as one.
 
     Example:
         >>> parse_quantity("max_bytes", "100k"), parse_quantity("max_bytes", 512)
@@ -33,7 +35,7 @@ def parse_quantity(name: str, value: Any, rule: str = "") -> float:
 
 
 def number_of(count: int, noun: str) -> str:
-    """Returns a count with its noun in the right number.
+    """Returns a count with its noun, in the singular or plural.
 
     Example:
         >>> number_of(1, "epoch"), number_of(10_000, "row")

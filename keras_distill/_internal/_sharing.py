@@ -1,4 +1,4 @@
-"""What the code of a `with` block shares without passing it on, such as a child process."""
+"""Shares an object, such as a child process, with all code that runs in a `with` block."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Closable(Protocol):
-    """What can be shared."""
+    """An object that can be shared."""
 
     def close(self) -> None: ...
 
@@ -16,11 +16,11 @@ T = TypeVar("T", bound=Closable)
 
 
 class Shared(Generic[T]):
-    """A thing that is made at the beginning of a `with` block, and closed at its end.
+    """Creates an object at the start of a `with` block, and closes it at the end.
 
     Args:
-        name: What it is, for debugging.
-        make: Makes it.
+        name: The name of the object, for debugging.
+        make: A function that creates the object.
     """
 
     def __init__(self, name: str, make: Callable[[], T]) -> None:
@@ -28,12 +28,15 @@ class Shared(Generic[T]):
         self._current: ContextVar[T | None] = ContextVar(name, default=None)
 
     def current(self) -> T | None:
-        """Returns that of the block of this thread; None outside of a block."""
+        """Returns the object of the current block, or None outside of a block.
+
+        Other threads do not see the object.
+        """
         return self._current.get()
 
     @contextlib.contextmanager
     def block(self) -> Iterator[None]:
-        """Shares one in the block; a block inside of another shares that of the outer one."""
+        """Shares an object in the block. A nested block shares the object of the outer block."""
         if self._current.get() is not None:
             yield
             return

@@ -1,4 +1,4 @@
-"""Inputs and names of signatures: what SavedModels and `.tflite` files call them."""
+"""Defines the signatures of SavedModels and `.tflite` files: their inputs and names."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,13 @@ SIGNATURE = "serving_default"
 
 
 class InputInfo(NamedTuple):
-    """An input of a model: its name in the file, its shape with the batch first, and its dtype."""
+    """An input of a model.
+
+    Attributes:
+        name: The name in the file.
+        shape: The shape, with the batch axis first.
+        dtype: The name of the dtype.
+    """
 
     name: str
     shape: Shape
@@ -17,7 +23,9 @@ class InputInfo(NamedTuple):
 
 
 def signature_name(name: str) -> str:
-    """Replaces the characters that a SavedModel signature does not allow by "_".
+    """Converts a name to one that is valid in a SavedModel signature.
+
+    Invalid characters become "_". "x" is put before a name that does not start with a letter.
 
     Example:
         >>> signature_name("a-b/c"), signature_name("0x")

@@ -1,4 +1,4 @@
-"""Spec strings: one line names a data source or a model, `kind:argument?key=value&key=value`."""
+"""Parses spec strings for data sources and models: `kind:argument?key=value&key=value`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class Spec:
     """A parsed spec string.
 
     Attributes:
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
         text: The whole string.
-        kind: The part before the first colon (or before `?` where there is no colon).
-        argument: The part between the first colon and the last `?`; may be empty.
-        options: The part after the last `?`.
+        kind: The part before the first colon, or before `?` if there is no colon.
+        argument: The part between the first colon and the last `?`, or "".
+        options: The options after the last `?`, by key.
     """
 
     name: str
@@ -29,14 +29,15 @@ class Spec:
 
     @classmethod
     def parse(cls, name: str, text: object) -> "Spec":
-        """Parses a spec string; the caller knows which kinds and options exist.
+        """Parses a spec string, without a check of kinds and options, which the caller does.
 
         Args:
-            name: The name of the argument.
-            text: `kind`, `kind:argument`, either followed by `?key=value&key=value`.
+            name: The name of the argument, for error messages.
+            text: `kind` or `kind:argument`, optionally followed by `?key=value&key=value`.
 
         Raises:
-            InputError: If it is not a string, is empty, or an option is not `key=value`.
+            InputError: If `text` is not a string or is empty, or an option is not `key=value` or
+                is repeated.
 
         Example:
             >>> spec = Spec.parse("student", "mlp:30x30?dropout=0.5")
@@ -58,13 +59,17 @@ class Spec:
         return cls(name, text.strip(), kind, argument, options)
 
     def read(self, **readers: Callable[[str, str], Any]) -> dict[str, Any]:
-        """Returns the given options, each converted by its reader.
+        """Converts the options of the spec with a reader for each.
 
         Args:
-            **readers: By option: a function of (name for errors, text) that returns its value.
+            **readers: The readers, by option. A reader is a function (name for error messages,
+                text) that returns the value.
+
+        Returns:
+            The values of the options that are in the spec.
 
         Raises:
-            InputError: If an option is given that has no reader, or a reader refuses its text.
+            InputError: If an option has no reader, or its reader rejects the text.
         """
         for key in self.options:
             if key not in readers:
@@ -81,13 +86,17 @@ class Spec:
         }
 
     def refuse_argument(self) -> None:
-        """Raises InputError if there is something after the colon."""
+        """Checks that the spec has no argument after the colon.
+
+        Raises:
+            InputError: If it has one.
+        """
         if self.argument:
             raise bad(self.name, f"have nothing after {self.kind!r} but options", self.text)
 
 
 def number(**bounds: float) -> Callable[[str, str], float]:
-    """Creates a reader of finite numbers within the bounds that `_checks.check_number` knows.
+    """Creates a reader of finite numbers, with bounds as for `_checks.check_number`.
 
     Example:
         >>> number(at_least=0)("width", "0.5")
@@ -121,7 +130,7 @@ def count(at_least: int = 1, at_most: int = 10**9) -> Callable[[str, str], int]:
 
 
 def size(name: str, text: str) -> tuple[int, int]:
-    """Reads `HEIGHTxWIDTH`, in pixels.
+    """Parses `HEIGHTxWIDTH`, in pixels.
 
     Example:
         >>> size("size", "32x48")
@@ -137,7 +146,7 @@ def size(name: str, text: str) -> tuple[int, int]:
 
 
 def flag(name: str, text: str) -> bool:
-    """Reads 0 or 1.
+    """Parses 0 or 1.
 
     Example:
         >>> flag("minimalistic", "1")
@@ -149,5 +158,5 @@ def flag(name: str, text: str) -> bool:
 
 
 def text(name: str, value: str) -> str:
-    """Reads any text."""
+    """Returns any text unchanged."""
     return value

@@ -1,4 +1,4 @@
-"""Means, paired differences, and ratios, each with its confidence interval."""
+"""Computes means, paired differences, and ratios with confidence intervals, and paired tests."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,9 +14,9 @@ class Interval(NamedTuple):
 
     Attributes:
         value: The estimate.
-        low: Lower end; nan where it is unknown (one observation).
-        high: Upper end; nan likewise.
-        n: Number of observations.
+        low: The lower end; NaN if it is unknown, as for one observation.
+        high: The upper end; NaN if it is unknown.
+        n: The number of observations.
     """
 
     value: float
@@ -29,11 +29,11 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     """Computes the mean with its Student t interval.
 
     Args:
-        values: Independent observations, `(n,)`, n >= 1.
-        confidence: Coverage of the interval.
+        values: Independent observations `(n,)`, n >= 1.
+        confidence: The confidence level of the interval.
 
     Raises:
-        InputError: If `values` is empty or not finite.
+        InputError: If `values` is empty, does not have one axis, or is not finite.
 
     Example:
         >>> i = mean_interval([1.0, 2.0, 3.0])
@@ -52,12 +52,15 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
 
 
 def paired_difference(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95) -> Interval:
-    """Computes the mean of a - b over pairs (same seed, same data) with its t interval.
+    """Computes the mean of a - b over pairs (same seed, same data), with its t interval.
 
     Args:
-        a: `(n,)` observations.
-        b: `(n,)` observations, paired with `a`.
-        confidence: Coverage of the interval.
+        a: Observations `(n,)`.
+        b: Observations `(n,)`, paired with `a`.
+        confidence: The confidence level of the interval.
+
+    Raises:
+        InputError: If the shapes differ, or as for `mean_interval`.
 
     Example:
         >>> d = paired_difference([2.0, 3.0, 4.0], [1.0, 2.0, 3.1])
@@ -74,11 +77,15 @@ def paired_p_value(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """Computes the two-sided p-value of Student's paired t test of a = b.
 
     Args:
-        a: `(n,)` observations.
-        b: `(n,)` observations, paired with `a`.
+        a: Observations `(n,)`.
+        b: Observations `(n,)`, paired with `a`.
 
     Returns:
-        The p-value; nan for one pair, or where no pair differs.
+        The p-value. NaN for fewer than two pairs, or if no pair differs. 0 if all pairs differ by
+        the same amount.
+
+    Raises:
+        InputError: If the lengths differ.
 
     Example:
         >>> round(paired_p_value([2.0, 3.0, 4.0], [1.0, 2.0, 3.1]), 4)
@@ -99,11 +106,11 @@ def paired_p_value(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 class PairedTest(NamedTuple):
-    """The comparison of two paired samples.
+    """The result of comparing two paired samples.
 
     Attributes:
-        difference: Mean of the first minus the second, with its t interval.
-        p: Two-sided p-value of the paired t test, adjusted for all comparisons made together.
+        difference: The mean of the first minus the second sample, with its t interval.
+        p: The two-sided p-value of the paired t test, adjusted for all comparisons made together.
     """
 
     difference: Interval
@@ -111,13 +118,13 @@ class PairedTest(NamedTuple):
 
 
 def paired_tests(pairs: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]) -> list[PairedTest]:
-    """Compares pairs of samples, with Holm's correction for all of them.
+    """Compares pairs of samples with paired t tests and Holm's correction.
 
     Args:
-        pairs: Two samples `(n,)` each, paired by position.
+        pairs: Pairs of two samples `(n,)`, whose observations are paired by position.
 
     Returns:
-        A result per pair, in the order of `pairs`.
+        One result per pair, in the order of `pairs`.
 
     Example:
         >>> found = paired_tests([([2.0, 3.0, 4.0], [1.0, 2.0, 3.1]), ([1.0, 2.0], [2.0, 1.0])])
@@ -134,13 +141,16 @@ def paired_tests(pairs: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]]) -> list[P
 def holm(p_values: npt.ArrayLike) -> list[float]:
     """Adjusts p-values for the number of tests by Holm's step-down method.
 
-    Of the m p-values that are known, the i-th smallest (i = 1..m) becomes the largest of
-    (m - j + 1)·p_(j) over j <= i, at most 1. Rejecting where the adjusted value is < alpha keeps
-    the probability of one or more false rejections below alpha, whatever the dependence of the
-    tests. Source: Holm 1979, Scandinavian Journal of Statistics 6.
+    Of m known p-values, the i-th smallest (i = 1..m) becomes max over j <= i of (m - j + 1)·p_(j),
+    and at most 1. If hypotheses with an adjusted p-value < alpha are rejected, the probability of
+    at least one false rejection is at most alpha, even for dependent tests. Source: Holm 1979,
+    Scandinavian Journal of Statistics 6.
 
     Args:
-        p_values: `(n,)`; nan where a test could not be made, which stays nan.
+        p_values: The p-values `(n,)`. NaN means that a test was not possible.
+
+    Returns:
+        The adjusted p-values, in the same order. NaN stays NaN.
 
     Example:
         >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, float("nan")])]
@@ -166,15 +176,18 @@ def ratio_of_medians(
 ) -> Interval:
     """Computes median(a) / median(b) of paired timings, with a percentile bootstrap interval.
 
-    Timings are interleaved, and pairs are resampled together, so that a drift of the machine that
-    affects both cancels.
+    The timings should be interleaved. Pairs are resampled together, so that a drift of the machine
+    that affects both cancels out.
 
     Args:
-        a: `(n,)` timings, n >= 2.
-        b: `(n,)` timings, interleaved with `a`.
-        confidence: Coverage of the interval.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+        a: Timings `(n,)`, n >= 2.
+        b: Timings `(n,)`, interleaved with `a`.
+        confidence: The confidence level of the interval.
+        resamples: The number of bootstrap resamples.
+        seed: The seed of the resampling.
+
+    Raises:
+        InputError: If the lengths differ or are less than 2.
 
     Example:
         >>> r = ratio_of_medians([2.0, 2.1, 1.9, 2.0], [1.0, 1.0, 1.1, 1.0])
@@ -200,18 +213,21 @@ def share_kept(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Computes the share (candidate - base) / (best - base) of a gain, over paired runs.
+    """Computes the share of a gain that is kept, (candidate - base) / (best - base).
 
-    It is a ratio of means; the interval is a percentile bootstrap over the pairs. Hinton 2015
-    reports 1.9/2.2 = 86 % for speech, computed like this.
+    The share is a ratio of means over paired runs, and the interval is a percentile bootstrap over
+    the pairs. Hinton 2015 reports 1.9/2.2 = 86 % for speech, which is computed in the same way.
 
     Args:
-        base: `(n,)` the lower reference (student alone).
-        best: `(n,)` the upper reference (ensemble, full precision).
-        candidate: `(n,)` the measured values.
-        confidence: Coverage of the interval.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+        base: The lower reference `(n,)`, such as the student alone.
+        best: The upper reference `(n,)`, such as the ensemble or full precision.
+        candidate: The measured values `(n,)`.
+        confidence: The confidence level of the interval.
+        resamples: The number of bootstrap resamples.
+        seed: The seed of the resampling.
+
+    Raises:
+        InputError: If the lengths differ or are 0, or `best` and `base` have equal means.
 
     Example:
         >>> s = share_kept([58.9], [61.1], [60.8])
@@ -239,16 +255,17 @@ def share_kept(
 
 
 def ratio_of_means(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95) -> Interval:
-    """Computes mean(a) / mean(b) over pairs, with Fieller's interval, exact for few pairs.
+    """Computes mean(a) / mean(b) over pairs, with Fieller's confidence interval.
 
-    The interval holds every ratio r at which the mean of a - r·b does not differ from 0 in a paired
-    t test. Where mean(b) itself does not differ from 0, the ratio is unbounded and the ends are
-    infinite. Source: Fieller 1954, Journal of the Royal Statistical Society B 16.
+    The interval contains every ratio r for which the mean of a - r·b does not differ significantly
+    from 0 in a paired t test. For normally distributed values it is exact even for few pairs. If
+    mean(b) itself does not differ significantly from 0, the ends are infinite. Source: Fieller
+    1954, Journal of the Royal Statistical Society B 16.
 
     Args:
-        a: `(n,)` observations.
-        b: `(n,)` observations, paired with `a`.
-        confidence: Coverage of the interval.
+        a: Observations `(n,)`.
+        b: Observations `(n,)`, paired with `a`.
+        confidence: The confidence level of the interval.
 
     Raises:
         InputError: If the lengths differ or are 0, or the mean of `b` is 0.
@@ -266,7 +283,7 @@ def ratio_of_means(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95)
         return Interval(value, float("nan"), float("nan"), 1)
     factor = _student_t(n - 1, confidence) ** 2 / n
     (s_aa, s_ab), (_, s_bb) = factor * np.cov(a, b)
-    # r is inside where top - 2·middle·r + bottom·r² <= 0.
+    # The interval is where top - 2·middle·r + bottom·r² <= 0.
     top = a.mean() ** 2 - s_aa
     middle = a.mean() * b.mean() - s_ab
     bottom = b.mean() ** 2 - s_bb
@@ -278,8 +295,8 @@ def ratio_of_means(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95)
 
 
 def _student_t(freedom: int, confidence: float) -> float:
-    """Returns the half-width of a central interval of Student's t distribution."""
-    # Not on top: SciPy takes a second to import, in every child process that runs a .tflite file.
+    """Returns the half-width of a central interval of Student's t, in standard errors."""
+    # Imported here: importing SciPy takes a second, also in each child that runs a .tflite file.
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.5 + confidence / 2))

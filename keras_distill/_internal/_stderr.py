@@ -1,4 +1,4 @@
-"""Holds back what C++ code logs on standard error."""
+"""Holds back the log lines that C++ code writes to standard error."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ _one_at_a_time = threading.RLock()
 
 @contextlib.contextmanager
 def held_stderr(shown: Callable[[bytes], bool] = lambda line: False) -> Iterator[None]:
-    """Holds back what any code writes to file descriptor 2 during the block.
+    """Holds back everything that is written to file descriptor 2 during the block.
 
-    TensorFlow and LiteRT log from C++, and have no setting for some of their lines. With `-v`,
+    TensorFlow and LiteRT write log lines from C++, some of which no setting turns off. With `-v`,
     nothing is held back.
 
     Args:
-        shown: Which lines are written after all at the end. If the block raises an `Exception`,
-            all of them are.
+        shown: A function that returns whether a line is written at the end of the block. If the
+            block raises an `Exception`, all lines are written.
 
     Example:
         >>> with held_stderr():
@@ -36,7 +36,7 @@ def held_stderr(shown: Callable[[bytes], bool] = lambda line: False) -> Iterator
             sys.stderr.flush()
         try:
             stderr = os.dup(2)
-        except OSError:  # there is none
+        except OSError:  # there is no standard error
             yield
             return
         with tempfile.TemporaryFile() as log:

@@ -1,4 +1,4 @@
-"""Templates of text: pages in HTML, and code for devices."""
+"""Loads text templates, for HTML pages and for device code."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ import jinja2
 
 
 class Templates(jinja2.Environment):
-    """The templates of a folder.
+    """The templates in a folder.
 
-    `{{ x.get }}` of a dict with such a key is the value of the key, not the method. What no
-    template may print, a name that does not exist or a function, is an error.
+    If `x` is a dict with the key "get", `{{ x.get }}` is the value of the key and not the method. A
+    template that prints an undefined name or a function raises an error.
 
     Args:
-        folder: Where the templates are.
-        html: Whether values are escaped as HTML.
-        **options: Further options of the environment.
+        folder: The folder of the templates.
+        html: Whether to escape values as HTML.
+        **options: Further options of `jinja2.Environment`.
     """
 
     def __init__(self, folder: Path, *, html: bool, **options: Any) -> None:
@@ -30,7 +30,7 @@ class Templates(jinja2.Environment):
         )
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Returns an item of a dict if it has one of this name, else the attribute."""
+        """Returns the item of a dict with this key if there is one, otherwise the attribute."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)

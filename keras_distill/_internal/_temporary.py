@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive their process, even one that is killed."""
+"""Creates temporary folders, and removes those that killed processes have left."""
 
 import contextlib
 import os
@@ -11,20 +11,20 @@ from keras_distill._internal import _files
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock: folders of killed processes stay there.
+except ImportError:  # Windows has no flock, so folders of killed processes are not removed there.
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX, _LOCK = "keras-distill-", ".lock"
-_NEW = ".keras-distill-"  # until it is locked
-_AGE = 600.0  # seconds after which a folder that is not locked yet never will be
+_NEW = ".keras-distill-"  # prefix of a folder that is not locked yet
+_AGE = 600.0  # seconds after which a folder that is not locked yet counts as abandoned
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[str]:
     """Yields a new temporary folder and removes it at the end.
 
-    Folders that killed processes left are removed as well. A folder in use is locked, and the
-    system releases the lock of a process that ends in whatever way.
+    Folders that killed processes have left are removed first. A folder in use is locked, and the
+    operating system releases the lock when the process ends, even if it is killed.
 
     Example:
         >>> with temporary_folder() as folder:
@@ -35,7 +35,8 @@ def temporary_folder() -> Iterator[str]:
     """
     root = Path(tempfile.gettempdir())
     _remove_abandoned(root)
-    # It gets its name once it is locked, so that every folder of that name was locked by a process.
+    # The folder gets its final name only once it is locked, so a folder with such a name that is
+    # not locked is abandoned.
     new = Path(tempfile.mkdtemp(prefix=_NEW))
     folder, lock = new, None
     try:
@@ -44,7 +45,9 @@ def temporary_folder() -> Iterator[str]:
         os.rename(new, folder)
         yield str(folder)
     finally:
-        with contextlib.suppress(OSError):  # if it is killed now, what is left may have no lock
+        # If the process is killed during the removal, the rest may have no lock file. Under this
+        # name it is removed by age.
+        with contextlib.suppress(OSError):
             os.rename(folder, new)
         _files.remove(new)
         if lock is not None:
@@ -52,7 +55,7 @@ def temporary_folder() -> Iterator[str]:
 
 
 def _locked(folder: Path) -> int | None:
-    """The open, locked lock file of a folder; None if another process has locked it."""
+    """Locks a folder, and returns its open lock file, or None if another process has locked it."""
     if fcntl is None:
         return None
     file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -65,7 +68,7 @@ def _locked(folder: Path) -> int | None:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Removes the folders in `root` that no process has locked."""
+    """Removes the temporary folders in `root` that killed processes have left."""
     for folder in [*root.glob(f"{_PREFIX}*"), *root.glob(f"{_NEW}*")]:
         with contextlib.suppress(OSError):
             found = folder.lstat()

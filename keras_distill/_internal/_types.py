@@ -1,7 +1,7 @@
-"""The type aliases of the package.
+"""Defines the type aliases of the package.
 
-They exist for type checkers only: at run time each is `Any`, so that importing this module imports
-neither TensorFlow nor Keras. Use: `from keras_distill._internal._types import Tensor`.
+They are for type checkers only. At run time each alias is `Any`, so that importing this module
+imports neither TensorFlow nor Keras. Use: `from keras_distill._internal._types import Tensor`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
     from keras_distill._internal._soft_targets import TopK
 
-    # A path as the standard library takes it.
+    # A path that the standard library accepts.
     PathLike: TypeAlias = str | os.PathLike[str]
-    # A value that JSON can hold.
+    # A value that JSON can represent.
     Json: TypeAlias = str | int | float | bool | Sequence["Json"] | Mapping[str, "Json"] | None
     # A NumPy array of any dtype and shape.
     Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
     # One tensor.
     Tensor: TypeAlias = tf.Tensor
-    # What `tf.convert_to_tensor` takes.
+    # A value that `tf.convert_to_tensor` accepts.
     TensorLike: TypeAlias = (
         tf.Tensor | tf.Variable | keras.Variable | Array | float | Sequence["TensorLike"]
     )
     # A data set with elements of any structure.
     Dataset: TypeAlias = tf.data.Dataset[Any]
-    # A shape with None for a size that is not known.
+    # A shape, with None for an unknown size.
     Shape: TypeAlias = tuple[int | None, ...]
-    # The normal form of a model's outputs: a tensor by output name.
+    # The normal form of a model's outputs: tensors by output name.
     Outputs: TypeAlias = dict[str, tf.Tensor]
-    # The logits of a teacher: all of them, or the k largest with the moments of the rest.
+    # The logits of a teacher: all of them, or the k largest with the moments of the others.
     TeacherLogits: TypeAlias = TensorLike | TopK
     # A step of the optimizer, or None where no schedule needs it.
     Step: TypeAlias = TensorLike | None

@@ -12,14 +12,16 @@ from keras_distill._internal import InputError, bad
 
 
 def function_of(name: str, spec: str) -> Callable[..., Any]:
-    """Returns the function that `py:package.module:function` names, also of the current folder.
+    """Imports the function of a spec `py:package.module:function`.
+
+    The module may also be in the current folder.
 
     Args:
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
         spec: The spec.
 
     Raises:
-        InputError: If it is no such spec, or there is no such function.
+        InputError: If the spec is invalid, or the module or function does not exist.
 
     Example:
         >>> function_of("preprocess", "py:math:floor")(1.5)
@@ -36,15 +38,15 @@ def function_of(name: str, spec: str) -> Callable[..., Any]:
 
 
 def call(name: str, spec: str, **arguments: Any) -> Any:
-    """Calls the function that `py:package.module:function` names.
+    """Calls the function of a spec `py:package.module:function`.
 
     Args:
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
         spec: The spec.
-        **arguments: What the function gets.
+        **arguments: The keyword arguments of the function.
 
     Raises:
-        InputError: If there is no such function, or it raises.
+        InputError: If the function does not exist or raises an exception.
     """
     function = function_of(name, spec)
     try:
@@ -57,14 +59,15 @@ def call(name: str, spec: str, **arguments: Any) -> Any:
 
 
 def import_module(name: str, module: str) -> ModuleType:
-    """Imports a module of the user, also from the current folder, as `python` does.
+    """Imports a module of the user, which may also be in the current folder.
 
     Args:
-        name: The name of the argument, for errors.
+        name: The name of the argument, for error messages.
         module: The dotted name of the module.
 
     Raises:
-        InputError: If it is not a module name, is not found, or raises while it is imported.
+        InputError: If the name is not a valid module name, or the module is not found or raises an
+            exception while it is imported.
 
     Example:
         >>> import_module("import", "json").__name__
@@ -75,7 +78,7 @@ def import_module(name: str, module: str) -> ModuleType:
     folder = os.getcwd()
     added = folder not in sys.path
     if added:
-        # Last, so that a file of the current folder cannot shadow a library.
+        # Appended, so that a file in the current folder cannot shadow a library.
         sys.path.append(folder)
     try:
         return importlib.import_module(module)

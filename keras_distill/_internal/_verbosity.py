@@ -1,4 +1,4 @@
-"""How much the program says. The command line sets it for the time of one command."""
+"""Defines how much output the program prints. The command line sets it for one command."""
 
 import contextlib
 import enum
@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 
 class Verbosity(enum.Enum):
-    """How much is said."""
+    """How much output is printed."""
 
     QUIET = "quiet"  # results, warnings, and errors
     NORMAL = "normal"
@@ -20,7 +20,7 @@ _LOG = "TF_CPP_MIN_LOG_LEVEL"  # read by TensorFlow at import
 
 
 def current() -> Verbosity:
-    """Returns how much is said now.
+    """Returns the current verbosity.
 
     Example:
         >>> current().value
@@ -30,7 +30,7 @@ def current() -> Verbosity:
 
 
 def choose(value: Verbosity) -> None:
-    """Sets how much is said until the end of the innermost `one_command`."""
+    """Sets the verbosity until the end of the innermost `one_command`."""
     _current.set(value)
     if value is Verbosity.VERBOSE:
         os.environ[_LOG] = "0"
@@ -38,7 +38,10 @@ def choose(value: Verbosity) -> None:
 
 @contextlib.contextmanager
 def one_command() -> Iterator[None]:
-    """Keeps what `choose` sets to the block; TensorFlow logs nothing in it by default."""
+    """Restores the verbosity at the end of the block. By default, TensorFlow logs nothing in it.
+
+    The environment variable of TensorFlow's log level is restored only if it was set before.
+    """
     token, log = _current.set(Verbosity.NORMAL), os.environ.get(_LOG)
     os.environ.setdefault(_LOG, "3")
     try:

@@ -1,4 +1,4 @@
-"""`.tflite` files: run in this process or isolated in a child, parsed, and described."""
+"""Runs `.tflite` files, in this process or in a child process, and reads and changes them."""
 
 from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._isolated import IsolatedModel, Probe, predict_isolated, probe, probe_on

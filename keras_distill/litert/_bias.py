@@ -1,9 +1,10 @@
 """Corrects the biases of a quantized file for the shift that its rounded weights cause.
 
-Rounding changes the weights of an operator by dW, and so the mean of its output by sum(dW · E[x]),
-with the mean E[x] of its input: much where inputs are far from 0, as pixels are. The bias takes it
-back, at no cost in bytes or time (Nagel et al. 2019, "Data-Free Quantization Through Weight
-Equalization and Bias Correction", arXiv:1906.04721, section 4.2, with measured means).
+Rounding changes the weights of an operator by dW, and therefore the mean of its output by
+Σ dW · E[x], where E[x] is the mean of its input. The shift is large if the inputs are far from 0,
+as pixels are. Subtracting it from the bias costs no bytes and no time. Source: Nagel et al. 2019,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", arXiv:1906.04721, section
+4.2. Here the means are measured.
 """
 
 import copy
@@ -18,14 +19,21 @@ from keras_distill._internal._types import Array
 from keras_distill.litert._metadata import unpacked
 from keras_distill.litert._parser import Graph, Tensor, read_graph
 
-# Operator -> the axis of its output channels in its weights.
+# Operator -> the axis of the output channels in the shape of its weights.
 _AXIS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 _BITS = {"int8": 8, "int4": 4}
-_ROTATED = 0.5  # so large a change, of mean squares, is no rounding
+_ROTATED = 0.5  # change / weights, in mean squares; rounding changes weights less than this
 
 
 class _Weighted(NamedTuple):
-    """An operator with constant weights and a bias: its place in the graph, input, and weights."""
+    """An operator with constant weights and a constant bias.
+
+    Attributes:
+        kind: The name of the operator.
+        place: Its position in the main graph.
+        x: The index of its input tensor.
+        weights: The weights. If the file decodes them, this is the stored tensor.
+    """
 
     kind: str
     place: int
@@ -34,14 +42,14 @@ class _Weighted(NamedTuple):
 
 
 def input_means(path: str, rows: Sequence[Mapping[str, Array]]) -> list[Array | None]:
-    """Measures the mean input of each operator with weights and bias, by channel.
+    """Measures the mean input, per channel, of each operator with constant weights and bias.
 
     Args:
         path: The float32 file.
-        rows: Inputs of single calls by name.
+        rows: The inputs of each call, by input name; at least one call.
 
     Returns:
-        In the order of the operators; None for one whose input is not float32.
+        The means, in the order of the operators, each float64 `(channels,)`.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -63,17 +71,19 @@ def input_means(path: str, rows: Sequence[Mapping[str, Array]]) -> list[Array | 
 
 
 def correct_biases(source: str, path: str, means: Sequence[Array | None]) -> int:
-    """Changes the biases of a quantized file in place.
+    """Corrects the biases of a quantized file, in place.
+
+    A bias is changed only if the weights are stored as int8 or int4 with one scale per tensor or
+    per output channel. Biases of operators with other weights (float32, quantized in blocks,
+    rotated) are kept.
 
     Args:
-        source: The float32 file that it was made from.
-        path: The file.
-        means: `input_means` of `source`.
+        source: The float32 file that the quantized file was made from.
+        path: The quantized file.
+        means: The result of `input_means(source, …)`. None in place of an array keeps the bias.
 
     Returns:
-        The number of biases that were changed. Operators in float32, and those whose weights are
-        stored in another form than whole numbers with a scale by channel (in blocks, or rotated),
-        keep theirs.
+        The number of biases that were changed.
     """
     before, graph = read_graph(source), read_graph(path)
     pairs = list(zip(_weighted(before), _weighted(graph), means, strict=True))
@@ -105,7 +115,7 @@ def _weighted(graph: Graph) -> Iterator[_Weighted]:
 
 
 def _decoded(graph: Graph, op: _Weighted, table: Any) -> Array | None:
-    """Returns the real values of quantized weights; None if they are stored otherwise."""
+    """Returns the real values of int8 or int4 weights, or None for another storage format."""
     bits, shape, scales = _BITS.get(op.weights.dtype), op.weights.shape, table.quantization
     if bits is None or scales is None or scales.scale is None:
         return None
@@ -114,7 +124,7 @@ def _decoded(graph: Graph, op: _Weighted, table: Any) -> Array | None:
     if len(scale) not in (1, shape[axis]) or np.any(scales.zeroPoint):
         return None
     stored = graph.buffer(op.weights.buffer).view(np.int8)
-    if bits == 4:  # two in a byte, the first one in the low half
+    if bits == 4:  # two values per byte, the first one in the low half
         stored = np.stack([stored << 4 >> 4, stored >> 4], axis=-1).reshape(-1)
     values = stored[: op.weights.entries].reshape(shape).astype(np.float64)
     by_channel = [1] * len(shape)
@@ -123,7 +133,12 @@ def _decoded(graph: Graph, op: _Weighted, table: Any) -> Array | None:
 
 
 def _shift(kind: str, change: Array, mean: Array) -> Array:
-    """Returns the mean change of each output channel.
+    """Computes the mean change of each output channel, `(output channels,)`.
+
+    Args:
+        kind: The name of the operator.
+        change: The quantized minus the float32 weights.
+        mean: The mean input per channel.
 
     Example:
         >>> _shift("FULLY_CONNECTED", np.array([[0.1, 0.2]]), np.array([1.0, 2.0]))
@@ -137,7 +152,10 @@ def _shift(kind: str, change: Array, mean: Array) -> Array:
 
 
 def _bias(model: Any, place: int) -> Any:
-    """Returns the bias of an operator, as a tensor of its own: equal biases are stored once."""
+    """Returns the bias tensor of an operator, copied if others share its tensor or buffer.
+
+    The converter stores equal biases once.
+    """
     main = model.subgraphs[0]
     op = main.operators[place]
     index = op.inputs[2]
@@ -154,7 +172,7 @@ def _bias(model: Any, place: int) -> Any:
 
 
 def _subtract(model: Any, bias: Any, shift: Array) -> bool:
-    """Subtracts from the stored bias; returns False if it is stored in a form not known here."""
+    """Subtracts `shift` from the stored bias; returns False if its storage format is unknown."""
     buffer = model.buffers[bias.buffer]
     data = np.asarray(buffer.data, np.uint8)
     scale = None if bias.quantization is None else bias.quantization.scale

@@ -1,7 +1,7 @@
-"""The LiteRT interpreter: runs a `.tflite` file in this process.
+"""Runs a `.tflite` file in this process with the LiteRT interpreter.
 
-A damaged or hostile file can crash the process that runs it; `_isolated` runs one in a child
-process.
+A damaged or malicious file can crash the process that runs it. `_isolated` runs a file in a child
+process instead.
 """
 
 import contextlib
@@ -26,32 +26,36 @@ DYNAMIC_BATCH = 64  # rows per invocation of a file with a dynamic batch
 
 
 def _is_no_note(line: bytes) -> bool:
-    """Returns whether a line of LiteRT's log is more than a note on its delegate."""
+    """Returns whether a line of LiteRT's log is not an INFO line, such as the delegate's note."""
     return not line.startswith(b"INFO: ")
 
 
 def _one_line(error: Exception) -> str:
-    """Puts an interpreter's message on one line of at most 300 characters."""
+    """Returns the message of an interpreter error as one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 
 class LiteRTModel:
-    """A loaded `.tflite` file. Takes and returns real values, whatever its precision.
+    """A loaded `.tflite` file. Inputs and outputs are real values in every precision.
 
     Args:
         path: The file.
-        threads: Threads of the interpreter.
-        logits: Whether outputs that end in a softmax or sigmoid give its input instead.
-        reference: Whether LiteRT's plain reference kernels compute everything, without a delegate.
+        threads: The number of threads of the interpreter.
+        logits: Whether to return the logits of outputs that end in a softmax or sigmoid, instead of
+            its probabilities.
+        reference: Whether to compute everything with LiteRT's unoptimized reference kernels and
+            without a delegate.
 
     Attributes:
         path: The file.
-        inputs: Its inputs.
-        outputs: Its outputs, in the order of the file.
-        heads: "softmax" or "sigmoid" by the name of each output whose logits are given.
+        inputs: The inputs of the file.
+        outputs: The outputs of the file, in the order of its signature. Without a signature, in
+            the order of the graph.
+        heads: "softmax" or "sigmoid", by the name of each output that is returned as logits.
 
     Raises:
-        InputError: If it is not a `.tflite` file, is damaged, or has custom or Flex operators.
+        InputError: If the path is not a `.tflite` file, or the file is damaged, has custom or Flex
+            operators, or has no input or output.
 
     Example:
         >>> import tempfile, pathlib
@@ -102,7 +106,8 @@ class LiteRTModel:
             source: dict[str, Any] = {"model_path": str(self.path)}
             if self._content is not None:
                 source = {"model_content": self._content}
-            # A child's standard error is its log, of which a crash must not lose a line.
+            # In a child process, standard error is the log. It is not held back there, so that a
+            # crash loses no line.
             with contextlib.nullcontext() if _child.serving() else held_stderr(_is_no_note):
                 self._interpreter: Any = Interpreter(
                     **source,
@@ -131,18 +136,18 @@ class LiteRTModel:
             raise InputError(f"{self.path}: has no input or no output.")
 
     def _read_logits(self) -> None:
-        """Loads the file again with the logits as outputs, where probabilities are."""
+        """Loads the file again with logits as outputs in place of probabilities."""
         changed = with_logits(read_graph(self.path))
         if changed.content is None:
             return
         by_tensor = {tail.output: tail for tail in changed.tails}
         before, self._content = self._outputs, changed.content
         self._load()
-        if len(self._outputs) < len(before):  # two outputs of one name, that of their tensor
+        if len(self._outputs) < len(before):  # two outputs now have the name of the same tensor
             self._content = None
             self._load()
             return
-        # Without a signature, an output has the name of its tensor.
+        # Without a signature, an output has the name of its tensor, which is now another one.
         self._outputs = dict(zip(before, self._outputs.values(), strict=True))
         for name, detail in before.items():
             if tail := by_tensor.get(detail["index"]):
@@ -150,7 +155,7 @@ class LiteRTModel:
         self._probabilities = {name: spec_of(name, d) for name, d in before.items()}
 
     def _output_spec(self, name: str, detail: dict[str, Any]) -> TensorSpec:
-        """Returns the spec of an output; logits have the shape that the probabilities have."""
+        """Returns the spec of an output. Logits get the shape of the probabilities."""
         spec = spec_of(name, detail)
         return spec._replace(shape=self._probabilities[name].shape) if name in self._tails else spec
 
@@ -160,13 +165,16 @@ class LiteRTModel:
         return read_graph(self.path).ops
 
     def resize_batch(self, size: int) -> bool:
-        """Sets the batch size, also of a file made for another one, if its graph allows it.
+        """Changes the batch size of the loaded file, if its graph allows it.
 
         Args:
-            size: Rows per invocation from now on.
+            size: The number of rows per invocation from now on.
 
         Returns:
-            Whether it worked; if not, the file runs as before.
+            Whether the batch size was changed. If not, the file runs as it did when it was loaded.
+
+        Raises:
+            InputError: If `size` is not a valid batch size.
         """
         check_batch_size(size)
         try:
@@ -175,7 +183,7 @@ class LiteRTModel:
                 self._batch = size
                 return True
         except (ValueError, RuntimeError, TypeError):
-            pass  # a graph with a reshape to a constant batch; None in a shape
+            pass  # the graph reshapes to a constant batch size, or a shape contains None
         self._load()
         return False
 
@@ -184,22 +192,24 @@ class LiteRTModel:
     ) -> Array | dict[str, Array]:
         """Runs the file on all of `x`.
 
-        An integer input with a scale takes real values, which are quantized here, or raw pixels
-        (`takes_pixels`). An array of the input's own integer dtype is used as it is. Quantized
-        outputs are returned as real float32 values.
+        For a quantized input, pass real values, which are quantized here, or raw pixels (see
+        `takes_pixels`). An array that already has the integer dtype of the input is used unchanged.
+        Quantized outputs are returned as real float32 values.
 
         Args:
-            x: `(n, …)`, or a dict by input name, which a file with several inputs requires: a file
-                does not keep the order of the model's inputs.
-            batch_size: Rows per invocation of a file with a dynamic batch (default 64). A file
-                with a fixed batch uses its own size; the last batch is padded and cut.
-            raw: Whether quantized outputs are returned as the integers that they are.
+            x: The rows `(n, …)`, or a dict of rows by input name. A file with several inputs
+                requires a dict, because the file does not keep the order of the model's inputs.
+            batch_size: The number of rows per invocation of a file with a dynamic batch size
+                (default 64). A file with a fixed batch size uses that size: the last batch is
+                padded, and the outputs of the padding are removed.
+            raw: Whether to return quantized outputs as integers.
 
         Returns:
             The output `(n, …)`, or a dict by output name if there are several.
 
         Raises:
-            InputError: If `x` does not fit the inputs, or the interpreter fails on it.
+            InputError: If `x` does not match the inputs, `batch_size` is not valid, or the
+                interpreter fails.
         """
         arrays = self.arrange(x)
         rows = len(next(iter(arrays.values())))
@@ -221,17 +231,18 @@ class LiteRTModel:
             x: As for `predict`.
 
         Raises:
-            InputError: If `x` does not fit the inputs.
+            InputError: If `x` does not match the inputs.
         """
         return arrange(self.path, self.inputs, x)
 
     def call(self, rows: Mapping[str, Array]) -> None:
-        """Runs the interpreter once on rows that `arrange` made; does not read the outputs.
+        """Runs the interpreter once on rows from `arrange`, and does not read the outputs.
 
-        A latency measurement times this call: it sets the inputs and runs the graph.
+        The call sets the inputs and runs the graph. Latency is measured on this call.
 
         Args:
-            rows: As many as the file's batch, by input name.
+            rows: The rows of one batch, by input name. If the batch size differs from that of the
+                file, the inputs are resized.
 
         Raises:
             InputError: If the interpreter fails.
@@ -245,9 +256,9 @@ class LiteRTModel:
             raise InputError(f"{self.path}: LiteRT cannot run it: {_one_line(error)}") from error
 
     def order(self) -> tuple[list[str], list[str]]:
-        """Returns the names of inputs and outputs in the order of the graph in the file.
+        """Returns the names of the inputs and of the outputs, in the order of the graph.
 
-        Other runtimes know them by this order; a signature sorts them by name.
+        Other runtimes identify inputs and outputs by this order. A signature sorts them by name.
         """
         names = [
             {d["index"]: n for n, d in every.items()} for every in (self._inputs, self._outputs)
@@ -260,10 +271,11 @@ class LiteRTModel:
         return inputs, outputs
 
     def delegated(self) -> list[int]:
-        """Returns the positions, in the main graph, of the operators that the delegate took.
+        """Returns the positions of the main graph's operators that the delegate executes.
 
-        On a CPU, LiteRT's default delegate is XNNPACK. What it takes becomes a node that is not in
-        the file: the operators on the ways back from its outputs to its inputs.
+        On a CPU, LiteRT's default delegate is XNNPACK. Each set of operators that it executes is
+        replaced by one node that is not in the file. This method finds these operators by following
+        the graph from the outputs of the node back to its inputs.
         """
         nodes: list[dict[str, Any]] = self._interpreter._get_ops_details()
         main = read_graph(self.path).subgraphs[0].ops
@@ -311,6 +323,6 @@ class LiteRTModel:
 
 
 def _shaped(values: Array, shape: Shape) -> Array:
-    """Returns logits in the shape of the probabilities, where an operator behind changed it."""
+    """Reshapes logits to the shape of the probabilities, from which they may differ."""
     sizes = [n for n in shape[1:] if n is not None]
     return values.reshape(-1, *sizes) if len(sizes) == len(shape) - 1 else values

@@ -1,7 +1,8 @@
-"""Runs a `.tflite` file in a child process, which a damaged or hostile file may crash.
+"""Runs a `.tflite` file in a child process.
 
-The child imports NumPy and the interpreter, and not TensorFlow: it starts in a fraction of a second
-and its memory is the interpreter's.
+A damaged or malicious file can then crash only the child. The child imports NumPy and the
+interpreter but not TensorFlow. It therefore starts in a fraction of a second, and its memory use is
+that of the interpreter.
 """
 
 import contextlib
@@ -27,28 +28,28 @@ from keras_distill.litert._warm_up import warm_up
 PROBE_SECONDS = 120.0
 
 _SERVICE = "keras_distill.litert._isolated:Service"
-# Operators by which the converter reads a variable that it could not freeze.
+# Operators that access a variable that the converter could not freeze.
 _VARIABLES = frozenset({"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 
 
 class IsolatedModel:
     """A `.tflite` file loaded in a child process.
 
-    Use as a context manager; leaving it ends the child.
+    Use it as a context manager. Leaving the block ends the child.
 
     Args:
         path: The file.
-        threads: Threads of the interpreter.
+        threads: The number of threads of the interpreter.
         reference: See `LiteRTModel`.
-        timeout: Seconds that one request may take.
+        timeout: The time limit of one request, in seconds.
 
     Attributes:
-        path: As given.
+        path: The file.
         inputs: See `LiteRTModel`.
         outputs: See `LiteRTModel`.
 
     Raises:
-        InputError: From any call: if the file cannot be loaded or run, crashes the child, or takes
+        InputError: From any call, if the file cannot be loaded or run, crashes the child, or takes
             longer than `timeout`.
     """
 
@@ -62,7 +63,7 @@ class IsolatedModel:
     ) -> None:
         self.path = Path(path)
         self._timeout = timeout
-        # A damaged shape may need any amount: more than the machine has is refused at once.
+        # A damaged shape may request any amount of memory. More than the machine has fails at once.
         self._child = Child(_SERVICE, memory=physical_memory())
         try:
             facts = self._ask("load", path=str(path), threads=threads, reference=reference)
@@ -94,7 +95,7 @@ class IsolatedModel:
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def arrange(self, x: Any) -> dict[str, Array]:
-        """Checks and converts rows as `LiteRTModel.arrange` does; the child is not asked."""
+        """Checks and converts rows as `LiteRTModel.arrange` does, without the child."""
         return arrange(self.path, self.inputs, x)
 
     def order(self) -> tuple[list[str], list[str]]:
@@ -107,17 +108,21 @@ class IsolatedModel:
         return self._ask("delegated")
 
     def run_on_zeros(self) -> None:
-        """Runs the file once, to see whether it fails."""
+        """Runs the file once on zeros, to check that it runs."""
         self._ask("zeros")
 
     def cold_start(self, x: Any) -> tuple[float, int | None]:
-        """Runs the first row of `x`, and keeps it for `time_call`. Must be the first call.
+        """Runs the first row of `x`, and keeps it for `time_call`. It must be the first call.
+
+        Only one row is sent to the child, because more rows would increase its memory.
+
+        Args:
+            x: As for `LiteRTModel.predict`.
 
         Returns:
-            Seconds from opening the file to the end of this call, and by how many bytes the
-            resident memory of the child grew at its peak: the weights and the interpreter's arena
-            (None where the system does not report it). Other rows are not sent to the child, whose
-            memory would grow with them.
+            The seconds that loading the file and this run take together, and the peak growth of the
+            child's resident memory in bytes. The memory consists of the weights and the
+            interpreter's arena; it is None on systems that do not report it.
         """
         first = {k: v[:1] for k, v in x.items()} if isinstance(x, Mapping) else x[:1]
         with temporary_folder() as folder:
@@ -126,15 +131,21 @@ class IsolatedModel:
         return answer["seconds"], answer["bytes"]
 
     def time_call(self, calls: int = 1) -> list[float]:
-        """Times `calls` calls on the row kept, after one untimed call; returns their seconds."""
+        """Returns the seconds of each of `calls` runs on the row of `cold_start`.
+
+        One run that is not timed comes first.
+        """
         return self._ask("time", calls=calls)["seconds"]
 
     def resize_batch(self, size: int) -> bool:
-        """Sets the batch size like `LiteRTModel.resize_batch`, and repeats the row kept."""
+        """Changes the batch size as `LiteRTModel.resize_batch` does.
+
+        If that succeeds, `time_call` runs on as many copies of the row of `cold_start`.
+        """
         return self._ask("resize", size=size)["done"]
 
     def _ask(self, method: str, **arguments: Any) -> Any:
-        """Calls the child's `Service`; a child that fails becomes an `InputError`."""
+        """Calls a method of the child's `Service`; raises `InputError` if the child fails."""
         try:
             return self._child.ask(method, timeout=self._timeout, **arguments)
         except ChildError as error:
@@ -149,7 +160,7 @@ class IsolatedModel:
 
 
 class Probe(NamedTuple):
-    """What `probe` found.
+    """The properties of a file that `probe` returns.
 
     Attributes:
         inputs: See `LiteRTModel`.
@@ -167,11 +178,11 @@ def probe(path: str | os.PathLike[str], *, timeout: float = PROBE_SECONDS) -> Pr
 
     Args:
         path: The file.
-        timeout: Seconds after which the child is ended.
+        timeout: The time limit of one request to the child, in seconds.
 
     Raises:
-        InputError: If it is not a `.tflite` file; has Flex, custom, or variable operators; cannot
-            be loaded or run; or crashes the interpreter.
+        InputError: If the path is not a `.tflite` file, or the file has Flex, custom, or variable
+            operators, cannot be loaded or run, crashes the interpreter, or takes too long.
     """
     ops = _operators(path)
     with IsolatedModel(path, timeout=timeout) as model:
@@ -182,19 +193,19 @@ def probe(path: str | os.PathLike[str], *, timeout: float = PROBE_SECONDS) -> Pr
 def probe_on(
     path: str | os.PathLike[str], x: Any, *, threads: int = 1, timeout: float = 3600.0
 ) -> tuple[Probe, dict[str, Array]]:
-    """Does what `probe` and `predict_isolated` do, in one child process.
+    """Combines `probe` and `predict_isolated` in one child process.
 
     Args:
         path: The file.
         x: As for `LiteRTModel.predict`.
-        threads: Threads of the interpreter.
-        timeout: Seconds after which the child is ended.
+        threads: The number of threads of the interpreter.
+        timeout: The time limit of one request to the child, in seconds.
 
     Returns:
-        What the file says about itself, and its outputs by name.
+        The properties of the file, and its outputs on `x` by name.
 
     Raises:
-        InputError: As `probe`.
+        InputError: As for `probe`, and if `x` does not match the inputs.
     """
     ops = _operators(path)
     with IsolatedModel(path, threads=threads, timeout=timeout) as model:
@@ -205,7 +216,7 @@ def probe_on(
 
 
 def _operators(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Returns how often each operator occurs; refuses variables."""
+    """Returns the count of each operator; raises `InputError` if the file has variables."""
     ops = read_graph(path).ops
     if variables := sorted(_VARIABLES & set(ops)):
         raise InputError(
@@ -229,11 +240,12 @@ def predict_isolated(
         path: The file.
         x: As for `LiteRTModel.predict`.
         batch_size: As for `LiteRTModel.predict`.
-        threads: Threads of the interpreter.
-        timeout: Seconds after which the child is ended.
+        threads: The number of threads of the interpreter.
+        timeout: The time limit of one request to the child, in seconds.
 
     Raises:
-        InputError: As `LiteRTModel`, and if the child crashes or takes too long.
+        InputError: As for `LiteRTModel` and its `predict`, and if the child crashes or takes too
+            long.
     """
     with IsolatedModel(path, threads=threads, timeout=timeout) as model:
         return model.predict(x, batch_size)
@@ -245,7 +257,7 @@ def _spec(values: list[Any]) -> TensorSpec:
 
 
 def _save_rows(folder: str, x: Any) -> bool:
-    """Writes `x` to x.npz; returns whether it is a dict by name."""
+    """Writes `x` to `x.npz` in a folder, and returns whether `x` is a dict."""
     named = isinstance(x, Mapping)
     arrays: dict[str, Any] = (
         {k: np.asarray(a) for k, a in x.items()} if named else {"x": np.asarray(x)}
@@ -261,12 +273,12 @@ def _load_rows(folder: str, named: bool) -> Any:
 
 
 class Service:
-    """The child's side: one method for each request."""
+    """Serves the requests in the child process, with one method per request."""
 
     def load(self, path: str, threads: int, reference: bool) -> dict[str, Any]:
-        warm_up(threads)  # is no part of opening this file
+        warm_up(threads)  # not part of the time to open this file
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
         before = _resident("VmRSS")
         start = time.perf_counter()
         self.model = LiteRTModel(path, threads=threads, reference=reference)
@@ -319,7 +331,7 @@ class Service:
 
 
 def _resident(field: str) -> int | None:
-    """Reads VmRSS or VmHWM of this process, in bytes; getrusage would include the parent's."""
+    """Returns VmRSS or VmHWM of this process in bytes; getrusage may include the parent's peak."""
     with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as status:
         for line in status:
             if line.startswith(field):

@@ -1,9 +1,9 @@
-"""TFLite Metadata, which the task libraries of Android and MediaPipe read from a `.tflite` file.
+"""Writes and reads TFLite Metadata, which the Android and MediaPipe task libraries use.
 
-The format is a separate FlatBuffer (`ModelMetadata`, identifier M001) in a buffer of the model, and
-a zip archive with the label file at the end of the file. Fields are written by their numbers in the
-published schema (tensorflow/tflite-support, metadata_schema.fbs): the package that wraps it has no
-builds for current Python.
+The metadata are a separate FlatBuffer (`ModelMetadata`, identifier M001) in a buffer of the model.
+The label file is in a zip archive at the end of the `.tflite` file. Fields are written by their
+numbers in the published schema (tensorflow/tflite-support, metadata_schema.fbs), because the
+package that wraps the schema has no builds for current Python versions.
 """
 
 import io
@@ -22,7 +22,7 @@ from keras_distill.litert._interpreter import TensorSpec
 from keras_distill.litert._parser import Graph, read_graph, refuses_damage
 
 LABELS = "labels.txt"
-_MEMBERS, _LABEL_BYTES = 100, 1 << 20  # of the archive of a file of unknown origin
+_MEMBERS, _LABEL_BYTES = 100, 1 << 20  # limits for untrusted archives
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _AXIS_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
@@ -42,19 +42,22 @@ def add_metadata(
     ranges: dict[str, tuple[float, float]],
     class_names: Sequence[str],
 ) -> None:
-    """Adds metadata to a file, in place.
+    """Adds metadata to a `.tflite` file, in place.
+
+    The metadata declare that inputs need no normalization (mean 0, standard deviation 1).
 
     Args:
-        path: A `.tflite` file.
-        name: Name of the model.
-        description: What the model does.
-        inputs: Its inputs. They take raw values: mean 0 and standard deviation 1 are declared.
-        outputs: Its outputs.
-        ranges: Smallest and largest value by input, where known.
-        class_names: Labels of every output with as many entries; a label file is added.
+        path: A `.tflite` file with a signature.
+        name: The name of the model.
+        description: The description of the model.
+        inputs: The inputs of the model.
+        outputs: The outputs of the model.
+        ranges: The smallest and the largest value of an input, by input name, where known.
+        class_names: The class names. They are added as a label file for each output whose last axis
+            has that many entries.
 
     Raises:
-        InputError: If the file is damaged.
+        InputError: If the path is not a `.tflite` file, or the file is damaged.
     """
     path = Path(path)
     model: Any = unpacked(read_graph(path))
@@ -77,9 +80,12 @@ def add_metadata(
 
 @refuses_damage
 def unpacked(graph: Graph) -> Any:
-    """Converts the file to objects with inline constants.
+    """Converts a parsed file to mutable objects, with all constants inline.
 
-    A rewritten file would not keep the offsets of constants stored behind the FlatBuffer.
+    Writing the file again would invalidate the offsets of constants stored after the FlatBuffer.
+
+    Raises:
+        InputError: If the file is damaged.
     """
     model: Any = schema.ModelT.InitFromPackedBuf(graph.content, 0)
     for number in graph.external_buffers():
@@ -92,7 +98,7 @@ def unpacked(graph: Graph) -> Any:
 def _in_graph_order(
     model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Sorts by the order of the graph, which metadata follows; the signature may differ."""
+    """Sorts inputs and outputs in graph order, as metadata requires; a signature may differ."""
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
 
     def ordered(
@@ -120,14 +126,14 @@ def _label_archive(class_names: Sequence[str]) -> bytes:
 
 
 def label_file(path: str | os.PathLike[str], classes: int) -> tuple[str, ...]:
-    """Reads the class names from the label file that the metadata of a `.tflite` file adds to it.
+    """Reads the class names from the label file in a `.tflite` file with metadata.
 
     Args:
-        path: The file, of any origin.
-        classes: Number of classes. A label file of another length is not used.
+        path: The file, which may come from an untrusted source.
+        classes: The number of classes. A label file with another number of lines is ignored.
 
     Returns:
-        The names by class id; empty if there are none.
+        The names in the order of the class ids, or an empty tuple if there is no such label file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -144,7 +150,7 @@ def label_file(path: str | os.PathLike[str], classes: int) -> tuple[str, ...]:
 
 
 class _Builder:
-    """Writes the tables of the metadata schema; numbers are field numbers."""
+    """Writes the tables of the metadata schema. Fields are identified by their numbers."""
 
     def __init__(self) -> None:
         self._b = flatbuffers.Builder(1024)
@@ -171,7 +177,7 @@ class _Builder:
         return self._b.CreateNumpyVector(np.asarray(values, np.float32))
 
     def input(self, spec: TensorSpec, limits: tuple[float, float] | None) -> int:
-        """TensorMetadata of an input."""
+        """Writes the TensorMetadata of an input, and returns its offset."""
         normalization = self._table(
             2, self._offset(0, self._floats([0.0])), self._offset(1, self._floats([1.0]))
         )
@@ -194,7 +200,7 @@ class _Builder:
         return self._table(7, *fields)
 
     def output(self, spec: TensorSpec, class_names: Sequence[str]) -> int:
-        """TensorMetadata of an output, with the label file if it has as many entries."""
+        """Writes the TensorMetadata of an output, with the label file if the sizes match."""
         fields = [self._offset(0, self._b.CreateString(spec.name))]
         if _is_labeled(spec, class_names):
             name = self._b.CreateString(LABELS)
@@ -203,7 +209,7 @@ class _Builder:
         return self._table(7, *fields)
 
     def finish(self, name: str, description: str, inputs: list[int], outputs: list[int]) -> bytes:
-        """ModelMetadata with one subgraph."""
+        """Returns the finished ModelMetadata, with one subgraph."""
         graph = self._table(
             10, self._offset(2, self._vector(inputs)), self._offset(3, self._vector(outputs))
         )

@@ -1,8 +1,9 @@
 """Runs a `.tflite` file in several threads, each with its own interpreter.
 
-An interpreter with several threads splits each operator, which costs small networks more than it
-saves. Here the rows are split. LiteRT lets other threads run while it computes, and every row is
-computed as by one interpreter, so the results are identical.
+An interpreter with several threads splits the work of each operator, which slows down small models.
+Here the rows are split instead. LiteRT releases the global interpreter lock while it computes, so
+the threads run in parallel. Each row is computed as by a single interpreter, so the results are
+identical.
 """
 
 import os
@@ -17,14 +18,17 @@ from keras_distill._internal._checks import MAX_THREADS
 from keras_distill._internal._types import Array
 from keras_distill.litert._interpreter import DYNAMIC_BATCH, LiteRTModel
 
-_MOST = 8  # threads by default: each has weights and an arena of its own
+_MOST = 8  # threads by default, because each has its own weights and arena
 
 
 def usable_threads(threads: int | None) -> int:
-    """Returns the number of threads: as given, or one for each core of this process, at most 8.
+    """Returns the number of threads to use.
+
+    Args:
+        threads: The number of threads. If None, one per core available to this process, at most 8.
 
     Raises:
-        InputError: If it is not a whole number >= 1.
+        InputError: If `threads` is not a whole number in 1..1024.
 
     Example:
         >>> usable_threads(3)
@@ -34,21 +38,21 @@ def usable_threads(threads: int | None) -> int:
         return check_count("threads", threads, at_most=MAX_THREADS)
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
+    except AttributeError:  # the function does not exist on every system
         cores = os.cpu_count() or 1
     return min(cores, _MOST)
 
 
 class ParallelModel:
-    """Loaded copies of a `.tflite` file that share the rows of each call.
+    """Runs the rows of each call on several loaded copies of a `.tflite` file in parallel.
 
     Args:
-        load: Loads one copy.
-        threads: The number of copies, see `usable_threads`. All but the first are loaded when a
-            call has rows for them.
+        load: A function that loads one copy.
+        threads: The maximum number of copies; see `usable_threads`. All copies but the first are
+            loaded when a call has enough rows for them.
 
     Attributes:
-        first: The first copy, for everything but running the file.
+        first: The first copy, for everything except `predict`.
     """
 
     def __init__(self, load: Callable[[], LiteRTModel], *, threads: int | None = None) -> None:
@@ -67,7 +71,7 @@ class ParallelModel:
             return self.first.predict(x)
         while len(self._models) < count:
             self._models.append(self._load())
-        # Each share is of whole batches, so that a row is in the same batch as without threads.
+        # Each share consists of whole batches, so that the batches are the same as without threads.
         share = size * -(-rows // (size * count))
         parts: list[Any] = []
         for start in range(0, rows, share):

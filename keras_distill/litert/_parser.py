@@ -1,8 +1,8 @@
-"""The one parser of `.tflite` files: operators, tensors, constants, and what follows from them.
+"""Parses `.tflite` files: operators, tensors, constants, and the properties that follow from them.
 
-Nothing is executed, so that damaged files cannot do harm. A constant is stored in the FlatBuffer
-("inline") or behind it, at an offset that the FlatBuffer names ("external"; LiteRT Quantizer writes
-such files, and every file over 2 GB is one).
+Nothing is executed, so that damaged files cannot do harm. A constant is stored inside the
+FlatBuffer ("inline") or after it, at an offset that the FlatBuffer contains ("external"). LiteRT
+Quantizer writes external constants, and every file over 2 GB has them.
 """
 
 import functools
@@ -28,7 +28,7 @@ _TYPES = {
 }
 _INTEGERS = ("int32", "int64", "bool", "string", "uint32", "uint64")
 
-# Operators that multiply their input 1 (mostly constant weights) with another.
+# Operators that multiply their input 1, in most cases constant weights, by another input.
 _MULTIPLYING = (
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
@@ -41,7 +41,7 @@ _DATA_INPUT = {"TRANSPOSE_CONV": 2}
 # Operators that only decode a constant.
 _DECODING = ("DEQUANTIZE", "DENSIFY")
 
-# What the readers of FlatBuffers raise on tables that point anywhere.
+# The exceptions that the FlatBuffers readers raise on tables with invalid offsets.
 _DAMAGE = (
     struct.error,
     LookupError,
@@ -59,14 +59,14 @@ class Tensor(NamedTuple):
     """A tensor of a subgraph.
 
     Attributes:
-        name: Its name.
-        shape: Its sizes.
-        dtype: Lower-case name of the type: "float32", "int8", "int4", …
-        buffer: Number of its buffer; tensors may share one.
-        constant: Whether the file stores its values.
-        quantized: Whether it has a scale.
-        zero_point: The stored number that means 0, that of the first channel; 0 if not quantized.
-        sparse: Whether the values are stored without most of their zeros.
+        name: The name of the tensor.
+        shape: The size of each axis.
+        dtype: The name of the type in lower case: "float32", "int8", "int4", …
+        buffer: The number of its buffer. Several tensors may share a buffer.
+        constant: Whether the file stores the values.
+        quantized: Whether the tensor has a scale.
+        zero_point: The stored integer that means 0.0, for the first channel; 0 if there is none.
+        sparse: Whether the values are stored in a sparse format, without most of the zeros.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Tensor(NamedTuple):
 
     @property
     def entries(self) -> int:
-        """Number of entries."""
+        """The number of entries."""
         return int(np.prod(self.shape, dtype=np.int64))
 
 
@@ -88,11 +88,11 @@ class Op(NamedTuple):
     """An operator of a subgraph.
 
     Attributes:
-        name: Name of the builtin operator ("CONV_2D"), or the own name of a custom one.
+        name: The name of the operator, such as "CONV_2D", or the custom code of a custom operator.
         custom: Whether it is not a TFLite builtin.
-        inputs: Indices of tensors; -1 for an input that is left out.
-        outputs: Indices of tensors.
-        table: The operator as the FlatBuffer reader gives it.
+        inputs: The indices of its input tensors; -1 for an optional input that is absent.
+        outputs: The indices of its output tensors.
+        table: The operator's table from the FlatBuffers reader.
     """
 
     name: str
@@ -104,7 +104,14 @@ class Op(NamedTuple):
 
 @dataclass(frozen=True)
 class Subgraph:
-    """A graph of the file: the main one, or the condition or body of a loop."""
+    """A graph of the file: the main graph, or the condition or body of a loop.
+
+    Attributes:
+        tensors: The tensors.
+        ops: The operators, in the order of execution.
+        inputs: The indices of the input tensors.
+        outputs: The indices of the output tensors.
+    """
 
     tensors: tuple[Tensor, ...]
     ops: tuple[Op, ...]
@@ -116,14 +123,14 @@ class Subgraph:
         return {op.outputs[0]: op.inputs[0] for op in self.ops if op.name in _DECODING}
 
     def source(self, index: int) -> Tensor:
-        """Returns the tensor that tensor `index` is decoded from; itself if it is not decoded."""
-        for _ in self._decoded:  # a damaged file may have a circle
+        """Returns the stored tensor from which tensor `index` is decoded, or the tensor itself."""
+        for _ in self._decoded:  # bounded, because a damaged file may have a cycle
             index = self._decoded.get(index, index)
         return self.tensors[index]
 
 
 def refuses_damage(function: Callable[["Graph"], _Result]) -> Callable[["Graph"], _Result]:
-    """Makes a method raise `InputError` where the file's tables are damaged."""
+    """Decorates a function of a graph: if the file is damaged, it raises `InputError`."""
 
     @functools.wraps(function)
     def guarded(self: "Graph") -> _Result:
@@ -142,9 +149,12 @@ class Graph:
         path: The file.
 
     Attributes:
-        path: As given.
+        path: The file.
         content: The bytes of the file.
-        subgraphs: The main graph first.
+        subgraphs: The graphs of the file. The main graph is the first.
+
+    Raises:
+        InputError: See `read_graph`.
     """
 
     path: Path
@@ -189,7 +199,7 @@ class Graph:
         )
 
     def buffer(self, number: int) -> Array:
-        """Returns the bytes of a buffer as uint8, wherever the file stores them."""
+        """Returns the bytes of a buffer as uint8, whether stored inline or external."""
         buffer: Any = self._model.Buffers(number)
         if _is_external(buffer):
             return np.frombuffer(self.content, np.uint8, buffer.Size(), buffer.Offset())
@@ -197,12 +207,12 @@ class Graph:
         return np.frombuffer(data, np.uint8)
 
     def external_buffers(self) -> list[int]:
-        """Lists the numbers of the buffers that are stored behind the FlatBuffer."""
+        """Lists the numbers of the buffers that are stored after the FlatBuffer."""
         count = self._model.BuffersLength()
         return [i for i in range(count) if _is_external(self._model.Buffers(i))]
 
     def metadata(self, name: bytes) -> bytes | None:
-        """Returns the metadata entry of that name, or None."""
+        """Returns the content of the metadata entry with this name, or None."""
         for i in range(self._model.MetadataLength()):
             entry: Any = self._model.Metadata(i)
             if entry.Name() == name:
@@ -211,7 +221,7 @@ class Graph:
 
     @functools.cached_property
     def ops(self) -> dict[str, int]:
-        """How often each operator occurs in all subgraphs, most frequent first."""
+        """The count of each operator over all subgraphs, most frequent first."""
         return dict(Counter(op.name for graph in self.subgraphs for op in graph.ops).most_common())
 
     @functools.cached_property
@@ -222,9 +232,10 @@ class Graph:
     @functools.cached_property
     @refuses_damage
     def parameters(self) -> int:
-        """Number of entries of the constants.
+        """The number of parameters: the entries of the constants in all subgraphs.
 
         Scalars are not counted, nor are integer constants without a scale (shapes, axes, indices).
+        A buffer that several tensors share is counted once.
         """
         weights = {
             t.buffer: t.entries
@@ -237,12 +248,14 @@ class Graph:
     @functools.cached_property
     @refuses_damage
     def multiply_adds(self) -> int | None:
-        """Multiply-adds for one row; None if the length of a loop is not in the graph.
+        """The multiply-adds for one row, or None if the length of a loop is not in the graph.
 
-        Convolutions: output positions times weights of one filter bank (depthwise: times the
-        filter's area and channels). Fully connected and batched matrix products: output entries
-        times the inner length. The body of a loop: times the constant that its counter is compared
-        with. Elementwise operators, pooling, and softmax are not counted.
+        - Convolutions, depthwise ones included: output positions times the number of weights.
+        - Transposed convolutions: input positions times the number of weights.
+        - Fully connected and batched matrix products: output entries times the inner dimension.
+        - Loops: the multiply-adds of the body, times the smallest constant in the loop condition.
+
+        Elementwise operators, pooling, and softmax are not counted.
         """
         main = self.subgraphs[0]
         shape = main.tensors[main.inputs[0]].shape if main.inputs else ()
@@ -297,7 +310,7 @@ class Graph:
     @functools.cached_property
     @refuses_damage
     def precision(self) -> str:
-        """The precision of most weights: "float32", "dynamic", "int8", "weight-only-int8", …"""
+        """The precision of most weights, such as "float32", "dynamic", or "weight-only-int8"."""
         votes: Counter[str] = Counter()
         for graph in self.subgraphs:
             for op in graph.ops:
@@ -319,10 +332,10 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
 
 
 def check_mark(path: Path) -> None:
-    """Checks that a file begins like a `.tflite` file.
+    """Checks that a file starts as a `.tflite` file, with TFL3 in bytes 4 to 7.
 
     Raises:
-        InputError: If it does not, or cannot be read.
+        InputError: If it does not, or the file does not exist or cannot be read.
     """
     _files.check_file(path)
     try:
@@ -341,11 +354,11 @@ def _zero_point(quantization: Any) -> int:
 
 
 def _is_external(buffer: Any) -> bool:
-    return buffer.Size() > 1  # 1 is a placeholder
+    return buffer.Size() > 1  # a size of 1 is a placeholder
 
 
 def _op_name(code: Any) -> tuple[str, bool]:
-    # The first field is the 8-bit code of old files; the second extends it.
+    # DeprecatedBuiltinCode is the 8-bit code of older files. BuiltinCode extends it.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if number == schema.BuiltinOperator.CUSTOM:
         return (code.CustomCode() or b"?").decode(errors="replace"), True
@@ -374,7 +387,7 @@ def _multiplications(graph: Subgraph, op: Op) -> int:
 
 
 def _computed_in(graph: Subgraph, op: Op) -> str:
-    """Returns the precision of an operator: by its weights, or by the type of its data."""
+    """Returns the precision of an operator, from its constant weights or from its data."""
     if op.name in _MULTIPLYING and graph.source(op.inputs[1]).constant:
         weight = graph.source(op.inputs[1])
         data = graph.tensors[op.inputs[_DATA_INPUT.get(op.name, 0)]]

@@ -1,7 +1,8 @@
-"""Quantizes operators of a float32 `.tflite` file one by one, with LiteRT Quantizer, in a child.
+"""Quantizes single operators of a float32 `.tflite` file with LiteRT Quantizer, in a child process.
 
-A recipe is a list of rules. The last rule that fits an operator counts; an operator that does not
-support its rule stays in float32. The child imports no TensorFlow, so that it starts quickly.
+A recipe is a list of rules. If several rules match an operator, the last one applies. An operator
+that does not support its rule stays in float32. The child does not import TensorFlow, so that it
+starts quickly.
 """
 
 import contextlib
@@ -22,8 +23,8 @@ from keras_distill.litert._bias import correct_biases, input_means
 from keras_distill.litert._interpreter import LiteRTModel
 from keras_distill.litert._parser import read_graph
 
-# kind -> (bits of weights, bits of activations, granularity of weights); activations of None stay
-# float32 in the file, and those of 0 are quantized while it runs.
+# kind -> (bits of weights, bits of activations, granularity of weights). None bits: activations are
+# float32. 0 bits: activations are float32 in the file and quantized at run time.
 KINDS: dict[str, tuple[int, int | None, str]] = {
     "int8": (8, 8, "CHANNELWISE"),
     "int8-weights-int4": (4, 8, "CHANNELWISE"),
@@ -34,8 +35,8 @@ KINDS: dict[str, tuple[int, int | None, str]] = {
     "weight-only-int8": (8, None, "CHANNELWISE"),
     "weight-only-int4": (4, None, "CHANNELWISE"),
 }
-FLOAT, HALF = "float32", "float16"  # kinds without whole numbers; HALF is of weights
-_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}  # of operations that the library calls otherwise
+FLOAT, HALF = "float32", "float16"  # kinds without integers; HALF applies to weights only
+_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}  # operators with another name in the library
 _SERVICE = "keras_distill.litert._quantizer:Service"
 RANGES = ("min-max", "moving-average")
 ALGORITHMS = {
@@ -47,13 +48,13 @@ ALGORITHMS = {
 
 
 class Rule(NamedTuple):
-    """How some operators are quantized.
+    """A rule that quantizes some operators.
 
     Attributes:
-        kind: A key of `KINDS`, "float16" (of weights), or "float32".
-        scopes: `scope_of` of the operators; None: all.
-        operation: Their kind: "FULLY_CONNECTED"; None: all.
-        algorithm: A key of `ALGORITHMS`: how the scale of weights is found.
+        kind: A key of `KINDS`, "float16" (weights only), or "float32".
+        scopes: The `Operator.scope` of the operators. If None, operators of every scope.
+        operation: The name of the operators, such as "FULLY_CONNECTED". If None, all names.
+        algorithm: The algorithm that determines the scale of weights, a key of `ALGORITHMS`.
     """
 
     kind: str
@@ -66,10 +67,10 @@ class Operator(NamedTuple):
     """An operator of the main graph of a file.
 
     Attributes:
-        scope: The names of its outputs, which identify it.
-        operation: Its kind: "CONV_2D".
-        layer: The layer that it computes, as far as its name shows.
-        width: Size of the last axis of its weights; 0 without weights.
+        scope: The names of its output tensors, which identify it.
+        operation: The name of the operator, such as "CONV_2D".
+        layer: The name of its layer, inferred from the scope.
+        width: The size of the last axis of its constant weights; 0 without constant weights.
     """
 
     scope: str
@@ -79,7 +80,7 @@ class Operator(NamedTuple):
 
 
 def operators(path: Path) -> list[Operator]:
-    """Lists the operators of the main graph of a file, in their order."""
+    """Lists the operators of the main graph of a file, in the order of the graph."""
     main = read_graph(path).subgraphs[0]
     found = []
     for op in main.ops:
@@ -95,9 +96,10 @@ _WEIGHTED = re.compile(r"(?i)(depthwise|convolution|conv\d?d|matmul|einsum|biasa
 
 
 def layer_of(scope: str) -> str:
-    """Returns the name of the layer in the scope of an operator, as far as it shows.
+    """Infers the name of the layer from the scope of an operator.
 
-    The converter joins the names of what it fused. The layer is the one with weights, if any.
+    The converter joins the names of fused operations. If one of them has weights, its layer is
+    returned, otherwise the layer of the last one.
 
     Example:
         >>> layer_of("net_1/relu_1/Relu;net_1/conv_a_1/convolution;")
@@ -114,13 +116,13 @@ def layer_of(scope: str) -> str:
 
 
 class Effect(NamedTuple):
-    """What a quantization does to the outputs on the calibration rows.
+    """The effect of a quantization on the outputs for the calibration rows.
 
     Attributes:
-        noise: rms(file - float32) / std(float32), of the output that differs most.
-        agreement: Share of rows with the same largest entry, the smallest of the outputs; 1 for
-            outputs of one entry.
-        bytes: Size of the file.
+        noise: rms(quantized - float32) / std(float32), for the output where it is largest.
+        agreement: The share of rows whose largest entry is the same, for the output where it is
+            smallest. Outputs with one entry are left out; 1 if there are no others.
+        bytes: The size of the file.
     """
 
     noise: float
@@ -129,22 +131,24 @@ class Effect(NamedTuple):
 
 
 class Quantizer:
-    """Quantizes one float32 file by several recipes, in a child process that starts when needed.
+    """Quantizes one float32 file with different recipes, in a child process.
 
-    Use as a context manager; leaving it ends the child.
+    The child starts with the first quantization. Use the quantizer as a context manager. Leaving
+    the block ends the child.
 
     Args:
-        source: The float32 file, with the signature of an export.
-        calibration: An .npz of rows by input; None: rules that need ranges are refused.
-        batch_size: Rows per call of the file.
-        timeout: Seconds that one quantization may take.
+        source: The float32 file, with the signature of this package's exports.
+        calibration: An `.npz` file of rows by input name. If None, `measure` and rules that need
+            the ranges of activations fail.
+        batch_size: The number of rows per call of the file. If None, 1.
+        timeout: The time limit of one quantization, in seconds.
 
     Attributes:
         operators: The operators of the file.
-        calls: Number of quantizations so far.
+        calls: The number of quantizations so far, including failed ones.
 
     Raises:
-        InputError: From any call: if the quantizer fails, crashes, or takes too long.
+        InputError: From any call, if the quantizer fails, crashes, or takes too long.
     """
 
     def __init__(
@@ -175,14 +179,15 @@ class Quantizer:
         float_io: bool = False,
         correct: bool = True,
     ) -> None:
-        """Writes `out`, quantized by the rules.
+        """Writes the file `out`, quantized with the rules.
 
         Args:
             out: The file to write.
-            rules: The last one that fits an operator counts.
-            ranges: How the ranges of activations are found: one of `RANGES`.
-            float_io: Whether inputs and outputs stay float32.
-            correct: Whether biases are corrected on the calibration rows, if given; see `_bias`.
+            rules: The rules. The last rule that matches an operator applies to it.
+            ranges: The method that measures the ranges of activations, one of `RANGES`.
+            float_io: Whether the inputs and outputs of the file stay float32.
+            correct: Whether to correct biases with the calibration rows, if there are any; see
+                `_bias`.
         """
         own = {"ranges": ranges, "float_io": float_io, "correct": correct}
         self._ask("quantize", out=str(out), rules=rules, **own)
@@ -190,7 +195,15 @@ class Quantizer:
     def measure(
         self, rules: Sequence[Rule], *, ranges: str = "min-max", correct: bool = True
     ) -> Effect:
-        """Quantizes by the rules, and compares the outputs on the calibration rows."""
+        """Quantizes with the rules, and compares the outputs with those of the float32 file.
+
+        The outputs are compared on the calibration rows. Inputs and outputs stay float32.
+
+        Args:
+            rules: As for `quantize`.
+            ranges: As for `quantize`.
+            correct: As for `quantize`.
+        """
         own = {"ranges": ranges, "correct": correct}
         found = self._ask("measure", out=str(self._spare), rules=rules, **own)
         return Effect(**found)
@@ -280,7 +293,7 @@ class Service:
         }
 
     def _calibrated(self, source: str, ranges: str, calibration: str, batch_size: int) -> Any:
-        """Returns the range of every tensor, measured once."""
+        """Returns the range of every tensor, measured once per method."""
         from litert_quantizer import calibrator, recipe, recipe_manager
         from litert_quantizer.utils import qsv_utils
 
@@ -299,7 +312,7 @@ class Service:
 
 
 def _recipe(source: str, rules: Sequence[Rule], float_io: bool) -> Any:
-    """Returns the library's quantizer with the rules."""
+    """Creates the library's quantizer and adds the rules to it."""
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer.algorithm_manager import AlgorithmName
 
@@ -321,7 +334,8 @@ def _add(work: Any, rule: Rule, place: int) -> None:
     scope = ".*"
     if rule.scopes is not None:
         scope = f"^(?:{'|'.join(map(re.escape, rule.scopes))})$"
-    # A second rule of the same expression would replace the first, also where it does not fit.
+    # A rule with the same expression would replace an earlier one, even for operators that do not
+    # support it. The empty groups make each expression unique.
     scope += "(?:)" * place
     operation = qtyping.TFLOperationName(_NAMES.get(rule.operation or "*", rule.operation or "*"))
     if rule.kind == FLOAT:
@@ -353,7 +367,7 @@ def _load(calibration: str) -> dict[str, Array]:
 
 
 def _rows(calibration: str, batch_size: int) -> list[dict[str, Array]]:
-    """Returns the rows `batch_size` at a time, without a partial batch at the end."""
+    """Returns the rows in batches of `batch_size`; rows left over at the end are dropped."""
     arrays = _load(calibration)
     count = len(next(iter(arrays.values())))
     return [
@@ -371,6 +385,6 @@ def _run(path: str, calibration: str) -> dict[str, Array]:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Keeps the quantizer's progress off the log."""
+    """Discards the quantizer's progress messages."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -1,8 +1,8 @@
 """Finds the softmax or sigmoid at the end of a `.tflite` file, and makes its input an output.
 
-The file computes exact logits one tensor before the probabilities, which a quantized file rounds to
-256 steps. The numbers of the output tensors are changed in a copy of the bytes, in place: no table
-is written again, and nothing else of the file changes. The activation itself still runs, unused.
+The file computes the logits one tensor before the probabilities, which a quantized file rounds to
+256 steps. Only the indices of the output tensors are changed, in a copy of the file's bytes. No
+table is rewritten. The activation still runs, but its result is not used.
 """
 
 import struct
@@ -18,18 +18,18 @@ _ACTIVATIONS: dict[str, Literal["softmax", "sigmoid"]] = {
 }
 _CASTS = ("DEQUANTIZE", "QUANTIZE")
 _SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-_LONGEST = 8  # operators behind the activation
-_TENSOR_INDEX = 6  # the field of a TensorMap
+_LONGEST = 8  # operators from an output back to its activation, which is counted too
+_TENSOR_INDEX = 6  # vtable offset of TensorMap.tensor_index
 
 
 class Tail(NamedTuple):
     """An output that ends in softmax or sigmoid.
 
     Attributes:
-        kind: Which of them.
-        output: Index of the output tensor.
-        logits: Index of the tensor that the activation reads.
-        scale: What the logits are multiplied by before the softmax; 1 in nearly every file.
+        kind: The activation.
+        output: The index of the output tensor.
+        logits: The index of the tensor that the activation reads.
+        scale: The factor (beta) by which the softmax multiplies the logits; 1 in nearly every file.
     """
 
     kind: Literal["softmax", "sigmoid"]
@@ -39,11 +39,11 @@ class Tail(NamedTuple):
 
 
 class WithLogits(NamedTuple):
-    """A file whose outputs are logits where they were probabilities.
+    """A file in which logits have replaced probabilities as outputs.
 
     Attributes:
-        tails: The outputs that ended in softmax or sigmoid.
-        content: The bytes of the changed file; None if there is nothing to change.
+        tails: The outputs that ended in softmax or sigmoid; empty if `content` is None.
+        content: The bytes of the changed file, or None if nothing can be changed.
     """
 
     tails: tuple[Tail, ...]
@@ -52,12 +52,15 @@ class WithLogits(NamedTuple):
 
 @refuses_damage
 def with_logits(graph: Graph) -> WithLogits:
-    """Creates the logits outputs of a file that ends in softmax or sigmoid.
+    """Replaces the outputs of a file that end in softmax or sigmoid by their logits.
 
-    Casts and changes of the shape may follow the activation, if they keep the last axis.
+    Casts may follow the activation, and so may reshapes that keep the last axis.
 
     Args:
-        graph: The file. It is not changed.
+        graph: The file, which is not changed.
+
+    Raises:
+        InputError: If the file is damaged.
     """
     tails = _find_tails(graph)
     content = _changed(graph, tails) if tails else None
@@ -65,7 +68,7 @@ def with_logits(graph: Graph) -> WithLogits:
 
 
 def _find_tails(graph: Graph) -> dict[int, Tail]:
-    """Returns the outputs of the main graph that end in softmax or sigmoid, by their position."""
+    """Returns the outputs of the main graph that end in softmax or sigmoid, by output position."""
     main = graph.subgraphs[0]
     makers = {output: op for op in main.ops for output in op.outputs}
     found = {i: _tail(main, makers, output) for i, output in enumerate(main.outputs)}
@@ -98,7 +101,7 @@ def _beta(op: Op) -> float:
 
 
 def _changed(graph: Graph, tails: dict[int, Tail]) -> bytes | None:
-    """Returns the bytes of the file with the logits as outputs; None if they cannot be changed."""
+    """Returns the bytes of the file with logits as outputs, or None if that is not possible."""
     content = bytearray(graph.content)
     model: Any = schema.Model.GetRootAs(content)
     outputs = model.Subgraphs(0).OutputsAsNumpy()  # a view of the bytes
@@ -114,7 +117,7 @@ def _changed(graph: Graph, tails: dict[int, Tail]) -> bytes | None:
             if entry.TensorIndex() not in moved:
                 continue
             field = entry._tab.Offset(_TENSOR_INDEX)
-            if field == 0:  # a number 0 is not stored
+            if field == 0:  # the index 0 is not stored, so it cannot be changed in place
                 return None
             place = entry._tab.Pos + field
             struct.pack_into("<I", content, place, moved[entry.TensorIndex()])

@@ -1,4 +1,4 @@
-"""The inputs and outputs of a `.tflite` file, and how real values become its integers and back."""
+"""Describes the inputs and outputs of a `.tflite` file, and converts their values."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,20 +9,20 @@ import numpy as np
 from keras_distill._internal import InputError, bad
 from keras_distill._internal._types import Array
 
-_NARROW = 8.0  # an input with a smaller range of real values is not made for 0..255
-_FAR = 2.0  # times the largest real value: such values cannot be meant
-_BRIGHT = 128  # the least that the brightest of raw pixels has
+_NARROW = 8.0  # an input with a smaller range of real values does not expect 0..255
+_FAR = 2.0  # times the largest real value of the input; larger values are not real values
+_BRIGHT = 128  # the brightest raw pixel is at least this large
 
 
 class TensorSpec(NamedTuple):
     """One input or output of a file.
 
     Attributes:
-        name: Its name in the signature; in a file without one, the tensor's own name.
-        shape: Sizes; None for a size that is not fixed.
-        dtype: NumPy name: "float32", "int8", …
-        scale: Real value per step: real = scale · (q - zero_point); None if not quantized.
-        zero_point: The integer that means 0.0; None if `scale` is None.
+        name: The name in the signature. Without a signature, the name of the tensor.
+        shape: The size of each axis; None for a dynamic size.
+        dtype: The NumPy name of the dtype: "float32", "int8", …
+        scale: The scale of real = scale · (q - zero_point); None if not quantized.
+        zero_point: The integer that means 0.0; None if not quantized.
     """
 
     name: str
@@ -33,7 +33,7 @@ class TensorSpec(NamedTuple):
 
 
 def spec_of(name: str, detail: dict[str, Any]) -> TensorSpec:
-    """Returns the spec of what the interpreter tells about a tensor."""
+    """Creates the spec of a tensor from the interpreter's tensor details."""
     scale, zero_point = detail["quantization"]
     shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
     quantized = bool(scale)
@@ -47,12 +47,17 @@ def spec_of(name: str, detail: dict[str, Any]) -> TensorSpec:
 
 
 def takes_pixels(x: Array, spec: TensorSpec) -> bool:
-    """Returns whether `x` are raw pixels for an 8-bit input that is made for scaled images.
+    """Returns whether `x` contains raw pixels, for an 8-bit input that expects scaled images.
 
-    Such an input has a narrow range of real values (0..1, -1..1), so 0..255 cannot be meant as real
-    values: almost all of them would be cut off. Raw pixels are uint8, or whole numbers in 0..255
-    far beyond the range. They are passed as q = x for uint8 and as q = x - 128 for int8, as the
-    authors of such files do.
+    Such an input has a narrow range of real values, such as 0..1 or -1..1. Values in 0..255 cannot
+    be real values of it, because almost all of them would be clipped. Raw pixels are uint8, or
+    whole numbers in 0..255 of which the largest is far outside the range. They are converted to
+    q = x for a uint8 input and to q = x - 128 for an int8 input, which is the convention for such
+    files. The result is False if `x` already has the dtype of the input.
+
+    Args:
+        x: The rows.
+        spec: The input.
 
     Example:
         >>> spec = TensorSpec("x", (1, 2), "int8", 1 / 255, -128)
@@ -72,15 +77,15 @@ def takes_pixels(x: Array, spec: TensorSpec) -> bool:
 
 
 def quantize(x: Array, spec: TensorSpec, *, alone: bool = False) -> Array:
-    """Returns an array in the dtype of an input.
+    """Converts an array to the dtype of an input.
 
     Args:
-        x: Real values, raw pixels, or values of the input's own dtype.
+        x: Real values, raw pixels, or values that already have the dtype of the input.
         spec: The input.
-        alone: Whether the file has no other input: only then raw pixels are looked for.
+        alone: Whether the file has no other input. Raw pixels are recognized only then.
 
     Raises:
-        InputError: If it does not have the shape of the input, or holds no numbers.
+        InputError: If `x` does not have the shape of the input, or does not contain numbers.
     """
     wanted = spec.shape
     fits = x.ndim == len(wanted) >= 1 and all(
@@ -103,15 +108,18 @@ def quantize(x: Array, spec: TensorSpec, *, alone: bool = False) -> Array:
 
 
 def arrange(path: Path, specs: Sequence[TensorSpec], x: Any) -> dict[str, Array]:
-    """Checks rows for the inputs of a file; returns them by name, in the dtype of each input.
+    """Checks the rows for the inputs of a file, and converts them to the dtype of each input.
 
     Args:
-        path: The file, for errors.
-        specs: Its inputs.
+        path: The file, for error messages.
+        specs: The inputs of the file.
         x: As for `LiteRTModel.predict`.
 
+    Returns:
+        The rows by input name.
+
     Raises:
-        InputError: If `x` does not fit the inputs.
+        InputError: If `x` does not match the inputs.
     """
     names = [spec.name for spec in specs]
     if isinstance(x, Mapping):
@@ -135,7 +143,10 @@ def arrange(path: Path, specs: Sequence[TensorSpec], x: Any) -> dict[str, Array]
 
 
 def dequantize(y: Array, spec: TensorSpec) -> Array:
-    """Returns what the interpreter gave as real values."""
+    """Converts an output of the interpreter to real values.
+
+    Quantized and floating-point outputs become float32. Other integers keep their dtype.
+    """
     if spec.scale is not None:
         return np.float32(spec.scale) * (y.astype(np.float32) - np.float32(spec.zero_point))
     return y.astype(np.float32) if y.dtype.kind == "f" else np.array(y)

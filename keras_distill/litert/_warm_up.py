@@ -1,4 +1,4 @@
-"""Runs the smallest file once, so that what is measured next is a file's own and not LiteRT's."""
+"""Initializes LiteRT, so that later measurements of a file do not include its initialization."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 
 def warm_up(threads: int) -> None:
-    """Makes LiteRT and its default delegate load and set up what every file needs.
+    """Runs a tiny file once, which initializes LiteRT and its default delegate.
 
     Args:
-        threads: Threads of the interpreter.
+        threads: The number of threads of the interpreter.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -22,7 +22,7 @@ def warm_up(threads: int) -> None:
 
 
 def smallest_file() -> bytes:
-    """Returns a `.tflite` file that computes x + x of one row of 4 numbers.
+    """Returns the bytes of a `.tflite` file that computes x + x for one row of 4 numbers.
 
     Example:
         >>> len(smallest_file()) < 1000

@@ -1,4 +1,4 @@
-"""Zeros and different values of the weights, counted in a `.tflite` file itself."""
+"""Counts the zeros and the distinct values among the weights stored in a `.tflite` file."""
 
 import os
 from typing import TYPE_CHECKING
@@ -25,20 +25,20 @@ _DTYPES = ("float32", "float16", "int8", "uint8")
 
 
 def count_weights(path: str | os.PathLike[str]) -> "tuple[KernelCount, ...]":
-    """Counts the weights of every convolution, dense layer, and embedding of a file.
+    """Counts zeros and distinct weights of each convolution, dense layer, and embedding of a file.
 
-    Nothing is run: the weights are read from the file as they are stored, sparse ones without the
-    zeros that are left out (which are counted as zeros).
+    The weights are read from the file, which is not run. In a sparse format, the zeros that are not
+    stored count as zeros.
 
     Args:
         path: A `.tflite` file.
 
     Returns:
-        A record per operator that has constant weights, in the file's order.
+        One record per operator with constant weights, in the order of the file.
 
     Raises:
-        InputError: If it is not a `.tflite` file, or stores weights in a type that is not
-            supported here (int4).
+        InputError: If the path is not a `.tflite` file, or the file is damaged or stores weights in
+            an unsupported type, such as int4.
 
     Example:
         >>> import keras, pathlib, tempfile, keras_distill as kd
@@ -66,7 +66,8 @@ def _counts(graph: Graph) -> "tuple[KernelCount, ...]":
 
 
 def _count(graph: Graph, op: str, tensor: Tensor, axis: int) -> "KernelCount":
-    from keras_distill.records import KernelCount  # a third of the start of every child
+    # Imported here, because it would add a third to the start-up time of every child.
+    from keras_distill.records import KernelCount
 
     if tensor.dtype not in _DTYPES:
         raise InputError(

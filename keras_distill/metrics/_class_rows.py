@@ -1,7 +1,7 @@
-"""The one form in which every metric of classes sees outputs and labels: rows of class logits.
+"""Converts outputs and labels to rows of class logits, the form that all class metrics use.
 
-One logit z means two classes with the logits 0 and z: one unit under a sigmoid gives a row for each
-position, several labels give a row for each label.
+One logit z means two classes with the logits 0 and z. An output of one sigmoid unit therefore gives
+one row per position. A multi-label output gives one row per position and label.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,12 @@ from keras_distill.metrics._task import Task, of_labels, yes_or_no
 
 
 class ClassRows(NamedTuple):
-    """Logits `(n, N)` float64, N >= 2, and class ids `(n,)`."""
+    """Rows of class logits and their labels.
+
+    Attributes:
+        logits: float64 `(n, N)`, N >= 2.
+        ids: Class ids `(n,)`.
+    """
 
     logits: Array
     ids: Array
@@ -35,16 +40,16 @@ def class_rows(
     task: Task | None = None,
     from_probabilities: Declared = None,
 ) -> ClassRows:
-    """Returns labeled rows, without those of the label -1.
+    """Converts outputs and labels to rows, without the rows whose label is -1.
 
     Args:
-        outputs: `(..., N)`.
+        outputs: Logits or probabilities `(..., N)`.
         labels: See `label_ids`.
-        task: What the outputs predict; None: read from the labels.
+        task: What the outputs predict. If None, it is inferred from the labels.
         from_probabilities: See `logit_rows`.
 
     Raises:
-        InputError: If shapes or values do not fit, or there is no labeled row.
+        InputError: If the labels do not match the outputs, an output is NaN, or no row is labeled.
     """
     outputs = _as_outputs(outputs)
     task = _read(outputs, labels) if task is None else task
@@ -63,16 +68,17 @@ def class_rows(
 def logit_rows(
     outputs: npt.ArrayLike, task: Task | None = None, from_probabilities: Declared = None
 ) -> Array:
-    """Returns outputs as logits `(n, N)`, float64, N >= 2.
+    """Converts outputs to float64 logits `(n, N)`, N >= 2.
 
     Args:
-        outputs: `(..., N)`.
-        task: What they predict; None: two classes for N = 1, else one of N classes.
-        from_probabilities: Whether they are probabilities. None: outputs under a sigmoid are, if
-            all of them are in 0..1, and outputs under a softmax are not.
+        outputs: Logits or probabilities `(..., N)`.
+        task: What the outputs predict. If None, two classes for N = 1, otherwise one of N classes.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs count as
+            probabilities if all of them are in 0..1, and softmax outputs count as logits.
 
     Raises:
-        InputError: If they are values of a regression, or NaN.
+        InputError: If the task is a regression, an output is NaN, or outputs that are declared to
+            be softmax probabilities are not.
 
     Example:
         >>> logit_rows([[2.0], [-1.0]]).tolist()
@@ -99,16 +105,21 @@ def logit_rows(
 
 
 def label_ids(labels: npt.ArrayLike, outputs: Array, task: Task) -> Array:
-    """Returns labels as class ids, one for each row of `logit_rows`, in their leading shape.
+    """Converts labels to class ids, one for each row of `logit_rows`.
 
     Args:
-        labels: Class ids `(...)` or `(..., 1)`, or one-hot rows `(..., N)`; 0 and 1 of any dtype
-            for one unit and for several labels. An integer -1 is kept: unlabeled.
-        outputs: `(..., N)`.
-        task: What they predict.
+        labels: For `Task.CLASSES`, integer class ids `(...)` or `(..., 1)`, or one-hot rows
+            `(..., N)`. For `Task.BINARY`, 0 and 1 of any numeric dtype, `(...)` or `(..., 1)`. For
+            `Task.MULTI_LABEL`, 0 and 1 of any numeric dtype, `(..., N)`. An integer -1 means
+            unlabeled and is kept.
+        outputs: The outputs `(..., N)`; only their shape is used.
+        task: What the outputs predict.
+
+    Returns:
+        Integer class ids `(...)`, or `(..., N)` for `Task.MULTI_LABEL`.
 
     Raises:
-        InputError: If the labels have another form.
+        InputError: If the labels have another shape, dtype, or value.
 
     Example:
         >>> label_ids([[0, 1], [1, 0]], np.zeros((2, 2)), Task.CLASSES).tolist()
@@ -160,7 +171,7 @@ def _as_outputs(outputs: npt.ArrayLike) -> Array:
 
 
 def _read(outputs: Array, labels: npt.ArrayLike) -> Task:
-    """Returns the task that labels of classes show; `label_ids` then checks their form."""
+    """Infers the task from class labels; `label_ids` then checks their shape and values."""
     if outputs.shape[-1] == 1:
         return Task.BINARY
     values = np.asarray(labels)

@@ -1,7 +1,8 @@
-"""Finds out whether a model was trained on inputs of another range than the given ones.
+"""Detects that a model was trained on inputs of a different range than the given inputs.
 
-A model trained on x / 255 computes nothing useful from raw pixels, and nothing in either says so.
-The accuracy on labeled rows does: it is measured again with the plausible scalings of the input.
+A model trained on x / 255 predicts nothing useful from raw pixels, and neither the model nor the
+data records the expected range. Accuracy on labeled rows reveals it: this module measures the
+accuracy again on plausible scalings of the input.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,20 +14,20 @@ from keras_distill._internal._types import Array
 from keras_distill.records import Metric, shown_score
 
 ROWS = 256  # for each scaling
-_FEWEST = 30  # rows that a statement is based on
-_GOOD = 0.9  # accuracy above which the range is not in doubt
-_FAR_BETTER = 0.2  # of accuracy
-_BETTER = 0.1  # of accuracy, if it also halves the errors
+_FEWEST = 30  # rows; with fewer, no scaling is tried
+_GOOD = 0.9  # from this accuracy on, the given range counts as right
+_FAR_BETTER = 0.2  # gain in accuracy
+_BETTER = 0.1  # gain in accuracy that is enough if the scaling also halves the error rate
 
 
 class Scaling(NamedTuple):
-    """x · scale + offset.
+    """The scaling x · scale + offset.
 
     Attributes:
-        scale: Factor.
-        offset: Summand.
-        text: The formula, for messages: "x / 255".
-        layer: The Keras layer that computes it.
+        scale: The factor.
+        offset: The value that is added.
+        text: The formula for messages, such as "x / 255".
+        layer: The call of the Keras layer that computes it, such as "Rescaling(1 / 255)".
     """
 
     scale: float
@@ -36,16 +37,16 @@ class Scaling(NamedTuple):
 
 
 class BetterScaling(NamedTuple):
-    """A scaling of one input with which a model is far more accurate.
+    """A scaling of one input that makes a model far more accurate.
 
     Attributes:
-        input: Name of the input.
+        input: The name of the input, or "" if it has no name.
         scaling: The scaling.
-        low: Smallest value of the rows as given.
-        high: Their largest value.
-        accuracy: Accuracy on the rows as given.
-        scaled_accuracy: Accuracy on the scaled rows.
-        rows: Number of rows measured.
+        low: The smallest value of the unscaled input.
+        high: The largest value of the unscaled input.
+        accuracy: The accuracy on the unscaled rows.
+        scaled_accuracy: The accuracy on the scaled rows.
+        rows: The number of rows on which the accuracies were measured.
     """
 
     input: str
@@ -57,12 +58,12 @@ class BetterScaling(NamedTuple):
     rows: int
 
     def message(self, what: str, *, layers: bool, metric: Metric = "accuracy") -> str:
-        """Returns the error that names the range and the remedy.
+        """Returns the error message, with the range of the input and the remedy.
 
         Args:
-            what: What the model is: "the Keras model".
-            layers: Whether layers can be added to it.
-            metric: What was measured.
+            what: The subject of the message, such as "the Keras model".
+            layers: Whether layers can be added to the model.
+            metric: The metric that was measured.
         """
         scaling = self.scaling
         remedy = "Give rows in that range"
@@ -83,13 +84,14 @@ class BetterScaling(NamedTuple):
 
 
 def plausible_scalings(x: Array) -> list[Scaling]:
-    """Lists the scalings by which one usual range of inputs becomes another.
+    """Lists the scalings that map the range of an input to another common range.
 
-    The usual ranges are 0..255 (or 0..the largest value of `x`), 0..1, -1..1, and mean 0 with
-    deviation 1.
+    The common ranges are 0..255, 0..1, -1..1, and mean 0 with standard deviation 1. If no
+    value is negative and the maximum exceeds 2 and is not in 200..255, the values are also scaled
+    by their maximum.
 
     Args:
-        x: Rows of one input, as given.
+        x: Rows of one input, unscaled.
 
     Example:
         >>> [s.text for s in plausible_scalings(np.array([0, 17, 255]))][:2]
@@ -135,20 +137,22 @@ def better_scaling(
     constant: float,
     scalable: tuple[str, ...],
 ) -> BetterScaling | None:
-    """Measures a model on scaled inputs; returns the best scaling if it is far more accurate.
+    """Measures a model on scaled inputs, and returns the best scaling if it is far more accurate.
 
-    Far more accurate: 20 points or more, or 10 points or more with at most half the errors; and
-    clearly better than always answering one class.
+    Far more accurate means a gain of at least 0.2, or a gain of at least 0.1 that also halves the
+    error rate. The scaled accuracy must also exceed `constant` by 0.2, or by half of 1 - `constant`
+    if that is less. One input is scaled at a time. At most `ROWS` rows are measured per scaling.
 
     Args:
-        accuracy: `accuracy(x, rows)` is that of the model on `x`, which are the `rows` of the given
-            ones.
-        x: All labeled rows, by input.
-        constant: Accuracy of always answering the most frequent class.
-        scalable: Names of the inputs that may be scaled: those of real numbers.
+        accuracy: A function `accuracy(x, rows)` that returns the accuracy of the model on the
+            inputs `x`, where `rows` are the indices of these rows among all labeled rows.
+        x: All labeled rows, by input name.
+        constant: The accuracy of always predicting the most frequent class.
+        scalable: The names of the inputs that may be scaled, which have real numbers as values.
 
     Returns:
-        The best scaling, or None if the given rows are right, too few, or no scaling helps.
+        The best scaling. None if there are fewer than 30 rows, the accuracy without scaling is at
+        least 0.9, or no scaling is far more accurate.
     """
     count = len(next(iter(x.values())))
     if count < _FEWEST:
@@ -185,10 +189,10 @@ def _is_far_better(found: BetterScaling, constant: float) -> bool:
 
 
 def constant_accuracy(labels: Array) -> float:
-    """Returns the accuracy of always answering the most frequent class.
+    """Computes the accuracy of always predicting the most frequent class.
 
     Args:
-        labels: Class ids; -1 is left out.
+        labels: Class ids of any shape; -1 (unlabeled) is left out. At least one must be labeled.
 
     Example:
         >>> constant_accuracy(np.array([0, 1, 1, 1, -1]))
@@ -199,9 +203,15 @@ def constant_accuracy(labels: Array) -> float:
 
 
 def is_near_chance(accuracy: float, constant: float, rows: int) -> bool:
-    """Returns whether an accuracy is not clearly above that of always answering one class.
+    """Returns whether an accuracy is hardly above that of always predicting one class.
 
-    Clearly above: by more than two standard errors of a share of `rows` examples.
+    The limit is two standard errors above `constant`: constant + 2 · √(constant · (1 - constant) /
+    rows).
+
+    Args:
+        accuracy: The accuracy of the model.
+        constant: The accuracy of always predicting the most frequent class.
+        rows: The number of examples that the accuracy was measured on.
 
     Example:
         >>> is_near_chance(0.12, 0.1, 200), is_near_chance(0.3, 0.1, 200)

@@ -1,4 +1,4 @@
-"""Logits from outputs of any kind, also quantized probabilities of a file."""
+"""Converts outputs to logits, including the quantized probabilities of a `.tflite` file."""
 
 import numpy as np
 
@@ -22,11 +22,15 @@ def as_logits(
     """Converts outputs to logits; see `teachers.probabilities_to_logits`.
 
     Args:
-        outputs: `(n, ..., N)`, logits or probabilities.
-        from_probabilities: Whether they are probabilities; None: if all rows are >= 0 and sum to 1,
-            under a sigmoid if all values are in 0..1.
-        task: What they predict; None: two classes for N = 1, else one of N classes.
-        step: The step of quantized probabilities.
+        outputs: Logits or probabilities `(n, ..., N)`.
+        from_probabilities: Whether the outputs are probabilities. If None, softmax outputs count as
+            probabilities if all rows are >= 0 and sum to 1, and sigmoid outputs if all values are
+            in 0..1.
+        task: What the outputs predict. If None, two classes for N = 1, otherwise one of N classes.
+        step: The quantization step of the probabilities, such as 1/256; None for floats.
+
+    Returns:
+        float64 logits of the same shape.
 
     Example:
         >>> as_logits(np.array([[0.25, 0.75]])).round(3).tolist()

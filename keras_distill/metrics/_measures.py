@@ -1,4 +1,4 @@
-"""Measures of outputs that are not one class for each row: regions, values, and anomalies."""
+"""Measures for outputs other than one class per row: segmentation, regression, and anomalies."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,17 +8,18 @@ from keras_distill._internal._types import Array
 
 
 def class_overlaps(predicted: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> Array:
-    """Computes |A ∩ B| / |A ∪ B| of the predicted and the true region of each class.
+    """Computes the intersection over union (IoU) of each class: |A ∩ B| / |A ∪ B|.
 
-    Also called intersection over union, or the Jaccard index.
+    A is the set of pixels predicted as the class, B the set of pixels labeled with it. The measure
+    is also called the Jaccard index.
 
     Args:
-        predicted: Class ids `(n,)`, one for each pixel.
-        labels: Class ids `(n,)`.
-        classes: N.
+        predicted: Class ids `(n,)`, one per pixel.
+        labels: Class ids `(n,)`, one per pixel.
+        classes: The number of classes N.
 
     Returns:
-        `(N,)` float64; NaN for a class that is in neither.
+        float64 `(N,)`, NaN for a class that is neither predicted nor among the labels.
 
     Example:
         >>> class_overlaps([0, 0, 1, 1], [0, 1, 1, 1], 3).round(3).tolist()
@@ -32,12 +33,14 @@ def class_overlaps(predicted: npt.ArrayLike, labels: npt.ArrayLike, classes: int
 
 
 def mean_overlap(predicted: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> float:
-    """Computes the mean of `class_overlaps` over the classes that occur (mIoU).
+    """Computes the mean intersection over union (mIoU): the mean of `class_overlaps`.
+
+    Classes that are neither predicted nor among the labels are left out of the mean.
 
     Args:
-        predicted: Class ids `(n,)`, one for each pixel.
-        labels: Class ids `(n,)`.
-        classes: N.
+        predicted: Class ids `(n,)`, one per pixel.
+        labels: Class ids `(n,)`, one per pixel.
+        classes: The number of classes N.
 
     Example:
         >>> round(mean_overlap([0, 0, 1, 1], [0, 1, 1, 1], 3), 3)
@@ -47,16 +50,17 @@ def mean_overlap(predicted: npt.ArrayLike, labels: npt.ArrayLike, classes: int) 
 
 
 def explained_variance(outputs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Computes R² = 1 - Σ (y - ŷ)² / Σ (y - mean y)², with a mean for each column, over all values.
+    """Computes the coefficient of determination: R² = 1 - Σ (y - ŷ)² / Σ (y - mean y)².
 
-    1 is perfect; 0 is as good as always answering the mean.
+    The mean is taken per column, the sums over all values. 1 is perfect, and 0 is as good as always
+    predicting the mean.
 
     Args:
-        outputs: ŷ, `(n, ...)`.
-        labels: y, of the same shape.
+        outputs: The predictions ŷ, `(n, ...)`.
+        labels: The labels y, of the same shape.
 
     Returns:
-        R²; NaN if no column of y varies.
+        R², or NaN if no column of y varies.
 
     Example:
         >>> explained_variance([[1.0], [2.0], [4.0]], [[1.0], [2.0], [3.0]])
@@ -68,7 +72,11 @@ def explained_variance(outputs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
 
 def mean_absolute_error(outputs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Computes the mean of |y - ŷ| over all values, in the units of the labels.
+    """Computes the mean absolute error, |y - ŷ| over all values, in the unit of the labels.
+
+    Args:
+        outputs: The predictions ŷ, `(n, ...)`.
+        labels: The labels y, of the same shape.
 
     Example:
         >>> mean_absolute_error([1.0, 4.0], [2.0, 2.0])
@@ -78,14 +86,14 @@ def mean_absolute_error(outputs: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
 
 def reconstruction_errors(outputs: npt.ArrayLike, inputs: npt.ArrayLike) -> Array:
-    """Computes the mean squared difference of each row to what was to be reconstructed.
+    """Computes the mean squared error between each row and its reconstruction.
 
     Args:
-        outputs: `(n, ...)`.
-        inputs: Of the same shape.
+        outputs: The reconstructions `(n, ...)`.
+        inputs: The rows to reconstruct, of the same shape.
 
     Returns:
-        `(n,)` float64.
+        float64 `(n,)`.
 
     Example:
         >>> reconstruction_errors([[1.0, 1.0], [0.0, 0.0]], [[1.0, 3.0], [0.0, 0.0]]).tolist()
@@ -98,15 +106,15 @@ def reconstruction_errors(outputs: npt.ArrayLike, inputs: npt.ArrayLike) -> Arra
 def area_under_curve(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Computes the area under the ROC curve: P(score of a positive > score of a negative).
 
-    Equal scores count half. Source: Hanley, McNeil 1982 (Radiology 143), by the rank sum of Mann
-    and Whitney.
+    Pairs with equal scores count as one half. The value is computed from the rank sum of Mann and
+    Whitney. Source: Hanley, McNeil 1982 (Radiology 143).
 
     Args:
-        scores: `(n,)`; larger for positives.
-        labels: `(n,)`, 0 or 1, with both present.
+        scores: Scores `(n,)`, larger for positives.
+        labels: 0 or 1 for each row, `(n,)`. Both must occur.
 
     Raises:
-        InputError: If one of the two is missing.
+        InputError: If only one of the two labels occurs.
 
     Example:
         >>> area_under_curve([0.1, 0.4, 0.4, 0.8], [0, 0, 1, 1])

@@ -1,10 +1,12 @@
-"""Measures of the quality of logits, as NumPy functions: for benchmarks and reports.
+"""Measures the quality of logits with NumPy functions, for benchmarks and reports.
 
-Logits are `(..., N)`, labels int class ids `(...)`; every leading position is an example, and label
--1 (unlabeled) is left out. Logits `(..., 1)` are those of class 1 of two, with labels 0 and 1. With
-rows of 0 and 1 as labels, `(..., N)`, or `task=Task.MULTI_LABEL`, each of the N labels is an
-example of two classes. Outputs under a sigmoid may be probabilities too: they are recognized if all
-of them are in 0..1. Values are computed in float64 and returned as Python floats.
+- Logits are `(..., N)`, and labels are integer class ids `(...)` or one-hot rows `(..., N)`. Every
+  leading position is an example. Examples with the label -1 (unlabeled) are left out.
+- Logits `(..., 1)` are the logits of class 1 of two classes. The labels are then 0 and 1.
+- With `task=Task.MULTI_LABEL`, or labels `(..., N)` that are rows of 0 and 1 but not all one-hot,
+  each of the N labels is an example of two classes.
+- Sigmoid outputs may also be probabilities. They are recognized if all of them are in 0..1.
+- Values are computed in float64 and returned as Python floats.
 """
 
 import math
@@ -27,16 +29,20 @@ def accuracy(
     task: Task | None = None,
     from_probabilities: Declared = None,
 ) -> float:
-    """Computes the share of examples whose largest logit is the label's; of equal ones, the first.
+    """Computes the share of examples whose largest logit is the logit of the label.
+
+    If several logits are the largest, the first class counts as predicted.
 
     Args:
-        logits: `(..., N)`.
-        labels: Class ids `(...)`, or rows `(..., N)` of 0 and 1; -1 is left out.
-        task: What the outputs predict; None: read from the labels.
-        from_probabilities: Whether the outputs are probabilities; None: see the module.
+        logits: Logits `(..., N)`.
+        labels: Class ids `(...)`, one-hot rows `(..., N)`, or for several labels, rows `(..., N)`
+            of 0 and 1. Labels of -1 (unlabeled) are left out.
+        task: What the outputs predict. If None, it is inferred from the labels.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs in 0..1
+            count as probabilities, and softmax outputs as logits.
 
     Raises:
-        InputError: If shapes do not fit, there is no example, or a logit is NaN.
+        InputError: If shapes do not match, no example is labeled, or a logit is NaN.
 
     Example:
         >>> accuracy([[2.0, 1.0], [0.0, 3.0]], [0, 0])
@@ -57,17 +63,19 @@ def top_k_accuracy(
 ) -> float:
     """Computes the share of examples whose label is among the k largest logits.
 
-    Equal logits are taken in class order.
+    Equal logits are ranked in class order.
 
     Args:
-        logits: `(..., N)`. With N <= k the value is 1.
-        labels: Class ids `(...)`, or rows `(..., N)` of 0 and 1; -1 is left out.
-        k: 1 or more.
-        task: What the outputs predict; None: read from the labels.
-        from_probabilities: Whether the outputs are probabilities; None: see the module.
+        logits: Logits `(..., N)`. If there are at most k classes, the value is 1.
+        labels: Class ids `(...)`, one-hot rows `(..., N)`, or for several labels, rows `(..., N)`
+            of 0 and 1. Labels of -1 (unlabeled) are left out.
+        k: How many of the largest logits count, 1 or more.
+        task: What the outputs predict. If None, it is inferred from the labels.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs in 0..1
+            count as probabilities, and softmax outputs as logits.
 
     Raises:
-        InputError: If shapes do not fit, there is no example, or a logit is NaN.
+        InputError: If shapes do not match, no example is labeled, or a logit is NaN.
 
     Example:
         >>> top_k_accuracy([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]], [1, 2], k=2)
@@ -90,16 +98,18 @@ def agreement(
 ) -> float:
     """Computes the share of examples for which teacher and student predict the same class.
 
-    Also called fidelity: it does not depend on whether the teacher is right.
+    The measure is also called fidelity. It does not depend on whether the teacher is right.
 
     Args:
         teacher: Logits `(..., N)`.
-        student: Logits `(..., N)`. One logit and two logits of two classes may be compared.
-        task: What the outputs predict; None: two classes for N = 1, else one of N classes.
-        from_probabilities: Whether the outputs are probabilities; None: see the module.
+        student: Logits `(..., N)`. For two classes, one model may have one logit `(..., 1)` and the
+            other two logits `(..., 2)`; `task` is then ignored.
+        task: What the outputs predict. If None, two classes for N = 1, otherwise one of N classes.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs in 0..1
+            count as probabilities, and softmax outputs as logits.
 
     Raises:
-        InputError: If shapes differ, there is no example, or a logit is NaN.
+        InputError: If the shapes differ, there is no example, or a logit is NaN.
 
     Example:
         >>> agreement([[2.0, 1.0], [0.0, 3.0]], [[9.0, 1.0], [1.0, 0.0]])
@@ -128,16 +138,18 @@ def negative_log_likelihood(
     task: Task | None = None,
     from_probabilities: Declared = None,
 ) -> float:
-    """Computes the mean of -log softmax(z)[label], in nats.
+    """Computes the negative log-likelihood: the mean of -log softmax(z)[label], in nats.
 
     Args:
-        logits: `(..., N)`.
-        labels: Class ids `(...)`, or rows `(..., N)` of 0 and 1; -1 is left out.
-        task: What the outputs predict; None: read from the labels.
-        from_probabilities: Whether the outputs are probabilities; None: see the module.
+        logits: Logits `(..., N)`.
+        labels: Class ids `(...)`, one-hot rows `(..., N)`, or for several labels, rows `(..., N)`
+            of 0 and 1. Labels of -1 (unlabeled) are left out.
+        task: What the outputs predict. If None, it is inferred from the labels.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs in 0..1
+            count as probabilities, and softmax outputs as logits.
 
     Raises:
-        InputError: If shapes do not fit, there is no example, or a logit is NaN.
+        InputError: If shapes do not match, no example is labeled, or a logit is NaN.
 
     Example:
         >>> round(negative_log_likelihood([[0.0, 0.0]], [1]), 4)
@@ -154,24 +166,26 @@ def expected_calibration_error(
     task: Task | None = None,
     from_probabilities: Declared = None,
 ) -> float:
-    """Computes Σ_m |B_m|/n · |accuracy(B_m) - confidence(B_m)| over bins of equal width.
+    """Computes the expected calibration error, with bins of equal width.
 
-    Bin m of M holds the examples whose confidence, the largest softmax probability, is in
-    ((m-1)/M, m/M]. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599), section 2,
-    with their M = 15.
+    ECE = Σ_m |B_m|/n · |accuracy(B_m) - confidence(B_m)|. Bin B_m of M holds the examples whose
+    confidence, the largest softmax probability, is in ((m-1)/M, m/M]. Source: Guo, Pleiss, Sun,
+    Weinberger 2017 (arXiv:1706.04599), section 2, with M = 15 as in the paper.
 
     Args:
-        logits: `(..., N)`.
-        labels: Class ids `(...)`, or rows `(..., N)` of 0 and 1; -1 is left out.
-        bins: M.
-        task: What the outputs predict; None: read from the labels.
-        from_probabilities: Whether the outputs are probabilities; None: see the module.
+        logits: Logits `(..., N)`.
+        labels: Class ids `(...)`, one-hot rows `(..., N)`, or for several labels, rows `(..., N)`
+            of 0 and 1. Labels of -1 (unlabeled) are left out.
+        bins: The number of bins M.
+        task: What the outputs predict. If None, it is inferred from the labels.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs in 0..1
+            count as probabilities, and softmax outputs as logits.
 
     Returns:
-        In 0..1.
+        The error, in 0..1.
 
     Raises:
-        InputError: If shapes do not fit, there is no example, or a logit is NaN.
+        InputError: If shapes do not match, no example is labeled, or a logit is NaN.
 
     Example:
         >>> z = np.log([[0.8, 0.2], [0.8, 0.2]])
@@ -194,19 +208,22 @@ def calibration_temperature(
     task: Task | None = None,
     from_probabilities: Declared = None,
 ) -> float:
-    """Finds the T > 0 at which `softmax(logits / T)` gives the labels the smallest mean -log p.
+    """Finds the temperature T that minimizes the negative log-likelihood of `logits / T`.
 
-    T > 1 means that the logits are overconfident. The predicted class does not change. The search
-    is over 0.01..100. Source: Guo, Pleiss, Sun, Weinberger 2017 (arXiv:1706.04599), section 4.2.
+    T > 1 means that the logits are overconfident. Dividing by T does not change the predicted
+    class. T is searched in 0.01..100. Source: Guo, Pleiss, Sun, Weinberger 2017
+    (arXiv:1706.04599), section 4.2.
 
     Args:
-        logits: `(..., N)`, of examples that the model was not trained on.
-        labels: Class ids `(...)`, or rows `(..., N)` of 0 and 1; -1 is left out.
-        task: What the outputs predict; None: read from the labels.
-        from_probabilities: Whether the outputs are probabilities; None: see the module.
+        logits: Logits `(..., N)` of examples that the model was not trained on.
+        labels: Class ids `(...)`, one-hot rows `(..., N)`, or for several labels, rows `(..., N)`
+            of 0 and 1. Labels of -1 (unlabeled) are left out.
+        task: What the outputs predict. If None, it is inferred from the labels.
+        from_probabilities: Whether the outputs are probabilities. If None, sigmoid outputs in 0..1
+            count as probabilities, and softmax outputs as logits.
 
     Raises:
-        InputError: If shapes do not fit, there is no example, or a logit is NaN.
+        InputError: If shapes do not match, no example is labeled, or a logit is NaN.
 
     Example:
         >>> z = [[3.0, 0.0]] * 4  # 95 % confidence, right in 3 of 4

@@ -1,8 +1,9 @@
-"""What an output predicts: the one reading of the task, from heads, losses, and labels.
+"""Infers the task of an output from its activation, its loss, and its labels.
 
-The hard loss, the soft loss, and the metrics follow from it. Each thing that is known (a softmax
-at the end of the student, labels 0 and 1, …) is an `Evidence`: the tasks that it fits. `settle`
-finds the task that fits all of them, and refuses things that contradict each other.
+The task determines the hard loss, the soft loss, and the metrics. Each known fact, such as a
+softmax at the end of the student or labels of 0 and 1, becomes an `Evidence` with the tasks that it
+is compatible with. `settle` finds the task that is compatible with all evidence, and rejects
+evidence that contradicts itself.
 """
 
 import enum
@@ -17,13 +18,13 @@ from keras_distill._internal._types import Array, Shape
 
 
 class Task(enum.Enum):
-    """What one output of a model predicts.
+    """The task of one output of a model: what the output predicts.
 
     Attributes:
-        CLASSES: One of N >= 2 classes: logits `(..., N)` under a softmax.
-        BINARY: One of the classes 0 and 1: one logit `(..., 1)`, that of class 1, under a sigmoid.
-        MULTI_LABEL: N >= 2 labels, each yes or no: logits `(..., N)` under a sigmoid.
-        REGRESSION: Values.
+        CLASSES: One of N >= 2 classes, with logits `(..., N)` for a softmax.
+        BINARY: Class 0 or class 1, with one logit `(..., 1)`, that of class 1, for a sigmoid.
+        MULTI_LABEL: N >= 2 independent labels, each 0 or 1, with logits `(..., N)` for a sigmoid.
+        REGRESSION: Numeric values.
     """
 
     CLASSES = "classes"
@@ -59,12 +60,12 @@ _VALUES = {
 
 
 class Evidence(NamedTuple):
-    """Something that is known of an output.
+    """A known fact about an output, and the tasks that it is compatible with.
 
     Attributes:
-        what: What it is, for messages: "the student ends in softmax (layer 'd')".
-        tasks: The tasks that it fits.
-        likely: The most likely of them; None if none is.
+        what: The fact, for messages, such as "the student ends in softmax (layer 'd')".
+        tasks: The compatible tasks.
+        likely: The most likely of these tasks, or None if the fact favors none.
     """
 
     what: str
@@ -73,17 +74,17 @@ class Evidence(NamedTuple):
 
 
 def yes_or_no(units: int | None) -> Task:
-    """Returns the task of outputs under a sigmoid."""
+    """Returns the task of a sigmoid output: `BINARY` for one unit, otherwise `MULTI_LABEL`."""
     return Task.BINARY if units == 1 else Task.MULTI_LABEL
 
 
 def of_activation(kind: str, shape: Shape, what: str) -> Evidence | None:
-    """Returns what an activation at the end shows; None if nothing.
+    """Returns the evidence from the final activation, or None for other activations.
 
     Args:
-        kind: "softmax", "sigmoid", or another word.
-        shape: Shape of the output.
-        what: For messages.
+        kind: "softmax", "sigmoid", or another activation.
+        shape: The shape of the output.
+        what: The text of the evidence, for messages.
     """
     if kind == "softmax":
         return Evidence(what, frozenset([Task.CLASSES]), Task.CLASSES)
@@ -94,21 +95,22 @@ def of_activation(kind: str, shape: Shape, what: str) -> Evidence | None:
 
 
 def of_loss(name: str, shape: Shape, what: str) -> Evidence | None:
-    """Returns what a hard loss shows; None if nothing.
+    """Returns the evidence from a hard loss, or None for an unknown loss.
 
-    A squared error serves a classifier too, as the Brier score does.
+    A regression loss makes regression likely but excludes no task, because a classifier can be
+    trained with it too: the squared error is then the Brier score.
 
     Args:
-        name: Keras's name of its function: "mean_squared_error".
-        shape: Shape of the output.
-        what: For messages.
+        name: The name of the loss function in Keras, such as "mean_squared_error".
+        shape: The shape of the output.
+        what: The text of the evidence, for messages.
     """
     one = _units(shape) == 1
     if name in _CATEGORICAL or (name in _EITHER and not one):
         return Evidence(what, frozenset([Task.CLASSES]), Task.CLASSES)
     if name in _BINARY or name in _EITHER:
         task = yes_or_no(_units(shape))
-        # One-hot rows of classes are trained with it too.
+        # One-hot labels can be trained with binary crossentropy too.
         return Evidence(what, frozenset([task, *([] if one else [Task.CLASSES])]), task)
     if name in _VALUES:
         return Evidence(what, _ANY, Task.REGRESSION)
@@ -116,15 +118,15 @@ def of_loss(name: str, shape: Shape, what: str) -> Evidence | None:
 
 
 def of_labels(labels: Any, shape: Shape, labeled: Any = None) -> Evidence:
-    """Returns what labels show.
+    """Returns the evidence from labels.
 
     Args:
-        labels: Labels of one output: numbers.
-        shape: Shape of the output.
-        labeled: bool `(B,)`: the rows to read; None: all.
+        labels: The labels of one output, as numbers.
+        shape: The shape of the output, with the batch axis.
+        labeled: bool `(B,)`, the rows to read. If None, all rows are read.
 
     Raises:
-        InputError: If the shapes do not fit each other.
+        InputError: If the labels are not numbers, or their shape does not match the output's.
 
     Example:
         >>> of_labels([0, 2, 1], (None, 3)).likely, of_labels([[1, 1, 0]], (None, 3)).likely
@@ -149,7 +151,7 @@ def of_labels(labels: Any, shape: Shape, labeled: Any = None) -> Evidence:
 
 
 def no_loss_fits(labels: Shape, outputs: Shape) -> InputError:
-    """Returns the error for labels of another shape than the outputs need."""
+    """Returns the error for labels whose shape does not match the outputs."""
     return InputError(
         f"No loss fits labels of shape {(None, *labels[1:])} and outputs of shape"
         f" {tuple(outputs)}. Call compile(loss=...) first."
@@ -157,7 +159,7 @@ def no_loss_fits(labels: Shape, outputs: Shape) -> InputError:
 
 
 def _of_numbers(values: Array, units: int | None) -> Evidence:
-    """Returns what one number for each position shows."""
+    """Returns the evidence from labels with one number per position."""
     if units != 1:
         whole = values.dtype.kind in "biu" or bool((values == np.round(values)).all())
         if not whole:
@@ -167,8 +169,8 @@ def _of_numbers(values: Array, units: int | None) -> Evidence:
     both = frozenset([Task.BINARY, Task.REGRESSION])
     if np.isin(found, (0, 1)).all():
         return Evidence("the labels are 0 and 1", both, Task.BINARY)
-    # -1 may mean that a row has no label; only heads and losses can tell. Of many rows, some would
-    # have the label 0.
+    # -1 may mean that a row has no label. Only the activation or the loss can tell. Among many
+    # rows, at least one would have the label 0.
     unlabeled = values.dtype.kind == "i" and np.isin(found, (-1, 0, 1)).all()
     if unlabeled and (0 in found or len(found) == 1 or values.size < _MANY):
         return Evidence("the labels are -1, and 0 or 1", both)
@@ -179,7 +181,7 @@ def _of_numbers(values: Array, units: int | None) -> Evidence:
 
 
 def _of_rows(values: Array) -> Evidence:
-    """Returns what one number for each of several units shows."""
+    """Returns the evidence from labels with one number per unit."""
     several = [Task.MULTI_LABEL, Task.REGRESSION]
     if look_like_probabilities(values, tolerance=1e-3):
         return Evidence("the labels are one-hot", frozenset([Task.CLASSES, *several]), Task.CLASSES)
@@ -193,16 +195,17 @@ def _of_rows(values: Array) -> Evidence:
 
 
 def settle(evidence: Sequence[Evidence]) -> Task | None:
-    """Returns the task that fits all evidence; None if nothing decides.
+    """Returns the task that is compatible with all evidence, or None if it is undetermined.
 
-    Where several fit, it is what the last evidence with a likely task says: give the strongest
-    last.
+    If several tasks are compatible, the last evidence whose likely task is one of them decides.
+    Therefore give the strongest evidence last.
 
     Args:
-        evidence: What is known, in the order in which contradictions are looked for.
+        evidence: The evidence, in the order in which it is checked for contradictions.
 
     Raises:
-        InputError: If two contradict each other; it names the losses that fit the first.
+        InputError: If no task is compatible with all evidence. If two facts contradict each other,
+            the error names losses for the task of each.
 
     Example:
         >>> softmax = of_activation("softmax", (None, 3), "the student ends in softmax")
@@ -250,16 +253,17 @@ def _order(task: Task) -> int:
 def read_task(
     shape: Shape, labels: Any = None, *, activation: str | None = None, loss: str | None = None
 ) -> Task | None:
-    """Returns what an output predicts; None if nothing decides.
+    """Infers the task of an output, or returns None if it is undetermined.
 
     Args:
-        shape: Shape of the output, with the batch axis.
-        labels: Some of its labels, or None.
-        activation: "softmax" or "sigmoid" if it ends so, or None.
-        loss: Keras's name of its hard loss, or None.
+        shape: The shape of the output, with the batch axis.
+        labels: Some labels of the output, or None.
+        activation: The final activation, such as "softmax" or "sigmoid", or None.
+        loss: The name of the hard loss function in Keras, or None.
 
     Raises:
-        InputError: If labels, activation, and loss contradict each other.
+        InputError: If labels, activation, and loss contradict each other, or the labels do not
+            match the shape.
 
     Example:
         >>> read_task((None, 1), [0, 1, 1]), read_task((None, 5), activation="sigmoid")
@@ -276,5 +280,5 @@ def read_task(
 
 
 def _units(shape: Shape) -> int | None:
-    """Returns the number of units; 1 for an output `(B,)`, which is a value for each row."""
+    """Returns the number of units; 1 for an output `(B,)`, which has one value per row."""
     return shape[-1] if len(shape) > 1 else 1

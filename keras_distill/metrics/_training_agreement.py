@@ -1,4 +1,4 @@
-"""Agreement with the teacher as a Keras metric, for the logs of training."""
+"""Defines the agreement with the teacher as a Keras metric, for the training logs."""
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,8 @@ from keras_distill._internal._types import TeacherLogits, Tensor, TensorLike
 class Agreement(keras.metrics.Mean):
     """Measures the weighted share of examples for which teacher and student predict the same class.
 
-    The running form of `metrics.agreement`. One logit z means two classes with the logits 0 and z.
+    It accumulates `metrics.agreement` over batches. One logit z means two classes with the logits 0
+    and z.
 
     Args:
         name: The name in the logs.
@@ -34,14 +35,15 @@ class Agreement(keras.metrics.Mean):
         sample_weight: TensorLike | None = None,
         mask: TensorLike | None = None,
     ) -> None:
-        """Adds a batch.
+        """Adds a batch to the running mean.
 
         Args:
             teacher: Logits `(..., N)`, or a `TopK` of leading shape `(...)`.
-            student: Logits `(..., N)`; no probabilities where N is 1.
-            sample_weight: None, or weights `(B,)` up to `(...)`.
-            mask: None, or bool `(B,)` up to `(...)`: false entries (padding, excluded examples)
-                are left out.
+            student: Logits `(..., N)`. If N is 1, probabilities are not supported.
+            sample_weight: None, or weights for the first one or more axes of `(...)`, such as
+                `(B,)`.
+            mask: None, or bool for the first one or more axes of `(...)`. Entries that are False
+                (padding, excluded examples) are left out.
         """
         named = _class(student)
         same = tf.cast(tf.equal(_class(teacher), named), self.dtype)

@@ -1,14 +1,14 @@
-"""What an output is to say on labeled rows, and the metric that it is judged by.
+"""Selects the metric of an output from its labels, and evaluates outputs with it.
 
 | output | labels | metric |
 |---|---|---|
 | one of N classes, two classes in one unit, several labels | classes | accuracy |
-| the same with a class for each pixel, `(n, H, W, N)` | classes | mIoU |
+| one of N classes, or two classes in one unit, per pixel, `(n, H, W, N)` | classes | mIoU |
 | values | values of the same shape | R2 |
-| what an input is, reconstructed | 0 (normal) or 1 (anomaly) for each row | AUC |
+| the reconstruction of an input | 0 (normal) or 1 (anomaly) for each row | AUC |
 
-The AUC is that of the reconstruction error. Every metric is larger for a better model, and 1 at
-best, so that one rule serves all: a loss of 0.01 is one point.
+The AUC ranks the rows by reconstruction error. Every metric is larger for a better model and at
+most 1, so that one rule applies to all: a drop of 0.01 is one point.
 """
 
 import math
@@ -30,13 +30,15 @@ Metric = Literal["accuracy", "mIoU", "R2", "AUC"]
 
 
 class ClassScore(NamedTuple):
-    """The share of a class that a model gets right.
+    """The score of a model on one class.
 
     Attributes:
-        label: The class, or one of several labels.
-        samples: Number of its examples, or pixels.
-        score: Share of them that are predicted as it (its recall); the overlap for mIoU; of one of
-            several labels, the share of rows in which it is right.
+        label: The class id, or for several labels, the index of the label.
+        samples: The number of examples or pixels of the class. For several labels, the number of
+            rows in which the label is known.
+        score: The recall of the class: the share of its examples that are predicted correctly. If
+            the metric is mIoU, the intersection over union. For several labels, the share of rows
+            in which the label is predicted correctly.
     """
 
     label: int
@@ -45,13 +47,13 @@ class ClassScore(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """The labels of one output, and the metric that it is judged by.
+    """The labels of one output, and the metric that evaluates it.
 
     Attributes:
-        metric: "accuracy", "mIoU", "R2", or "AUC"; see the module.
+        metric: "accuracy", "mIoU", "R2", or "AUC". See the module for the rule.
         task: What the output predicts.
-        labels: Class ids as `label_ids` gives them, values, or 0 and 1 for each row (AUC).
-        inputs: What the output reconstructs (AUC).
+        labels: Class ids from `label_ids`. For R2, the values. For AUC, 0 or 1 for each row.
+        inputs: The input that the output reconstructs, for AUC; otherwise None.
     """
 
     metric: Metric
@@ -66,19 +68,22 @@ class Truth(NamedTuple):
 
     @property
     def labeled(self) -> Array:
-        """Whether each row has a label, bool `(n,)`."""
+        """Whether each row has at least one label, bool `(n,)`."""
         if not self.of_classes:
             return np.ones(len(self.labels), bool)
         return (self.labels >= 0).reshape(len(self.labels), -1).max(axis=1)
 
     def take(self, rows: Array) -> "Truth":
-        """Returns the truth of some rows."""
+        """Returns the labels (and inputs) of the selected rows."""
         inputs = None if self.inputs is None else self.inputs[rows]
         return self._replace(labels=self.labels[rows], inputs=inputs)
 
     @property
     def step(self) -> float:
-        """The loss that one more wrong label shows, in points; 0: the metric has no steps.
+        """The drop of the metric caused by one more wrong prediction, in points.
+
+        For AUC, it is the drop caused by one more pair of rows in the wrong order. 0 means that the
+        metric is continuous (R2).
 
         Example:
             >>> truth_of([0, 1], np.zeros((2, 3))).step
@@ -92,16 +97,16 @@ class Truth(NamedTuple):
         return 100 / max(1, int((self.labels >= 0).sum()))
 
     def rows_for(self, points: float) -> int:
-        """Returns how many rows like these show a loss of some points (more than 0)."""
+        """Returns how many rows like these are needed to detect a drop of `points` (> 0)."""
         more = self.step / points
-        # An AUC counts pairs of rows.
+        # The resolution of an AUC is the number of pairs of rows, which grows quadratically.
         return math.ceil(len(self.labels) * (more**0.5 if self.metric == "AUC" else more) - 1e-9)
 
     def score(self, outputs: Array, from_probabilities: Declared = None) -> float:
-        """Returns the metric of outputs.
+        """Computes the metric of outputs.
 
         Args:
-            outputs: `(n, ...)`.
+            outputs: The outputs of a model, `(n, ...)`.
             from_probabilities: See `metrics.accuracy`.
 
         Example:
@@ -122,7 +127,7 @@ class Truth(NamedTuple):
         return _measures.area_under_curve(errors, self.labels)
 
     def measures(self, outputs: Array, from_probabilities: Declared = None) -> dict[str, float]:
-        """Returns the metric and what else is measured of outputs, but for the accuracy."""
+        """Computes all measures except the accuracy: mIoU, R2 and MAE, or AUC, by name."""
         found: dict[str, float] = {}
         if self.metric != "accuracy":
             found[self.metric] = self.score(outputs, from_probabilities)
@@ -132,18 +137,22 @@ class Truth(NamedTuple):
         return found
 
     def accuracy(self, outputs: Array, from_probabilities: Declared = None) -> float | None:
-        """Returns the accuracy, that of pixels for mIoU; None for values."""
+        """Computes the accuracy (per pixel for mIoU), or returns None if the task is regression."""
         if not self.of_classes:
             return None
         known: dict[str, Any] = {"task": self.task, "from_probabilities": from_probabilities}
         return accuracy(outputs, self.labels, **known)
 
     def agreement(self, reference: Array, outputs: Array) -> float | None:
-        """Returns the share of predictions that are those of the reference; None for values."""
+        """Computes the agreement with reference outputs, or returns None for a regression."""
         return agreement(reference, outputs, task=self.task) if self.of_classes else None
 
     def constant(self) -> float:
-        """Returns the metric of the best model that does not look at its input."""
+        """Returns the metric of a model that ignores its input.
+
+        The model always predicts the most frequent class (for several labels, the more frequent of
+        0 and 1 over all labels). R2 is 0 for the mean, and AUC is 0.5 for equal scores.
+        """
         if self.metric == "R2":
             return 0.0
         if self.metric == "AUC":
@@ -155,7 +164,7 @@ class Truth(NamedTuple):
         return float(counts.max() / ids.size / (counts > 0).sum())
 
     def by_class(self, outputs: Array, from_probabilities: Declared = None) -> list[ClassScore]:
-        """Returns the score of each class that has labels; empty for values."""
+        """Computes the score of each class that has labels; the list is empty for a regression."""
         if not self.of_classes:
             return []
         predicted, ids, classes = self._predictions(outputs, from_probabilities)
@@ -179,22 +188,27 @@ class Truth(NamedTuple):
     def _predictions(
         self, outputs: Array, from_probabilities: Declared = None
     ) -> tuple[Array, Array, int]:
-        """Returns predicted and true class ids of the labeled positions, and the classes."""
+        """Returns predicted and true class ids of the labeled rows, and the number of classes."""
         known: dict[str, Any] = {"task": self.task, "from_probabilities": from_probabilities}
         logits, ids = class_rows(outputs, self.labels, **known)
         return logits.argmax(axis=1), ids, logits.shape[1]
 
 
 def truth_of(labels: Any, outputs: Array, inputs: Sequence[Array] = ()) -> Truth | None:
-    """Reads what labels say about an output; None if it cannot be judged by them.
+    """Selects the metric of an output from its labels.
 
     Args:
-        labels: Labels of the output, or None.
-        outputs: What a model returned, `(n, ...)`.
-        inputs: What the model was given.
+        labels: The labels of the output, or None.
+        outputs: The outputs of a model, `(n, ...)`.
+        inputs: The inputs of the model, to detect an output that reconstructs one of them.
+
+    Returns:
+        The labels with their metric. None if there are no labels, the outputs have fewer than two
+        axes, or the labels cannot evaluate the outputs: float labels of another shape, or values
+        that are not finite or do not vary.
 
     Raises:
-        InputError: If integer labels do not fit the output, or no row is labeled.
+        InputError: If class labels do not match the output, or no row is labeled.
 
     Example:
         >>> truth_of([[0.5], [2.0]], np.zeros((2, 1))).metric
@@ -224,24 +238,27 @@ def truth_of(labels: Any, outputs: Array, inputs: Sequence[Array] = ()) -> Truth
 
 
 def _reconstructed(labels: Array, outputs: Array, inputs: Sequence[Array]) -> Array | None:
-    """Returns the input that outputs reconstruct, if labels are 0 and 1 for each row."""
+    """Returns the input that the outputs reconstruct, or None.
+
+    The labels must be one 0 or 1 per row, and both must occur.
+    """
     rows = len(outputs)
     if labels.shape not in ((rows,), (rows, 1)) or labels.dtype.kind not in "biuf":
         return None
-    # Two units and the labels 0 and 1 are rather two classes of points in the plane.
+    # Two units with the labels 0 and 1 are more likely a classifier of points in a plane.
     if outputs[0].size <= 2 or set(np.unique(labels).tolist()) != {0, 1}:
         return None
     for x in inputs:
         if x.shape == outputs.shape and x.dtype.kind in "fiu":
             error = np.asarray(outputs, np.float64) - x
-            # A classifier with as many classes as inputs does not come near its input.
+            # The outputs of a classifier with as many classes as inputs are not close to its input.
             if (error**2).mean() < np.asarray(x, np.float64).var():
                 return x
     return None
 
 
 def _task_shown(labels: Array, outputs: Array) -> Task | None:
-    """Returns the task that labels show; None if they are no labels of this output."""
+    """Infers the task from labels, or returns None if they do not belong to this output."""
     numeric, same = labels.dtype.kind in "biuf", labels.shape == outputs.shape
     if not numeric or not labels.size:
         return None if labels.dtype.kind == "f" else Task.CLASSES
@@ -256,5 +273,5 @@ def _task_shown(labels: Array, outputs: Array) -> Task | None:
 
 
 def _shaped(values: Array, like: Array) -> Array:
-    """Returns values `(n,)` for `(n, 1)` and the other way round."""
+    """Reshapes values to the shape of `like`, such as `(n,)` to `(n, 1)` or back."""
     return values if values.shape == like.shape else values.reshape(like.shape)

@@ -1,4 +1,4 @@
-"""Work that can be interrupted and resumed: folders, training state, and independent jobs."""
+"""Runs work that can be interrupted and resumed: folders, training state, and independent jobs."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ __all__ = [
     "training_variables",
 ]
 
-# These need Keras, which the process of a job need not import.
+# These import Keras, which not every process of a job needs.
 _TRAINING = (
     "Ending",
     "Progress",

@@ -1,4 +1,4 @@
-"""A folder of results that is complete or absent, and work on it that can be interrupted."""
+"""Manages folders of results that are either complete or absent, and whose work can resume."""
 
 import contextlib
 import errno
@@ -22,12 +22,18 @@ except ImportError:  # Windows has no flock: concurrent writers are not detected
 
 _SCRATCH = "work"
 _LOCK, _MARKER = _files.LOCK, _files.MARKER
-# What `flock` raises on file systems without locks, such as some mounts of NFS and Lustre.
+# Errors of `flock` on file systems without locks, such as some NFS and Lustre mounts.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 class _Sessions(Record):
-    """The sessions of unfinished work so far."""
+    """The sessions of unfinished work so far.
+
+    Attributes:
+        started: The UTC time at which the first session began.
+        seconds: The wall time of all sessions.
+        settings: The settings of the work.
+    """
 
     started: str
     seconds: float
@@ -35,7 +41,12 @@ class _Sessions(Record):
 
 
 class _Marker(Record):
-    """The content of the marker file: what the folder is, and its sessions until it is finished."""
+    """The content of the marker file of a folder.
+
+    Attributes:
+        what: What the folder contains, such as "run".
+        unfinished: The sessions so far, or None once the folder is finished.
+    """
 
     what: str
     unfinished: _Sessions | None = None
@@ -44,15 +55,15 @@ class _Marker(Record):
 class FolderLock:
     """Lets one process at a time write to a folder.
 
-    Use it as a context manager. The lock belongs to the process: the system releases it when the
-    process is killed.
+    Use it as a context manager. The operating system releases the lock when the process ends, even
+    if it is killed.
 
     Args:
-        path: The folder; created if it does not exist.
+        path: The folder. It is created if it does not exist.
 
     Raises:
-        InputError: On entering, if another process holds the lock, or the folder has contents that
-            the package has not written.
+        InputError: On entering, if another process holds the lock, or the folder is not empty and
+            was not written by this package.
 
     Example:
         >>> import tempfile
@@ -78,10 +89,15 @@ class FolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """Creates the folder if it does not exist, locks it, and marks it as the package's own.
+        """Creates the folder if it does not exist, locks it, and adds the package's marker file.
 
-        Between opening and locking the file, another process may have finished and moved the
-        folder: the lock counts only if the file is still in place.
+        Between opening and locking the lock file, another process may have finished and moved the
+        folder. The lock is therefore valid only if the lock file is still in place; otherwise
+        locking starts again.
+
+        Raises:
+            InputError: If another process holds the lock, or the folder is not empty and was not
+                written by this package.
         """
         while self._file is None:
             _files.check_ours(self._path)
@@ -114,63 +130,65 @@ class FolderLock:
             self._file = None
 
     def clear(self, keep: Callable[[str], bool] = lambda name: False) -> None:
-        """Removes everything in the folder but lock, marker, and the names that `keep` accepts."""
+        """Removes everything except the lock, the marker, and names for which `keep` is true."""
         for entry in self._path.iterdir():
             if entry.name not in (_LOCK, _MARKER) and not keep(entry.name):
                 _files.remove(entry)
 
 
 def remove_lock(path: Path) -> None:
-    """Removes the lock's file from a finished folder."""
+    """Removes the lock file from a finished folder."""
     _files.remove(path / _LOCK)
 
 
 def settle(path: Path) -> None:
-    """Completes a finished folder whose process was killed right after it moved it into place.
+    """Completes a folder whose process was killed right after it moved the folder into place.
 
-    That process left the lock's file, and the sessions in the marker.
+    Such a process leaves the lock file, and a marker file that still contains the sessions.
 
     Args:
-        path: The finished folder; it need not exist.
+        path: The finished folder. It may be missing.
 
     Raises:
-        InputError: If another process is about to complete it.
+        InputError: If another process is completing the folder.
     """
-    if os.path.isfile(path / _LOCK):  # False for every name that is none
+    if os.path.isfile(path / _LOCK):  # False also for an invalid name
         with FolderLock(path):
             _write_final_marker(path)
             remove_lock(path)
 
 
 class WorkFolder:
-    """`<out>.unfinished/` during the work, `<out>/` once it is complete.
+    """A folder of results, which is `<out>.unfinished/` during the work and then `<out>/`.
 
     Use it as a context manager. Entering locks the folder, so that only one process writes to it,
-    and resumes unfinished work of the same settings. Leaving saves the wall time and unlocks. The
-    lock belongs to the process: the system releases it when the process is killed.
+    and resumes unfinished work with the same settings. Leaving saves the wall time and unlocks the
+    folder. If the work has written nothing, leaving also removes the folder. The operating system
+    releases the lock when the process ends, even if it is killed.
 
-    Every folder of this class has a marker file, `.keras-distill`. A folder without one is never
-    replaced or emptied, whatever `overwrite` says.
+    Every folder of this class has a marker file, `.keras-distill`. A folder with contents but
+    without a marker file is never replaced or emptied, even with `overwrite=True`.
 
     Args:
-        out: Where the finished folder goes.
-        settings: JSON values that decide the result. Unfinished work is resumed if its settings
+        out: The path of the finished folder.
+        settings: JSON values that determine the result. Unfinished work is resumed if its settings
             are equal to these.
         overwrite: Whether to replace an existing `out` (at the end, atomically) and to discard
             unfinished work with other settings.
-        what: What is made, for messages.
+        what: The kind of work for messages, such as "run".
 
     Attributes:
-        out: As given.
+        out: The path of the finished folder.
         path: The folder to write to, `<out>.unfinished`.
-        scratch: `path / "work"`, removed by `finish`.
+        scratch: The folder for temporary results, `path / "work"`, which `finish` removes.
         resumed: Whether work of an earlier session was found. Set on entering.
-        started: UTC time at which the first session began. Set on entering.
+        started: The UTC time at which the first session began. Set on entering.
 
     Raises:
-        InputError: If `out` exists and may not be replaced, another process is writing, or there
-            is unfinished work with other settings and no `overwrite`. The last two also on
-            entering.
+        InputError: If `settings` are not JSON values, `out` exists and may not be replaced, another
+            process is completing `out`, or there is unfinished work with other settings and
+            `overwrite` is False. On entering, if another process is writing to the folder, or for
+            unfinished work as before.
 
     Example:
         >>> import tempfile
@@ -207,7 +225,7 @@ class WorkFolder:
 
     @property
     def seconds(self) -> float:
-        """Wall time of all sessions so far."""
+        """The wall time of all sessions so far, in seconds."""
         return self._before + time.monotonic() - self._since
 
     def __enter__(self) -> Self:
@@ -222,19 +240,28 @@ class WorkFolder:
 
     def __exit__(self, *error: object) -> None:
         try:
-            # A session that made nothing, such as one with a wrong argument, leaves nothing.
+            # A session that wrote nothing, such as one with a wrong argument, leaves no folder.
             if self._lock.held and self._begun():
                 self._save()
             elif self._lock.held:
                 _files.remove(self.path)
-                with contextlib.suppress(OSError):  # another process uses one of them
+                with contextlib.suppress(OSError):  # a parent is not empty
                     for folder in self._new_parents:
                         folder.rmdir()
         finally:
             self._lock.release()
 
     def finish(self) -> Path:
-        """Removes scratch and leftovers, moves the folder to `out`, and returns `out`."""
+        """Moves the folder to `out` and unlocks it.
+
+        The scratch folder and the temporary files of killed processes are removed first.
+
+        Returns:
+            The path `out`.
+
+        Raises:
+            InputError: If `out` exists by now and may not be replaced.
+        """
         _files.remove(self.scratch)
         _files.remove_leftovers(self.path)
         self._save()
@@ -248,12 +275,12 @@ class WorkFolder:
         return self.out
 
     def discard(self) -> None:
-        """Removes the folder and unlocks: the result of the work is somewhere else."""
+        """Removes the folder and the lock, for work whose result is stored elsewhere."""
         _files.remove(self.path)
         self._lock.release()
 
     def _open(self) -> None:
-        """Resumes what is in the locked folder, or starts anew."""
+        """Resumes the work in the locked folder if the settings are equal, or clears the folder."""
         self._check_settings()
         earlier = _read_sessions(self.path)
         self._since = time.monotonic()
@@ -274,7 +301,7 @@ class WorkFolder:
         marker.save(self.path / _MARKER, overwrite=True)
 
     def _begun(self) -> bool:
-        """Returns whether the folder has more than an empty scratch folder, lock, and marker."""
+        """Returns whether the folder has more than lock, marker, and an empty scratch folder."""
         if not self.path.is_dir():
             return False
         names = {entry.name for entry in self.path.iterdir()} - {_MARKER, _LOCK}
@@ -302,7 +329,7 @@ class WorkFolder:
 
 
 def _lock(file: int, folder: Path) -> None:
-    """Locks an open file, where the system and the file system can.
+    """Locks an open file. Warns if the file system has no locks; does nothing on Windows.
 
     Raises:
         BlockingIOError: If another process holds the lock.
@@ -331,9 +358,10 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _read_sessions(path: Path) -> _Sessions | None:
-    """Reads the marker of the folder; None if it has none, or is not unfinished work.
+    """Returns the sessions in the marker of a folder.
 
-    The latter is a finished folder that was replaced by a process killed at that moment.
+    The result is None without a marker, or if the folder is finished work. The latter happens if a
+    process is killed while it replaces a finished folder.
     """
     marker = _read_marker(path)
     return None if marker is None else marker.unfinished
@@ -350,7 +378,7 @@ def _read_marker(path: Path) -> _Marker | None:
 
 
 def _write_final_marker(path: Path) -> None:
-    """Removes the sessions from the marker; an empty marker, such as a store's, stays empty."""
+    """Removes the sessions from the marker file; an empty one, as in a store, stays empty."""
     marker = _read_marker(path)
     if marker is not None and marker.unfinished is not None:
         _files.write_json(path / _MARKER, {"what": marker.what}, overwrite=True)

@@ -1,4 +1,4 @@
-"""Training with Keras's `fit` that resumes after an interruption, to the same result."""
+"""Trains with Keras's `fit`, and resumes after an interruption with the same result."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from keras_distill._internal._progress import Task, silent
 from keras_distill._internal._types import Dataset
 from keras_distill.work._state import TrainingState
 
-# Keras spends about 40 ms per epoch outside the steps: a round has at least this many steps.
+# Keras spends about 40 ms per epoch outside the steps, so a round has at least this many steps.
 _STEPS_PER_ROUND = 100
 STEPS_PER_EXECUTION = 32
 _WATCHED = "val_accuracy"
@@ -20,13 +20,14 @@ _ENDLESS = 10**9
 
 
 def steps_per_execution(steps: int, most: int | None = None) -> int:
-    """Returns the largest divisor of `steps` up to `most`, for `compile`.
+    """Returns the largest divisor of `steps` up to `most`, as `steps_per_execution` of `compile`.
 
-    Keras 3 executes the last steps of an epoch in full: 19 steps, 16 at a time, are 32.
+    Keras 3 always executes the last group of an epoch in full: 19 steps in groups of 16 become 32
+    steps. A divisor avoids this.
 
     Args:
-        steps: Steps of an epoch of `fit`.
-        most: The largest; None: 32.
+        steps: The number of steps per epoch of `fit`.
+        most: The upper limit. If None, 32.
 
     Example:
         >>> steps_per_execution(40), steps_per_execution(19, 16)
@@ -37,14 +38,15 @@ def steps_per_execution(steps: int, most: int | None = None) -> int:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Divides the epochs of a training into rounds, each of which is one epoch to Keras's `fit`.
+    """Divides the epochs of a training into rounds, each of which is one epoch of Keras's `fit`.
 
-    The state is saved, and validation runs, at the end of each round. A round is one epoch, or as
-    many short epochs as make about 100 steps.
+    Validation runs, and the state is saved, at the end of each round. A round is one epoch. If
+    epochs are short, it is as many epochs as give at least 100 steps and divide the training
+    evenly.
 
     Attributes:
-        epochs: Number of epochs; None: as many as fit into the time of an `Ending`.
-        steps: Steps per epoch.
+        epochs: The number of epochs. None if the time of an `Ending` limits the training instead.
+        steps: The number of steps per epoch.
 
     Example:
         >>> rounds = Rounds(epochs=60, steps=11)
@@ -57,7 +59,7 @@ class Rounds:
 
     @property
     def epochs_per_round(self) -> int:
-        """Smallest divisor of `epochs` that makes a round long enough."""
+        """The number of epochs per round: the smallest divisor of `epochs` with enough steps."""
         wanted = -(-_STEPS_PER_ROUND // self.steps)
         if self.epochs is None:
             return wanted
@@ -66,29 +68,32 @@ class Rounds:
 
     @property
     def count(self) -> int:
-        """Number of rounds; without a number of epochs, more than any time has."""
+        """The number of rounds; 10^9, which no training reaches, if `epochs` is None."""
         return _ENDLESS if self.epochs is None else self.epochs // self.epochs_per_round
 
     @property
     def steps_per_round(self) -> int:
-        """Training steps of a round."""
+        """The number of training steps per round."""
         return self.epochs_per_round * self.steps
 
     def steps_per_execution(self, most: int | None = None) -> int:
-        """Largest divisor of the round's steps up to `most` (None: 32), for `compile`."""
+        """Returns `steps_per_execution` for `compile`, at most `most` (32 if None)."""
         return steps_per_execution(self.steps_per_round, most)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """When a training ends before its last round.
+    """The conditions under which a training ends before its last round.
 
     Attributes:
-        patience: Rounds without a better validation accuracy after which it ends; the weights of
-            the best round are kept. None: no limit.
-        seconds: Wall time of all its sessions after which it ends. None: no limit.
-        rate: The learning rate by the share of that time that has passed, 0..1, and the steps done.
-            The optimizer's own is a number.
+        patience: The number of rounds without a better validation accuracy after which training
+            ends. The weights of the best round are kept. If None, there is no limit.
+        seconds: The wall time of all sessions after which training ends. If None, there is no
+            limit.
+        rate: A function that computes the learning rate from the share of `seconds` that has
+            passed (0..1) and the number of steps done. It is used only with `seconds`, and the
+            learning rate of the optimizer must be a number, not a schedule. If None, the learning
+            rate is not changed.
     """
 
     patience: int | None = None
@@ -98,14 +103,14 @@ class Ending:
 
 @dataclass
 class Progress:
-    """Rounds completed of a training, their wall time, and the logs of each round.
+    """The progress of a training.
 
     Attributes:
-        rounds: Rounds completed.
-        seconds: Their wall time.
-        logs: A value per round, by metric.
-        best: The number of the round, from 1, whose weights are kept; None: the last.
-        stopped: Whether it ended before its last round.
+        rounds: The number of completed rounds.
+        seconds: The wall time of the completed rounds.
+        logs: The values of each metric, one per round, by the name of the metric.
+        best: The number of the round, from 1, whose weights are kept; None for the last round.
+        stopped: Whether an `Ending` has ended the training.
     """
 
     rounds: int = 0
@@ -120,7 +125,7 @@ class Progress:
 
 
 class _SaveState(keras.callbacks.Callback):
-    """Saves the state after each round, and ends the training where `ending` says so."""
+    """Saves the state after each round, and ends the training according to `ending`."""
 
     def __init__(
         self,
@@ -147,7 +152,8 @@ class _SaveState(keras.callbacks.Callback):
         optimizer.learning_rate = ending.rate(share, int(optimizer.iterations))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if batch + 1 < self._rounds.steps_per_round:  # the last step, when its round is saved
+        # The last step of a round is reported once the state is saved.
+        if batch + 1 < self._rounds.steps_per_round:
             self._report(self._progress.rounds, batch + 1, logs or {})
         seconds = self._ending.seconds
         if seconds is not None and self._elapsed() >= seconds:
@@ -166,7 +172,7 @@ class _SaveState(keras.callbacks.Callback):
         self._report(epoch + 1, 0, logs or {})
 
     def _report(self, rounds: int, steps: int, logs: Mapping[str, float]) -> None:
-        """Reports the steps done, or the seconds of a budget, with the metrics of these steps."""
+        """Reports the number of steps done, or the seconds of a time limit, and the accuracies."""
         validated = self._progress.logs.get(_WATCHED, [])
         shares = {"accuracy": logs.get("accuracy"), "validation": validated[-1:] and validated[-1]}
         note = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share)
@@ -177,7 +183,7 @@ class _SaveState(keras.callbacks.Callback):
             self._task(rounds * each + steps, self._rounds.count * each, note)
 
     def _watch(self, patience: int) -> None:
-        """Keeps the weights of the best round; ends the training after `patience` others."""
+        """Saves the weights of a new best round; stops `patience` rounds after the best round."""
         progress = self._progress
         if progress.best is None or progress.logs[_WATCHED][-1] > progress.kept(_WATCHED):
             progress.best = progress.rounds
@@ -199,12 +205,14 @@ class _SaveState(keras.callbacks.Callback):
 
 
 def best_state(state: TrainingState) -> TrainingState:
-    """Returns the file of the best weights so far, beside that of the state."""
+    """Returns the state of the best round, in a file beside that of `state`."""
     return TrainingState(state.path.with_suffix(f".best{state.path.suffix}"))
 
 
 def training_variables(trainer: keras.Model) -> list[keras.Variable]:
-    """Lists every variable that training changes: weights, seed generators, optimizer; no metrics.
+    """Lists the variables that determine further training: of the model and of its optimizer.
+
+    Seed generators are included, and metrics are not.
 
     Args:
         trainer: A compiled model whose optimizer is built.
@@ -227,26 +235,29 @@ def fit_resumable(
 ) -> Progress:
     """Trains `trainer` with `fit`, or resumes from the state at `path`.
 
-    The state is every variable of the trainer and its optimizer, seed generators included, so that
-    an interrupted training and an uninterrupted one give the same result.
+    The state contains all variables of the trainer and its optimizer, including seed generators.
+    An interrupted and an uninterrupted training therefore give the same result.
 
     Args:
         trainer: A compiled and built model: a student, a teacher, or a `Distiller`.
-        data: Called with the number of the first epoch to train; yields the batches of that epoch
-            and all later ones, in an order that depends on seed and epoch alone.
-        rounds: How many epochs, of how many steps.
+        data: A function that is called with the number of the first epoch to train, from 0. It
+            returns the batches of that epoch and all later ones, in an order that depends only on
+            the seed and the epoch.
+        rounds: The number of epochs and of steps per epoch.
         path: The file of the state (`.npz`).
         validation_data: Batches for validation after each round.
-        report: Receives the number of steps done, after the last one of a round when its state is
-            saved, and that of all steps; with a budget of time, seconds.
-        ending: When the training ends before its last round.
-        callbacks: Further callbacks, such as those of TensorBoard. A round is an epoch to them.
+        report: Receives the number of steps done and the total number of steps. The last step of a
+            round is reported when its state has been saved. With a time limit, it receives seconds
+            instead of steps.
+        ending: The conditions under which the training ends before its last round.
+        callbacks: Further callbacks, such as TensorBoard. Each round is one epoch for them.
 
     Returns:
-        The logs of all rounds. The trainer, and the state at `path`, have the weights kept.
+        The progress, with the logs of all rounds. The trainer and the state at `path` then have the
+        weights of `Progress.best`.
 
     Raises:
-        InputError: If the state at `path` is damaged or of another model.
+        InputError: If the state at `path` is damaged or belongs to another model.
     """
     trainer.optimizer.build(trainer.trainable_variables)
     state = TrainingState(path)

@@ -1,4 +1,4 @@
-"""The state of a training: one file of variables, for Keras and tf_keras alike."""
+"""Stores the state of a training in one file of variables, for Keras and for tf_keras."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _HEADER = "header"
 
 
 class Variable(Protocol):
-    """What `TrainingState` uses of a Keras or tf_keras variable."""
+    """The part of a Keras or tf_keras variable that `TrainingState` uses."""
 
     @property
     def shape(self) -> Any: ...
@@ -23,10 +23,13 @@ class Variable(Protocol):
 
 
 class TrainingState:
-    """A file (`.npz`, nothing pickled) with the values of variables and JSON values about them.
+    """An `.npz` file (without pickles) with the values of variables, and JSON values about them.
 
     Args:
-        path: The file. It need not exist.
+        path: The file, which may be missing.
+
+    Attributes:
+        path: The file.
 
     Example:
         >>> import keras, tempfile
@@ -44,10 +47,10 @@ class TrainingState:
         self.path = Path(path)
 
     def save(self, variables: Sequence[Variable], about: dict[str, Any]) -> None:
-        """Writes the file atomically; an existing one is replaced.
+        """Writes the file atomically; an existing file is replaced.
 
         Args:
-            variables: Their order identifies them.
+            variables: The variables, which are identified by their order.
             about: JSON values to store with them.
         """
         values = [np.asarray(v.numpy()) for v in variables]
@@ -61,16 +64,17 @@ class TrainingState:
             np.savez(file, **arrays)
 
     def restore(self, variables: Sequence[Variable]) -> dict[str, Any] | None:
-        """Assigns the stored values to the variables; nothing is assigned if one does not fit.
+        """Assigns the stored values to the variables. If one does not match, none is assigned.
 
         Args:
-            variables: In the order in which they were saved.
+            variables: The variables, in the order in which they were saved.
 
         Returns:
-            What was saved about them; None if the file does not exist.
+            The JSON values saved with them, or None if the file does not exist.
 
         Raises:
-            InputError: If the file is damaged, or the number, a shape, or a dtype differs.
+            InputError: If the file is damaged, or the number of variables, a shape, or a dtype
+                differs.
         """
         if not self.path.exists():
             return None
@@ -109,5 +113,5 @@ class TrainingState:
 
 
 def _plain(value: np.ndarray) -> np.ndarray:
-    """`value` as NumPy stores it: a dtype that is not NumPy's own (bfloat16) as its bits."""
+    """Returns a value that NumPy can store: a dtype such as bfloat16 becomes unsigned integers."""
     return value.view(f"u{value.itemsize}") if value.dtype.kind == "V" else value

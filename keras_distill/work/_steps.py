@@ -1,4 +1,4 @@
-"""A callback that reports the steps of `fit`."""
+"""Defines a callback that reports the steps of `fit`."""
 
 import keras
 
@@ -6,11 +6,11 @@ from keras_distill._internal._progress import Reporter, silent
 
 
 class ReportSteps(keras.callbacks.Callback):
-    """Reports the steps of every training that it is given to, and the accuracy of the epoch.
+    """Reports the steps of each training in which it is a callback, and the accuracy so far.
 
     Args:
-        reporter: Receives the progress: a piece of work for each training.
-        stage: Name and text of a stage that begins with the first training; None for no stage.
+        reporter: Receives the progress of each training.
+        stage: The name and the detail of a stage that starts with the first training, or None.
 
     Example:
         >>> from keras_distill._internal._progress import Reporter
@@ -25,18 +25,18 @@ class ReportSteps(keras.callbacks.Callback):
         self._reporter, self._task, self._epoch, self._stage = reporter, silent, 0, stage
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Starts a piece of work."""
+        """Starts the stage, if any, and the progress of this training."""
         if self._stage is not None:
             self._reporter.stage(*self._stage)
             self._stage = None
         self._task = self._reporter.track("training")
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Counts the epochs."""
+        """Stores the number of the epoch."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the steps done."""
+        """Reports the number of steps done, and the accuracy."""
         params = self.params or {}
         steps, epochs = params.get("steps"), params.get("epochs")
         accuracy = (logs or {}).get("accuracy")

@@ -1,4 +1,4 @@
-"""Independent jobs, run sequentially, in local processes, or on Ray."""
+"""Runs independent jobs sequentially, in local processes, or on Ray."""
 
 from keras_distill.work.jobs._core import (
     BACKENDS,

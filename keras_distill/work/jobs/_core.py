@@ -1,8 +1,8 @@
-"""Independent jobs and their records.
+"""Runs independent jobs and writes their records.
 
-A job is a function named by its module, with JSON arguments, so that any process can run it and
-nothing is pickled. Its outcome is written to `<folder>/<name>/job.json`; a completed job is not run
-again. Seeds, sweeps, and specialists are such jobs.
+A job is an importable function, identified by its module and name, with JSON arguments. Any process
+can therefore run it, and nothing is pickled. Its outcome is written to `<folder>/<name>/job.json`,
+and a completed job is not run again. Seeds, sweeps, and specialists run as such jobs.
 """
 
 import contextlib
@@ -37,15 +37,18 @@ _RECORD, _LOG = "job.json", "log.txt"
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of independent work.
+    """An independent unit of work: a call of a function.
 
     Attributes:
-        name: Its name and the name of its folder; safe as a file name.
-        function: `package.module:function`, importable from anywhere. It takes the arguments by
-            name and returns a JSON value.
-        arguments: JSON values. They are part of the job's identity.
-        places: Further arguments, paths, that are not part of it: a completed job stays completed
-            when its folder moves.
+        name: The name of the job and of its folder, of letters, digits, and `._-`.
+        function: The function, as `package.module:function`, importable from anywhere. It is called
+            with keyword arguments and returns a JSON value.
+        arguments: The arguments, as JSON values. They are part of the identity of the job.
+        places: Further arguments, such as paths, that are not part of its identity. A completed job
+            therefore remains completed when its folder moves.
+
+    Raises:
+        InputError: If an attribute is invalid.
 
     Example:
         >>> job = Job("sum", "math:fsum", {})
@@ -72,13 +75,13 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of function and arguments, 64 hexadecimal digits."""
+        """The SHA-256 of function and arguments, as 64 hexadecimal digits."""
         text = json.dumps([self.function, self.arguments], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def task(self) -> Task:
-        """Returns the job as a process runs it."""
+        """The description of the job that is sent to a process."""
         arguments = {**self.arguments, **self.places}
         return {
             "function": self.function,
@@ -89,19 +92,20 @@ class Job:
 
 
 class JobPool:
-    """Runs jobs, several calls in the same processes.
+    """Runs jobs, and keeps its processes for later calls of `run`.
 
-    Use it as a context manager. Nothing is started before a job has to run.
+    Use it as a context manager. Nothing is started until a job has to run.
 
     Args:
-        backend: `in-turn` in this process; `processes`, local Python processes; `ray`, workers of
-            a cluster that Ray is connected to or finds, else of a local one until the pool is left.
-            A process runs one job after another, so that it imports and reads what they share once.
-        workers: How many jobs run at a time; ignored by `in-turn`.
-        threads: Threads of TensorFlow in each process; ignored by `in-turn`. None: the machine's
-            cores divided by `workers`.
+        backend: Where jobs run. "in-turn": one after another in this process. "processes": in local
+            Python processes. "ray": on the workers of the Ray cluster that is connected or found,
+            or else of a local cluster that runs until the pool is left. A process runs several jobs
+            one after another, so that it imports and reads shared code and data only once.
+        workers: The number of jobs that run at a time; ignored by "in-turn".
+        threads: The number of TensorFlow threads in each process; ignored by "in-turn". If None,
+            the number of cores divided by `workers`.
         retries: How often a job is started again after its process was killed. A job that raises
-            an exception is not started again: it would raise it again.
+            an exception is not started again, because it would fail in the same way.
 
     Raises:
         InputError: If an argument is invalid.
@@ -144,11 +148,20 @@ class JobPool:
         *,
         report: Callable[[JobRecord, bool], None] = lambda record, kept: None,
     ) -> list[JobRecord]:
-        """Runs the jobs that are not completed yet; see `run_jobs`.
+        """Runs the jobs that are not completed yet.
+
+        Args:
+            jobs: See `run_jobs`.
+            folder: See `run_jobs`.
+            report: See `run_jobs`.
+
+        Returns:
+            The records in the order of `jobs`.
 
         Raises:
-            InputError: If names repeat.
-            MissingExtraError: If the backend is Ray and Ray is not installed.
+            InputError: If two jobs have the same name, or the Ray cluster of RAY_ADDRESS cannot be
+                reached.
+            MissingExtraError: If a job has to run on Ray and Ray is not installed.
         """
         names = [job.name for job in jobs]
         if len(set(names)) < len(names):
@@ -189,21 +202,23 @@ def run_jobs(
 
     Args:
         jobs: The jobs, with different names.
-        folder: Where each job leaves `<name>/job.json` and, outside this process,
-            `<name>/log.txt`. With Ray on several machines, a folder that all of them see.
-        backend: See `JobPool`, as for the next three.
-        workers: How many run at a time.
-        threads: Threads of TensorFlow in each process.
-        retries: How often a job whose process was killed is started again.
-        report: Called when a job ends, or is found completed, with its record and whether the
-            record is from an earlier call. Called in the order in which the jobs end.
+        folder: The folder for `<name>/job.json` of each job, and for `<name>/log.txt` unless the
+            backend is "in-turn". With Ray on several machines, all of them must have access to it.
+        backend: See `JobPool`.
+        workers: See `JobPool`.
+        threads: See `JobPool`.
+        retries: See `JobPool`.
+        report: A function that is called with the record of a job, and with whether the record is
+            from an earlier call. It is first called for the jobs that are already completed, and
+            then for each job when it ends.
 
     Returns:
-        The records in the order of `jobs`; their `status` says which failed.
+        The records in the order of `jobs`. Their `status` shows which jobs failed.
 
     Raises:
-        InputError: If names repeat, or an argument is invalid.
-        MissingExtraError: If the backend is Ray and Ray is not installed.
+        InputError: If two jobs have the same name, an argument is invalid, or the Ray cluster of
+            RAY_ADDRESS cannot be reached.
+        MissingExtraError: If a job has to run on Ray and Ray is not installed.
 
     Example:
         >>> import tempfile
@@ -217,7 +232,7 @@ def run_jobs(
 
 
 def finished_job(job: Job, folder: str | os.PathLike[str]) -> JobRecord | None:
-    """Returns the record of the job in `folder` if it is completed with equal arguments."""
+    """Returns the record of a job that was completed with the same arguments, or else None."""
     path = Path(folder) / job.name / _RECORD
     if not path.exists():
         return None
@@ -227,7 +242,7 @@ def finished_job(job: Job, folder: str | os.PathLike[str]) -> JobRecord | None:
 
 
 def job_failures(records: Sequence[JobRecord]) -> list[str]:
-    """Lists the failed jobs, each on one line with the reason."""
+    """Lists the failed jobs as lines of name and reason."""
     return [f"{r.name}: {r.error}" for r in records if r.status == "failed"]
 
 
@@ -247,7 +262,7 @@ def _backend(backend: str, workers: int, threads: int) -> contextlib.AbstractCon
 def _run_all(
     jobs: Sequence[Job], folder: Path, start: Start, slots: int, retries: int
 ) -> Iterator[JobRecord]:
-    """Runs all jobs, at most `slots` at a time; yields each record when its job ends.
+    """Runs all jobs, at most `slots` at a time, and yields each record when its job ends.
 
     A killed job is started again up to `retries` times.
     """
@@ -256,7 +271,7 @@ def _run_all(
     def launch(job: Job, attempt: int) -> None:
         place = folder / job.name
         place.mkdir(parents=True, exist_ok=True)
-        since = time.monotonic()  # before the start, which in this process is the whole job
+        since = time.monotonic()  # before `start`, which with "in-turn" runs the whole job
         running[start(job.task, place / _LOG)] = (job, attempt, since)
 
     waiting = list(reversed(jobs))

@@ -1,4 +1,4 @@
-"""Runs jobs one after the other in this process, and the function of a job in any process."""
+"""Runs jobs one after another in this process, and runs the function of a job in any process."""
 
 import contextlib
 import importlib
@@ -17,7 +17,14 @@ _LOG_TAIL = 400
 
 
 class Task(TypedDict):
-    """What a process needs to know to run a job."""
+    """The description of a job that is sent to a process.
+
+    Attributes:
+        function: The function, as `package.module:function`.
+        arguments: The keyword arguments, as JSON values.
+        path: The `sys.path` of this process.
+        folder: The working folder of this process.
+    """
 
     function: str
     arguments: dict[str, Any]
@@ -25,7 +32,7 @@ class Task(TypedDict):
     folder: str
 
 
-# Starts a task, whose output goes to the file given, and returns the future of its response.
+# Starts a task and returns the future of its response. What the task prints goes to the given file.
 Start = Callable[[Task, Path], Future[dict[str, Any]]]
 
 
@@ -41,12 +48,12 @@ class Service:
     """Runs jobs in a child process (`_internal._child`)."""
 
     def run(self, task: Task, log: str) -> dict[str, Any]:
-        """Runs the task; what it prints goes to the file `log`."""
+        """Runs a task. What it prints is appended to the file `log`."""
         return execute_logged(task, log)
 
 
 def execute_logged(task: Task, log: str) -> dict[str, Any]:
-    """Runs a task in a process of jobs; what it prints goes to the job's own log."""
+    """Runs a task in a process that runs only jobs. What it prints is appended to the job's log."""
     sys.stdout.flush()
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
@@ -60,7 +67,7 @@ def execute(task: Task) -> dict[str, Any]:
     """Runs a task in this process.
 
     Returns:
-        `{"result": ...}`, or `{"error": ...}` with one line.
+        `{"result": ...}`, or `{"error": ...}` with a message of one line.
     """
     sys.path.extend(entry for entry in task["path"] if entry not in sys.path)
     module, _, name = task["function"].partition(":")
@@ -78,7 +85,7 @@ def execute(task: Task) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def in_turn() -> Iterator[Start]:
-    """Yields a function that runs a task before it returns."""
+    """Yields a function that runs a task to its end before it returns."""
 
     def start(task: Task, log: Path) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()

@@ -16,14 +16,14 @@ _SERVICE = "keras_distill.work.jobs._in_turn:Service"
 
 @contextlib.contextmanager
 def processes(workers: int, environment: dict[str, str]) -> Iterator[Start]:
-    """Yields a function that runs a task in a child. Leaving the block ends the children.
+    """Yields a function that runs a task in a child process. Leaving the block ends the children.
 
-    A child is started when a task finds none idle, and serves until it dies: importing TensorFlow
-    and reading data takes longer than many a job.
+    A child is started if none is idle. It then runs further tasks until it dies, because importing
+    TensorFlow and reading data often take longer than a job.
 
     Args:
-        workers: How many children run at a time.
-        environment: Changes to the environment of this process.
+        workers: The maximum number of children.
+        environment: Changes to the environment variables of this process.
     """
     children: set[Child] = set()
     idle: list[Child] = []
@@ -51,7 +51,7 @@ def processes(workers: int, environment: dict[str, str]) -> Iterator[Start]:
 
 
 def _read(log: Path, start: int) -> str:
-    """Returns what was appended to a file of `start` bytes."""
+    """Returns the content of a log from byte `start` on, or "" if the log is missing."""
     if not log.exists():
         return ""
     with log.open("rb") as file:

@@ -20,12 +20,16 @@ _STARTS = 3
 def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[Start]:
     """Yields a function that starts a task on Ray.
 
-    Uses the cluster that Ray is connected to or finds; otherwise a local one until the block ends.
+    The tasks run on the cluster that Ray is connected to or finds. If there is none, a local
+    cluster is started, which runs until the block ends.
 
     Args:
-        workers: How many tasks run at a time.
-        threads: Cores for each.
-        environment: Environment variables of the workers.
+        workers: The number of tasks that run at a time.
+        threads: The number of cores per task.
+        environment: Environment variables for the workers.
+
+    Raises:
+        InputError: If RAY_ADDRESS names a cluster that cannot be reached.
     """
     import ray  # pyright: ignore[reportMissingImports]
     from ray.exceptions import RayError  # pyright: ignore[reportMissingImports]
@@ -38,7 +42,7 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
         except ConnectionError as error:
             _check_no_cluster_was_named(error)
             start_local_ray(workers * threads)
-    # Workers of a cluster that runs already have its environment, not that of this process.
+    # Workers of an existing cluster have the environment of the cluster, not of this process.
     tracking = {name: v for name, v in os.environ.items() if name.startswith("MLFLOW_")}
     variables = {**environment, **tracking, "PYTHONPATH": os.pathsep.join(sys.path)}
     remote = ray.remote(
@@ -69,7 +73,12 @@ def on_ray(workers: int, threads: int, environment: dict[str, str]) -> Iterator[
 
 
 def _check_no_cluster_was_named(error: ConnectionError) -> None:
-    """Raises an error without the cluster that the user has named; warns of one found by itself.
+    """Handles a failed connection to a cluster before a local cluster is started instead.
+
+    If Ray itself has found traces of a cluster that cannot be reached, a warning is issued.
+
+    Args:
+        error: The error of the connection.
 
     Raises:
         InputError: If RAY_ADDRESS names a cluster.
@@ -81,7 +90,7 @@ def _check_no_cluster_was_named(error: ConnectionError) -> None:
             " that it runs, and set RAY_AUTH_MODE=token if it has token authentication; or unset"
             " RAY_ADDRESS to use a local cluster."
         ) from error
-    if error.__cause__ is not None:  # else there is none
+    if error.__cause__ is not None:  # otherwise there is no cluster
         warnings.warn(
             f"{error}: a local Ray cluster is used. `ray stop` removes what a cluster that has"
             " crashed left behind.",
@@ -93,11 +102,11 @@ def _check_no_cluster_was_named(error: ConnectionError) -> None:
 def start_local_ray(cores: int) -> None:
     """Starts a Ray cluster on this machine.
 
-    Ray waits 30 seconds for its own start and then gives up. On a busy machine that may be too
-    short, so it is tried up to three times.
+    Ray waits 30 seconds for its own start and then fails. On a busy machine that may not be enough,
+    so the start is tried up to three times.
 
     Args:
-        cores: How many cores the cluster may use.
+        cores: The number of cores that the cluster may use.
     """
     import ray  # pyright: ignore[reportMissingImports]
 
@@ -107,6 +116,6 @@ def start_local_ray(cores: int) -> None:
             return
         except Exception as error:
             ray.shutdown()
-            # Ray raises a bare Exception here, which only its text distinguishes from others.
+            # Ray raises a bare Exception here, which only its message distinguishes from others.
             if attempt == _STARTS - 1 or "timed out during startup" not in str(error):
                 raise
