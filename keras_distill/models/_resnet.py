@@ -27,7 +27,8 @@ class ResNet(Family):
         depth: 6n + 2, the number of layers with weights (without shortcuts).
         widen: The k of `DEPTHxk`, a factor for the stages. The stem has 32 filters if k > 1.
         width: Factor for the stem and the stages.
-        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w; the paper uses 1e-4.
+        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w. The paper uses
+            1e-4.
     """
 
     depth: int

@@ -22,7 +22,8 @@ class WRN(Family):
         depth: The depth, 6n + 4.
         k: Factor for the filters of the stages.
         dropout: Fraction of features dropped between the two convolutions of a block.
-        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w; the paper uses 5e-4.
+        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w. The paper uses
+            5e-4.
     """
 
     depth: int

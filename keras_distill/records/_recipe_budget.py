@@ -20,17 +20,17 @@ class BudgetPart(Record):
 
     Attributes:
         max_bytes: Maximum size of the file in bytes: a number, or text such as "100k". With several
-            precisions, candidates are measured in the one with the smallest files.
-        max_drop: Maximum loss of accuracy against the teacher on validation data, in points. None:
-            no limit.
-        max_latency_ratio: Maximum latency relative to the teacher, both as `.tflite` files. None:
-            no limit.
+            precisions, candidates are measured in the precision with the smallest files.
+        max_drop: Maximum loss of accuracy against the teacher on validation data, in points. None
+            (in Python) means no limit.
+        max_latency_ratio: Maximum latency relative to the teacher, both as `.tflite` files. By
+            default, there is no limit.
         max_arena: Maximum memory in bytes in TensorFlow Lite for Microcontrollers, measured by
-            running the file there: a number, or text such as "64k". None: no limit.
+            running the file there: a number, or text such as "64k". By default, there is no limit.
         candidates: Additional candidates: model specs and `.keras` files.
-        epochs: Epochs of the first round of the ranking. None: as many as keep the whole ranking
-            within a tenth of the epochs of training all candidates in full, but at least 1. If
-            that is too little for several rounds, there is one round.
+        epochs: Number of epochs of the first round of the ranking. By default, as many as keep the
+            whole ranking within a tenth of the epochs of training all candidates in full, but at
+            least 1. If that is too little for several rounds, there is one round.
 
     Example:
         >>> BudgetPart(max_bytes="4k").max_bytes

@@ -48,10 +48,11 @@ class DataPart(Record):
 
     Attributes:
         source: A data spec, such as `digits`, `tfds:mnist`, or `images:DIR`.
-        data_dir: Folder of prepared TFDS data sets. None: TFDS_DATA_DIR, or the default folder of
-            TFDS.
+        data_dir: Folder of prepared TFDS data sets. By default, the environment variable
+            TFDS_DATA_DIR or, if it is not set, the default folder of TFDS.
         labels: Labels that the student sees: a count (an integer >= 1) or a fraction (a number in
-            0..1, such as 0.1). None: all labels. A teacher that the run trains sees all labels.
+            0..1, such as 0.1). By default, all labels. A teacher that the run trains always sees
+            all labels.
         omit_classes: Names or ids of classes whose examples the student does not see. The teacher
             sees them, and the student is tested on them.
         unlabeled: A second data spec. The student also learns from the teacher on its training

@@ -49,7 +49,7 @@ class SchedulePart(Record):
         schedule: `linear`, or `cosine` (half a period of a cosine).
         start: Value up to step `delay`.
         end: Value from step `delay + steps` on.
-        steps: Training steps from `start` to `end`. None: until the last step.
+        steps: Training steps from `start` to `end`; by default, until the last step.
         delay: Steps before the change starts.
 
     Example:
@@ -170,7 +170,7 @@ class DistillationPart(Record):
         views: Number of augmented views of each example, with `data.augment`. Epoch e uses view
             e mod views.
         top_k: Number of the teacher's largest logits to store for each example, with moments of the
-            rest. None: all logits.
+            rest. By default, all logits are stored.
         losses: The soft losses; by default `SoftTargetLoss`. If a loss reads inner layers, the
             teacher runs in every step. Otherwise its logits are stored once.
     """

@@ -22,27 +22,27 @@ class TeacherPart(ClassifierChanges):
 
     Attributes:
         model: The teacher; a list makes an ensemble. A model spec is trained by the run. A `.keras`
-            or `.tflite` file, and the folder of a SavedModel, of an ensemble, or of specialists are
-            used as they are. The function of `py:package.module:function` returns a Keras model, or
+            or `.tflite` file and the folder of a SavedModel, an ensemble, or specialists are used
+            without training. The function of `py:package.module:function` returns a Keras model, or
             a function from a NumPy batch to logits. A store of soft targets
             (`keras-distill targets build`) replaces the teacher.
         members: Number of networks to train from one model spec with different initial weights.
             Their ensemble is the teacher.
         mean: Mean of an ensemble: `geometric`, or `arithmetic` at `distillation.temperature`.
-        augment: Random changes of the teacher's training images, different in each epoch. None:
-            those of `data.augment`.
-        source: The data spec on which the teacher is trained. None: that of the student.
+        augment: Random changes of the teacher's training images, different in each epoch. By
+            default, those of `data.augment`.
+        source: The data spec on which the teacher is trained; by default, that of the student.
         classes: The teacher's classes that make up each class of the student: a list of ids or
             names in the order of the student's classes (the classes in an inner list are summed), a
             table by the student's class names, a file with one of these, or `names` (classes of the
-            same name). None: teacher and student have the same classes.
-        class_names: Names of the teacher's classes: a list, or a file with one name per line. None:
-            those of `source`.
+            same name). By default, teacher and student have the same classes.
+        class_names: Names of the teacher's classes: a list, or a file with one name per line. By
+            default, those of `source`.
         preprocess: `py:package.module:function`, a function that converts a batch of the student's
             inputs to the teacher's with TensorFlow operations.
         from_probabilities: Whether a file or function returns probabilities instead of logits, if
-            its graph does not show it: true, false, `softmax`, or `sigmoid`. None: outputs that
-            look like probabilities are an error.
+            its graph does not show it: true, false, `softmax`, or `sigmoid`. By default, outputs
+            that look like probabilities are an error.
         threads: Number of threads for a `.tflite` file.
     """
 
@@ -120,9 +120,9 @@ class StudentPart(Record):
     """The student.
 
     Attributes:
-        model: A model spec, a `.keras` file, `shrink:0.5` (a narrower copy of the teacher), `auto`
-            (with `budget`), or `py:package.module:function`, whose function takes `input_shape` and
-            `num_classes` and returns a Keras model.
+        model: A model spec, a `.keras` file, a narrower copy of the teacher such as `shrink:0.5`,
+            `auto` (with `budget`), or `py:package.module:function`, whose function takes
+            `input_shape` and `num_classes` and returns a Keras model.
         pretrained: A `.keras` or `.weights.h5` file with initial weights for the layers that have
             the same name and shapes. The other layers are initialized by seed.
     """

@@ -22,7 +22,7 @@ class ExportPart(Record):
             with `budget`, auto.
         calibration_samples: Number of training examples for the calibration of integer files.
         max_drop: Maximum loss of accuracy of a file on validation data against the model from which
-            it is converted, in points. None: 1 point, or one example if that is more.
+            it is converted, in points. By default, 1 point, or one example if that is more.
         strip: Whether to remove metadata, labels, and the names of inner tensors from the files.
     """
 
@@ -54,8 +54,8 @@ class CompressPart(TrainingChanges):
             and `quantize`, in this order.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether to store a float32 file without its zeros.
-        max_drop: Maximum loss of accuracy against the distilled student, in points. None: that of
-            `export`.
+        max_drop: Maximum loss of accuracy against the distilled student, in points. By default,
+            that of `export`.
         recover: Whether to try a step again if it loses more than `max_drop`.
 
     Example:
@@ -89,7 +89,7 @@ class BenchmarkPart(Record):
 
     Attributes:
         runs: Number of timed calls of each file.
-        targets: Targets for which each file is checked, such as tflm, xnnpack, or ethos-u55-128.
+        targets: Devices for which each file is checked: tflm, xnnpack, ethos-u55-128, …, or arm.
     """
 
     runs: int = Field(default=50, ge=2, le=MAX_COUNT)

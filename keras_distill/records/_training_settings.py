@@ -60,14 +60,14 @@ class TrainingSettings(Record):
         schedule: `cosine` lowers the learning rate to 0 at the last step; `constant` keeps it.
         weight_decay: Decoupled weight decay, as in Keras: each step subtracts
             learning rate · weight_decay · w from every trainable variable w (Loshchilov and
-            Hutter 2019). None: the default of Keras, 0.004 for `adamw` and 0 for the others.
+            Hutter 2019). By default, as in Keras, 0.004 for `adamw` and 0 for the others.
         momentum: Momentum of `sgd`; the other optimizers do not use it.
         warmup: Number of epochs in which the learning rate rises linearly from 0, before the
             schedule.
         clip_norm: Maximum norm of the gradients of a step, over all variables together. Larger
-            gradients are scaled down. None: no limit.
+            gradients are scaled down. By default, there is no limit.
         steps_per_execution: Maximum number of steps in one call of the compiled training function.
-            It affects only the speed. None: chosen automatically.
+            It affects only the speed. By default, it is chosen automatically.
 
     Example:
         >>> TrainingSettings(optimizer="sgd", learning_rate=0.1).schedule
@@ -112,10 +112,11 @@ class ClassifierSettings(KerasTrainingSettings):
         label_smoothing: Fraction of the label's probability that is spread over all classes in the
             loss on labels (Szegedy et al. 2016, arXiv:1512.00567, section 7).
         patience: Number of epochs without a better validation accuracy after which training stops.
-            The weights with the best validation accuracy are kept. None: all epochs are trained,
-            and the last weights are kept.
+            The weights with the best validation accuracy are kept. By default, all epochs are
+            trained, and the last weights are kept.
         budget: Wall time after which the training ends, such as "90s", "40m", or "1.5h". A cosine
-            schedule reaches 0 at that time, and `epochs` does not apply. None: no limit.
+            schedule reaches 0 at that time, and `epochs` does not apply. By default, there is no
+            limit.
 
     Example:
         >>> ClassifierSettings(label_smoothing=0.1).epochs
