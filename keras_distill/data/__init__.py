@@ -1,7 +1,7 @@
-"""Data sources: a spec string names one, and `load` returns its three splits of raw examples.
+"""Data sources: `load` takes a spec string and returns the three splits of raw examples.
 
-The table of sources is `SOURCES` in `_load.py`; each has one file with one function `load`. To add
-a source, write such a file and add a line to the table.
+The table of sources is `SOURCES` in `_load.py`. Each source has one file with one function `load`.
+To add a source, write such a file and add a line to the table.
 """
 
 from keras_distill.data._augment import Augmentation

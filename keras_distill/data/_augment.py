@@ -1,11 +1,11 @@
 """Deterministic augmentation: each view of an example is a pure function of its index.
 
-The random numbers of a view depend on (seed, sample index, view) alone, so that a teacher and a
-student see the same pixels of view v of example i in any process, batch, or epoch
- ("patient and consistent" teaching: Beyer et al. 2022, arXiv:2106.05237).
+The random numbers of a view depend only on (seed, sample index, view). A teacher and a student
+therefore see the same pixels of view v of example i in any process, batch, or epoch ("patient and
+consistent" teaching: Beyer et al. 2022, arXiv:2106.05237).
 
-`tf.random.stateless_*` takes one seed per call, so a batch of examples, each with its own
-seed, would need one call per example: 12 µs each, as much as a small student's training. Here a
+`tf.random.stateless_*` takes one seed per call, so examples with different seeds would need one
+call each. A call takes 12 µs, as long as a small student trains on the example. Here a
 counter-based generator of a few integer operations draws the numbers of a whole batch at once.
 """
 
@@ -40,7 +40,7 @@ def _word(value: int) -> Tensor:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """Computes the finalizer of SplitMix64 (Steele, Lea, Flood 2014, OOPSLA): uint64 to uint64."""
+    """Applies the finalizer of SplitMix64 (Steele, Lea, Flood 2014, OOPSLA) to uint64 values."""
     shift, xor = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
     z = xor(z, shift(z, _word(30))) * _word(0xBF58476D1CE4E5B9)
     z = xor(z, shift(z, _word(27))) * _word(0x94D049BB133111EB)
@@ -48,13 +48,13 @@ def _mix(z: Tensor) -> Tensor:
 
 
 def uniform(index: TensorLike, view: TensorLike, seed: int, streams: int) -> Tensor:
-    """Computes random numbers in [0, 1), a pure function of (index, view, seed) and their column.
+    """Computes random numbers in [0, 1), a pure function of (index, view, seed) and the column.
 
     Args:
         index: int `(B,)`, the indices of the examples in the unshuffled data set.
         view: int, scalar or `(B,)`.
-        seed: Whole number.
-        streams: Numbers per example.
+        seed: An integer.
+        streams: How many numbers to compute per example.
 
     Returns:
         float32 `(B, streams)`, multiples of 2⁻²⁴.
@@ -83,17 +83,18 @@ class Augmentation:
         crop: Largest shift in pixels along each axis; the image is zero-padded and cropped to its
             size. Hinton 2015 uses 2 for MNIST; 4 is usual for CIFAR.
         flip: Whether half of the images are mirrored left to right.
-        rotate: Largest rotation in degrees, in both directions.
-        zoom: Largest relative change of size, below 1.
-        shear: Largest shear of each axis in degrees, below 45.
-        jitter: Largest relative change of brightness (the mean) and of contrast (the spread about
-            it), 0..1.
+        rotate: Largest rotation in degrees, in both directions, 0..180.
+        zoom: Largest relative change of size, 0..0.9.
+        shear: Largest shear of each axis in degrees, 0..44.
+        jitter: Largest relative change of brightness (the mean of the image) and of contrast (the
+            deviation from the mean), 0..1.
         erase: Fraction of images in which a rectangle of 2 to 33 % of the area is set to 0 (random
             erasing: Zhong et al. 2020, AAAI).
-        seed: Integer >= 0.
-        mixup: Fraction of images that are averaged with a partner (another example, `_mixing`).
-        cutmix: Fraction of images that get a rectangle of a partner. The sum of `mixup` and
-            `cutmix` is at most 1.
+        seed: Seed of the random numbers, an integer >= 0.
+        mixup: Fraction of images that are averaged with a partner, which is another example (see
+            `_mixing`).
+        cutmix: Fraction of images in which a rectangle is replaced by that of a partner. The sum
+            of `mixup` and `cutmix` is at most 1.
 
     Raises:
         InputError: If a setting is invalid.
@@ -139,7 +140,7 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether images are mixed with a second example, so that labels are mixed too."""
+        """Whether images and their labels are mixed with those of a second example."""
         return self.mixup + self.cutmix > 0
 
     @classmethod
@@ -157,18 +158,18 @@ class Augmentation:
         return cls(**settings)
 
     def settings(self) -> dict[str, Any]:
-        """Returns the settings as JSON values."""
+        """Returns the settings as JSON values, without `mixup` and `cutmix` where they are 0."""
         settings = asdict(self)
         # Stores that were built before mixing was added do not have these settings.
         return {k: v for k, v in settings.items() if v or k not in ("mixup", "cutmix")}
 
     def fingerprint(self) -> str:
-        """Computes the SHA-256 of the settings and of the version of their implementation."""
+        """Computes the SHA-256 of the settings and of the version of the implementation."""
         text = json.dumps(["augmentation 1", self.settings()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def check_shape(self, shape: Sequence[int | None]) -> None:
-        """Checks that examples of a shape can be augmented.
+        """Checks that examples of the given shape can be augmented.
 
         Args:
             shape: The shape of x without the batch axis; None for an unknown size.
@@ -182,7 +183,7 @@ class Augmentation:
                 f" width, channels). Received: examples of shape {tuple(shape)}"
             )
         sizes = [size for size in shape[:2] if size is not None]
-        if sizes and self.crop >= min(sizes):  # some images would be zeros only
+        if sizes and self.crop >= min(sizes):  # some images would contain only zeros
             raise bad("crop", f"be less than the size of the images, {min(sizes)}", self.crop)
 
     def apply(
@@ -193,15 +194,16 @@ class Augmentation:
         Args:
             x: Images `(B, H, W, C)` of any real dtype. Integers are rounded and clipped to the
                 range of their dtype.
-            index: int `(B,)`, their indices in the unshuffled data set.
-            view: int scalar or `(B,)`.
+            index: int `(B,)`, the indices of the images in the unshuffled data set.
+            view: The number of the view: int, scalar or `(B,)`.
             pool: The examples from which partners are drawn; required if the augmentation mixes.
 
         Returns:
             Images of the same shape and dtype.
 
         Raises:
-            InputError: If x is not a batch of images, or the pool is missing.
+            InputError: If x is not a batch of images, the images are not larger than `crop`, or a
+                required pool is missing.
         """
         return self.mixed(x, index, view, pool)[0]
 
@@ -217,10 +219,11 @@ class Augmentation:
             pool: As for `apply`.
 
         Returns:
-            The images, and the argument `mixing` of `mixed_labels` (None without mixing).
+            The images, and the argument `mixing` of `mixed_labels` (None if the augmentation does
+            not mix).
 
         Raises:
-            InputError: As `apply`.
+            InputError: As for `apply`.
         """
         if isinstance(x, dict | list | tuple) or len(tf.convert_to_tensor(x).shape) != 4:
             raise bad("x", "be images (H, W, C), for an augmentation", x)
@@ -253,12 +256,13 @@ class Augmentation:
         return images
 
     def _moved(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Applies crop, flip, and the affine map as one resampling."""
+        """Applies crop, flip, rotation, zoom, and shear in one resampling."""
         bends = self.rotate or self.zoom or self.shear
         if not (bends or self.crop or self.flip):
             return x
         matrix = self._matrix(x, draw)
-        # Whole pixels are copied exactly; only an affine map interpolates, in float32.
+        # Crop and flip copy whole pixels exactly. Only rotation, zoom, and shear interpolate, in
+        # float32.
         kind = tf.float32 if bends or not _resampled(x.dtype) else x.dtype
         size = tf.shape(x)[1:3]
         return tf.raw_ops.ImageProjectiveTransformV3(
@@ -271,7 +275,7 @@ class Augmentation:
         )
 
     def _matrix(self, x: Tensor, draw: dict[str, Tensor]) -> Tensor:
-        """Computes the transforms `(B, 8)` from pixels of the result to those of the image."""
+        """Computes transforms `(B, 8)` that map pixels of the result to pixels of the image."""
         height, width = (tf.cast(tf.shape(x)[axis] - 1, tf.float32) / 2 for axis in (1, 2))
 
         def between(name: str, most: float) -> Tensor:
@@ -294,7 +298,7 @@ class Augmentation:
 
 
 def _resampled(dtype: tf.DType) -> bool:
-    """Returns whether the resampling accepts the dtype."""
+    """Returns whether `ImageProjectiveTransformV3` accepts the dtype."""
     return dtype in (tf.uint8, tf.int32, tf.int64, tf.float16, tf.float32, tf.float64)
 
 

@@ -10,8 +10,8 @@ from keras_distill._internal._checks import MAX_INT
 from keras_distill._internal._types import Dataset, Tensor
 from keras_distill.data._memory import MemoryDataset
 
-# The seed of an epoch is seed * _SEED_STEP + epoch * _EPOCH_STEP, modulo 2^64: odd constants whose
-# small multiples lie far apart, so that no two (seed, epoch) in use share an order.
+# The seed of an epoch is seed * _SEED_STEP + epoch * _EPOCH_STEP, modulo 2^64. Small multiples of
+# these odd constants lie far apart, so that no two pairs (seed, epoch) in use share an order.
 _SEED_STEP = 0x9E3779B97F4A7C15
 _EPOCH_STEP = 0xD1B54A32D192ED03
 
@@ -28,24 +28,25 @@ def batches(
 ) -> Dataset:
     """Makes batches of a data set for some epochs; with a seed, each epoch has its own order.
 
-    The order depends on (`shuffle_seed`, epoch) only: it is the same in another process, after
-    any number of epochs, and for any `tf.random.set_seed`. Batches never mix two epochs.
+    The order depends only on (`shuffle_seed`, epoch). It is the same in another process, after any
+    number of epochs, and with any `tf.random.set_seed`. No batch has examples of two epochs.
 
     Args:
         ds: Unbatched, finite, with known cardinality; any element structure.
         batch_size: Elements per batch.
         shuffle_seed: The seed of the order, >= 0; None keeps the order of `ds`.
         epoch: The number of the first epoch, from 0.
-        epochs: The number of epochs; None never ends.
+        epochs: The number of epochs; None repeats without end.
         buffer: The size of the shuffle buffer, in elements. None uses all elements; the order is
             then a uniform permutation.
         drop_remainder: Whether to drop the last batch if it is not full.
 
     Returns:
-        A data set of batches, prefetched, with known cardinality.
+        A data set of batches, prefetched, with known (or infinite) cardinality.
 
     Raises:
-        InputError: If a number is out of range, or the cardinality of `ds` is not known.
+        InputError: If a number is out of range, or `ds` is empty, infinite, or of unknown
+            cardinality.
 
     Example:
         >>> ds = tf.data.Dataset.range(5)
@@ -82,10 +83,10 @@ def batches(
 
 
 def read_ahead(ds: Dataset) -> Dataset:
-    """Returns `ds` with two elements prefetched and the autotuning of tf.data turned off.
+    """Prefetches two elements of `ds` and turns off the autotuning of tf.data.
 
-    The end of an autotuned iterator waits for the tuner to wake up, which happens 10, 30, 70, …
-    (2^k - 1)·10 ms after the start: on TensorFlow 2.21 an epoch of 6 s sometimes takes 10.2 s.
+    When an autotuned iterator ends, it waits for the tuner to wake up, which happens 10, 30, 70, …
+    (2^k - 1)·10 ms after the start. With TensorFlow 2.21, an epoch of 6 s sometimes takes 10.2 s.
 
     Args:
         ds: Any data set.
@@ -96,27 +97,27 @@ def read_ahead(ds: Dataset) -> Dataset:
 
 
 def epoch_seed(shuffle_seed: int, epoch: Tensor) -> Tensor:
-    """Computes the seed of one epoch's order, for `shuffled`: an int64 scalar, in a graph too."""
+    """Computes the seed of an epoch for `shuffled`, an int64 scalar; works in a graph."""
     start, step = _signed(shuffle_seed * _SEED_STEP), _signed(_EPOCH_STEP)
     return tf.constant(start, tf.int64) + tf.cast(epoch, tf.int64) * tf.constant(step, tf.int64)
 
 
 def shuffled(ds: Dataset, buffer: int, seed: Tensor) -> Dataset:
-    """Returns `ds` in an order that depends on `seed` alone; call it inside `flat_map`.
+    """Shuffles `ds` in an order that depends only on `seed`; call it inside `flat_map`.
 
     Args:
         ds: Any data set.
         buffer: The size of the shuffle buffer, in elements.
         seed: int64 scalar.
     """
-    # Sets only the seed of this function's graph, so that the order does not depend on the seed of
-    # the process. The seed is not 0, because (0, 0) makes TensorFlow draw a random seed.
+    # This sets only the seed of this function's graph, so that the order does not depend on the
+    # seed of the process. The seed is not 0, because (0, 0) makes TensorFlow draw a random seed.
     tf.compat.v1.set_random_seed(1)
-    shuffle_seed: Any = seed  # `shuffle` takes a tensor, which its annotation does not say
+    shuffle_seed: Any = seed  # `shuffle` accepts a tensor, but its annotation does not
     return ds.shuffle(buffer, seed=shuffle_seed, reshuffle_each_iteration=False)
 
 
 def _signed(value: int) -> int:
-    """Returns `value` modulo 2^64 as a signed 64-bit number."""
+    """Converts `value` modulo 2^64 to a signed 64-bit integer."""
     value %= 1 << 64
     return value - (1 << 64) if value >> 63 else value

@@ -1,4 +1,4 @@
-"""Arrays of examples and labels, checked once, and the names of their classes."""
+"""Checks the arrays of examples and labels, and the names of the classes."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -39,12 +39,11 @@ def in_memory(arrays: Any) -> Dataset:
 
 
 def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
-    """Returns the dtype in which examples of a dtype are kept; None if it is neither of numbers
-    nor text.
+    """Returns the dtype in which examples are kept; None if they are neither numbers nor text.
 
     Integers stay integers, because a model may use them as indices (`Embedding`): uint8, int32,
-    and int64 are unchanged, other integers become int32 or int64. Text stays text. All other
-    numbers become float32.
+    and int64 are unchanged, other integers become int32 or int64. Text stays text. Floats and
+    booleans become float32.
 
     Example:
         >>> [str(kept_dtype(d)) for d in ("uint8", "int16", "uint32", "float64", "bool")]
@@ -63,16 +62,19 @@ def kept_dtype(dtype: npt.DTypeLike) -> np.dtype[Any] | None:
 
 
 def check_arrays(x: npt.ArrayLike, y: npt.ArrayLike | None, *, where: str) -> Arrays:
-    """Returns x in the dtype of `kept_dtype` and y as int64 class ids, or names.
+    """Checks the examples and labels of one split, and converts their dtypes.
 
     Args:
-        x: Numbers `(n, ...)`, or text `(n,)` or `(n, ...)`.
-        y: Whole numbers, or names of classes, `(n,)` or `(n, 1)`; None: unlabeled.
-        where: The name of the arrays, for errors: "data.npz: train".
+        x: Numbers `(n, ...)` with two or more axes, or text `(n,)` or `(n, ...)`.
+        y: Integers or class names, `(n,)` or `(n, 1)`; None if the examples are unlabeled.
+        where: The name of the arrays, for errors, such as "data.npz: train".
+
+    Returns:
+        x in the dtype that `kept_dtype` returns, and y as int64 class ids. Class names stay text.
 
     Raises:
-        InputError: If a dtype or shape is wrong, lengths differ, x is not finite, or a label is
-            negative.
+        InputError: If a dtype or shape is wrong, lengths differ, x is empty or not finite, an
+            integer in x does not fit in int64, or a label is negative.
     """
     x = _checked_x(to_array(f"{where}: x", x), where)
     if y is None:
@@ -119,15 +121,16 @@ def _checked_labels(y: Array, examples: int, where: str) -> Array:
 def check_labels(
     labels: dict[str, Array], class_names: tuple[str, ...] | None, *, source: str
 ) -> tuple[str, ...]:
-    """Returns the class names, if train has examples of every class.
+    """Checks that train has examples of every class, and returns the class names.
 
     Args:
-        labels: Split -> int64 labels; "train" is among them.
-        class_names: The names; None: the ids become the names.
+        labels: The int64 labels by split; "train" is required.
+        class_names: The names by class id; None uses the ids as names.
         source: The spec, for errors.
 
     Raises:
-        InputError: If there are fewer than 2 classes, train lacks one, or a label is out of range.
+        InputError: If there are fewer than 2 classes, a class has no training examples, or a label
+            is out of range.
     """
     train = labels["train"]
     largest, examples = int(train.max()), len(train)
@@ -165,16 +168,17 @@ def class_names_of(
     *,
     source: str,
 ) -> tuple[str, ...]:
-    """Returns the result of `check_labels`, or no names if there are no labels.
+    """Returns the result of `check_labels`, or an empty tuple if no split has labels.
 
     Args:
-        labels: Split -> int64 labels, of the splits that have them.
-        splits: All splits.
+        labels: The int64 labels by split, of the splits that have labels.
+        splits: The names of all splits.
         class_names: As for `check_labels`.
         source: The spec, for errors.
 
     Raises:
-        InputError: If only some splits have labels, or names come without labels.
+        InputError: If only some splits have labels, there are class names but no labels, or
+            `check_labels` rejects the labels.
     """
     if labels and len(labels) < len(splits):
         without = ", ".join(sorted(set(splits) - set(labels)))
@@ -191,12 +195,13 @@ def class_names_of(
 def number_names(
     parts: Mapping[str, Arrays], class_names: tuple[str, ...] | None, source: str
 ) -> tuple[str, ...] | None:
-    """Replaces labels that are names of classes by class ids; returns the names by class id.
+    """Replaces labels that are class names by class ids, in place; returns the names by class id.
 
-    Without `class_names` the ids are in the order of the names.
+    Without `class_names`, the names are the sorted labels of the first split that has names. If no
+    labels are class names, nothing changes, and `class_names` is returned.
 
     Raises:
-        InputError: If a label of another split, or a label where names are given, is unknown.
+        InputError: If a label is not among the names.
     """
     named = [y for part in parts.values() if (y := part.y) is not None and y.dtype.kind == "U"]
     if not named:

@@ -11,16 +11,17 @@ TEST_COUNT = 500
 
 
 def load(source: Source) -> Splits:
-    """Loads 8 x 8 gray images, uint8 `(8, 8, 1)` with values 0..16, 10 classes.
+    """Loads gray images of 8 x 8 pixels in 10 classes, uint8 `(8, 8, 1)` with values 0..16.
 
-    500 images, stratified and always the same, are the test split. Validation is held out of the
-    other 1,297 (130 of them by default), which leaves 1,167 to train on.
+    The test split is 500 images, stratified and always the same. The validation split is held out
+    of the other 1,297 images. By default it has 130, which leaves 1,167 for training.
 
-    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits (1998), UCI Machine
-    Learning Repository, doi:10.24432/C50P49, its test part, as in `sklearn.datasets.load_digits`.
+    Source: the test part of E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits
+    (1998), UCI Machine Learning Repository, doi:10.24432/C50P49, as in
+    `sklearn.datasets.load_digits`.
 
     Raises:
-        InputError: If there is something after the name.
+        InputError: If the spec has an argument or an option.
     """
     from sklearn.datasets import load_digits
 

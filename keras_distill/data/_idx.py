@@ -12,21 +12,21 @@ from keras_distill._internal import InputError, _files
 from keras_distill._internal._types import Array
 from keras_distill.data._splits import Source, Splits, from_arrays
 
-# Split -> the names of its files, before "-images" or "-labels".
+# The first part of the file names of each split, before "-images" or "-labels".
 _PREFIXES = {"train": ("train",), "validation": ("validation", "val"), "test": ("t10k", "test")}
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_BYTES, _MAX_RANK = 8 << 30, 8
 
 
 def load(source: Source) -> Splits:
-    """Loads `train-images-idx3-ubyte` and its siblings from a folder.
+    """Loads `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, and the files of other splits.
 
-    The files are named SPLIT-images… and SPLIT-labels…, where SPLIT is train, t10k or test, or
-    validation or val, followed by `-idx3-ubyte` or `.idx3-ubyte`, and by `.gz` if gzipped.
-    Images of shape (height, width) get a channel: `(height, width, 1)`.
+    The names are SPLIT-images and SPLIT-labels, followed by `-idxN-TYPE` or `.idxN-TYPE`, and an
+    optional `.gz`. SPLIT is train, t10k (or test), or validation (or val). Images of shape
+    (height, width) get a channel: `(height, width, 1)`.
 
     Raises:
-        InputError: If a file is missing, is not IDX, is truncated, or does not fit the others.
+        InputError: If a file is missing, is not IDX, is truncated, or does not match the others.
     """
     spec = source.spec
     spec.read()
@@ -64,10 +64,10 @@ def _find(folder: Path, prefixes: tuple[str, ...], part: str) -> Path | None:
 
 
 def read(path: Path) -> Array:
-    """Reads one IDX file, gzipped or not (its first bytes decide, not its name).
+    """Reads one IDX file, gzipped or not, as its first bytes show.
 
-    The format: two zero bytes, a type, the number of dimensions, each dimension as a big-endian
-    32-bit number, then the values, big-endian (http://yann.lecun.com/exdb/mnist).
+    The format is two zero bytes, a type, the number of dimensions, each dimension as a big-endian
+    32-bit integer, then the values, big-endian (http://yann.lecun.com/exdb/mnist).
 
     Args:
         path: The file.
@@ -76,7 +76,8 @@ def read(path: Path) -> Array:
         The values, in native byte order.
 
     Raises:
-        InputError: If it is not readable, not IDX, truncated, or too long.
+        InputError: If the file is not readable, not IDX, truncated, or too large, or has bytes
+            after the values.
     """
     size = _files.check_file(path).stat().st_size
     try:
@@ -104,7 +105,7 @@ def _parse(file: IO[bytes], path: Path, size: int, zipped: bool) -> Array:
         raise InputError(f"{path}: declares {expected} bytes, more than {_MAX_BYTES}.")
     if zipped:
         _files.check_unpacked(path, size, expected)
-    # Nothing is allocated for a shape that the file cannot hold.
+    # The values are read only if the file can hold them: a wrong shape must not allocate memory.
     found, body = size - 4 - len(header), b""
     if zipped or found == expected:
         body = file.read(expected + 1)

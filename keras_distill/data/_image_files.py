@@ -1,6 +1,6 @@
-"""Image files: what their headers say, and their pixels.
+"""Reads the headers and the pixels of image files.
 
-TensorFlow decodes PNG, JPEG, and GIF; Pillow decodes BMP, WebP, and TIFF, and reads every header.
+TensorFlow decodes PNG, JPEG, and GIF. Pillow decodes BMP, WebP, and TIFF, and reads all headers.
 """
 
 import re
@@ -18,24 +18,25 @@ from keras_distill._internal._types import Array, Dataset, Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-_BY_TENSORFLOW = ("PNG", "JPEG", "MPO", "GIF")  # MPO: a JPEG file with further images behind it
-# What a file of a format starts with. BMP is missing: its mark is two letters that a text may have.
+_BY_TENSORFLOW = ("PNG", "JPEG", "MPO", "GIF")  # MPO: a JPEG file with more images at its end
+# The first bytes of each format. WebP is in `_is_marked`. BMP is missing: a text may start with the
+# two letters that mark it.
 _MARKS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*")
 _GRAY = ("1", "L", "LA", "La", "I", "F")
-_TAIL = 64  # bytes at the end of a file in which the mark of its end must be
-_MAX_PIXELS = 1 << 27  # of one file; a decoded image of three channels then has 400 MB
-_SHOWN = 300  # characters of a list of files
+_TAIL = 64  # the end marker of a file must be in this many last bytes
+_MAX_PIXELS = 1 << 27  # per file; such an image with three channels takes 400 MB when decoded
+_SHOWN = 300  # the most characters of a list of files in a message
 
 
 class ImageFile(NamedTuple):
-    """What the header of an image file says.
+    """The contents of the header of an image file.
 
     Attributes:
         path: The file.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        color: Whether it has three channels, or four with transparency.
-        pillow: Whether Pillow decodes it.
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+        color: Whether the image has three channels, or four with transparency.
+        pillow: Whether Pillow decodes the file. If not, TensorFlow does.
     """
 
     path: str
@@ -46,20 +47,21 @@ class ImageFile(NamedTuple):
 
 
 class DamagedError(Exception):
-    """A file that should be an image and cannot be read; the message says why."""
+    """Raised for a file that should be an image but cannot be read; the message is the reason."""
 
 
 def inspect(path: Path) -> ImageFile | None:
-    """Reads the header of a file, and decodes the file if its end is missing.
+    """Reads the header of an image file, and decodes the file if it may be truncated.
 
     Args:
         path: A regular file.
 
     Returns:
-        What the header says; None if neither the name nor the content is that of an image.
+        The contents of the header; None if neither the name nor the content is that of an image.
 
     Raises:
-        DamagedError: If the file is an image by its name or content, and cannot be read.
+        DamagedError: If the file is an image by its name or content, but cannot be read or is too
+            large.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -74,12 +76,12 @@ def inspect(path: Path) -> ImageFile | None:
         raise DamagedError("it is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about large images
+            warnings.simplefilter("ignore")  # Pillow warns about large images
             with Image.open(path, formats=_FORMATS) as image:
                 form, mode, (width, height) = image.format or "", image.mode, image.size
     except UnidentifiedImageError as error:
         raise DamagedError("its content is not an image") from error
-    except Exception as error:  # the readers of headers raise many kinds
+    except Exception as error:  # the header readers raise many types
         raise DamagedError(_reason(error)) from error
     if width * height > _MAX_PIXELS:
         raise DamagedError(f"it has {width} x {height} pixels, more than {_MAX_PIXELS}")
@@ -97,7 +99,7 @@ def _is_marked(start: bytes) -> bool:
 
 
 def _is_whole(form: str, start: bytes, tail: bytes, size: int) -> bool:
-    """Returns whether the end of a file is there; False if that is not known without decoding."""
+    """Returns whether a file is complete; False if only decoding it can show that."""
     if form == "PNG":
         return b"IEND" in tail
     if form in ("JPEG", "MPO"):
@@ -110,14 +112,14 @@ def _is_whole(form: str, start: bytes, tail: bytes, size: int) -> bool:
 
 
 def decode(file: ImageFile) -> Array:
-    """Returns the pixels, uint8 `(height, width, channels)`, with 1 to 4 channels.
+    """Decodes an image file to uint8 `(height, width, channels)`, with 1 to 4 channels.
 
     Raises:
         DamagedError: If the file cannot be decoded.
     """
     try:
         return _by_pillow(file.path) if file.pillow else np.asarray(_by_tensorflow(file.path))
-    except Exception as error:  # the decoders raise many kinds
+    except Exception as error:  # the decoders raise many types
         raise DamagedError(_reason(error)) from error
 
 
@@ -126,7 +128,7 @@ def _by_tensorflow(path: str | Tensor) -> Tensor:
 
 
 def _by_pillow(path: str | bytes) -> Array:
-    """Returns the pixels of the first image in a file, with 1 or 3 channels."""
+    """Decodes the first image in a file to uint8 with 1 or 3 channels."""
     from PIL import Image
 
     with Image.open(path, formats=_FORMATS) as image:
@@ -139,7 +141,7 @@ def _by_pillow(path: str | bytes) -> Array:
 
 
 def _reason(error: Exception) -> str:
-    """Returns a message in one line, without the parts about TensorFlow's graph."""
+    """Shortens an error's message to one line without the parts about TensorFlow's graph."""
     text = re.sub(r"\{\{function_node [^}]*\}\}", "", str(error))
     text = re.sub(r"^.*Iterator::\S+ ", "", text)
     text = re.split(r"\n|\[\[|\{\{|: b'|, got |\. Received", text)[0]
@@ -147,15 +149,15 @@ def _reason(error: Exception) -> str:
 
 
 def fitted(pixels: Any, shape: tuple[int, int, int], *, resize: bool) -> Tensor:
-    """Returns decoded pixels as uint8 of one shape, eagerly or inside a graph.
+    """Converts decoded pixels to uint8 images of one shape; works in a graph.
 
     Args:
         pixels: uint8 `(height, width, 1..4)`.
-        shape: `(height, width, 1 or 3)`; transparency is dropped.
+        shape: The shape of the result, `(height, width, 1 or 3)`. Transparency is dropped.
         resize: Whether to resize (bilinear, antialiased).
     """
     color = tf.shape(pixels)[-1] > 2
-    # Gray with transparency has 2 channels, color with transparency 4.
+    # Gray with transparency has 2 channels; color with transparency has 4.
     if shape[2] == 1:
         gray = lambda: tf.image.rgb_to_grayscale(pixels[..., :3])  # noqa: E731
         x = tf.cond(color, gray, lambda: pixels[..., :1])
@@ -168,7 +170,13 @@ def fitted(pixels: Any, shape: tuple[int, int, int], *, resize: bool) -> Tensor:
 
 
 def stream(files: Sequence[ImageFile], shape: tuple[int, int, int], *, resize: bool) -> Dataset:
-    """Returns a data set that decodes each file when it is read; arguments as for `fitted`."""
+    """Returns a data set of images that are decoded when they are read.
+
+    Args:
+        files: The files.
+        shape: As for `fitted`.
+        resize: As for `fitted`.
+    """
     paths = [file.path for file in files]
     by_pillow = [file.pillow for file in files]
 
@@ -194,17 +202,20 @@ def decode_all(
     what: str,
     root: Path | None = None,
 ) -> Array:
-    """Returns the pixels of all files, uint8 `(n, *shape)`; each file is decoded once.
+    """Decodes all files, in several threads, to one array.
 
     Args:
         files: The files.
         shape: As for `fitted`.
         resize: As for `fitted`.
-        what: The data, for errors.
-        root: The folder that names in errors start from; None: names as given.
+        what: The name of the data, for errors.
+        root: Paths in errors are relative to this folder; None leaves them unchanged.
+
+    Returns:
+        uint8 `(n, *shape)`.
 
     Raises:
-        InputError: With all files that cannot be decoded.
+        InputError: If files cannot be decoded; the message lists them.
     """
     pixels = np.empty((len(files), *shape), np.uint8)
     damaged: dict[str, str] = {}
@@ -223,17 +234,17 @@ def decode_all(
 
 
 def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> Array:
-    """Returns images of any size as a model of that input shape takes them, as `images:DIR` does.
+    """Reads images of any size and resizes them for a model, as `images:DIR?size=…` does.
 
     Args:
         paths: Image files.
-        shape: `(height, width, 1 or 3)`; other sizes are resized.
+        shape: The input shape of the model, `(height, width, 1 or 3)`.
 
     Returns:
         uint8 `(n, height, width, channels)`.
 
     Raises:
-        InputError: With all paths that are no image files, or cannot be decoded.
+        InputError: If paths are not image files or cannot be decoded; the message lists them.
     """
     files: list[ImageFile] = []
     damaged: dict[str, str] = {}
@@ -252,15 +263,15 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> Array:
 
 
 def refuse_damaged(damaged: Mapping[str, str], count: int, *, what: str) -> None:
-    """Rejects damaged files, all in one message.
+    """Raises one error for all damaged files, if there are any.
 
     Args:
-        damaged: Reasons by path.
-        count: The number of files in all.
-        what: The data, for errors.
+        damaged: The reason for each damaged file, by path.
+        count: The number of all files.
+        what: The name of the data, for errors.
 
     Raises:
-        InputError: If there is one.
+        InputError: If a file is damaged.
     """
     if not damaged:
         return
@@ -272,7 +283,7 @@ def refuse_damaged(damaged: Mapping[str, str], count: int, *, what: str) -> None
 
 
 def listed(names: Sequence[str]) -> str:
-    """Returns names separated by semicolons, the first of a long list and the number of others.
+    """Joins names with semicolons; shortens a long list and adds the number of names left out.
 
     Example:
         >>> listed(["a", "b"]), listed(["x" * 200] * 3).endswith("; and 2 more")

@@ -1,4 +1,4 @@
-"""`images:DIR`: image files, a folder per class, or without classes."""
+"""`images:DIR`: image files in one folder per class, or without classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ _SPLITS = {
 
 
 class _Part(NamedTuple):
-    """The images of one split, and their class ids; None if the images have no classes."""
+    """The images of one split and their class ids, which are None if there are no classes."""
 
     files: list[ImageFile]
     labels: Array | None
@@ -45,26 +45,27 @@ class _Part(NamedTuple):
 
 
 def load(source: Source) -> Splits:
-    """Loads `DIR/CLASS/*.png`, or `DIR/train/CLASS/*.png` with siblings `val` and `test`.
+    """Loads `DIR/CLASS/*.png`, or `DIR/train/CLASS/*.png` and, if present, `DIR/val`, `DIR/test`.
 
-    A folder of images without subfolders is unlabeled: `DIR/*.png`, or `DIR/train/*.png` with
-    siblings. The elements are then x alone.
+    Images without class folders are unlabeled: `DIR/*.png`, or `DIR/train/*.png`. The elements are
+    then x alone. The validation folder may also be named valid or validation.
 
-    Classes and files are in the order of their names; hidden files and folders are skipped. PNG,
-    JPEG, GIF (the first frame), BMP, WebP, and TIFF are read, recognized by content as well as by
-    name. Files that are not images are skipped with a warning that counts them. Every header is
-    read first, and the end of every file, so that truncated files are detected immediately.
+    Classes and files are sorted by name. Hidden files and folders are skipped. The formats are PNG,
+    JPEG, GIF (the first frame), BMP, WebP, and TIFF; files are recognized by name and by content.
+    Files that are not images are skipped with a warning that counts them. The header and the end
+    of every file are read first, so that truncated files are detected immediately.
 
     Images are uint8 `(height, width, channels)`: one channel if every file is gray, else three
     (transparency is dropped). EXIF orientation is ignored. The splits in `source.reads` are decoded
-    once, into memory if all of them fit; other splits are decoded whenever they are read.
+    once, into memory, if all of them fit. Other splits are decoded whenever they are read.
 
     Options: `size=32x32` resizes every image (bilinear, antialiased, the aspect ratio may
     change); `channels=1` or `channels=3` sets the number of channels; `strict=1` rejects files
     that are not images.
 
     Raises:
-        InputError: If a folder is missing or empty, sizes differ, or files are damaged.
+        InputError: If a folder is missing or empty, sizes differ without `size`, files are damaged,
+            or an option is not valid.
     """
     spec = source.spec
     options = spec.read(size=_spec.size, channels=_channels, strict=_spec.flag)
@@ -113,7 +114,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _split_folders(spec: Spec, root: Path) -> dict[str, Path]:
-    """Returns the folder by split; the root itself is train where there are no splits."""
+    """Returns the folder of each split; without a folder `train`, the root is the train split."""
     subfolders = _subfolders(root)
     if not any(p.name == "train" for p in subfolders):
         return {"train": root}
@@ -130,15 +131,15 @@ def _split_folders(spec: Spec, root: Path) -> dict[str, Path]:
 
 
 class _Reader:
-    """Reads the headers of files; collects what is damaged and what is no image.
+    """Reads the headers of files; collects damaged files and files that are not images.
 
     Args:
         spec: The spec.
-        root: The folder that names in messages start from.
-        strict: Whether to refuse what is no image.
+        root: Paths in messages are relative to this folder.
+        strict: Whether to reject files that are not images.
 
     Attributes:
-        damaged: Reasons by path.
+        damaged: The reason for each damaged file, by path.
     """
 
     def __init__(self, spec: Spec, root: Path, *, strict: bool) -> None:
@@ -148,7 +149,7 @@ class _Reader:
         self._skipped: list[str] = []
 
     def images(self, folder: Path) -> list[ImageFile]:
-        """Returns the image files in a folder, in the order of their names."""
+        """Returns the image files in a folder, sorted by name."""
         found: list[ImageFile] = []
         for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
             if not path.is_file():
@@ -169,7 +170,11 @@ class _Reader:
         return found
 
     def finish(self) -> tuple[str, ...]:
-        """Rejects damaged files, and if strict other files; returns a sentence on those skipped."""
+        """Raises an error for damaged files, and if strict, for files that are not images.
+
+        Returns:
+            A sentence on the skipped files, or nothing if no file was skipped.
+        """
         text, images = self._spec.text, self._count + len(self.damaged)
         refuse_damaged(self.damaged, images, what=text)
         if not self._skipped:
@@ -185,7 +190,7 @@ class _Reader:
 
 
 def _part(spec: Spec, folder: Path, names: tuple[str, ...], reader: _Reader) -> _Part:
-    """Returns the images of one split."""
+    """Finds the images of one split and their labels."""
     there = [p.name for p in _subfolders(folder)]
     unknown = sorted(set(there) - set(names))
     if unknown:
@@ -216,7 +221,7 @@ def _part(spec: Spec, folder: Path, names: tuple[str, ...], reader: _Reader) -> 
 def _common_shape(
     spec: Spec, files: Sequence[ImageFile], options: Mapping[str, Any]
 ) -> tuple[int, int, int]:
-    """Returns the shape of all images after resizing."""
+    """Returns the shape that all images have after resizing."""
     first = files[0]
     other = next((f for f in files if (f.height, f.width) != (first.height, first.width)), None)
     if other is not None and "size" not in options:
@@ -238,7 +243,7 @@ def _datasets(
     resize: bool,
     root: Path,
 ) -> dict[str, Dataset]:
-    """Returns the data set of each split: in memory those that are read, if they fit."""
+    """Returns the data set of each split; the splits that are read are in memory if they fit."""
     read = [split for split in parts if source.reads is None or split in source.reads]
     fit = sum(len(parts[split].files) for split in read) * np.prod(shape) <= MEMORY_LIMIT
     found: dict[str, Dataset] = {}

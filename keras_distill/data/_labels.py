@@ -1,4 +1,4 @@
-"""The labels of data sets: reading them, keeping few of them, selecting examples by them."""
+"""Functions that read the labels of a data set, keep some of them, and select examples."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ UNLABELED = -1
 
 
 def labels_of(ds: Dataset) -> Array:
-    """Returns the labels of a finite data set of `(x, y)`, int64 `(n,)`, in its order.
+    """Reads the labels of a finite data set of `(x, y)`, int64 `(n,)`, in the order of the data.
 
     Example:
         >>> labels_of(tf.data.Dataset.from_tensor_slices(([[0.0]] * 3, [2, 0, 1]))).tolist()
@@ -27,7 +27,12 @@ def labels_of(ds: Dataset) -> Array:
 
 
 def select(ds: Dataset, keep: Array) -> Dataset:
-    """Returns the elements of `ds` where `keep`, bool `(n,)`, is true, with known cardinality."""
+    """Selects the elements of `ds` where `keep` is true; the result has known cardinality.
+
+    Args:
+        ds: Any finite data set of n elements.
+        keep: bool `(n,)`.
+    """
 
     def flag(element: Any, kept: Tensor) -> Tensor:
         return kept
@@ -36,7 +41,7 @@ def select(ds: Dataset, keep: Array) -> Dataset:
         return element
 
     flagged = tf.data.Dataset.zip(ds, tf.data.Dataset.from_tensor_slices(keep))
-    predicate: Any = flag  # `filter` calls it with two arguments, which its annotation does not say
+    predicate: Any = flag  # `filter` passes two arguments, but its annotation allows only one
     kept = flagged.filter(predicate).map(drop_flag)
     return kept.apply(tf.data.experimental.assert_cardinality(int(keep.sum())))
 
@@ -48,9 +53,9 @@ def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
     change.
 
     Args:
-        train: `(x, y)`, unbatched, finite; y a class id.
+        train: A data set of `(x, y)`, unbatched, finite; y a class id.
         count: How many labels to keep, from the number of classes to the number of examples.
-        seed: Which examples keep their label.
+        seed: Seed of the choice of the examples that keep their labels.
 
     Returns:
         A data set like `train`, with the same cardinality.

@@ -1,7 +1,7 @@
-"""The table of data sources, and `load(spec)`, which calls the one that the spec names.
+"""The table of data sources, and `load(spec)`, which calls the source that the spec names.
 
-To add a source: write `data/_name.py` with one function `load(source: Source) -> Splits` that ends
-in `from_arrays` or `from_streams`, and add a line to `SOURCES`.
+To add a source, write `data/_name.py` with one function `load(source: Source) -> Splits` that
+returns the result of `from_arrays` or `from_streams`, and add a line to `SOURCES`.
 """
 
 import warnings
@@ -53,14 +53,16 @@ def load(
 ) -> Splits:
     """Loads the data set that a spec string names.
 
-    x is raw, as in the files (uint8 images stay uint8): normalization is the first layer of
-    every model. Splits that the source does not have are held out of train, stratified by class:
-    20 % for test (always the same examples), then 10 % of the rest for validation.
+    x is raw, as in the files (uint8 images stay uint8), because normalization is the first layer
+    of every model. Splits that the source does not have are held out of train, stratified by
+    class: 20 % for test (always the same examples), then 10 % of the rest for validation.
 
     Args:
         spec: One of `sources()`, such as "digits" or "tfds:mnist".
-        data_dir: Folder of prepared TFDS data sets, used only by `tfds:`. None uses TFDS_DATA_DIR.
-        validation: Fraction of train to hold out for validation, > 0 and <= 0.5; None means 10 %.
+        data_dir: Folder of prepared TFDS data sets, used only by `tfds:`. None uses the
+            environment variable TFDS_DATA_DIR or, if it is not set, the default folder of TFDS.
+        validation: Fraction of train to hold out for validation, > 0 and <= 0.5. None means 10 %,
+            or the validation split of the source.
         seed: Seed for selecting the validation examples, an integer in 0..2**32-1.
         reads: The splits that you will read, of "train", "validation", "test"; None means all. An
             `images:` source decodes these splits once. You can still read the other splits; they
@@ -70,7 +72,8 @@ def load(
         The splits.
 
     Raises:
-        InputError: If the source does not exist, or is not a valid data set.
+        InputError: If the source does not exist or is not a valid data set, another argument is
+            not valid, or `validation` is given and the source has a validation split.
         MissingExtraError: If the source needs a package that is not installed.
 
     Example:
@@ -84,15 +87,20 @@ def load(
 def load_or_call(
     spec: str, *, data_dir: PathLike | None = None, reads: Collection[str] | None = None
 ) -> Any:
-    """Returns the splits of a spec, or what a `py:` function returns instead of splits.
+    """Loads the splits of a spec; a `py:` function may also return something other than splits.
 
     Args:
         spec: As for `load`.
         data_dir: As for `load`.
         reads: As for `load`.
 
+    Returns:
+        The splits, or the value of the `py:` function if it is neither a `Splits` nor a dict with
+        "train".
+
     Raises:
-        InputError: As `load`, but not for what a `py:` function returns.
+        InputError: As for `load`.
+        MissingExtraError: As for `load`.
     """
     source = _source(spec, data_dir, None, 0, reads)
     if source.spec.kind != "py":

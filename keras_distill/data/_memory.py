@@ -1,4 +1,4 @@
-"""Data sets whose elements are in memory, from which whole batches are gathered."""
+"""A data set whose elements are in memory, so that whole batches can be gathered from it."""
 
 from typing import Any
 
@@ -8,17 +8,18 @@ from keras_distill._internal._types import Dataset, Tensor
 
 
 class MemoryDataset(tf.data.Dataset):  # pyright: ignore[reportMissingTypeArgument]
-    """A `tf.data.Dataset` of the rows of tensors, which other code can gather from.
+    """A `tf.data.Dataset` of the rows of tensors, with a method that gathers rows by index.
 
     You can iterate over it or transform it, like any other data set. `batches` and soft-target
     stores shuffle the indices of its elements and gather whole batches, which takes a third of the
     time of shuffling single elements. The order is the same.
 
     Args:
-        tensors: A structure of arrays or tensors of one length; a list is not an array.
+        tensors: A structure of arrays or tensors of equal length. A Python list counts as a
+            structure, not as an array.
 
     Attributes:
-        tensors: The structure, of tensors on the CPU.
+        tensors: The structure, with its arrays as tensors on the CPU.
 
     Example:
         >>> ds = MemoryDataset((tf.constant([[1.0], [2.0]]), tf.constant([0, 1])))
@@ -29,11 +30,12 @@ class MemoryDataset(tf.data.Dataset):  # pyright: ignore[reportMissingTypeArgume
     """
 
     def __init__(self, tensors: Any) -> None:
-        # A tensor made on the CPU first is not copied into the graph of every later dataset.
+        # If the tensor is created on the CPU first, it is not copied into the graph of every
+        # dataset made from this one.
         with tf.device("cpu"):
             self.tensors = tf.nest.map_structure(tf.convert_to_tensor, tensors)
             self._dataset = tf.data.Dataset.from_tensor_slices(self.tensors)
-        initialize: Any = super().__init__  # whose annotation lacks its argument
+        initialize: Any = super().__init__  # its annotation lacks the argument
         initialize(tf.data.experimental.to_variant(self._dataset))
 
     def _inputs(self) -> list[Dataset]:
@@ -45,7 +47,7 @@ class MemoryDataset(tf.data.Dataset):  # pyright: ignore[reportMissingTypeArgume
         return self._dataset.element_spec
 
     def gather(self, indices: Any) -> Any:
-        """Returns the elements of these indices as a batch.
+        """Returns the elements at the given indices as a batch.
 
         Args:
             indices: int64 `(B,)`.

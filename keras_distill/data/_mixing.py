@@ -1,6 +1,6 @@
 """MixUp and CutMix: each view of an example may be mixed with a second example.
 
-The partner, too, is a function of (sample index, view, seed), so that stored soft targets fit.
+The partner is also a function of (sample index, view, seed), so that stored soft targets match.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ import tensorflow as tf
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Dataset, Tensor
 
-# Examples that partners are drawn from are kept in memory.
+# The largest size, in bytes, of the examples that partners are drawn from: they are in memory.
 _MEMORY_LIMIT = 2 << 30
-# The random numbers of an image, in this order.
+# The names of the random numbers of an image, in order.
 STREAMS = ("mix", "mix_share", "mix_partner", "mix_y", "mix_x")
 
 
@@ -37,7 +37,7 @@ class Pool:
         """Reads a data set of `(index, (x, y, …))` into memory.
 
         Raises:
-            InputError: If it needs more than 2 GiB.
+            InputError: If the images need more than 2 GiB.
         """
         elements: Any = indexed.element_spec
         spec = elements[1][0]
@@ -63,9 +63,10 @@ class Mixing(NamedTuple):
 
     Attributes:
         partner: int64 `(B,)`, positions in the pool.
-        share: float32 `(B,)`, the weight of the original image: of its values, or of its area.
+        share: float32 `(B,)`, the weight of the original image in the average, or the fraction of
+            its area that is kept.
         cut: bool `(B, H, W, 1)`, true where the partner's pixels replace the original pixels.
-        blended: bool `(B,)`, whether the values are averaged.
+        blended: bool `(B,)`, whether the two images are averaged.
     """
 
     partner: Tensor
@@ -77,20 +78,21 @@ class Mixing(NamedTuple):
 def draw_mixing(
     draw: dict[str, Tensor], mixup: float, cutmix: float, pool: Pool, shape: Tensor
 ) -> Mixing:
-    """Decides how a batch is mixed.
+    """Draws the partners and the amount of mixing of a batch.
 
-    MixUp averages with a share drawn uniformly from 0..1, which is Beta(1, 1). CutMix pastes a
-    rectangle whose area is such a share, at a place drawn uniformly and clipped at the border.
+    MixUp averages two images with a share drawn uniformly from 0..1, which is Beta(1, 1). CutMix
+    pastes a rectangle whose share of the area has the same distribution. Its center is drawn
+    uniformly, and it is clipped at the border.
 
     Source: Zhang, Cisse, Dauphin, Lopez-Paz 2018 (mixup, arXiv:1710.09412), section 2; Yun, Han,
     Oh, Chun, Choe, Yoo 2019 (CutMix, arXiv:1905.04899), section 3.1.
 
     Args:
-        draw: Numbers in 0..1, `(B,)` each, by the names in `STREAMS`.
-        mixup: Share of the images that are averaged with a partner.
-        cutmix: Share of the images that get a rectangle of a partner.
-        pool: Where the partners are drawn from.
-        shape: `(B, H, W, C)`.
+        draw: Random numbers in 0..1, `(B,)` each, by the names in `STREAMS`.
+        mixup: Fraction of the images that are averaged with a partner.
+        cutmix: Fraction of the images that get a rectangle of a partner.
+        pool: The examples that partners are drawn from.
+        shape: The shape of the images, `(B, H, W, C)`.
     """
     count = tf.cast(tf.shape(pool.x)[0], tf.float32)
     partner = tf.cast(tf.floor(draw["mix_partner"] * count), tf.int64)
@@ -107,7 +109,13 @@ def draw_mixing(
 
 
 def _inside(center: Tensor, side: Tensor, size: Tensor) -> Tensor:
-    """Returns bool `(B, size)`: which pixels lie in a span of a share of the side."""
+    """Returns bool `(B, size)`, true for pixels in the span of length `side` around `center`.
+
+    Args:
+        center: float `(B,)`, as a fraction of `size`.
+        side: float `(B,)`, as a fraction of `size`.
+        size: The number of pixels along the axis.
+    """
     length = tf.cast(size, tf.float32)
     middle, half = tf.floor(center * length), tf.floor(side * length / 2)
     place = tf.range(length)[None, :]
@@ -124,14 +132,14 @@ def mixed_labels(labels: Tensor, mixing: Mixing, pool: Pool, classes: int) -> tu
     """Mixes labels as the images were mixed.
 
     Args:
-        labels: Class ids `(B,)`, -1 for none; or rows `(B, classes)`.
+        labels: Class ids `(B,)`, with -1 for an unlabeled example, or rows `(B, classes)`.
         mixing: How the images were mixed.
-        pool: Where the partners are.
+        pool: The examples that the partners were drawn from.
         classes: Number of classes.
 
     Returns:
-        Rows `(B, classes)`, share · own + (1 - share) · partner; and bool `(B,)`, whether there is
-        a label: a mixed image has one if both images have one.
+        Rows `(B, classes)`, share · own + (1 - share) · partner, and bool `(B,)`, whether the
+        image has a label. A mixed image has a label if both of its images have one.
     """
     partners = tf.gather(pool.y, mixing.partner)
     share, alone = mixing.share[:, None], mixing.share == 1.0

@@ -1,6 +1,6 @@
-"""`mnist1d`: generated signals of 40 samples, 10 classes, and any number of further ones.
+"""`mnist1d`: generated signals of 40 samples in 10 classes, and additional unlabeled signals.
 
-MNIST-1D is a benchmark on which the accuracies of small and large models differ much (Greydanus,
+MNIST-1D is a benchmark on which the accuracies of small and large models differ widely (Greydanus,
 Kobak 2024, Scaling down deep learning with MNIST-1D, ICML, arXiv:2011.14439). It needs the extra
 mnist1d.
 """
@@ -18,22 +18,23 @@ from keras_distill._internal._types import Array, Dataset
 from keras_distill.data._labels import UNLABELED
 from keras_distill.data._splits import Source, Splits, from_arrays
 
-# The seed of the published data set, and its size; 80 % are train.
+# The seed and the size of the published data set; 80 % of it is train.
 PUBLISHED_SEED = 42
 PUBLISHED_SIZE = 5000
-# Unlabeled examples are made this many at a time, each piece from its own seed.
+# Unlabeled examples are generated in pieces of this size, each from its own seed.
 _PIECE = 1000
 
 
 def load(source: Source) -> Splits:
     """Generates the published data set: 4,000 training and 1,000 test signals, float32 `(40,)`.
 
-    Options: `examples=N` makes N in place of 5,000, a multiple of 50 (4 of 5 are train).
-    `unlabeled=N` makes N further training examples without labels, none of them in the published
-    set, and a tenth as many for validation and for test.
+    Options: `examples=N` generates N signals instead of 5,000, 80 % of them for training (N >= 50,
+    rounded down to a multiple of 10). `unlabeled=N` generates N additional unlabeled training
+    signals, none of them in the published set, and a tenth as many for validation and for test.
 
     Raises:
-        InputError: If an option is unknown or out of range, or both are given.
+        InputError: If the spec has an argument, an option is unknown or out of range, or both
+            options are given.
         MissingExtraError: If the package mnist1d is not installed.
     """
     source.spec.refuse_argument()
@@ -53,7 +54,7 @@ def load(source: Source) -> Splits:
 
 
 def _further(count: int, source: Source) -> Splits:
-    """Returns splits of examples without labels, `count` of them for training."""
+    """Returns splits of unlabeled examples, `count` of them for training."""
     tenth = count // 10
     x = _signals(count + 2 * tenth, 0)
     parts = {"train": x[:count], "validation": x[count:-tenth], "test": x[-tenth:]}
@@ -61,13 +62,14 @@ def _further(count: int, source: Source) -> Splits:
 
 
 def unlabeled(count: int, *, seed: int = 0) -> Dataset:
-    """Makes further examples without labels.
+    """Generates additional unlabeled examples.
 
-    Each thousand is scaled to mean 0 and standard deviation 1, as the published set is.
+    Each thousand is scaled to mean 0 and standard deviation 1, like the published set.
 
     Args:
         count: The number of examples.
-        seed: Which examples; with equal seeds, fewer examples are the first of more.
+        seed: Seed of the generator. With the same seed, a smaller data set is the beginning of a
+            larger one.
 
     Returns:
         An unbatched data set of `(x, y)`, x float32 `(40,)`, y int64 -1 ("unlabeled").
@@ -109,7 +111,7 @@ def _make(examples: int, seed: int, *, train_split: float) -> dict[str, Array]:
 
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """Restores the global random generators, which the package seeds."""
+    """Restores the state of the global random generators, because the package seeds them."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         yield

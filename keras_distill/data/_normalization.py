@@ -1,4 +1,4 @@
-"""Normalization statistics: the scale and offset of the first layer of a model."""
+"""Computes the normalization of the data: the scale and offset of the first layer of a model."""
 
 from typing import Any, NamedTuple
 
@@ -24,14 +24,15 @@ class Rescale(NamedTuple):
 def statistics(train: Dataset) -> Rescale:
     """Computes the normalization of raw examples.
 
-    Images with 2 to 4 channels, shape `(height, width, channels)`, get one pair of numbers per
-    channel; all other data one pair for all values. A constant channel is only shifted.
+    Images of shape `(height, width, channels)` with 2 to 4 channels get one scale and offset per
+    channel; all other data get one scale and offset for all values. A constant channel is only
+    shifted.
 
     Args:
-        train: `(x, y)`, or x alone; unbatched, finite.
+        train: A data set of `(x, y)`, or of x alone; unbatched, finite.
 
     Returns:
-        (scale, offset) as floats, for `models.build(rescale=…)`.
+        The scale and offset, for `models.build(rescale=…)`.
 
     Raises:
         InputError: If there are no examples, or the examples are text.
@@ -50,9 +51,9 @@ def statistics(train: Dataset) -> Rescale:
     channels = shape[-1] if per_channel else 1
     count = 0
     total, squares = np.zeros(channels), np.zeros(channels)
-    # One after the other: for so little work, starting threads takes longer than it saves.
+    # Sequential: for so little work, threads cost more time than they save.
     for x in train.map(lambda x, *_: x).batch(1024).as_numpy_iterator():
-        # A square of uint8 fits into uint16, and integer sums are exact.
+        # The square of a uint8 fits in uint16, and integer sums are exact.
         wide, sums = (np.uint16, np.uint64) if x.dtype == np.uint8 else (np.float64, np.float64)
         count += x.size // channels
         for c in range(channels):
@@ -63,7 +64,7 @@ def statistics(train: Dataset) -> Rescale:
         raise InputError("statistics: no examples.")
     mean = total / count
     spread = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    # With rounding, a constant channel has a spread of about 1e-8 of its mean.
+    # Rounding gives a constant channel a standard deviation of about 1e-8 of its mean.
     spread[spread <= 1e-7 * np.abs(mean)] = 1.0
     scale, offset = (1 / spread).tolist(), (-mean / spread).tolist()
     return Rescale(tuple(scale), tuple(offset)) if per_channel else Rescale(scale[0], offset[0])

@@ -1,4 +1,4 @@
-"""`npz:FILE`: arrays in a NumPy archive; pickles are never read."""
+"""`npz:FILE`: arrays in a NumPy archive; pickled arrays are never read."""
 
 from pathlib import Path
 
@@ -13,14 +13,13 @@ _KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "class_name
 def load(source: Source) -> Splits:
     """Loads `x_train`, `y_train`, and, if present, `x_val`, `y_val`, `x_test`, `y_test`.
 
-    x: numbers `(examples, ...)`, or text: whole numbers stay whole, others become float32 (see
-    `kept_dtype`).
-    y: class ids `(examples,)`; without any y the data are unlabeled. `class_names` (strings, one
-    per class) is optional.
+    x contains numbers `(examples, ...)` or text. Integers stay integers, other numbers become
+    float32 (see `kept_dtype`). y contains class ids or class names `(examples,)`. Without any y,
+    the data are unlabeled. `class_names` (strings, one per class) is optional.
 
     Raises:
-        InputError: If the file is not such an archive, is damaged, contains pickles or other keys,
-            or the arrays do not fit.
+        InputError: If the file is not such an archive, is damaged, contains pickled arrays or
+            other keys, or the arrays do not match.
     """
     spec = source.spec
     spec.read()

@@ -1,4 +1,4 @@
-"""Examples as small pictures, for pages."""
+"""Converts examples to small pictures for reports."""
 
 import base64
 
@@ -7,13 +7,14 @@ import tensorflow as tf
 
 from keras_distill._internal._types import Array
 
-_LARGEST = 64  # pixels of a side
+_LARGEST = 64  # pixels on the longer side
 
 
 def are_images(shape: tuple[int, ...]) -> bool:
-    """Returns whether examples of that shape can be shown as pictures.
+    """Returns whether examples of the given shape can be shown as pictures.
 
-    Images have 1, 3, or 4 channels. A matrix, such as a spectrogram, is a gray picture.
+    Images have 1, 3, or 4 channels. A matrix larger than 4 x 4, such as a spectrogram, is shown as
+    a gray picture.
 
     Example:
         >>> are_images((28, 28, 1)), are_images((40, 101)), are_images((40, 1)), are_images((8,))
@@ -25,14 +26,14 @@ def are_images(shape: tuple[int, ...]) -> bool:
 
 
 def pictures(x: Array, largest: int = _LARGEST) -> list[str]:
-    """Returns images as PNG files in base64, with one scale of brightness for all.
+    """Encodes images as base64 PNG files, with the same brightness scale for all images.
 
-    uint8 images keep their values, unless they use less than a fifth of 0..255, as the digits of
-    scikit-learn with 0..16. All others are scaled to 0..255.
+    uint8 images keep their values, unless all values are at most 50, as in the digits of
+    scikit-learn (0..16). All other images are scaled to 0..255.
 
     Args:
         x: `(n, height, width)` or `(n, height, width, channels)`.
-        largest: Larger images are scaled down to that many pixels on their longer side.
+        largest: Larger images are scaled down to this many pixels on their longer side.
     """
     if x.ndim == 3:
         x = x[..., np.newaxis]

@@ -1,4 +1,4 @@
-"""`py:package.module:function`: splits that the user's own code returns."""
+"""`py:package.module:function`: splits that a function of the user returns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,13 +17,13 @@ def load(source: Source) -> Splits:
     """Imports a module, also from the current folder, and calls one of its functions.
 
     The function takes no arguments and returns a `Splits`, or a dict with "train" and, optionally,
-    "validation", "test", and "class_names". Each split is a pair of arrays (x, y), or each is a
-    `tf.data.Dataset` of unbatched `(x, y)` with known cardinality. x is raw and of one shape, y a
-    class id. Arrays x alone, or data sets of x, are unlabeled. A missing split is held out of
-    train.
+    "validation", "test", and "class_names". Each split is a pair of arrays (x, y), or each split is
+    a `tf.data.Dataset` of unbatched `(x, y)` with known cardinality. All x are raw and have the
+    same shape. y is a class id; in arrays it may also be a class name. Arrays of x alone, or data
+    sets of x alone, are unlabeled. A missing split is held out of train.
 
     Raises:
-        InputError: If the function is not found, raises, or returns something else.
+        InputError: If the function is not found, raises an exception, or returns something else.
     """
     return splits_from(source, call(source))
 
@@ -32,7 +32,7 @@ def call(source: Source) -> Any:
     """Returns what the function of a `py:` spec returns.
 
     Raises:
-        InputError: If the function is not found, or raises.
+        InputError: If the function is not found, or raises an exception.
     """
     spec = source.spec
     spec.read()
@@ -40,19 +40,19 @@ def call(source: Source) -> Any:
 
 
 def are_splits(value: Any) -> bool:
-    """Returns whether a value is of the kind that `splits_from` takes."""
+    """Returns whether a value is a `Splits`, or a dict with "train"."""
     return isinstance(value, Splits) or (isinstance(value, Mapping) and "train" in value)
 
 
 def splits_from(source: Source, value: Any) -> Splits:
-    """Returns the splits that a function returned.
+    """Makes the splits from the value that a function returned.
 
     Args:
-        source: The source, for its spec.
-        value: As `load` says.
+        source: The source of the value.
+        value: The value; `load` describes its form.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If the value has another form, or is not a valid data set.
     """
     name = source.spec.argument.partition(":")[2]
     if isinstance(value, Splits):

@@ -1,4 +1,4 @@
-"""What every data source returns, `Splits`, made from arrays and checked once."""
+"""`Splits`, the value of every data source, and the function that makes it from arrays."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from keras_distill.data._checked_arrays import check_arrays, class_names_of, num
 from keras_distill.data._stratified import held_out
 
 SPLITS = ("train", "validation", "test")
-# Shares of the training examples held out where a source has no such split.
+# Fractions of the training examples that are held out if a source has no such split.
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.1
 # The test examples of a source must not depend on the seed of a run.
@@ -24,15 +24,16 @@ TEST_SEED = 0
 
 @dataclass(frozen=True)
 class Source:
-    """What `load` of a data source is called with.
+    """The argument of the function `load` of a data source.
 
     Attributes:
         spec: The parsed spec string.
-        data_dir: Folder of prepared TFDS data sets; None: TFDS_DATA_DIR.
-        validation: Share of train to hold out for validation; None: 10 % if the source has no
-            validation split.
-        seed: Which examples are held out for validation.
-        reads: The splits that will be read; None: all.
+        data_dir: Folder of prepared TFDS data sets. None uses TFDS_DATA_DIR or, if it is not set,
+            the default folder of TFDS.
+        validation: Fraction of train to hold out for validation. None means 10 % if the source has
+            no validation split.
+        seed: Seed for selecting the validation examples.
+        reads: The splits that will be read; None means all.
     """
 
     spec: Spec
@@ -52,19 +53,19 @@ class Splits:
     """A data set: three splits, class names, and the shape of an example.
 
     Each split is an unbatched, finite, ordered `tf.data.Dataset` of `(x, y)` with known
-    cardinality: x raw (of a dtype that `kept_dtype` returns, shape `input_shape`), y a class id
-    (int64 scalar). An unlabeled data set has no class names, and its elements are x alone.
+    cardinality. x is raw, of a dtype that `kept_dtype` returns and of shape `input_shape`. y is a
+    class id (int64 scalar). An unlabeled data set has no class names, and its elements are x alone.
 
     Attributes:
-        train: For training.
-        validation: For the choice of settings and epochs.
-        test: For the evaluation at the end.
-        class_names: One per class, by class id.
+        train: The examples for training.
+        validation: The examples for choosing settings and epochs.
+        test: The examples for the final evaluation.
+        class_names: The names of the classes, by class id.
         input_shape: Shape of one x.
         name: A short name, such as "digits".
         spec: The spec string that names the source.
-        notes: How the splits were made, a sentence each.
-        warnings: What the source skipped, a sentence each.
+        notes: Sentences on how the splits were made.
+        warnings: Sentences on what the source skipped.
     """
 
     train: Dataset = field(repr=False)
@@ -89,14 +90,14 @@ class Splits:
 
     @property
     def labeled(self) -> bool:
-        """Whether the elements are `(x, y)`; without labels they are x alone."""
+        """Whether the examples have labels: the elements are `(x, y)`, otherwise x alone."""
         return bool(self.class_names)
 
     def need_labels(self, what: str) -> None:
-        """Rejects a data set without labels.
+        """Raises an error if the examples have no labels.
 
         Args:
-            what: What needs them, the start of a sentence: "A run".
+            what: What needs the labels, as the start of a sentence, such as "A run".
 
         Raises:
             InputError: If the examples have no labels.
@@ -111,16 +112,16 @@ class Splits:
 
     @property
     def is_text(self) -> bool:
-        """Whether x is text, which a model must turn into numbers itself."""
+        """Whether x is text, which the model itself must convert to numbers."""
         element: Any = self.train.element_spec
         return (element[0] if self.labeled else element).dtype == tf.string
 
 
 def check_validation(validation: float | None) -> float | None:
-    """Returns the share of train to hold out, if it is valid.
+    """Returns the fraction of train to hold out, after checking it.
 
     Raises:
-        InputError: If it is not a number > 0 and <= 0.5.
+        InputError: If it is neither None nor a number > 0 and <= 0.5.
     """
     if validation is None:
         return None
@@ -138,16 +139,17 @@ def from_arrays(
     """Makes the splits of a source from arrays: checks them, and holds out the missing splits.
 
     Args:
-        arrays: "train" and where the source has them "validation" and "test" -> (x, y), or
-            (x, None) for all of them: unlabeled.
-        source: What `load` was called with.
-        name: The short name.
-        class_names: The names of the classes; None: their ids.
-        notes: Sentences about splits made before.
+        arrays: The pairs (x, y) by split: "train" and, if the source has them, "validation" and
+            "test". For unlabeled data all pairs are (x, None).
+        source: The argument of `load`.
+        name: The short name of the data set.
+        class_names: The names of the classes, by class id. None uses the names among the labels,
+            or the ids.
+        notes: Sentences on the splits that the source has made.
 
     Raises:
-        InputError: If the arrays are not a data set, or `validation` is given and the source has
-            a validation split.
+        InputError: If the arrays are not a valid data set, train is too small to hold examples
+            out, or `validation` is given and the source has a validation split.
     """
     text = source.text
     parts = {
@@ -183,7 +185,7 @@ def from_arrays(
 
 
 def missing(present: Collection[str], source: Source) -> list[tuple[str, float, int]]:
-    """Returns which splits to hold out of train, in this order, as (split, share, seed).
+    """Lists the splits to hold out of train, in order, as tuples (split, share, seed).
 
     Raises:
         InputError: If `validation` is given although a validation split is present.
@@ -203,5 +205,5 @@ def missing(present: Collection[str], source: Source) -> list[tuple[str, float, 
 
 
 def note(split: str, count: int, total: int, seed: int) -> str:
-    """Returns the sentence that says how a split was held out."""
+    """Returns a sentence on how a split was held out."""
     return f"{split}: {count} of {total} training examples held out, stratified, seed {seed}"

@@ -1,4 +1,4 @@
-"""Picks examples in proportion to their classes, for the splits that a source does not have."""
+"""Picks examples in proportion to their classes, for splits that a source does not have."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from keras_distill._internal._types import Array
 
 
 def stratified(labels: Array, count: int, seed: int) -> Array:
-    """Picks `count` examples so that each class has the share that it has among `labels`.
+    """Picks `count` examples so that each class has the same share as among all `labels`.
 
-    Each class gets the whole part of its share; the remaining ones go to the classes with the
-    largest remainder, lower class ids first. Which examples of a class are picked depends on
-    `seed` only (NumPy's legacy generator, whose stream is frozen).
+    Each class gets the integer part of its share. The remaining examples go to the classes with the
+    largest remainders, lower class ids first. `seed` decides which examples of a class are picked
+    (with NumPy's legacy generator, whose stream never changes).
 
     Args:
         labels: int, `(n,)`.
-        count: How many to pick, 0..n.
+        count: How many examples to pick, 0..n.
         seed: Seed of the choice within each class.
 
     Returns:
@@ -43,13 +43,13 @@ def held_out(labels: Array, share: float, seed: int, *, what: str, source: str) 
 
     Args:
         labels: int, `(n,)`: the labels of train.
-        share: The share of train to hold out.
+        share: The fraction of train to hold out.
         seed: Seed of the choice.
         what: "validation" or "test", for errors.
         source: The spec, for errors.
 
     Returns:
-        int64, ascending; at least one, and never a class's last example.
+        int64, ascending: at least one position. Every class keeps an example in train.
 
     Raises:
         InputError: If train is too small.

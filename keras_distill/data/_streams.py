@@ -1,4 +1,4 @@
-"""`Splits` made from tf.data pipelines: of data that is too large for memory, or of user code."""
+"""Makes `Splits` from tf.data pipelines, for data too large for memory and for user code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,15 +13,22 @@ from keras_distill.data._labels import labels_of, select
 from keras_distill.data._splits import Source, Splits, missing, note
 from keras_distill.data._stratified import held_out
 
-# Sources load their examples into memory, decoded, up to this many bytes.
+# Sources keep their decoded examples in memory up to this many bytes.
 MEMORY_LIMIT = 2 << 30
 
 
 def check_stream(ds: Dataset, *, where: str) -> Dataset:
-    """Returns `ds` if it is a finite, unbatched data set of `(x, y)` or of x; y becomes int64.
+    """Checks that `ds` is a finite, unbatched data set of `(x, y)` or of x, and converts dtypes.
+
+    Args:
+        ds: The data set.
+        where: The name of the data set, for errors.
+
+    Returns:
+        The data set, with x in the dtype that `kept_dtype` returns, and y as int64.
 
     Raises:
-        InputError: If it is not.
+        InputError: If the elements or the cardinality are not valid.
     """
     spec: Any = ds.element_spec
     parts: list[Any] = list(spec) if isinstance(spec, tuple) else [spec]
@@ -56,7 +63,7 @@ def check_stream(ds: Dataset, *, where: str) -> Dataset:
 
 
 def _kept(dtype: tf.DType) -> tf.DType | None:
-    """Returns the dtype in which numbers are kept; None if they are no real numbers."""
+    """Returns the dtype in which numbers are kept; None if they are not real numbers."""
     if not (dtype.is_integer or dtype.is_floating or dtype.is_bool):
         return None
     if dtype == tf.bfloat16:
@@ -83,8 +90,19 @@ def from_streams(
 ) -> Splits:
     """Makes the splits of a source from pipelines: checks them, and holds out the missing splits.
 
-    Arguments and errors are those of `from_arrays`. Labels are read once, and nothing is kept in
-    memory; x is not checked to be finite.
+    Labels are read once and must be class ids. The examples are not kept in memory, and x is not
+    checked to be finite.
+
+    Args:
+        streams: The data sets by split: "train" and, if the source has them, "validation" and
+            "test".
+        source: As for `from_arrays`.
+        name: As for `from_arrays`.
+        class_names: The names of the classes, by class id; None uses the ids.
+        notes: As for `from_arrays`.
+
+    Raises:
+        InputError: As for `from_arrays`, or if reading the data fails.
     """
     text = source.text
     splits = {s: check_stream(ds, where=f"{text}: {s}") for s, ds in streams.items()}

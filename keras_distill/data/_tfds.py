@@ -1,4 +1,4 @@
-"""`tfds:NAME`: data sets that TensorFlow Datasets prepared on this machine; no network."""
+"""`tfds:NAME`: data sets that TensorFlow Datasets has prepared on this machine; no network."""
 
 import os
 import shlex
@@ -20,27 +20,27 @@ _TRAIN = ("train",)
 _VALIDATION = ("validation", "valid", "val", "dev")
 _TEST = ("test",)
 
-# Data sets whose authors define a test split that TFDS does not: name -> (feature, pattern of it).
+# Data sets whose authors define a test split that TFDS does not have: name -> (feature, pattern).
 # Free Spoken Digit Dataset, README: recordings numbered 0..4 of each speaker and digit are test.
 _TEST_PATTERN = {"spoken_digit": ("audio/filename", r".*_[0-4]\.wav")}
 
 
 def load(source: Source) -> Splits:
-    """Loads a prepared data set by its supervised keys.
+    """Loads a prepared data set, with x and y from its supervised keys.
 
-    Splits: `train`; `validation` (also valid, val, dev) and `test` if present. Without a
-    test split, the validation split becomes the test split; with neither, test is held out of
-    train (`spoken_digit`: the recordings 0..4, as its authors define it).
+    Splits: `train`, and `validation` (also valid, val, dev) and `test` if present. Without a test
+    split, the validation split becomes the test split. With neither, the test split is held out of
+    train (`spoken_digit`: the recordings 0..4, as its authors define).
 
-    Options: `label=FEATURE` reads another label than the supervised one, as in
+    Options: `label=FEATURE` reads a label other than the supervised one, as in
     `tfds:cifar100?label=coarse_label`; `size=32x32` resizes images (bilinear, rounded to uint8);
-    `length=N` makes sequences of varying length (audio) N long: truncated at the end, or padded
-    with zeros.
+    `length=N` truncates sequences of varying length (audio) to N values, or pads them with zeros.
 
     The argument is NAME, NAME/config, or NAME:version, as in TFDS.
 
     Raises:
-        InputError: If it is not prepared, has no class labels, or shapes vary.
+        InputError: If the data set is not prepared, its label is not a class label, its shapes vary
+            without `size` or `length`, or an option is not valid.
     """
     spec = source.spec
     options = spec.read(label=_spec.text, size=_spec.size, length=_spec.count())
@@ -73,7 +73,7 @@ def load(source: Source) -> Splits:
 
 
 def _authors_test(builder: Any, train: str) -> tuple[Array, str]:
-    """Finds the training examples that the authors define as test: bool `(n,)`, and a note."""
+    """Returns which training examples the authors define as test, bool `(n,)`, and a note."""
     feature, regex = _TEST_PATTERN[builder.info.name]
     examples = builder.as_dataset(split=train, shuffle_files=False)
     matches = examples.map(lambda e: tf.strings.regex_full_match(e[feature], regex))
@@ -117,7 +117,7 @@ def _builder(spec: Spec, data_dir: PathLike | None) -> Any:
 
 
 def _keys(spec: Spec, info: Any, label: str | None) -> tuple[str, str]:
-    """Returns the names of the features that are x and y."""
+    """Returns the names of the features to use as x and y."""
     import tensorflow_datasets as tfds
 
     keys = info.supervised_keys
@@ -135,7 +135,7 @@ def _keys(spec: Spec, info: Any, label: str | None) -> tuple[str, str]:
 
 
 def _split_names(spec: Spec, info: Any) -> dict[str, str]:
-    """Returns the name of the source's split by train, validation, test."""
+    """Returns the name of the source's split for each of train, validation, and test."""
     found: dict[str, str] = {}
     for split, names in (("train", _TRAIN), ("validation", _VALIDATION), ("test", _TEST)):
         there = [n for n in names if n in info.splits]
@@ -156,7 +156,7 @@ def _notes(info: Any, split_of: dict[str, str]) -> tuple[str, ...]:
 
 
 def _preparer(spec: Spec, feature: Any, options: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    """Returns a function that gives x a fixed shape."""
+    """Returns a function that converts x to a fixed shape."""
     shape, dtype = feature.shape, feature.np_dtype
     if "length" in options:
         if not shape or shape[0] is not None or None in shape[1:]:
@@ -188,6 +188,6 @@ def _preparer(spec: Spec, feature: Any, options: dict[str, Any]) -> Callable[[Te
 
 
 def _collect(ds: Dataset) -> tuple[Array, Array]:
-    """Loads all of a finite data set as (x, y) into memory."""
+    """Reads a finite data set into memory as arrays (x, y)."""
     parts = list(ds.batch(1024).as_numpy_iterator())
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])

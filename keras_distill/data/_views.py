@@ -1,4 +1,4 @@
-"""Batches of augmented views, the same that a soft-target store has."""
+"""Makes batches of augmented views, the same views that a soft-target store has."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_distill.data._augment import Augmentation
 from keras_distill.data._batching import epoch_seed, read_ahead, shuffled
 from keras_distill.data._mixing import Pool, mixed_labels
 
-# No function here has Python control flow on tensors, and AutoGraph takes seconds.
+# AutoGraph takes seconds, and no function here has Python control flow on tensors.
 _as_written: Any = tf.autograph.experimental.do_not_convert
 
 
@@ -28,20 +28,25 @@ def augmented_batches(
     """Makes endless batches of augmented views; each pass has its own order and its own view.
 
     Args:
-        ds: `(index, (x, y))`, unbatched, finite, with known cardinality: each example with its
-            index in the unshuffled data set, which decides its views.
+        ds: A data set of `(index, (x, y))`, unbatched, finite, with known cardinality. The index of
+            an example is its position in the unshuffled data set; it determines the views.
         batch_size: Elements per batch.
         augment: The augmentation of x, images `(H, W, C)`.
-        shuffle_seed: The seed of the order, which is that of `batches`.
-        views: V: pass p has view p mod V, as in a store of V views. None: view p.
-        first_step: The step to begin at.
+        shuffle_seed: The seed of the order. The order is the same as that of `batches`.
+        views: The number V of views: pass p has view p mod V, as in a store of V views. With None,
+            pass p has view p.
+        first_step: The step at which to start.
         across: Whether a batch may hold the end of one pass and the start of the next. Otherwise
             the last batch of a pass may be smaller.
-        classes: Number of classes; needed if the augmentation mixes examples.
+        classes: Number of classes; required if the augmentation mixes examples.
 
     Returns:
-        A data set of batches `(x, y)`. If the augmentation mixes, y is a pair: rows of
-        `mixed_labels`, and whether there is a label.
+        A data set of batches `(x, y)`. If the augmentation mixes, y is the pair that
+        `mixed_labels` returns: rows, and whether each image has a label.
+
+    Raises:
+        InputError: If `batch_size` is not valid, or the augmentation mixes and `classes` is missing
+            or the images need more than 2 GiB.
 
     Example:
         >>> x = tf.reshape(tf.range(16), (4, 2, 2, 1))

@@ -1,6 +1,7 @@
-"""Plain Keras models named by spec strings: raw values in, logits out.
+"""Builds, loads, saves, and inspects Keras models.
 
-The table of families is `FAMILIES` in `_build.py`; each is one class in a file of its own. To add a
+A spec string names a model of a family, which takes raw values and returns logits. The table of
+families is `FAMILIES` in `_build.py`. Each family is one class in a file of its own. To add a
 family, write such a class (a subclass of `Family`) and add a line to the table.
 """
 

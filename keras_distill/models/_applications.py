@@ -13,25 +13,26 @@ from keras_distill.models._family import Family, Rescaling, as_images
 
 # Each of these models halves its input five times.
 _SMALLEST = 32
-_MOMENTUM = 0.9  # the most of batch normalization
+_MOMENTUM = 0.9  # the largest momentum of batch normalization
 
 
 @dataclass(frozen=True)
 class Application(Family):
     """A model of keras.applications up to its pooled features, followed by the logits.
 
-    The model takes raw values 0..255. Its `preprocess_input` becomes the first layer (channels stay
-    in the order red, green, blue; gray uses the mean of the three), unless the model has its own
-    preprocessing layers. Gray images are repeated to three channels, and images smaller than
-    32 x 32 are zero-padded. Weights are random; nothing is downloaded. Batch normalization has a
-    momentum of at most 0.9, as in the other families. With the momentum 0.999 of MobileNetV3, the
-    moving means used in evaluation are still inaccurate after a thousand steps.
+    The model takes raw values 0..255. Its `preprocess_input` becomes the first layer, unless the
+    model has its own preprocessing layers. Channels stay in the order red, green, blue; for gray
+    images, the first layer uses the mean over the three channels. Gray images are repeated to three
+    channels, and images smaller than 32 x 32 are zero-padded. Weights are random; nothing is
+    downloaded. Batch normalization has a momentum of at most 0.9, as in the other families. With
+    the momentum 0.999 of MobileNetV3, the moving means used in evaluation are still inaccurate
+    after a thousand steps.
 
     Attributes:
         name: A constructor of keras.applications, such as "MobileNetV3Small".
-        alpha: Width multiplier, where the model has one (MobileNets).
-        minimalistic: MobileNetV3 without hard-swish and squeeze-and-excite.
-        dropout: Share of features dropped before the logits.
+        alpha: Width multiplier, if the model has one (MobileNets); None for its default.
+        minimalistic: Whether to use MobileNetV3 without hard-swish and squeeze-and-excite.
+        dropout: Fraction of features dropped before the logits.
     """
 
     name: str
@@ -85,8 +86,8 @@ class Application(Family):
         arguments: dict[str, float] = {"alpha": self.alpha} if self.alpha else {}
         if self.minimalistic:
             arguments["minimalistic"] = True
-        # Takes the automatic name "normalization", which is that of our first layer, so that no
-        # unnamed layer of the model gets it.
+        # This unused layer takes the automatic name "normalization", which our first layer has, so
+        # that no unnamed layer of the model gets the same name.
         keras.layers.Normalization()
         try:
             model = getattr(keras.applications, self.name)(
@@ -111,8 +112,7 @@ class Application(Family):
 def _preprocessing(name: str) -> tuple[Array, Array]:
     """Returns the scale and offset of `preprocess_input` for red, green, and blue.
 
-    Some of them reverse the channels; with random weights their order does not matter, so it is
-    kept.
+    Some models reverse the channels. With random weights, the order does not matter, so it is kept.
     """
     module = getattr(keras.applications, name).__module__.rpartition(".")[2]
     preprocess = getattr(keras.applications, module).preprocess_input

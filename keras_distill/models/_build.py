@@ -1,6 +1,6 @@
 """The table of model families, and `build(spec)`, which builds the model that a spec names.
 
-To add a family: write a subclass of `Family` in `models/_name.py`, and add a line to `FAMILIES`.
+To add a family, write a subclass of `Family` in `models/_name.py`, and add a line to `FAMILIES`.
 """
 
 import contextlib
@@ -56,10 +56,10 @@ def families() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PythonModel:
-    """A model that is built by a function of the user.
+    """A model that a function of the user builds.
 
     Attributes:
-        spec: `py:package.module:function`; the function gets `input_shape` and `num_classes`.
+        spec: `py:package.module:function`; the function takes `input_shape` and `num_classes`.
     """
 
     spec: str
@@ -80,16 +80,16 @@ def is_file(spec: object) -> bool:
 def parse(
     spec: PathLike, *, name: str = "model", takes: Collection[str] = (KERAS,)
 ) -> Family | ModelFile | PythonModel:
-    """Parses a spec without building anything, so that a mistake is reported early.
+    """Parses a spec without building a model, so that a mistake is reported early.
 
     Args:
-        spec: One of `families()`, with its own argument and options, the path of a model, or
+        spec: One of `families()`, with its own argument and options; the path of a model; or
             `py:package.module:function`.
         name: The name of the argument, for errors.
         takes: The kinds of files that can be used; see `model_file`.
 
     Returns:
-        The settings, a frozen dataclass of the family, a `ModelFile`, or a `PythonModel`.
+        The settings of the family (a frozen dataclass), a `ModelFile`, or a `PythonModel`.
 
     Raises:
         InputError: If the family or file does not exist, or the spec is invalid for the family.
@@ -122,10 +122,12 @@ def parse(
 
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Makes initial weights and dropout depend only on `seed`; restores the generator afterwards.
+    """Makes initial weights and dropout depend only on `seed`; then restores the generator.
 
-    Keras draws the seed of every initializer and dropout layer without a seed from Python's
-    `random`.
+    Keras draws the seeds of initializers and dropout layers that have none from Python's `random`.
+
+    Args:
+        seed: The seed; None changes nothing.
     """
     if seed is None:
         yield
@@ -145,7 +147,7 @@ def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_rescale(rescale: Sequence[Channels], channels: int) -> Rescaling:
-    """Returns (scale, offset), each a float or a list of one float per channel."""
+    """Checks and returns (scale, offset), each a float or a list of one float per channel."""
     if not isinstance(rescale, Sequence) or len(rescale) != 2:
         raise bad("rescale", "be a pair (scale, offset)", rescale)
     pair: list[Channels] = []
@@ -168,30 +170,31 @@ def build(
 ) -> keras.Model:
     """Builds the model that a spec string names, or loads a `.keras` file.
 
-    The model takes raw values: its first layer is a `Rescaling` named "normalization". Its last
-    layer is a `Dense` named "logits", without activation.
+    A model of a family takes raw values: its first layer is a `Rescaling` named "normalization".
+    Its last layer is a `Dense` named "logits", without activation.
 
     Args:
         spec: One of `families()`, with its own argument and options, such as "mlp:1200x1200",
-            "resnet:20?width=2" or "dscnn?width=0.5"; or the path of a .keras file, which keeps its
+            "resnet:20?width=2", or "dscnn?width=0.5"; the path of a .keras file, which keeps its
             own layers and weights (`rescale` and `seed` are ignored); or
-            `py:package.module:function`, whose function gets `input_shape` and `num_classes` and
-            returns a Keras model.
-        input_shape: Shape of one example, without the batch.
+            `py:package.module:function`, whose function takes `input_shape` and `num_classes` and
+            returns a Keras model (`rescale` is ignored).
+        input_shape: Shape of one example, without the batch axis.
         num_classes: The number of logits, >= 2.
         rescale: (scale, offset) of the first layer, which computes x * scale + offset. Each is one
             number, or one number per channel; use `data.statistics(train)` to compute them. None
             means no rescaling. The models of keras.applications have their own rescaling and ignore
             this argument.
-        seed: The seed of initial weights and dropout masks; None draws a random seed.
+        seed: The seed of initial weights and dropout masks; None for random ones.
         imports: Modules that register the custom layers of a .keras file.
 
     Returns:
-        A functional model, not compiled. Equal arguments with a seed give equal weights.
+        A model; for a family, it is functional and not compiled. Equal arguments with a seed give
+        equal weights.
 
     Raises:
-        InputError: If an argument is invalid, or the model does not support the input shape. For a
-            file, also the errors of `load`.
+        InputError: If an argument is invalid, or the model does not match the input shape or the
+            number of classes. For a file, also the errors of `load`.
 
     Example:
         >>> model = build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
@@ -220,7 +223,7 @@ def build(
         check_registered(model, f"{family.spec}: the model")
         return model
     own = family.own_rescale(shape)
-    offset: Any  # one per channel too, which the annotation of Rescaling does not say
+    offset: Any  # the annotation of Rescaling allows only one number, not one per channel
     scale, offset = own or _check_rescale((1.0, 0.0) if rescale is None else rescale, shape[-1])
     with seeded(seed):
         inputs = keras.Input(shape, name="x")
@@ -230,7 +233,11 @@ def build(
 
 
 def logit_shapes(rows: int | None, num_classes: int) -> list[tuple[int | None, int]]:
-    """Returns the shapes that the logits of this number of rows may have.
+    """Returns the shapes that logits may have: two classes may have one logit.
+
+    Args:
+        rows: The number of rows; None if unknown.
+        num_classes: The number of classes.
 
     Example:
         >>> logit_shapes(None, 10), logit_shapes(None, 2)
@@ -246,12 +253,13 @@ def check_fits(
 
     Args:
         model: A model with known input and output shapes.
-        path: Its file or spec, for the error.
-        input_shape: Shape of one example, without the batch.
-        num_classes: The number of logits it must have; two classes may have one.
+        path: The file or spec of the model, for the error.
+        input_shape: Shape of one example, without the batch axis.
+        num_classes: The number of classes; see `logit_shapes`.
 
     Raises:
-        InputError: If it does not have one input of that shape and one output of that size.
+        InputError: If the model does not have one input of that shape and one output with these
+            logits.
     """
     shape = tuple(input_shape)
     got, given = model.input_shape, model.output_shape
@@ -268,7 +276,7 @@ def check_fits(
 
 
 def _model_name(spec: str) -> str:
-    """Returns the spec with the characters replaced that Keras does not allow in names.
+    """Replaces the characters of a spec that Keras does not allow in names.
 
     Example:
         >>> _model_name("resnet:20?width=2")

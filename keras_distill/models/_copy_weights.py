@@ -1,4 +1,4 @@
-"""Sets the weights of a model to those of the model that it is a copy of."""
+"""Copies the weights of a model to a copy of the model."""
 
 import keras
 
@@ -13,7 +13,7 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
 
     Args:
         source: A built layer or model.
-        target: A copy of it, built, with its own weights.
+        target: A built copy of the source, with weights of its own.
 
     Example:
         >>> source = keras.Sequential([keras.Input((1,)), keras.layers.Normalization()])

@@ -11,17 +11,17 @@ from keras_distill.models._family import Family, as_images, batch_norm, conv, re
 
 @dataclass(frozen=True)
 class DSCNN(Family):
-    """A convolution, then blocks of 3x3 depthwise and 1x1 pointwise convolutions of one width.
+    """A convolution, then blocks of 3x3 depthwise and 1x1 pointwise convolutions of equal width.
 
-    The shape of DS-CNN in Zhang et al. (2017, arXiv:1711.07128): 64 filters, 4 blocks, global
-    average pooling; here the first kernel is 3x3 for images and spectrograms alike.
+    The architecture is that of DS-CNN in Zhang et al. (2017, arXiv:1711.07128): 64 filters, 4
+    blocks, global average pooling. Here, the first kernel is 3x3 for both images and spectrograms.
 
     Attributes:
-        width: Multiplies the 64 filters.
+        width: Factor for the 64 filters.
         blocks: The number of separable blocks.
-        stride: The stride of the first convolution; 0 means 2 where both sides are > 16, else 1.
-        dropout: Share of features dropped before the logits.
-        weight_decay: The gradient of the penalty is weight_decay * w.
+        stride: The stride of the first convolution. 0 means 2 if both sides are > 16, otherwise 1.
+        dropout: Fraction of features dropped before the logits.
+        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w.
     """
 
     width: float = 1.0

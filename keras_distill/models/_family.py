@@ -1,4 +1,4 @@
-"""The base of the model families, and the layers they share."""
+"""The base class of the model families, and the layers they share."""
 
 import abc
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ import keras
 from keras_distill._internal import InputError
 from keras_distill._internal._spec import Spec
 
-# A number, or one per channel; and the (scale, offset) of the first layer.
+# A number, or one number per channel. `Rescaling` is the (scale, offset) of the first layer.
 Channels: TypeAlias = float | Sequence[float]
 Rescaling: TypeAlias = tuple[Channels, Channels]
 
 
-MAX_PARAMETERS = 1_000_000_000  # of a network that a spec names
+MAX_PARAMETERS = 1_000_000_000  # the most parameters of a network that a spec names
 
 
 class Family(abc.ABC):
@@ -26,7 +26,7 @@ class Family(abc.ABC):
         """Reads the settings from a spec.
 
         Raises:
-            InputError: If the spec does not fit the family.
+            InputError: If the spec is not valid for the family.
         """
 
     @abc.abstractmethod
@@ -37,11 +37,11 @@ class Family(abc.ABC):
             x: Normalized input, `(batch, *input_shape)`.
 
         Raises:
-            InputError: If the family cannot take that shape.
+            InputError: If the family does not support the shape.
         """
 
     def own_rescale(self, shape: tuple[int, ...]) -> Rescaling | None:
-        """Returns the (scale, offset) that the family requires; None: the caller chooses.
+        """Returns the (scale, offset) that the family requires; None if the caller may choose.
 
         Args:
             shape: The shape of one example.
@@ -49,15 +49,19 @@ class Family(abc.ABC):
         return None
 
     def logits(self, x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
-        """Applies the last layer, a Dense without activation."""
+        """Applies the last layer, a `Dense` without activation."""
         return keras.layers.Dense(num_classes, name="logits")(x)
 
 
 def as_images(x: keras.KerasTensor, family: str) -> keras.KerasTensor:
     """Returns x as `(batch, height, width, channels)`; `(batch, a, b)` gets one channel.
 
+    Args:
+        x: The input of a model.
+        family: The name of the family, for the error.
+
     Raises:
-        InputError: If it has another rank.
+        InputError: If x has another rank.
     """
     shape = tuple(x.shape[1:])
     if len(shape) == 2:
@@ -71,12 +75,12 @@ def as_images(x: keras.KerasTensor, family: str) -> keras.KerasTensor:
 
 
 def regularizer(weight_decay: float) -> keras.Regularizer | None:
-    """Returns L2 with factor weight_decay/2, whose gradient is weight_decay * w."""
+    """Returns an L2 penalty with the gradient weight_decay * w; None if weight_decay is 0."""
     return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
 
 
 def batch_norm(name: str) -> keras.layers.Layer:
-    """Returns a batch normalization with the usual settings of CIFAR models."""
+    """Creates a batch normalization with the usual settings of CIFAR models."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
 
 
@@ -88,7 +92,7 @@ def conv(
     weight_decay: float = 0.0,
     name: str,
 ) -> keras.layers.Layer:
-    """Returns a convolution without bias, padded to keep the size, He-initialized."""
+    """Creates a convolution with "same" padding, He initialization, and no bias."""
     return keras.layers.Conv2D(
         filters,
         kernel,

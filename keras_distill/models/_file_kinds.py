@@ -1,7 +1,7 @@
-"""Detects the kind of a model file from its content, and says what to do if it cannot be used.
+"""Detects the kind of a model file from its content, and reports what to do if it is not usable.
 
 Every command and function that takes the path of a model uses this module, so that all of them
-recognize the same files and give the same messages.
+recognize the same files and show the same messages.
 """
 
 import json
@@ -27,7 +27,7 @@ _NAMES = {
     SAVED_MODEL: "a SavedModel folder",
     ENSEMBLE: "the folder of a saved ensemble",
 }
-# What else a file can be used for.
+# For error messages: other uses of a file that cannot be used here.
 _USES = {
     KERAS: "",
     TFLITE: " A .tflite file has no weights to train or convert: use it as a teacher, or benchmark"
@@ -58,7 +58,7 @@ class ModelFile:
 
 
 def names_a_file(text: PathLike) -> bool:
-    """Returns whether a text is the path of a model, and not a spec.
+    """Returns whether a text is the path of a model instead of a spec.
 
     Example:
         >>> names_a_file("model.h5"), names_a_file("no/such"), names_a_file("resnet:20")
@@ -78,16 +78,16 @@ def _exists(path: Path) -> bool:
 
 
 def model_file(path: PathLike, takes: Collection[str], *, name: str = "model") -> ModelFile:
-    """Recognizes a model's file or folder by its content.
+    """Detects the kind of a model's file or folder.
 
     Args:
         path: The file or folder.
-        takes: The kinds that can be used here.
-        name: The argument, for errors.
+        takes: The kinds that the caller supports.
+        name: The name of the argument, for errors.
 
     Raises:
-        InputError: If the file does not exist, is not a model, or is of a kind that cannot be used
-            here. The message names its kind and what to do.
+        InputError: If the file does not exist, is not a model, or is of a kind that the caller does
+            not support. The message has the kind and what to do.
     """
     path = Path(path).expanduser()
     if not _exists(path):
@@ -139,7 +139,7 @@ def _old_version(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(_METADATA).file_size < 1 << 16:
                 content = json.loads(archive.read(_METADATA))
-    except Exception:  # damage, which the reader of the file reports
+    except Exception:  # a damaged file, which `load` reports
         return None
     version = content.get("keras_version") if isinstance(content, dict) else None
     return version if isinstance(version, str) and version.startswith("2.") else None
@@ -153,12 +153,19 @@ def _of_keras_2(path: Path, version: str) -> InputError:
 
 
 def _exported(path: Path) -> str:
-    """Returns the command that makes a SavedModel of a file of Keras 2."""
+    """Returns the command that converts a file of Keras 2 to a SavedModel."""
     return _command("tf_keras", path, "", f"export({_quoted(path.stem)})")
 
 
 def _command(package: str, path: Path, options: str, then: str) -> str:
-    """Returns a command for the shell that loads a model and does something with it."""
+    """Returns a shell command that loads a model and calls a method of it.
+
+    Args:
+        package: The package that loads the model.
+        path: The file.
+        options: Additional arguments of `load_model`, as code.
+        then: The call of the method, as code.
+    """
     model = f"k.models.load_model({_quoted(str(path))}{options})"
     return f"python -c {shlex.quote(f'import {package} as k; {model}.{then}')}"
 

@@ -1,7 +1,7 @@
 """Walks the graph of a Functional or Sequential model, call by call.
 
 `follow` is the only function that walks over Keras operations. The caller decides which values are
-propagated: tensors, symbolic tensors of another model, or information about each tensor.
+propagated: tensors, symbolic tensors of another model, or information on each tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 
 def has_graph(model: Any) -> bool:
-    """Returns whether a layer is a model whose `call` runs a graph that is known.
+    """Returns whether a layer is a model whose `call` runs a known graph.
 
     Args:
         model: Any layer or operation.
@@ -43,14 +43,15 @@ def follow(
     """Propagates values along the tensors of a model's graph.
 
     Args:
-        model: A model of which `has_graph` is true.
-        inputs: A value for each of `model.inputs`.
-        visit: Called for each call of the graph in running order, with the values so far by the id
-            of their symbolic tensor. Returns a value for each output of the call. A nested model is
-            one call; to enter it, call `follow` again.
+        model: A model for which `has_graph` is true.
+        inputs: One value for each of `model.inputs`.
+        visit: A function that is called for each call of the graph, in order of execution. It takes
+            the call and the values so far, by the id of their symbolic tensor, and returns one
+            value for each output of the call. A nested model is one call; to enter it, call
+            `follow` again.
 
     Returns:
-        A value for each of `model.outputs`.
+        One value for each of `model.outputs`.
 
     Example:
         >>> layers = [keras.layers.Dense(1), keras.layers.ReLU()]
@@ -67,14 +68,14 @@ def follow(
 
 
 def random_inputs(model: keras.Model, rows: int = 2, seed: int = 0) -> Any:
-    """Draws random input in a model's structure.
+    """Draws random inputs in the structure that a model takes.
 
-    Floats are drawn from N(0, 1), integers are 0 or 1, and texts are "a". Unknown sizes become 8.
+    Floats are drawn from N(0, 1), integers are 0 or 1, and strings are "a". Unknown sizes become 8.
 
     Args:
         model: A model with known inputs.
-        rows: The number of examples, where the model does not fix it.
-        seed: Of the generator.
+        rows: The number of examples, unless the model has a fixed number.
+        seed: Seed of the generator.
 
     Example:
         >>> random_inputs(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])).shape

@@ -1,4 +1,4 @@
-"""The layers of a model, and the fingerprint of a model."""
+"""Lists the layers of a model, and computes the fingerprint of a model."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ import numpy as np
 
 from keras_distill._internal import _keras_private
 
-# The keys of a config that hold names, or the graph's wiring, which contains names too.
-_ENTRIES = 1 << 26  # numbers in the output of a layer
+_ENTRIES = 1 << 26  # the most numbers in the output of a layer
+# The keys of a config that hold names, or the connections of the graph, which contain names.
 _NAMING = ("name", "inbound_nodes", "input_layers", "output_layers", "build_config", "module")
 
 
@@ -31,8 +31,8 @@ def walk_layers(
 
     Args:
         model: A Keras or tf_keras model.
-        enter: Whether a layer is a nested model whose layers to yield.
-        models: Whether to yield the nested models too, each before its layers.
+        enter: A function that returns whether a layer is a nested model to enter.
+        models: Whether to also yield the nested models, each before its layers.
         prefix: Text before each path.
 
     Yields:
@@ -55,14 +55,14 @@ def walk_layers(
 
 
 def rows_at_once(model: keras.Model, most: int) -> int:
-    """Returns how many rows a model may take at once, so that no layer's output is enormous.
+    """Returns the number of rows per batch with which no layer's output is too large.
 
     Args:
         model: The model.
-        most: The largest number.
+        most: The maximum number of rows.
 
     Returns:
-        From 1 to `most`: with more rows, an output of a layer has more than 2^26 numbers.
+        The largest number in 1..`most` with at most 2^26 numbers in the output of any layer, or 1.
 
     Example:
         >>> rows_at_once(keras.Sequential([keras.Input((1 << 20,)), keras.layers.ReLU()]), 128)
@@ -74,7 +74,7 @@ def rows_at_once(model: keras.Model, most: int) -> int:
 
 
 def fingerprint(model: Any) -> str:
-    """Returns the SHA-256 of a model's settings, without names, and of its weights in order.
+    """Computes the SHA-256 of a model's settings, without names, and of its weights in order.
 
     Args:
         model: A built Keras or tf_keras model.

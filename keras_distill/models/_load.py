@@ -18,27 +18,27 @@ from keras_distill.models._weights_file import FREE_BYTES, MAX_RATIO, check_weig
 
 _CONFIG = "config.json"
 _MAX_CONFIG = 16 << 20
-_MAX_ENTRIES = 1 << 28  # of one output of one layer, for one example
+_MAX_ENTRIES = 1 << 28  # the most numbers in an output of a layer for one example
 
 
 def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False) -> keras.Model:
     """Loads a model that `model.save("….keras")` wrote.
 
     No code in the file is run. The safe mode of Keras is always on, even if the process has turned
-    it off. Only Keras classes and classes registered by the modules in `imports` are created.
+    it off. Only Keras classes and registered classes are created.
 
     Args:
         path: The file.
         imports: Modules to import first, also from the current folder, which register custom
             classes with `@keras.saving.register_keras_serializable()`.
-        compiled: Whether to restore the compiled state, with that of the optimizer.
+        compiled: Whether to restore the compiled state, including the state of the optimizer.
 
     Returns:
         The model.
 
     Raises:
-        InputError: If the file does not exist, is damaged, or contains code (a Lambda layer) or
-            unknown classes.
+        InputError: If the file does not exist, is not a `.keras` file, is damaged, contains code (a
+            Lambda layer) or unknown classes, or would need too much memory.
 
     Example:
         >>> import tempfile
@@ -63,7 +63,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
     check_weights(path)
     try:
         model = keras.models.load_model(path, late, compile=compiled, safe_mode=True)
-    except Exception as error:  # Keras, h5py, and TensorFlow each raise their own
+    except Exception as error:  # Keras, h5py, and TensorFlow raise their own types
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: Keras cannot load it: {type(error).__name__}: {reason:.300}"
@@ -89,7 +89,10 @@ def _config(path: Path) -> Any:
 
 
 def _check_variables(path: Path, config: Any) -> None:
-    """Rejects a config that declares far more weights than the file has, before creating them."""
+    """Checks that a config does not declare far more weights than the file has.
+
+    This check comes before the weights are created.
+    """
     if not isinstance(config, dict):
         raise InputError(f"{path}: {_CONFIG} must be a JSON object.")
     with zipfile.ZipFile(path) as archive:
@@ -105,7 +108,7 @@ def _check_variables(path: Path, config: Any) -> None:
 
 
 def _check_outputs(path: Path, model: keras.Model) -> None:
-    """Rejects a layer whose output alone would fill the memory."""
+    """Checks that no layer has an output that alone would fill the memory."""
     for place, layer in walk_layers(model):
         for shape in _keras_private.output_shapes(layer):
             entries = math.prod(size or 1 for size in shape[1:])
@@ -117,7 +120,7 @@ def _check_outputs(path: Path, model: keras.Model) -> None:
 
 
 def _check_object(path: Path, part: dict[str, Any]) -> None:
-    """Rejects code, and classes that neither Keras nor an imported module defines."""
+    """Raises an error for code, and for a class that neither Keras defines nor anyone registers."""
     name, module = part["class_name"], part.get("module")
     if name in ("__lambda__", "Lambda"):
         raise InputError(

@@ -15,18 +15,18 @@ _MAX_LAYERS = 200
 
 @dataclass(frozen=True)
 class MLP(Family):
-    """Flatten, then Dense with ReLU for each hidden layer; He-initialized.
+    """`Flatten`, then `Dense` with ReLU for each hidden layer, with He initialization.
 
     Hinton, Vinyals, Dean (2015), section 3, train their MNIST teacher with dropout and a max-norm
     constraint: `mlp:1200x1200?input_dropout=0.2&dropout=0.5&max_norm=3`. The rates and the norm
     are those of Srivastava et al. (2014, JMLR 15, appendix B.1).
 
     Attributes:
-        units: Units of each hidden layer.
-        input_dropout: Share of inputs dropped.
-        dropout: Share of units dropped after each hidden layer.
-        max_norm: Greatest norm of the weights into one hidden unit; 0 for no constraint.
-        weight_decay: The gradient of the penalty is weight_decay * w.
+        units: Number of units of each hidden layer.
+        input_dropout: Fraction of inputs dropped.
+        dropout: Fraction of units dropped after each hidden layer.
+        max_norm: Maximum norm of the weights into one hidden unit; 0 for no constraint.
+        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w.
     """
 
     units: tuple[int, ...]
@@ -59,7 +59,7 @@ class MLP(Family):
             x = keras.layers.Flatten(name="flatten")(x)
         if self.input_dropout:
             x = keras.layers.Dropout(self.input_dropout, name="input_dropout")(x)
-        norm: Any = self.max_norm  # a float, which its annotation does not say
+        norm: Any = self.max_norm  # a float, which the annotation of MaxNorm does not allow
         constraint = keras.constraints.MaxNorm(norm, axis=0) if norm else None
         for i, units in enumerate(self.units, start=1):
             x = keras.layers.Dense(

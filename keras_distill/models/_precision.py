@@ -1,4 +1,4 @@
-"""A model that computes in another precision, with the same weights."""
+"""Copies a model so that it computes in another precision with the same weights."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ _PLAIN = "float32"
 
 
 def with_precision(model: keras.Model, policy: str) -> keras.Model:
-    """Returns a copy of a model whose layers have another dtype policy, and the same weights.
+    """Returns a copy of a model with another dtype policy and the same weights.
 
-    The last layers compute in float32 whatever the policy is, as Keras's guide to mixed precision
-    advises: 16 bits are too few for a softmax over many classes.
+    The last layers always compute in float32, as the Keras guide to mixed precision recommends: 16
+    bits are too few for a softmax over many classes.
 
     Args:
         model: A Functional or Sequential model.
@@ -35,7 +35,7 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(
         policy
-    )  # that of the model itself, which its config does not have
+    )  # sets the policy of the model itself, which its config does not contain
     try:
         copy = keras.saving.deserialize_keras_object(config)
     finally:
@@ -45,13 +45,13 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
 
 
 def trained_as(model: keras.Model, policy: str) -> keras.Model:
-    """Returns the model to train in place of another: itself for float32, else a copy.
+    """Returns the model to train: the model itself for float32, otherwise a copy.
 
-    After the training of a copy, its weights must be set in `model`: see `copy_weights`.
+    After training a copy, copy its weights back to `model` with `copy_weights`.
 
     Args:
         model: See `with_precision`.
-        policy: The `precision` of its training settings.
+        policy: The `precision` of the training settings.
     """
     return model if policy == _PLAIN else with_precision(model, policy)
 

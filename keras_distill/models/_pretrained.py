@@ -1,4 +1,4 @@
-"""Initial weights from a file, for the layers that it shares with a model."""
+"""Loads initial weights from a file, for the layers that the file shares with a model."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from keras_distill.models._load import load
 
 
 def load_pretrained(model: keras.Model, path: PathLike, *, imports: Sequence[str] = ()) -> int:
-    """Sets the weights of the layers that a file has with the same name and shapes.
+    """Sets the weights of the layers that have the same name and shapes in a file.
 
     Args:
         model: A built model; it is changed.
@@ -23,10 +23,11 @@ def load_pretrained(model: keras.Model, path: PathLike, *, imports: Sequence[str
         imports: Modules that register custom layers of a `.keras` file.
 
     Returns:
-        The number of weights that were set.
+        The number of weight arrays that were set. For a `.weights.h5` file, only arrays whose
+        values changed count.
 
     Raises:
-        InputError: If the file cannot be read, or no layer fits.
+        InputError: If the file cannot be read, or no weights were set.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -62,9 +63,9 @@ def _from_weights(model: keras.Model, path: Path) -> int:
     before = model.get_weights()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of every layer that does not fit
+            warnings.simplefilter("ignore")  # Keras warns about every layer that does not match
             model.load_weights(path, skip_mismatch=True)
-    except Exception as error:  # Keras and h5py each raise their own
+    except Exception as error:  # Keras and h5py raise their own types
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: Keras cannot load the weights: {reason:.300}") from error
     after = model.get_weights()

@@ -1,4 +1,4 @@
-"""Classes in a serialized model: which of them a file could not be loaded with."""
+"""Finds the classes in a serialized model without which its file cannot be loaded."""
 
 import sys
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ def serialized_objects(config: Any, what: str) -> Iterator[dict[str, Any]]:
     """Yields every serialized object in a config, at any depth.
 
     Args:
-        config: What `keras.saving.serialize_keras_object` returned.
-        what: The config, for the error.
+        config: The result of `keras.saving.serialize_keras_object`.
+        what: The name of the config, for the error.
 
     Raises:
-        InputError: If it is nested too deeply.
+        InputError: If the config is nested too deeply.
     """
     stack = [(config, 0)]
     while stack:
@@ -35,12 +35,16 @@ def serialized_objects(config: Any, what: str) -> Iterator[dict[str, Any]]:
 
 
 def missing_class(part: dict[str, Any]) -> str | None:
-    """Returns the name of an object's class if neither Keras defines it nor anything registers it.
+    """Returns the name of an object's class if it is neither a Keras class nor registered.
 
-    A class that was registered after the file was written counts: see `registered_later`.
+    A class that was registered only after the file was written counts as registered; see
+    `registered_later`.
 
     Args:
-        part: From `serialized_objects`.
+        part: An object from `serialized_objects`.
+
+    Returns:
+        The registered name of the class; None if the class is available.
     """
     name, module = part["class_name"], part.get("module")
     ours = module == "keras" or str(module).startswith("keras.")
@@ -54,12 +58,16 @@ def missing_class(part: dict[str, Any]) -> str | None:
 
 
 def registered_later(part: dict[str, Any]) -> type | None:
-    """Returns the class of an object that a file has under a name from before its registration.
+    """Returns the class of an object whose file was written before the class was registered.
 
-    It is the class of that name in the module that the file names, which must be imported.
+    The class is looked up by its name in the module that the file names, if this module has been
+    imported.
 
     Args:
-        part: From `serialized_objects`.
+        part: An object from `serialized_objects`.
+
+    Returns:
+        The class; None if the module has no such class, or the class is not registered.
     """
     found = getattr(sys.modules.get(str(part.get("module"))), str(part["class_name"]), None)
     if not isinstance(found, type):
@@ -69,14 +77,14 @@ def registered_later(part: dict[str, Any]) -> type | None:
 
 
 def check_registered(model: keras.Model, what: str) -> None:
-    """Rejects a model of which a file could not be loaded, before it is trained.
+    """Checks, before a model is trained, that its file could be loaded again.
 
     Args:
         model: The model.
-        what: Its role, the start of a sentence: "The student".
+        what: Its role, as the start of a sentence, such as "The student".
 
     Raises:
-        InputError: If it cannot be serialized, or has a class that is not registered.
+        InputError: If the model cannot be serialized, or has a class that is not registered.
 
     Example:
         >>> check_registered(keras.Sequential([keras.layers.Dense(3)]), "The student")

@@ -1,4 +1,4 @@
-"""`resnet:DEPTH`: residual networks for small images, 8 to 110 layers and more."""
+"""`resnet:DEPTH`: residual networks for small images, with 8 or more layers."""
 
 import re
 from dataclasses import dataclass
@@ -14,20 +14,21 @@ from keras_distill.models._family import Family, as_images, batch_norm, conv, sc
 class ResNet(Family):
     """The CIFAR family of He et al. (2016, arXiv:1512.03385, section 4.2): depth 6n + 2.
 
-    A 3x3 stem, three stages of n basic blocks with 16, 32 and 64 filters, global average pooling.
-    Where the shape changes, the shortcut is a strided 1x1 convolution with batch normalization
-    (option B); the paper's CIFAR networks use option A (zero padding), the CIFAR distillation
-    tables (Tian et al. 2020, arXiv:1910.10699) use B, as here. He initialization, batch
-    normalization with momentum 0.9.
+    The network has a 3x3 stem, three stages of n basic blocks with 16, 32, and 64 filters, and
+    global average pooling. If the shape changes, the shortcut is a strided 1x1 convolution with
+    batch normalization (option B). The paper's CIFAR networks use option A (zero padding); the
+    CIFAR distillation tables (Tian et al. 2020, arXiv:1910.10699) use option B, as here. Weights
+    have He initialization, and batch normalization has the momentum 0.9.
 
-    `resnet:8x4` and `resnet:32x4` are the wide networks of those tables: stages of 64, 128 and 256
-    filters behind a stem of 32.
+    `resnet:8x4` and `resnet:32x4` are the wide networks of those tables, with a stem of 32 filters
+    and stages of 64, 128, and 256 filters.
 
     Attributes:
-        depth: 6n + 2, the number of layers with weights (shortcuts not counted).
-        widen: The k of `DEPTHxk`: multiplies the stages; the stem has 32 filters if k > 1.
-        width: Multiplies the stem and the stages.
-        weight_decay: The gradient of the penalty is weight_decay * w; the paper's is 1e-4.
+        depth: 6n + 2, the number of layers with weights (without shortcuts).
+        widen: The k of `DEPTHxk`, a factor for the stages. The stem has 32 filters if k > 1.
+        width: Factor for the stem and the stages.
+        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w. The paper uses
+            1e-4.
     """
 
     depth: int

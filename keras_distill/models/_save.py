@@ -12,15 +12,15 @@ from keras_distill._internal._types import PathLike
 from keras_distill.models._copy_weights import copy_weights
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip archive can store
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip archive can store
 _CHUNK = 1 << 20
 
 
 def save(model: keras.Model, path: PathLike, *, overwrite: bool = False) -> Path:
     """Saves a model as a `.keras` file, atomically; equal models give byte-identical files.
 
-    Keras stores the time in the archive, and numbers shared objects by their place in memory. Here
-    the time is always 1980-01-01, and shared objects are numbered from 1.
+    Keras stores the time in the archive, and numbers shared objects by their address in memory.
+    Here, the time is always 1980-01-01, and shared objects are numbered from 1.
 
     Args:
         model: A built model, with its compiled state if it is compiled.
@@ -48,10 +48,17 @@ def save(model: keras.Model, path: PathLike, *, overwrite: bool = False) -> Path
 
 
 def save_uncompiled(model: keras.Model, path: PathLike) -> keras.Model:
-    """Saves architecture and weights like `save`, without loss and optimizer state.
+    """Saves a model like `save`, but without the compiled state; replaces an existing file.
+
+    Args:
+        model: A built model.
+        path: The file.
 
     Returns:
-        The uncompiled copy of the model that was saved.
+        The saved model, an uncompiled copy.
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     config: Any = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)
@@ -62,7 +69,7 @@ def save_uncompiled(model: keras.Model, path: PathLike) -> keras.Model:
 
 
 def _normalize(path: Path) -> None:
-    """Rewrites an archive of Keras without what differs from one save to the next."""
+    """Rewrites an archive of Keras without the parts that differ between two saves."""
     with (
         _files.atomic_path(path, overwrite=True, folder=False) as temporary,
         zipfile.ZipFile(path) as old,
@@ -70,7 +77,7 @@ def _normalize(path: Path) -> None:
     ):
         for member in old.infolist():
             info = zipfile.ZipInfo(member.filename, _DATE)
-            info.file_size = member.file_size  # of a large member, for the form of its header
+            info.file_size = member.file_size  # large members need another form of header
             with new.open(info, "w") as file, old.open(member) as source:
                 if member.filename == _METADATA:
                     file.write(_dated(source.read()))
@@ -88,7 +95,7 @@ def _dated(metadata: bytes) -> bytes:
 
 
 def _numbered(config: bytes) -> bytes:
-    """Returns a config whose shared objects are numbered in the order in which they occur."""
+    """Renumbers the shared objects of a config in the order in which they occur."""
     numbers: dict[int, int] = {}
 
     def number(part: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SavedModel folders. TensorFlow loads them in a child process only."""
+"""Reads and runs SavedModel folders. TensorFlow loads them only in a child process."""
 
 import hashlib
 import os
@@ -24,27 +24,27 @@ _UNSAFE = frozenset(
     {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
 )
 _SECONDS = 900.0
-_MAX_GRAPH = 512 << 20  # bytes; the weights are in files of their own
+_MAX_GRAPH = 512 << 20  # bytes; the weights are in other files
 
 
 class SavedModel:
     """A SavedModel folder with one serving signature.
 
-    The child process that runs it starts with the first call and serves further ones.
+    A child process runs the model. It starts with the first call, and later calls reuse it.
 
     Args:
         path: The folder.
 
     Attributes:
-        path: As given.
+        path: The folder, as given.
         name: The name of the folder.
-        inputs: Its inputs, in the order of their keys.
-        outputs: The names of its outputs, in the order of their keys.
-        output_shapes: The shapes of its outputs by name; None where the rank is not known.
+        inputs: The inputs of the signature, in the order of their keys.
+        outputs: The names of the outputs, in the order of their keys.
+        output_shapes: The shapes of the outputs by name; None if the rank is unknown.
 
     Raises:
-        InputError: If it is not a SavedModel, has no usable signature, or contains operations that
-            access files or run Python code.
+        InputError: If the folder is not a SavedModel, has no usable signature, or contains
+            operations that access files or run Python code.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -66,7 +66,7 @@ class SavedModel:
         self._lock = threading.Lock()
 
     def fingerprint(self) -> str:
-        """Returns the SHA-256 of the graph and of the files of the variables."""
+        """Computes the SHA-256 of the graph and of the files with the variables."""
         digest = hashlib.sha256()
         variables = sorted((self.path / "variables").glob("variables.*"))
         for file in [self.path / "saved_model.pb", *variables]:
@@ -114,11 +114,29 @@ class SavedModel:
         )
 
     def save(self, folder: Path, batch_size: int | None) -> None:
-        """Writes a SavedModel of the same signature for `batch_size` rows; None: any number."""
+        """Writes a SavedModel with the same signature and a fixed batch size.
+
+        Args:
+            folder: The folder to write.
+            batch_size: The number of rows; None for any number.
+
+        Raises:
+            InputError: If TensorFlow cannot load or save the model, or crashes.
+        """
         self._ask("save", out=str(folder), batch_size=batch_size)
 
     def predict(self, x: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs the signature on all of `x`."""
+        """Runs the signature on all rows.
+
+        Args:
+            x: The rows of each input, by name.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            InputError: If TensorFlow cannot load or run the model, or crashes.
+        """
         with temporary_folder() as folder:
             rows: dict[str, Any] = {i.name: x[i.name].astype(i.dtype) for i in self.inputs}
             np.savez(Path(folder, "x.npz"), **rows)
@@ -127,7 +145,7 @@ class SavedModel:
                 return {name: arrays[name] for name in self.outputs}
 
     def _ask(self, method: str, **arguments: Any) -> None:
-        """Has a child process load the folder and call a method of `Service`."""
+        """Calls a method of `Service` in the child process, which loads the folder."""
         arguments |= {
             "path": str(self.path),
             "key": self._key,
@@ -173,7 +191,7 @@ class Service:
     """Loads a SavedModel and saves or runs its signature; runs in a child process."""
 
     def save(self, *, out: str, batch_size: int | None, **signature: Any) -> None:
-        """Writes a SavedModel of the same signature for `batch_size` rows."""
+        """Writes a SavedModel with the same signature for `batch_size` rows."""
         module: Any = tf.Module()
         module.loaded, serve, infos = self._loaded(**signature)
         specs = [tf.TensorSpec((batch_size, *i.shape[1:]), i.dtype, name=i.name) for i in infos]
@@ -183,13 +201,13 @@ class Service:
     _found: Any = None
 
     def _loaded(self, **signature: Any) -> tuple[Any, Callable[..., Any], list[InputInfo]]:
-        """Loads the SavedModel at the first request; all requests are for the same one."""
+        """Loads the SavedModel at the first request; all requests are for the same model."""
         if self._found is None:
             self._found = _load(**signature)
         return self._found
 
     def predict(self, *, folder: str, **signature: Any) -> None:
-        """Runs the signature on `x.npz` of a folder, in batches, and writes `y.npz` into it."""
+        """Runs the signature in batches on `x.npz` in a folder, and writes `y.npz` there."""
         _, serve, infos = self._loaded(**signature)
         with np.load(Path(folder, "x.npz")) as arrays:
             x = [arrays[i.name] for i in infos]
@@ -206,7 +224,11 @@ class Service:
 def _load(
     path: str, key: str, inputs: dict[str, Any], outputs: dict[str, str]
 ) -> tuple[Any, Callable[..., dict[str, Any]], list[InputInfo]]:
-    """Loads a SavedModel; returns it, a function of its flat inputs, and the inputs."""
+    """Loads a SavedModel.
+
+    Returns:
+        The loaded object, a function from its flat inputs to named outputs, and the inputs.
+    """
     loaded = tf.saved_model.load(path)
     run = loaded.signatures[key]
 

@@ -11,20 +11,20 @@ import h5py
 
 from keras_distill._internal import InputError, _files
 
-# Bytes of weights that any file may declare, and how many times its own size it may.
+# A file may declare this many bytes of weights, plus this many times its own size.
 FREE_BYTES, MAX_RATIO = 64 << 20, 4
 
 
 def check_weights(path: Path) -> None:
-    """Rejects HDF5 data sets that declare far more bytes than the file has.
+    """Checks that HDF5 data sets do not declare far more bytes than the file has.
 
-    A data set without stored values has any size; reading it would fill the memory.
+    A data set without stored values may declare any size, and reading it would fill the memory.
 
     Args:
         path: A `.keras` file that `_files.check_archive` accepts.
 
     Raises:
-        InputError: If there are such data sets, or the weights are damaged.
+        InputError: If the data sets declare too many bytes, or the weights are damaged.
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -56,14 +56,14 @@ def _declared(weights: h5py.File) -> int:
 
 
 def _open(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
-    """Opens a member for seeking. One that is not compressed, as Keras writes it, is not read."""
+    """Opens a member for seeking; an uncompressed member, as Keras writes it, is not copied."""
     if member.compress_type != zipfile.ZIP_STORED:
         return io.BytesIO(archive.read(member))
     return cast("BinaryIO", _Window(path, member))
 
 
 class _Window(io.RawIOBase):
-    """The bytes of an uncompressed member of an archive, as a file of their own."""
+    """The bytes of an uncompressed member of an archive as a separate file."""
 
     def __init__(self, path: Path, member: zipfile.ZipInfo) -> None:
         super().__init__()

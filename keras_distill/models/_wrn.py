@@ -14,15 +14,16 @@ from keras_distill.models._family import Family, as_images, batch_norm, conv
 class WRN(Family):
     """Wide ResNets of Zagoruyko and Komodakis (2016, arXiv:1605.07146): depth 6n + 4, width k.
 
-    A stem of 16 filters, three stages of n pre-activation blocks with 16k, 32k and 64k filters,
-    batch normalization, ReLU, global average pooling. Where the number of filters changes, the
-    shortcut is a strided 1x1 convolution of the activated input.
+    The network has a stem of 16 filters, three stages of n pre-activation blocks with 16k, 32k, and
+    64k filters, batch normalization, ReLU, and global average pooling. If the number of filters
+    changes, the shortcut is a strided 1x1 convolution of the activated input.
 
     Attributes:
-        depth: 6n + 4.
-        k: Multiplies the filters of the stages.
-        dropout: Share of features dropped between the two convolutions of a block.
-        weight_decay: The gradient of the penalty is weight_decay * w; the paper's is 5e-4.
+        depth: The depth, 6n + 4.
+        k: Factor for the filters of the stages.
+        dropout: Fraction of features dropped between the two convolutions of a block.
+        weight_decay: Factor of the L2 penalty, whose gradient is weight_decay * w. The paper uses
+            5e-4.
     """
 
     depth: int

@@ -1,4 +1,4 @@
-"""Pydantic models of everything written to disk. They are the only way packages meet on disk."""
+"""Pydantic models of everything written to disk; packages exchange files only through these."""
 
 from keras_distill.records._base import (
     Record,

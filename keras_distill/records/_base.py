@@ -1,4 +1,4 @@
-"""The bases of every record on disk: JSON for results, TOML for what people write."""
+"""The base classes of all records on disk: JSON for results, TOML for files that people write."""
 
 import hashlib
 import json
@@ -38,7 +38,8 @@ diverged: JSON has no other spelling for it."""
 class Record(BaseModel):
     """A validated JSON file: unknown keys are rejected, and writing is atomic.
 
-    A number is finite, or the field is `Measured`: every record that can be made can be loaded.
+    Every number is finite, or its field is `Measured`. Every record that can be created can
+    therefore be loaded again.
 
     Example:
         >>> class Note(Record):
@@ -60,16 +61,21 @@ class Record(BaseModel):
 
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:
-        """Validates `value` (a dict, or JSON text); errors name source, key, and rule.
+        """Validates a dict or JSON text, and returns the record.
+
+        Args:
+            value: The dict or the text.
+            source: The origin of the value, for errors. Errors name the source, key, and rule.
 
         Raises:
-            InputError: If it does not fit, or contradicts itself.
+            InputError: If the value is not valid, or its parts contradict each other.
         """
         try:
             if isinstance(value, str | bytes):
                 value = json.loads(value)
             value = shallow(value)
-            # As JSON, so that `true` is no number and "1" no count, but a list may be a tuple.
+            # Validated as JSON: `true` is not a number, "1" is not an integer, but a list may be a
+            # tuple.
             record = cls.model_validate_json(json.dumps(value), strict=True)
             _check_finite(value)
             record.check()
@@ -82,10 +88,10 @@ class Record(BaseModel):
             raise InputError(f"{source}: not a record in JSON ({error!s:.200}).") from error
 
     def check(self) -> None:
-        """Compares the values with each other; `parse` calls it.
+        """Checks that the values are consistent with each other; called by `parse`.
 
         Raises:
-            InputError: If they contradict each other.
+            InputError: If the values contradict each other.
         """
 
     @classmethod
@@ -93,12 +99,12 @@ class Record(BaseModel):
         """Reads a record that `save` wrote.
 
         Raises:
-            InputError: If the file cannot be read, is not JSON, or does not fit.
+            InputError: If the file cannot be read, is not JSON, or is not a valid record.
         """
         return cls.parse(_files.read_text(path), source=str(path))
 
     def summary_rows(self) -> list[tuple[str, str]]:
-        """Returns names and values that a notebook shows before all values; by default none."""
+        """Returns names and values that a notebook shows above the full record; by default none."""
         return []
 
     def _repr_html_(self) -> str:
@@ -111,10 +117,10 @@ class Record(BaseModel):
 
 
 class SealedRecord(Record):
-    """A record with the checksum of its own content; an edited record is rejected.
+    """A record with a checksum of its own content, so that an edited record is rejected.
 
     Attributes:
-        seal: SHA-256 of the other values, set by `save`.
+        seal: SHA-256 of the other values; set by `save`.
     """
 
     seal: str | None = None
@@ -125,10 +131,11 @@ class SealedRecord(Record):
 
     @classmethod
     def parse(cls, value: Any, *, source: str) -> Self:
-        """Validates `value` like `Record.parse`, and its checksum.
+        """Validates a dict or JSON text as `Record.parse` does, and verifies the checksum.
 
         Raises:
-            InputError: If it does not fit, or was changed after it was saved.
+            InputError: If the value is not valid, has no checksum, or was changed after it was
+                saved.
         """
         found = super().parse(value, source=source)
         if found.seal is None:
@@ -136,7 +143,8 @@ class SealedRecord(Record):
                 f"{source}: has no checksum (`seal`), which every complete file has. Restore the"
                 " file, or make the folder again."
             )
-        # Of the values in the file, not of the defaults: those may differ between versions.
+        # The checksum covers the values in the file, not the defaults, which may differ between
+        # versions.
         if found.seal != _seal(json.loads(value) if isinstance(value, str | bytes) else value):
             raise InputError(
                 f"{source}: was changed after it was written: its checksum (`seal`) does not match"
@@ -173,7 +181,7 @@ class TomlRecord(Record):
 
 
 def read_toml(path: PathLike) -> dict[str, Any]:
-    """Returns the values of a TOML file.
+    """Reads the values of a TOML file.
 
     Raises:
         InputError: If the file cannot be read or is not TOML.
@@ -186,10 +194,10 @@ def read_toml(path: PathLike) -> dict[str, Any]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Returns the values of a text in TOML.
+    """Parses a text as TOML.
 
     Raises:
-        ValueError: If it is not TOML.
+        ValueError: If the text is not TOML.
     """
     try:
         return shallow(tomllib.loads(text))
@@ -197,10 +205,10 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("nested too deep") from error
 
 
-_SHOWN = 3  # mistakes in one message
-_MAX_TOML = 4 << 20
+_SHOWN = 3  # the most errors in one message
+_MAX_TOML = 4 << 20  # bytes
 
-# Messages of pydantic -> messages of this project, which follow "`key` must".
+# Phrases of pydantic -> phrases of this project, which follow "`key` must".
 _WORDS = (
     ("Value error, ", ""),
     ("Input should be ", "be "),
@@ -212,7 +220,7 @@ _WORDS = (
 
 
 def _check_finite(value: Any) -> None:
-    """Rejects NaN and infinity at any depth; they are never written."""
+    """Raises an error for NaN or infinity at any depth, because `save` never writes them."""
     stack = [value]
     while stack:
         part = stack.pop()
@@ -225,7 +233,7 @@ def _check_finite(value: Any) -> None:
 
 
 def _describe(record: type[Record], error: ValidationError) -> str:
-    """Returns a pydantic error on one line: `key` must ...; `key` must ...; and 2 more."""
+    """Formats a pydantic error on one line: `key` must ...; `key` must ...; and 2 more."""
     errors = error.errors(include_url=False)
     shown = [_describe_one(record, item) for item in errors[:_SHOWN]]
     more = len(errors) - len(shown)
@@ -233,11 +241,11 @@ def _describe(record: type[Record], error: ValidationError) -> str:
 
 
 def _describe_one(record: type[Record], item: ErrorDetails) -> str:
-    # A step in <> is the tag of an alternative, not a key.
+    # A step in <> is the tag of a union member, not a key.
     steps = tuple(step for step in item["loc"] if not str(step).startswith("<"))
     key = ".".join(f"{step!s:.60}" for step in steps) or "the whole"
     cause = item.get("ctx", {}).get("error")
-    if isinstance(cause, InputError):  # names its parameter and what was received already
+    if isinstance(cause, InputError):  # already names its parameter and the value received
         return str(cause)
     if item["type"] == "missing":
         return f"`{key}` must be given"
@@ -257,9 +265,9 @@ def _describe_one(record: type[Record], item: ErrorDetails) -> str:
 
 
 def _nearest(record: type[Record], location: tuple[int | str, ...]) -> str:
-    """Asks for the known key that an unknown one most resembles in its table, else in others.
+    """Suggests the key that an unknown key resembles most in its table.
 
-    The keys of other tables are those of the same name, at most three.
+    Without such a key, it suggests keys with the same name in other tables, at most three.
     """
     wrong = str(location[-1])
     near = did_you_mean(wrong, _known_keys(record, location))
@@ -270,7 +278,7 @@ def _nearest(record: type[Record], location: tuple[int | str, ...]) -> str:
 
 
 def dotted_keys(record: type[Record], prefix: str = "") -> Iterator[str]:
-    """Yields the dotted names of all settings of a record: of its tables, of their tables, …
+    """Yields the dotted names of all settings of a record and, recursively, of its tables.
 
     Example:
         >>> class Inner(Record):
@@ -287,11 +295,11 @@ def dotted_keys(record: type[Record], prefix: str = "") -> Iterator[str]:
 
 
 def _known_keys(record: type[Record], location: tuple[int | str, ...]) -> list[str]:
-    """Returns the keys of the record, or of the part of it, that `location` is a key of."""
+    """Returns the valid keys of the table that contains `location`."""
     parts = [record]
     for step in location[:-1]:
         fields = [part.model_fields[str(step)] for part in parts if step in part.model_fields]
-        if fields:  # else a place in a list, or a key of a dict
+        if fields:  # otherwise the step is an index of a list or a key of a dict
             parts = [found for field in fields for found in _records_in(field.annotation)]
     return [key for part in parts for key in part.model_fields]
 

@@ -14,11 +14,11 @@ class RatioRecord(Record):
     """A ratio of median latencies with its 95 % bootstrap interval over paired runs.
 
     Attributes:
-        value: This median divided by that of the reference: below 1 is faster.
-        low: Lower end.
-        high: Upper end.
+        value: The median divided by that of the reference. A value below 1 is faster.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
         n: Number of paired runs.
-        reference: Name of the entry it is compared with.
+        reference: Name of the entry that this entry is compared with.
     """
 
     value: float
@@ -38,8 +38,8 @@ class SizeRecord(Record):
         bytes: Size of the file; None for a Keras model in memory.
         gzip_bytes: Size of the file after gzip -9; None for a Keras model in memory.
         peak_memory_bytes: Peak resident memory that loading the file and running one row add to a
-            new process: weights and arena, without LiteRT itself and without the data; None if the
-            system does not report it.
+            new process. It contains the weights and the arena, but not LiteRT itself or the data.
+            None if the system does not report it.
     """
 
     parameters: int
@@ -54,9 +54,9 @@ class LatencyRecord(Record):
 
     Attributes:
         threads: Threads of the interpreter; a Keras model uses all threads of TensorFlow.
-        runs: Timed calls at batch size 1, taking turns with the other entries.
-        cold_start_ms: From opening the file to the end of the first call in a new process, in
-            which LiteRT is loaded; None for a Keras model in memory.
+        runs: Number of timed calls at batch size 1, interleaved with those of the other entries.
+        cold_start_ms: Time from opening the file to the end of the first call, in a new process
+            that has already loaded LiteRT; None for a Keras model in memory.
         median_ms: Median of the timed calls.
         p90_ms: 90th percentile.
         p99_ms: 99th percentile.
@@ -64,7 +64,7 @@ class LatencyRecord(Record):
         batch_size: Rows per call of the batched measurement.
         batched_throughput: Rows per second at that batch size; None if the file has a fixed batch
             size.
-        ratio: Ratio to the first entry of the same runtime; None for that entry itself.
+        ratio: Ratio to the first entry of the same runtime; None for that first entry.
     """
 
     threads: int
@@ -84,17 +84,18 @@ class QualityRecord(Record):
 
     Attributes:
         samples: Number of rows.
-        accuracy: Top-1 accuracy, 0..1; None for values.
-        top5: Top-5 accuracy; None below 6 classes.
-        agreement: Share of rows with the same top-1 class as the first entry; None for that one.
+        accuracy: Top-1 accuracy, 0..1; None for outputs that are not classes.
+        top5: Top-5 accuracy; None for fewer than 6 classes.
+        agreement: Fraction of rows with the same top-1 class as the first entry; None for that
+            first entry.
         expected_calibration_error: Mean gap between confidence and accuracy over 15 equal bins;
-            None if it is not finite, or for values.
+            None if it is not finite, or for outputs that are not classes.
         negative_log_likelihood: Mean over the rows, in nats; None if it is not finite, or for
-            values.
+            outputs that are not classes.
         metric: The metric for comparing models: the accuracy, or one of `measures`.
-        measures: Other measures by name: "mIoU"; "R2" and "MAE"; "AUC".
-        worst_class: The class that loses most against the first entry; None for that one, and for
-            values.
+        measures: Other metrics by name: "mIoU"; "R2" and "MAE"; "AUC".
+        worst_class: The class that loses the most accuracy against the first entry; None for that
+            first entry, and for outputs that are not classes.
     """
 
     samples: int
@@ -115,18 +116,18 @@ class QualityRecord(Record):
 
 
 class EntryRecord(Record):
-    """One model in one runtime.
+    """The measurements of one model in one runtime.
 
     Attributes:
-        name: The name that the user passed, or the file's; the `.tflite` conversion of a Keras
-            model has " as .tflite" added.
+        name: The name that the user passed, or the name of the file. For the `.tflite` conversion
+            of a Keras model, " as .tflite" is added.
         file: The measured file; None for a model in memory.
         runtime: Keras on TensorFlow, or LiteRT.
-        precision: Precision of the input and of the weights in the file: "float32", "int8".
+        precision: Precision of the input and of the weights in the file, such as "float32".
         size: Size on disk and in memory.
         latency: One record per number of threads.
         quality: Quality on the data; None without labeled data.
-        devices: Where the file was tried; empty if nowhere.
+        devices: The results of checking the file for devices; empty if it was not checked.
         notes: Remarks.
     """
 
@@ -142,12 +143,12 @@ class EntryRecord(Record):
 
 
 class BenchmarkRecord(Record):
-    """A benchmark: entries in the order of the models, the first is the baseline (the teacher).
+    """The results of a benchmark, in the order of the models; the first entry is the baseline.
 
     Attributes:
-        entries: One per model and runtime.
-        data: Data spec or "data given"; None: random rows.
-        split: The split of a spec.
+        entries: One entry per model and runtime.
+        data: Data spec or "data given"; None for random rows.
+        split: The split that was used, for a data spec.
         machine: Processor and cores.
         versions: Versions of the packages.
         created: Time in UTC, ISO 8601.
@@ -161,7 +162,7 @@ class BenchmarkRecord(Record):
     created: str
 
     def entry(self, name: str) -> EntryRecord:
-        """Returns the entry of that name.
+        """Returns the entry with the given name.
 
         Raises:
             KeyError: If there is no such entry.

@@ -1,4 +1,4 @@
-"""Changes of nested settings by dotted keys, such as `distillation.temperature`."""
+"""Changes nested settings by dotted keys, such as `distillation.temperature`."""
 
 import copy
 import json
@@ -10,20 +10,21 @@ from keras_distill._internal import InputError, bad
 from keras_distill.records._base import parse_toml
 
 _KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
-_MAX_STEPS = 20  # of a dotted key; no record is nested as deep
+_MAX_STEPS = 20  # names in a dotted key; no record is nested so deeply
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any], *, source: str) -> Any:
-    """Returns nested values with some of them replaced; `values` is left as it is.
+    """Returns nested values with some of them replaced; `values` itself is not changed.
 
     Args:
         values: Tables, as in a TOML file.
-        changes: New values by dotted key. A whole number in a key counts the items of a list, as in
-            `distillation.losses.0.weight`. None removes a key, so that its default applies.
-        source: Where the values come from, for errors.
+        changes: New values by dotted key. An integer in a key is the index of a list item, from 0,
+            as in `distillation.losses.0.weight`. None removes a key, so that its default applies.
+        source: The origin of the values, for errors.
 
     Raises:
-        InputError: If a part of a key is neither a table nor a list.
+        InputError: If a key is not valid, a part of it is neither a table nor a list, or a list
+            has no such item.
 
     Example:
         >>> changed({"a": {"b": 1, "c": 2}}, {"a.b": 5, "a.c": None, "d.e": 0}, source="example")
@@ -47,11 +48,11 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any], *, source: st
 def parse_setting(text: str) -> tuple[str, Any]:
     """Splits `KEY=VALUE` into the dotted key and the value.
 
-    The value is read as TOML (`2`, `0.5`, `true`, `[1, 2]`, `{a = 1}`); text that is none of these
-    is a string, without quotes. An empty value is None: the default.
+    The value is parsed as TOML (`2`, `0.5`, `true`, `[1, 2]`, `{a = 1}`). Any other text is a
+    string and needs no quotes. An empty value is None, which means the default.
 
     Raises:
-        InputError: If there is no key, or no equals sign.
+        InputError: If the key is missing or not valid, or there is no equals sign.
 
     Example:
         >>> parse_setting("distillation.temperature=2"), parse_setting("student.model=mlp:16")
@@ -64,7 +65,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def written_value(value: Any) -> str:
-    """Returns the text that `parse_value` reads as this JSON value.
+    """Returns the text from which `parse_value` reads the given JSON value.
 
     Example:
         >>> written_value([{"loss": "DISTLoss", "weight": 0.5}]), written_value("mlp:16")
@@ -91,7 +92,7 @@ def _toml_key(key: str) -> str:
 
 
 def parse_value(text: str) -> Any:
-    """Returns the value that a text on the command line means; see `parse_setting`.
+    """Parses a value on the command line, as described in `parse_setting`.
 
     Example:
         >>> parse_value("[1, 2]"), parse_value("mlp:16"), parse_value("")
@@ -104,7 +105,7 @@ def parse_value(text: str) -> Any:
     except ValueError:
         return text
     value = found.get("value")
-    # A date, or a text of several lines, is no value of TOML that a record has.
+    # No record has a date, and a text of several lines may contain other keys: both are strings.
     plain = isinstance(value, bool | int | float | str | list | dict)
     return value if plain and len(found) == 1 else text
 
@@ -117,7 +118,7 @@ def _steps(key: str) -> list[str]:
 
 
 def _inside(table: Any, step: str, name: str, source: str) -> Any:
-    """Returns the table or list at `step` of `table`, made if there is none."""
+    """Returns the table or list at `step` of `table`; creates a table if there is none."""
     if isinstance(table, list):
         found = table[_place(table, step, name, source)]
     else:

@@ -12,11 +12,11 @@ _MAX_RUNS = 100
 
 
 class ComparedSetting(Record):
-    """A setting that is not the same in all runs.
+    """A setting that differs between runs.
 
     Attributes:
-        key: Its dotted key.
-        values: Its value in each run; None where it is not set.
+        key: The dotted key of the setting.
+        values: The value in each run; None if a run does not set it.
     """
 
     key: str
@@ -24,16 +24,16 @@ class ComparedSetting(Record):
 
 
 class ComparedResult(Record):
-    """A result in each run, and its difference to the first run.
+    """A result in each run, and its difference from the first run.
 
     Attributes:
         name: The variant of the student, or `teacher`.
-        accuracies: Test accuracy: mean over the seeds with its 95 % t interval; None where the run
-            has no such result.
-        differences: Minus that of the first run, paired over the seeds that both have; None for the
-            first run, and where nothing can be paired.
-        p: Two-sided p-values of the paired t tests; None likewise, and with one pair.
-        p_adjusted: After Holm's correction for all tests of the comparison.
+        accuracies: Test accuracy of each run, the mean over the seeds with its 95 % t interval;
+            None if the run has no such result.
+        differences: Accuracy of each run minus that of the first run, paired over the seeds that
+            both have; None for the first run, and if there are no pairs.
+        p: Two-sided p-values of the paired t tests; None as for `differences`, and for one pair.
+        p_adjusted: The p-values after Holm's correction for all tests of the comparison.
     """
 
     name: str
@@ -48,10 +48,10 @@ class CompareRecord(Record):
 
     Attributes:
         runs: Names of the runs, from their folders.
-        started: When each began, ISO 8601.
+        started: The time at which each run started, ISO 8601.
         settings: The settings that differ.
         results: The results.
-        notes: Why results cannot be compared like for like, a sentence each.
+        notes: Reasons why results are not directly comparable, one sentence each.
     """
 
     runs: tuple[str, ...] = Field(min_length=2, max_length=_MAX_RUNS)
@@ -61,7 +61,7 @@ class CompareRecord(Record):
     notes: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Compares the values with each other; see `Record.check`."""
+        """Checks that the values are consistent with each other; see `Record.check`."""
         columns = [self.started, *(setting.values for setting in self.settings)]
         for result in self.results:
             columns += [result.accuracies, result.differences, result.p, result.p_adjusted]

@@ -1,4 +1,4 @@
-"""Records of a compression: the fake-quantized model, and the pipeline."""
+"""The records of a compression: the fake-quantized model, and the pipeline."""
 
 from typing import Literal
 
@@ -13,10 +13,10 @@ class FakeQuantRecord(Record):
     """`fake_quant.json` in the folder of a fake-quantized model.
 
     Attributes:
-        format: Says what the folder is.
-        version: Of its layout.
+        format: Identifies the kind of folder.
+        version: Version of the layout of the folder.
         preserve: Whether zeros and clusters of the student are kept.
-        scheme: "QAT", or "PQAT", "CQAT", "PCQAT" where zeros, clusters or both are kept.
+        scheme: "QAT", or "PQAT", "CQAT", "PCQAT" if zeros, clusters, or both are kept.
     """
 
     format: Literal["keras-distill fake-quantized model"] = "keras-distill fake-quantized model"
@@ -29,15 +29,15 @@ class KernelCount(Record):
     """The weights of one operator of a `.tflite` file, counted in the file itself.
 
     Attributes:
-        name: The tensor's name in the file.
-        op: The operator that reads it.
-        shape: Sizes.
-        dtype: As stored.
-        zeros: Weights whose value is 0.
-        values: Different weights in all.
-        values_per_channel: The most different weights that one output channel has. A converter
-            that folds a BatchNormalization scales each channel by its own factor, so this is what
-            clustering leaves.
+        name: The name of the weight tensor in the file.
+        op: The operator that reads the tensor.
+        shape: The shape of the tensor.
+        dtype: The dtype in the file.
+        zeros: Number of weights that are 0.
+        values: Number of distinct weights in the tensor.
+        values_per_channel: Largest number of distinct weights in one output channel. If the
+            converter folds a BatchNormalization, it scales each channel by its own factor, so the
+            number of clusters shows only per channel.
     """
 
     name: str
@@ -50,7 +50,7 @@ class KernelCount(Record):
 
     @property
     def size(self) -> int:
-        """Number of weights."""
+        """The number of weights."""
         product = 1
         for n in self.shape:
             product *= n
@@ -58,7 +58,7 @@ class KernelCount(Record):
 
     @property
     def sparsity(self) -> float:
-        """Share of zeros."""
+        """The fraction of weights that are 0."""
         return self.zeros / self.size
 
 
@@ -66,10 +66,10 @@ class KernelState(Record):
     """The kernel of one layer of a Keras model.
 
     Attributes:
-        layer: Its path: `encoder/conv_1`.
+        layer: The path of the layer, such as `encoder/conv_1`.
         size: Number of weights.
-        zeros: How many are 0.
-        values: How many different ones there are.
+        zeros: Number of weights that are 0.
+        values: Number of distinct weights.
     """
 
     layer: str
@@ -79,17 +79,17 @@ class KernelState(Record):
 
     @property
     def sparsity(self) -> float:
-        """Share of zeros."""
+        """The fraction of weights that are 0."""
         return self.zeros / self.size
 
 
 class AttemptRecord(Record):
-    """One attempt at a step that was to be recovered.
+    """One attempt at a step with recovery.
 
     Attributes:
-        step: The step as it was attempted: "prune:0.7".
-        epochs: Epochs trained.
-        learning_rate: At the first step of the training.
+        step: The step as it was attempted, such as "prune:0.7".
+        epochs: Number of epochs trained.
+        learning_rate: Learning rate at the first step of the training.
         accuracy: Accuracy of the result, 0..1; None if the step itself failed.
         drop: Loss of accuracy against the given student, in points.
         seconds: Duration of the training.
@@ -106,21 +106,22 @@ class AttemptRecord(Record):
 class StepRecord(Record):
     """One step of a pipeline.
 
-    Accuracies are those on the rows of `CompressRecord.source`, the mean over labeled outputs.
+    Accuracies are measured on the rows of `CompressRecord.source`, as the mean over the labeled
+    outputs.
 
     Attributes:
-        step: As it was trained: "prune:0.8", "cluster:16", "quantize".
-        asked: As given, if recovery made it milder.
-        scheme: Of a quantize step: "QAT", "PQAT", "CQAT" or "PCQAT".
-        epochs: Epochs trained.
-        learning_rate: At the first step of the training.
-        seconds: What they took; of the last session where it was resumed.
-        logs: Loss, its terms and accuracies of every epoch by name.
-        kernels: The kernels after the step; of a quantize step, those it started from.
-        accuracy_before: Accuracy of the model that the step started from, 0..1.
+        step: The step as it was trained, such as "prune:0.8", "cluster:16", or "quantize".
+        asked: The step as given, if recovery made it milder.
+        scheme: The scheme of a quantize step: "QAT", "PQAT", "CQAT", or "PCQAT".
+        epochs: Number of epochs trained.
+        learning_rate: Learning rate at the first step of the training.
+        seconds: Duration of the training; if it was resumed, of the last session.
+        logs: Loss, its terms, and accuracies of every epoch, by name.
+        kernels: The kernels after the step; for a quantize step, the kernels before it.
+        accuracy_before: Accuracy before the step, 0..1.
         accuracy: Accuracy after the step, 0..1.
-        drop: Loss of accuracy against the given student, in points, of the output that loses most.
-        attempts: With recovery: every attempt, the one that was kept included.
+        drop: Loss of accuracy against the given student, in points, for the output that loses most.
+        attempts: With recovery, every attempt, including the one that was kept.
     """
 
     step: str
@@ -141,21 +142,21 @@ class CompressRecord(Record):
     """`compress.json`: the steps of a compression, and the weights of the final file.
 
     Attributes:
-        student: Name of the model that was given.
-        accuracy: Its accuracy, 0..1; None without labeled rows.
-        samples: Number of rows that accuracies are measured on.
+        student: Name of the given model.
+        accuracy: Accuracy of the given model, 0..1; None without labeled rows.
+        samples: Number of rows on which accuracies are measured.
         source: Origin of these rows; None if there are none.
         max_drop: Maximum loss of accuracy against the given student, in points; None without
             labeled rows.
         recover: Whether a step that lost more was tried again.
-        steps: The steps, in order; those before the failure if a step failed.
-        alpha: Weight of the soft terms; None: a schedule.
-        temperature: Temperature of the soft loss; None: a schedule, or losses of the user's own.
+        steps: The steps, in order; if a step failed, the steps before it.
+        alpha: Weight of the soft losses; None for a schedule.
+        temperature: Temperature of the soft loss; None for a schedule or other losses.
         export: The record of the final `.tflite` file; None if a step failed, or the file could
             not be run.
-        kernels: Its weights, counted in the file; empty if there is no file.
-        failed: Why the verification failed and there is no file; None if there is one.
-        warnings: Why the rows or the given student may be wrong.
+        kernels: The weights in the file; empty if there is no file.
+        failed: The reason why there is no verified file; None if there is one.
+        warnings: Reasons why the rows or the given student may be wrong.
     """
 
     student: str

@@ -1,4 +1,4 @@
-"""The cost of distilling: timings of training variants that took turns."""
+"""The record of the cost of distillation: timings of interleaved training variants."""
 
 from typing import Annotated
 
@@ -10,14 +10,14 @@ _Seconds = Annotated[float, Field(ge=0)]
 
 
 class CostSteps(Record):
-    """Steps of one variant in one process.
+    """The timed steps of one variant in one process.
 
     Attributes:
-        setting: `onednn` (switched on by keras_distill) or `tf-default` (TensorFlow's default).
+        setting: `onednn` (enabled by keras_distill) or `tf-default` (TensorFlow's default).
         variant: `plain` (fit of the student), `store`, `online`, `keras` (keras.distillation),
             or `bfloat16` (plain, in `mixed_bfloat16`).
         rounds: The round of each step; steps of the same round are compared.
-        ms: Milliseconds of each step, including the reading of its batch.
+        ms: Milliseconds of each step, including reading its batch.
     """
 
     setting: str
@@ -27,7 +27,7 @@ class CostSteps(Record):
 
 
 class CostFit(Record):
-    """A whole `fit` of one variant.
+    """The timing of a complete `fit` of one variant.
 
     Attributes:
         setting: See `CostSteps`.
@@ -43,7 +43,7 @@ class CostFit(Record):
 
 
 class CostBuild(Record):
-    """Building the store and `teacher.predict` on the same data, taking turns.
+    """Interleaved timings of building the store and of `teacher.predict` on the same data.
 
     Attributes:
         setting: See `CostSteps`.
@@ -60,10 +60,10 @@ class CostRatio(Record):
     """The ratio of two costs.
 
     Attributes:
-        name: What is compared.
+        name: Description of the two costs.
         value: The ratio.
-        low: Lower end of its 95 % interval.
-        high: Upper end.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the interval.
         n: Number of pairs.
     """
 
@@ -83,9 +83,9 @@ class CostRecord(Record):
         data: The data as passed.
         examples: Examples per epoch.
         batch_size: Examples per step.
-        steps: Single steps, the variants taking turns.
-        fits: Whole fits, taking turns epoch by epoch.
-        builds: Builds and predictions.
+        steps: Timings of single steps, interleaved over the variants.
+        fits: Timings of complete fits, interleaved epoch by epoch.
+        builds: Timings of builds and predictions.
         ratios: Ratios computed from the timings.
         notes: Variants that were not measured, with the reason.
         machine: Processor and cores.

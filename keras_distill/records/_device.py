@@ -1,4 +1,4 @@
-"""The results of checking a `.tflite` file for runtimes and chips."""
+"""The results of checking a `.tflite` file for runtimes and devices."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal
@@ -13,12 +13,12 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DifferenceRecord(Record):
-    """The outputs of two runtimes on the same rows.
+    """The difference between the outputs of two runtimes on the same rows.
 
     Attributes:
-        equal: Share of rows on which the output is byte-identical.
-        largest: Largest difference: in steps of a quantized output, else in its own unit; None if
-            one of them is not finite.
+        equal: Fraction of rows on which the output is byte-identical.
+        largest: Largest difference, in quantization steps for a quantized output and otherwise in
+            the unit of the output; None if an output is not finite.
     """
 
     equal: _Share
@@ -26,14 +26,15 @@ class DifferenceRecord(Record):
 
 
 class DeviceOutput(Record):
-    """One output on the device, compared with LiteRT's.
+    """One output on the device, compared with the output of LiteRT.
 
     Attributes:
-        name: Its name.
-        unit: What `largest` counts: "steps" of a quantized output, or "value".
-        litert: The difference to LiteRT as it runs by default.
-        reference: The difference to LiteRT's reference kernels, without a delegate.
-        agreement: Share of rows whose largest entry is that of LiteRT; None for a single entry.
+        name: The name of the output.
+        unit: The unit of `largest`: "steps" of a quantized output, or "value".
+        litert: The difference from LiteRT with default settings.
+        reference: The difference from LiteRT's reference kernels, without a delegate.
+        agreement: Fraction of rows with the same largest entry as LiteRT; None for outputs with a
+            single entry.
     """
 
     name: str
@@ -44,14 +45,15 @@ class DeviceOutput(Record):
 
 
 class ArenaRecord(Record):
-    """The memory that TensorFlow Lite for Microcontrollers took, in bytes.
+    """The memory that TensorFlow Lite for Microcontrollers uses, in bytes.
 
     Attributes:
-        total: Head and tail.
+        total: Sum of head and tail.
         head: Activations and scratch buffers, which share memory over time.
-        tail: What stays: structures of the runtime.
-        needed: The smallest arena in which the file was loaded and run, in steps of 256 bytes; more
-            than the total where preparing takes more than running. None: not found.
+        tail: Persistent structures of the runtime.
+        needed: The smallest arena in which the file was loaded and run, in steps of 256 bytes. It
+            exceeds the total if preparation needs more memory than inference. None if it was not
+            found.
     """
 
     total: _Count
@@ -61,13 +63,13 @@ class ArenaRecord(Record):
 
 
 class _Result(Record):
-    """The fields that all targets have in common.
+    """The fields that the results of all targets have in common.
 
     Attributes:
-        target: Its name, as given.
-        runs: Whether the target takes the file.
-        operator: The first operator that it does not take; None if there is none, or it is unknown.
-        reason: Why it does not take the file; None if it does.
+        target: The name of the target, as given.
+        runs: Whether the target supports the file.
+        operator: The first operator that is not supported; None if there is none, or it is unknown.
+        reason: The reason why the file is not supported; None if it is supported.
         operators: Number of operators of the file.
     """
 
@@ -78,7 +80,7 @@ class _Result(Record):
     operators: _Count
 
     def refusal(self) -> str:
-        """Says why the target does not take the file."""
+        """Returns the reason why the target does not support the file."""
         what = f"{self.operator} is not supported" if self.operator else "does not take the file"
         return what if self.reason is None else f"{what} ({self.reason})"
 
@@ -89,21 +91,21 @@ class _Result(Record):
 
     @property
     def statement(self) -> str:
-        """Everything in one line, without its full stop."""
+        """The whole result in one line, without a period."""
         return "; ".join(self.facts()) if self.runs else self.refusal()
 
     def facts(self) -> list[str]:
-        """Returns what was found, each in some words, of a target that takes the file."""
+        """Returns the findings as short phrases, for a target that supports the file."""
         raise NotImplementedError
 
 
 class TFLMResult(_Result):
-    """TensorFlow Lite for Microcontrollers, on this machine.
+    """The result of running the file in TensorFlow Lite for Microcontrollers on this machine.
 
     Attributes:
         kind: Always "tflm".
         arena: The memory; None if the file does not run.
-        outputs: The outputs, compared with LiteRT's; empty if the file does not run.
+        outputs: The outputs, compared with those of LiteRT; empty if the file does not run.
     """
 
     kind: Literal["tflm"] = "tflm"
@@ -111,7 +113,7 @@ class TFLMResult(_Result):
     outputs: tuple[DeviceOutput, ...] = ()
 
     def facts(self) -> list[str]:
-        """Returns operators, arena, and outputs in words."""
+        """Describes operators, arena, and outputs."""
         every = "all its operators" if self.operators > 1 else "its operator"
         found = [f"runs {every} ({self.operators})" if self.operators > 1 else f"runs {every}"]
         if self.arena is not None:
@@ -120,22 +122,22 @@ class TFLMResult(_Result):
 
 
 class EthosResult(_Result):
-    """An Arm Ethos-U NPU, as the compiler Vela estimates it. Nothing runs on a chip.
+    """The estimate of the compiler Vela for an Arm Ethos-U NPU. Nothing runs on a device.
 
     Attributes:
         kind: Always "ethos-u".
         system_config: Vela's system configuration: clock and memories.
-        memory_mode: Vela's memory mode: where constants and activations are.
+        memory_mode: Vela's memory mode: the memories for constants and activations.
         on_cpu: Operators of the file that stay on the CPU, with their counts.
-        multiply_adds: Of the file; None if unknown.
-        multiply_adds_on_cpu: Of the operators that stay on the CPU; None if unknown.
-        sram_bytes: Memory for activations; None if nothing runs on the NPU.
-        dram_bytes: Likewise, in DRAM.
-        flash_bytes: Constants in flash.
-        cycles: Estimated cycles of one inference, of the NPU's part alone.
-        clock_hz: The clock for `milliseconds`.
-        milliseconds: `cycles` at that clock.
-        reasons: Why operators stay on the CPU, in Vela's words, with the number of operators.
+        multiply_adds: Multiply-add pairs of the file; None if unknown.
+        multiply_adds_on_cpu: Multiply-add pairs of the operators on the CPU; None if unknown.
+        sram_bytes: SRAM for activations; None if nothing runs on the NPU.
+        dram_bytes: DRAM for activations; None if nothing runs on the NPU.
+        flash_bytes: Flash for constants.
+        cycles: Estimated cycles of one inference, only for the part on the NPU.
+        clock_hz: The clock frequency used for `milliseconds`.
+        milliseconds: Time of `cycles` at that frequency.
+        reasons: Vela's reasons for keeping operators on the CPU, with the number of operators.
     """
 
     kind: Literal["ethos-u"] = "ethos-u"
@@ -158,7 +160,7 @@ class EthosResult(_Result):
         return max(0, self.operators - sum(self.on_cpu.values())) if self.runs else 0
 
     def facts(self) -> list[str]:
-        """Returns operators, memory, and time in words."""
+        """Describes operators, memory, and time."""
         found = [f"{self.on_npu} of {self.operators} operators on the NPU"]
         if self.on_cpu:
             found.append(f"on the CPU: {counted(self.on_cpu)}")
@@ -174,25 +176,25 @@ class EthosResult(_Result):
 
     @property
     def clock_words(self) -> str:
-        """The cycles and the clock, in words."""
+        """The cycles and the clock frequency, as text."""
         return f"({self.cycles or 0:,} cycles at {(self.clock_hz or 0) / 1e6:g} MHz)"
 
 
 class TakenRecord(Record):
-    """How many operators of one precision there are, and how many the delegate takes."""
+    """The number of operators of one precision, and how many of them the delegate runs."""
 
     operators: _Count
     taken: _Count
 
 
 class XNNPACKResult(_Result):
-    """XNNPACK, the default delegate of LiteRT on a CPU, on this machine.
+    """The result for XNNPACK, the default delegate of LiteRT on a CPU, on this machine.
 
     Attributes:
         kind: Always "xnnpack".
-        taken: Number of operators of the main graph that it takes.
-        left: Operators that it leaves to LiteRT's own kernels, with their counts.
-        by_precision: The same by the precision that an operator computes in.
+        taken: Number of operators of the main graph that XNNPACK runs.
+        left: Operators left to LiteRT's own kernels, with their counts.
+        by_precision: The numbers by the precision in which an operator computes.
     """
 
     kind: Literal["xnnpack"] = "xnnpack"
@@ -201,7 +203,7 @@ class XNNPACKResult(_Result):
     by_precision: dict[str, TakenRecord] = Field(default={}, max_length=100)
 
     def facts(self) -> list[str]:
-        """Returns the operators taken and left, in words."""
+        """Describes the operators that XNNPACK runs, and those left to LiteRT."""
         parts = [f"{p.taken} of {p.operators} {name}" for name, p in self.by_precision.items()]
         found = [f"takes {', '.join(parts) or 'none'}"]
         return [*found, f"leaves {counted(self.left)}"] if self.left else found
@@ -211,20 +213,20 @@ DeviceResult = Annotated[TFLMResult | EthosResult | XNNPACKResult, Field(discrim
 
 
 class DeviceRecord(Record):
-    """The result of trying a `.tflite` file for one or more targets.
+    """The result of checking a `.tflite` file for one or more targets.
 
     Attributes:
-        file: Its path as given.
-        bytes: Its size.
-        sha256: Its hash.
+        file: The path of the file, as given.
+        bytes: Size of the file.
+        sha256: Hash of the file.
         precision: The precision of most weights.
         ops: Operators and their counts.
         inputs: Inputs of the file.
         outputs: Outputs of the file.
         class_names: Names of the classes, if known.
-        samples: Number of rows that the outputs were compared on; 0 if none were.
+        samples: Number of rows on which the outputs were compared; 0 if none were.
         source: Origin of the rows: a data spec, "data given", or "random".
-        results: One for each target.
+        results: One result for each target.
         snippets: Code that loads this file, by language.
         machine: Processor and cores.
         versions: Versions of the packages involved.
@@ -249,11 +251,11 @@ class DeviceRecord(Record):
 
     @property
     def failures(self) -> list[str]:
-        """Says of each target that does not take the file, why."""
+        """The reason of each target that does not support the file."""
         return [f"{r.target}: {r.refusal()}" for r in self.results if not r.runs]
 
     def notes(self) -> list[str]:
-        """Returns sentences that say what the numbers are, and what was not checked."""
+        """Returns sentences on what the numbers mean and what was not checked."""
         rows = "random rows" if self.source == RANDOM else self.source
         return device_notes(self.results, f"{self.samples} rows ({rows})")
 
@@ -261,7 +263,7 @@ class DeviceRecord(Record):
         """Returns the result of a target.
 
         Raises:
-            KeyError: If it was not tried.
+            KeyError: If the target was not checked.
         """
         for result in self.results:
             if result.target == target:
@@ -274,11 +276,11 @@ class DeviceRecord(Record):
 
 
 def device_notes(results: Iterable[_Result], rows: str) -> list[str]:
-    """Returns sentences that say what the numbers of results are, and what was not checked.
+    """Returns sentences on what the numbers of results mean and what was not checked.
 
     Args:
         results: The results.
-        rows: The rows on which outputs were compared, in words.
+        rows: Description of the rows on which outputs were compared.
     """
     kinds = {type(result) for result in results}
     lines: list[str] = []

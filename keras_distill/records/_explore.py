@@ -16,9 +16,9 @@ class ReliabilityBin(Record):
     """The examples whose confidence lies in one bin.
 
     Attributes:
-        examples: Number of them.
+        examples: Number of examples.
         confidence: Mean of the largest probability.
-        accuracy: Share of right predictions.
+        accuracy: Fraction of correct predictions.
     """
 
     examples: Annotated[int, Field(ge=1)]
@@ -27,13 +27,13 @@ class ReliabilityBin(Record):
 
 
 class ExploredModel(Record):
-    """One model on the whole test split.
+    """The predictions of one model on the whole test split.
 
     Attributes:
         name: `teacher`, `alone`, `distilled`, or `file`.
-        title: Its name for people.
-        correct: Right predictions by class.
-        bins: Bins of equal width of the confidence, ascending; empty bins are left out.
+        title: Display name.
+        correct: Number of correct predictions, by class.
+        bins: Confidence bins of equal width, ascending; empty bins are left out.
         expected_calibration_error: Mean gap between confidence and accuracy over the bins, 0..1.
     """
 
@@ -45,12 +45,12 @@ class ExploredModel(Record):
 
 
 class Confusion(Record):
-    """How often examples of one class are taken for another.
+    """How often models predict another class for examples of one class.
 
     Attributes:
-        label: The class.
-        predicted: The other class.
-        counts: Examples, by model.
+        label: The class of the examples.
+        predicted: The predicted class.
+        counts: Number of such examples, by model.
     """
 
     label: _Count
@@ -62,13 +62,13 @@ class ExploredExample(Record):
     """One example of the test split.
 
     Attributes:
-        index: Its number in the split.
-        label: Its class.
-        picked: Why it was picked: teacher and student disagree, the teacher is uncertain, or it is
-            one of those spread evenly over the split.
-        logits: Logits by model.
+        index: The position of the example in the split.
+        label: The class of the example.
+        picked: The reason for picking it: teacher and student disagree, the teacher is uncertain,
+            or it is one of the examples spread evenly over the split.
+        logits: Logits by model, relative to the largest logit.
         image: A PNG in base64; None if the data are not images.
-        values: The values of a signal or of a row of a table; None if it is not one.
+        values: The values of a signal or of a table row; None for other data.
     """
 
     index: _Count
@@ -84,10 +84,10 @@ class ExploreRecord(Record):
 
     Attributes:
         class_names: Names of the classes.
-        class_examples: Examples of the test split by class.
+        class_examples: Number of labeled examples of the test split, by class.
         models: The models; lists "by model" are in this order.
-        confusions: The most frequent confusions, and those that changed most from model to model.
-        examples: A bounded number of examples.
+        confusions: The most frequent confusions, and those that differ most between models.
+        examples: A limited number of examples.
     """
 
     indent: ClassVar[int | None] = None
@@ -99,7 +99,7 @@ class ExploreRecord(Record):
     examples: tuple[ExploredExample, ...] = Field(max_length=1000)
 
     def check(self) -> None:
-        """Compares the values with each other; see `Record.check`."""
+        """Checks that the values are consistent with each other; see `Record.check`."""
         classes, models = len(self.class_names), len(self.models)
         if len({model.name for model in self.models}) < models:
             raise InputError("`models` must have different names.")
@@ -117,5 +117,5 @@ class ExploreRecord(Record):
             raise InputError(f"Class ids must be below {classes}.")
 
     def model(self, name: str) -> ExploredModel | None:
-        """Returns the model of that name; None if it was not explored."""
+        """Returns the model with the given name; None if the record does not have it."""
         return next((model for model in self.models if model.name == name), None)

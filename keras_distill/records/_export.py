@@ -27,10 +27,10 @@ class TensorRecord(Record):
     """One input or output of the file.
 
     Attributes:
-        name: The name in the file's signature, that of the Keras input or output.
+        name: The name in the file's signature, which is that of the Keras input or output.
         shape: The shape; None for a size that is not fixed.
-        dtype: The dtype as NumPy names it.
-        scale: Real value per step, if quantized: real = scale · (q - zero_point).
+        dtype: The NumPy name of the dtype.
+        scale: Real value per quantization step, if quantized: real = scale · (q - zero_point).
         zero_point: The integer that represents 0.0, if quantized.
     """
 
@@ -42,12 +42,12 @@ class TensorRecord(Record):
 
 
 class MeasureRecord(Record):
-    """A measure of an output, of two models and of the file.
+    """A metric of one output, for two models and for the file.
 
     Attributes:
-        reference: Its value for the reference.
-        converted: For the converted model, if it is not the reference.
-        file: For the file.
+        reference: The value for the reference.
+        converted: The value for the converted model, if it is not the reference.
+        file: The value for the file.
     """
 
     reference: Measured
@@ -56,14 +56,14 @@ class MeasureRecord(Record):
 
 
 class WorstClass(Record):
-    """The class that loses most from the reference to the file.
+    """The class whose score drops most from the reference to the file.
 
     Attributes:
         label: The class, or one of several labels.
-        samples: Number of its examples, or pixels.
-        score_reference: Share of them that the reference predicts as this class (its recall); the
-            overlap for mIoU; of one of several labels, the share of rows in which it is right.
-        score: The same share of the file.
+        samples: Number of examples, or pixels, of the class.
+        score_reference: Score of the reference: the recall of the class, its overlap for mIoU, or
+            for one of several labels the fraction of rows in which it is correct.
+        score: The same score of the file.
     """
 
     label: int
@@ -73,31 +73,31 @@ class WorstClass(Record):
 
     @property
     def drop(self) -> float:
-        """Loss in points."""
+        """The drop of the score, in points."""
         return 100 * (self.score_reference - self.score)
 
 
 class OutputVerification(Record):
     """One output of a file, compared with the same output of two models.
 
-    Of an exported file, the converted model and the reference are one model. Of a compressed file,
-    the converted model is the compressed one, and the reference is the student that was given.
+    For an exported file, the converted model and the reference are the same model. For a compressed
+    file, the converted model is the compressed model, and the reference is the given student.
 
     Attributes:
         name: Name of the output.
         max_difference: Largest |file - converted model|, in the units of the output.
         relative_difference: `max_difference` over the range (max - min) of the model's output.
         noise: Root mean square of the difference over the standard deviation of the model's output.
-        limit: Maximum of `relative_difference` and `noise`; None: differences are not judged.
-        agreement: Share of samples whose largest entry is that of the reference; None for a single
-            entry.
+        limit: Maximum of `relative_difference` and `noise`; None if differences are not judged.
+        agreement: Fraction of samples with the same largest entry as the reference; None for
+            outputs with a single entry.
         accuracy_reference: Accuracy of the reference, 0..1, if the samples have labels.
         accuracy_converted: Accuracy of the converted model, if it is not the reference.
         accuracy: Accuracy of the file, 0..1, if the samples have labels.
-        metric: What the file is judged by: the accuracy, or one of `measures`.
-        measures: Other measures by name: "mIoU"; "R2" and "MAE"; "AUC"; for classes "ECE", the
+        metric: The metric by which the file is judged: the accuracy, or one of `measures`.
+        measures: Other metrics by name: "mIoU"; "R2" and "MAE"; "AUC"; for classes "ECE", the
             expected calibration error.
-        worst_class: The class that loses most; None without labels of classes.
+        worst_class: The class that loses most; None if the labels are not classes.
     """
 
     name: str
@@ -134,7 +134,7 @@ class OutputVerification(Record):
 
 
 def shown_score(metric: str, value: float | None) -> str:
-    """Returns a score for messages and tables: a share in percent, other measures as numbers.
+    """Formats a score for messages and tables: fractions in percent, other metrics as numbers.
 
     Example:
         >>> shown_score("accuracy", 0.5), shown_score("AUC", 0.93219), shown_score("AUC", None)
@@ -149,18 +149,18 @@ class VerificationRecord(Record):
     """The result of verifying a file.
 
     Attributes:
-        verdict: "passed", "failed", or "not verified on data": nothing was found wrong, but on rows
-            that are not the user's, without the accuracy that is to be kept, or too few to show
-            whether a loss is within `max_drop`.
-        failures: Each failure, by how much, and what to try; empty unless failed.
-        reference: Name of the model that accuracy is counted from.
+        verdict: "passed", "failed", or "not verified on data". The last means that no fault was
+            found, but the rows are not the user's, have no labels although accuracy has to be
+            kept, or are too few to show whether a loss is within `max_drop`.
+        failures: Each failure, its amount, and what to try; empty unless the file failed.
+        reference: Name of the model that the accuracy is compared with.
         samples: Number of samples.
         source: Origin of the samples: a data spec, "data given", "calibration", or "random".
-        max_drop: Maximum loss of an output's metric in points; None if none was measured.
+        max_drop: Maximum loss of an output's metric, in points; None if no metric was measured.
         min_agreement: Minimum of `agreement` of each output; None if none was set.
-        resolution: The loss that one more wrong label shows, in points; 0 for metrics without
-            steps; None if no metric was measured.
-        needed: Number of rows like these that would show a loss of `max_drop`, if the rows do not.
+        resolution: The loss caused by one more wrong label, in points; 0 for metrics without steps;
+            None if no metric was measured.
+        needed: Number of rows that would resolve a loss of `max_drop`; None if the rows suffice.
         outputs: One entry for each output.
     """
 
@@ -190,13 +190,13 @@ class VerificationRecord(Record):
 
     @property
     def worst(self) -> OutputVerification | None:
-        """The output that loses most of its metric; None if none was measured."""
+        """The output whose metric drops most; None if no metric was measured."""
         judged = [output for output in self.outputs if output.drop is not None]
         return max(judged, key=lambda output: output.drop or 0.0, default=None)
 
     @property
     def statement(self) -> str:
-        """The verdict in one sentence, without its full stop."""
+        """The verdict in one sentence, without a period."""
         if self.verdict == "failed":
             return f"failed verification: {'; '.join(self.failures)}"
         if self.too_few:
@@ -215,7 +215,7 @@ class VerificationRecord(Record):
 
     @property
     def allowance(self) -> str:
-        """What may be lost, and what the rows show of it if that is less, for messages."""
+        """The allowed loss, and the resolution of the rows if they are too few, for messages."""
         text = f"a loss of up to {self.max_drop or 0:g} points is allowed"
         return text if self.needed is None else f"{text}, but {self._resolved}"
 
@@ -247,14 +247,14 @@ class CalibrationRecord(Record):
 
 
 class ProbabilityRecord(Record):
-    """How a temperature was folded into the last layer, so that probabilities can be trusted.
+    """The temperature that was folded into the last layer to calibrate the probabilities.
 
-    The expected calibration error before and after is among the `measures` of the verification.
+    The expected calibration error before and after is in the `measures` of the verification.
 
     Attributes:
-        temperature: The logits were divided by it.
-        source: Origin of the rows that it was fitted on.
-        samples: Their number.
+        temperature: The logits are divided by this number.
+        source: Origin of the rows on which it was fitted.
+        samples: Number of these rows.
     """
 
     temperature: float
@@ -263,15 +263,15 @@ class ProbabilityRecord(Record):
 
 
 class ExportRecipe(Record):
-    """The settings that made the file.
+    """The settings of the export.
 
     Attributes:
-        quantization: The precision; "mixed": see `rules`.
-        rules: How single operators are quantized; the last rule that fits an operator counts.
-        asked: The precision that was asked for and the converter failed on, if it is another one.
+        quantization: The precision; for "mixed", see `rules`.
+        rules: How single operators are quantized; the last rule that matches an operator applies.
+        asked: The requested precision, if the converter failed on it and the file has another one.
         unrolled: Whether the loops of recurrent layers were unrolled.
         io: Input and output type of an integer file: "integer" or "float32".
-        batch_size: Rows per call; None: any number.
+        batch_size: Rows per call; None for any number.
         sparse: Whether the file is stored without its zeros.
         calibration: The calibration rows; None if the precision needs none.
     """
@@ -290,9 +290,9 @@ class ModelRecord(Record):
     """The model that was exported.
 
     Attributes:
-        name: Name of the Keras model, or of the SavedModel folder.
+        name: Name of the Keras model or of the SavedModel folder.
         parameters: Number of parameters; None for a SavedModel.
-        fingerprint: Fingerprint, see `models.fingerprint`; None for a SavedModel.
+        fingerprint: The result of `models.fingerprint`; None for a SavedModel.
     """
 
     name: str
@@ -314,10 +314,10 @@ class ExportRecord(Record):
         model: The exported model.
         recipe: The settings of the export.
         verification: The result of the verification.
-        precision: How the precision was chosen, if it was.
-        probabilities: The temperature that was folded into the last layer, if one was.
+        precision: How the precision was chosen; None if it was given.
+        probabilities: The temperature in the last layer; None if none was folded into it.
         class_names: Names of the classes, if known.
-        preprocessing: Description of what the file does to its raw input first.
+        preprocessing: Description of the preprocessing that the file applies to its raw input.
         warnings: Warnings given during the export.
         seconds: Duration of the conversion.
         versions: Versions of the packages involved.
@@ -344,7 +344,7 @@ class ExportRecord(Record):
     created: str
 
     def __repr__(self) -> str:
-        """Returns what was made, and the verdict."""
+        """Returns the file, its precision and size, and the verdict."""
         made = f"{self.file}, {self.recipe.quantization}, {self.bytes:,} bytes"
         return f"<ExportRecord {made}: {self.verification.statement}>"
 
@@ -355,9 +355,9 @@ class ExportSet(Record):
     """The result of exporting one model in several precisions.
 
     Attributes:
-        exports: Records of the files that did not fail, by precision.
-        rejected: Failures of the files that failed, by precision.
-        impossible: Reasons why the model does not support a precision, by precision.
+        exports: The records of the written files, by precision.
+        rejected: The reasons why files failed verification, by precision.
+        impossible: The reasons why the model does not support a precision, by precision.
     """
 
     exports: dict[str, ExportRecord] = Field(max_length=100)

@@ -1,4 +1,4 @@
-"""Shows a record in a notebook: its plain values in a table, its parts folded below."""
+"""Shows a record in a notebook: plain values in a table, nested records collapsed below it."""
 
 import html
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ _MOST = 50  # items of a list
 
 
 def as_html(record: BaseModel, summary: Iterable[tuple[str, str]] = ()) -> str:
-    """Returns a record as HTML without its own style, so that it follows the notebook's theme.
+    """Formats a record as HTML without styles of its own, so that it follows the notebook's theme.
 
     Args:
         record: The record.
-        summary: Names and values that are shown first.
+        summary: Names and values to show first.
     """
     name = html.escape(type(record).__name__)
     rows = "".join(_row(html.escape(key), html.escape(value)) for key, value in summary)
@@ -55,7 +55,7 @@ def _items(values: list[Any] | tuple[Any, ...]) -> str:
 
 
 def _is_part(value: Any) -> bool:
-    """Returns whether a value is folded: a record, a dict with something in it, a list of these."""
+    """Returns whether a value is collapsed: a record, a non-empty dict, or a list of these."""
     if isinstance(value, BaseModel) or (isinstance(value, Mapping) and value):
         return True
     return isinstance(value, list | tuple) and any(map(_is_part, value))

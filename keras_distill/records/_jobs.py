@@ -6,16 +6,16 @@ from keras_distill.records._base import Record
 
 
 class JobRecord(Record):
-    """How a job ended: `<folder>/<name>/job.json`.
+    """The outcome of a job: `<folder>/<name>/job.json`.
 
     Attributes:
-        name: The job's name.
-        function: What it ran, `package.module:function`.
-        fingerprint: SHA-256 of function and arguments: another one is another job.
+        name: The name of the job.
+        function: The function that the job runs, `package.module:function`.
+        fingerprint: SHA-256 of function and arguments. A different value means a different job.
         status: `done` or `failed`.
-        result: What the function returned, a JSON value; None where it failed.
-        error: Why it failed, one line; None where it did not.
-        attempts: How often it was started.
+        result: The value that the function returned, as JSON; None if the job failed.
+        error: The reason for the failure, in one line; None if the job did not fail.
+        attempts: Number of times the job was started.
         seconds: Wall time of the last attempt.
     """
 

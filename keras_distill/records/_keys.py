@@ -1,4 +1,4 @@
-"""The keys of a recipe with their kinds, defaults, and meanings, read from its models."""
+"""Lists the keys of a recipe with their types, defaults, and meanings, read from its models."""
 
 import inspect
 import json
@@ -30,14 +30,14 @@ class Key:
     """One key of a recipe.
 
     Attributes:
-        name: Its dotted name.
-        kind: What its value is, for people.
-        default: Its default as TOML; None: not set.
-        required: Whether it must be given.
-        example: A value as TOML: an example, or the default; None where neither is known.
-        meaning: What it does, in one line.
-        table: The header of the table that it is, `[name]` or `[[name]]`; None for a value.
-        of_training: Whether it replaces a key of `training` in another table.
+        name: The dotted name.
+        kind: Description of the type of the value.
+        default: The default as TOML; None if the key is not set by default.
+        required: Whether the key is required.
+        example: A value as TOML: an example, or the default; None if there is neither.
+        meaning: The description of the key, in one line.
+        table: For a table, its header, `[name]` or `[[name]]`; None for a value.
+        of_training: Whether the key is in another table and overrides a key of `training`.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Key:
 
 
 def recipe_keys(record: type[Record] = Recipe, prefix: str = "") -> Iterator[Key]:
-    """Yields the keys of a recipe, those of a table after the table itself.
+    """Yields the keys of a recipe; the keys of a table follow the table itself.
 
     Args:
-        record: The model of a table.
-        prefix: Its dotted name, with a dot at the end.
+        record: The model of the recipe or of a table.
+        prefix: The dotted name of the table, with a dot at the end.
 
     Example:
         >>> next(key for key in recipe_keys() if key.name == "distillation.alpha").default
@@ -84,7 +84,7 @@ def recipe_keys(record: type[Record] = Recipe, prefix: str = "") -> Iterator[Key
 
 
 def attribute_docs(record: type) -> dict[str, str]:
-    """Returns what the docstrings of a class and its bases say of its attributes.
+    """Returns the descriptions of attributes in the docstrings of a class and its base classes.
 
     Args:
         record: A class with docstrings in Google style.
@@ -125,7 +125,7 @@ def _records(annotation: Any) -> list[type[Record]]:
 
 
 def _has_plain(annotation: Any) -> bool:
-    """Returns whether a value may be something else than a table, a list of tables, or None."""
+    """Returns whether a value may be something other than a table, a list of tables, or None."""
     if get_origin(annotation) in (Union, UnionType):
         return any(_has_plain(part) for part in get_args(annotation) if part is not NoneType)
     return get_origin(annotation) is dict or not _records(annotation)
@@ -157,7 +157,7 @@ def _default(field: FieldInfo) -> str | None:
 
 
 def _toml(value: Any) -> str:
-    """Returns a value as TOML on one line."""
+    """Formats a value as TOML on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):

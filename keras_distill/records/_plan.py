@@ -1,4 +1,4 @@
-"""The steps of a run, with an estimate of its time and sizes."""
+"""The record of a plan: the stages of a run, with estimates of time and size."""
 
 from pydantic import Field
 
@@ -10,11 +10,11 @@ class PlanStage(Record):
     """One stage of a run.
 
     Attributes:
-        name: Its name, as the run shows it.
-        what: What it does.
-        steps: Training steps, or batches of the teacher; 0 for a stage without.
-        seconds: Estimate of its time, measured on a few steps; None if it was not measured.
-        bytes: Bytes that it leaves in the run's folder until the run ends; None if unknown.
+        name: The name of the stage, as the run shows it.
+        what: Description of the stage.
+        steps: Number of training steps, or of batches of the teacher; 0 for other stages.
+        seconds: Estimated time, from timing a few steps; None if it was not measured.
+        bytes: Bytes that the stage keeps in the run's folder until the run ends; None if unknown.
     """
 
     name: str
@@ -25,16 +25,16 @@ class PlanStage(Record):
 
 
 class PlanRecord(Record):
-    """The planned steps of a run of a recipe; see `runs.plan`.
+    """The planned stages of a run of a recipe; see `runs.plan`.
 
     Attributes:
         recipe: The recipe.
         scale: `full` or `smoke`.
         machine: Processor and core count.
         stages: The stages in order.
-        notes: What is decided by what the recipe asks, a sentence each.
-        peak_memory_bytes: The most memory that this process needed, with the data loaded and the
-            models in training; None if the system does not say.
+        notes: Consequences of the recipe's settings, one sentence each.
+        peak_memory_bytes: Peak memory of this process, with the data loaded and the models in
+            training; None if the system does not report it.
     """
 
     recipe: Recipe
@@ -46,10 +46,10 @@ class PlanRecord(Record):
 
     @property
     def seconds(self) -> float:
-        """Estimate of the time of all stages that were measured."""
+        """The estimated time of all stages that were measured."""
         return sum(stage.seconds or 0.0 for stage in self.stages)
 
     @property
     def bytes(self) -> int:
-        """Bytes that all stages leave in the run's folder until it ends."""
+        """The bytes that all stages keep in the run's folder until the run ends."""
         return sum(stage.bytes or 0 for stage in self.stages)

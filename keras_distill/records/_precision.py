@@ -1,4 +1,4 @@
-"""The record of a precision that was chosen by measurement, and of how sensitive layers are."""
+"""The records of a precision chosen by measurement, and of the sensitivity of layers."""
 
 from typing import Literal
 
@@ -16,10 +16,10 @@ class QuantizationRule(Record):
     """How some operators are quantized; see `litert.Rule`.
 
     Attributes:
-        kind: Their precision: "int8", "weight-only-int4", "float32".
-        scopes: The names of their outputs; None: all operators.
-        operation: Their kind: "FULLY_CONNECTED"; None: all.
-        algorithm: How the scale of weights is found.
+        kind: The precision, such as "int8", "weight-only-int4", or "float32".
+        scopes: The names of the operators' outputs; None for all operators.
+        operation: The kind of operator, such as "FULLY_CONNECTED"; None for all kinds.
+        algorithm: The algorithm that finds the scales of weights.
     """
 
     kind: str
@@ -29,15 +29,15 @@ class QuantizationRule(Record):
 
 
 class Sensitivity(Record):
-    """The effect on the outputs of quantizing one operator or a few neighbors (calibration rows).
+    """The effect of quantizing one operator or a few neighbors, measured on calibration rows.
 
     Attributes:
-        layers: The layers that it computes, as far as names show.
-        operations: The operators: "CONV_2D".
-        kind: How it is quantized: "int8" (weights and activations), "weight-only-int4".
-        noise: rms(file - float32) / std(float32), of the output that differs most.
-        agreement: Share of rows with the same prediction; 1 for outputs of one entry.
-        bytes: By how much the file gets smaller.
+        layers: The layers that the operators compute, as far as their names show.
+        operations: The kinds of the operators, such as "CONV_2D".
+        kind: How they are quantized, such as "int8" (weights and activations).
+        noise: rms(file - float32) / std(float32) of the output that differs most.
+        agreement: Fraction of rows with the same prediction; 1 for outputs with a single entry.
+        bytes: Number of bytes by which the file becomes smaller.
     """
 
     layers: tuple[str, ...]
@@ -52,22 +52,23 @@ class PrecisionCandidate(Record):
     """A file that was tried.
 
     Attributes:
-        name: Its name in the table: "int8, 2 operators of int8 weights".
-        family: The precision of most of its operators.
-        rules: What LiteRT Quantizer was given; empty for the TFLite converter.
+        name: The name in the table, such as "int8, 2 groups in float32 with int8 weights".
+        family: The precision of most operators.
+        rules: The rules for LiteRT Quantizer; empty for the TFLite converter.
         kept: Layers that are more precise than the others.
         outcome: "chosen", "passed", "failed", or "not supported".
-        reasons: Why it failed, or is not supported.
+        reasons: The reasons why the candidate failed or is not supported.
         on_front: Whether no other candidate is at least as good in bytes and drop, and better in
             one of them.
         bytes: Size of the file.
-        score: Its metric on the rows that choose.
-        drop: Loss of the metric there against the model, in points.
-        worst_class_drop: Loss of the class that loses most there, in points.
-        agreement: Share of predictions there that are those of the model.
-        latency_ms: Median of calls of one row, taking turns; None: not measured.
-        latency_ratio: Over that of the float32 file.
-        judged_drop: Loss on the rows that judge, in points; None: it was not judged.
+        score: The metric on the rows used for choosing.
+        drop: Loss of the metric against the model on these rows, in points.
+        worst_class_drop: Loss of the class that loses most on these rows, in points.
+        agreement: Fraction of predictions on these rows that are equal to those of the model.
+        latency_ms: Median of interleaved calls with one row; None if it was not measured.
+        latency_ratio: The latency divided by that of the float32 file.
+        judged_drop: Loss on the rows used for verification, in points; None if the file was not
+            verified.
     """
 
     name: str
@@ -88,24 +89,24 @@ class PrecisionCandidate(Record):
 
 
 class PrecisionRecord(Record):
-    """Every file that was tried to find the smallest that keeps its accuracy.
+    """The search for the smallest file that keeps its accuracy, with every file that was tried.
 
     Attributes:
-        metric: What files are judged by.
-        reference: The metric of the model on the rows that choose.
+        metric: The metric by which files are judged.
+        reference: The metric of the model on the rows used for choosing.
         max_drop: Maximum loss, in points.
-        max_bytes: Maximum size; None: any.
-        max_latency_ratio: Maximum latency over that of the float32 file; None: any.
-        chosen: Name of the chosen candidate; None: no candidate passes.
-        nearest: Name of the candidate that misses the limits least, if none passes.
-        chosen_on: Origin of the rows that chose.
-        chosen_on_rows: Their number.
+        max_bytes: Maximum size; None for any size.
+        max_latency_ratio: Maximum latency relative to the float32 file; None for any latency.
+        chosen: Name of the chosen candidate; None if no candidate passes.
+        nearest: Name of the candidate that exceeds the limits least, if none passes.
+        chosen_on: Origin of the rows used for choosing.
+        chosen_on_rows: Number of these rows.
         judged_on: Origin of the rows on which the chosen file was verified.
-        judged_on_rows: Their number.
+        judged_on_rows: Number of these rows.
         candidates: The files, smallest first.
-        sensitivity: What mixed precision was based on; empty if it was not tried.
-        conversions: Number of files that were made, those for the sensitivity included.
-        notes: What was not tried, and why.
+        sensitivity: The measurements behind mixed precision; empty if it was not tried.
+        conversions: Number of files that were made, including those for the sensitivity.
+        notes: What was not tried, with the reason.
     """
 
     metric: Metric
@@ -126,15 +127,15 @@ class PrecisionRecord(Record):
 
 
 class CalibrationChoice(Record):
-    """A way to find the scales of an int8 file.
+    """A calibration method for an int8 file, and its effect.
 
     Attributes:
         ranges: How ranges of activations are found: "min-max" or "moving-average" over the rows.
-        weights: How scales of weights are found: "min-max", "OCTAV", "MSE".
+        weights: How scales of weights are found: "min-max", "OCTAV", or "MSE".
         corrected: Whether biases are corrected for the shift that rounded weights cause.
-        noise: See `Sensitivity`; None if it is not supported.
-        agreement: See `Sensitivity`.
-        reason: Why it is not supported.
+        noise: See `Sensitivity`; None if the method is not supported.
+        agreement: See `Sensitivity`; None if the method is not supported.
+        reason: The reason why the method is not supported.
     """
 
     ranges: str
@@ -149,12 +150,12 @@ class ExplainRecord(Record):
     """The effect of quantization on a model, layer by layer.
 
     Attributes:
-        model: Its name.
+        model: The name of the model.
         source: Origin of the calibration rows.
-        rows: Their number.
+        rows: Number of calibration rows.
         operators: Number of operators of the float32 file.
-        sensitivity: The groups of operators, most sensitive first, each kind apart.
-        calibrations: The ways to find scales, on the whole model in int8.
+        sensitivity: The groups of operators of each kind, most sensitive first.
+        calibrations: The calibration methods, applied to the whole model in int8.
         versions: Versions of the packages involved.
         created: Time in UTC, ISO 8601.
     """

@@ -28,7 +28,7 @@ VARIANTS = ("alone", "alone_all_labels", "label_smoothing", "mutual", "self", "d
 
 
 def _variant(text: str) -> str:
-    """Returns the variant that `text` names, without its setting."""
+    """Returns the name of a variant without its setting, after checking it."""
     kind, mark, setting = text.partition(":")
     share = kind == "label_smoothing" and re.fullmatch(r"0?\.\d{1,9}", setting)
     if kind not in VARIANTS or (mark and not share):
@@ -46,29 +46,31 @@ class Recipe(TomlRecord):
 
     Attributes:
         name: Name of the run, and of its folder.
-        summary: What it shows, in a sentence.
-        data: Where the examples come from, and what the student sees of them.
-        teacher: The teacher.
-        assistant: Teacher assistants, each distilled from the one before it, the first from the
-            teacher. The student learns from the last.
-        student: The student; `model = "auto"` with `budget`.
-        budget: What the student may cost, if the run is to find it.
-        distillation: What the student learns from the teacher.
+        summary: One sentence that describes the run.
+        data: The source of the examples, and the part of them that the student sees.
+        teacher: The teacher, and the settings of its training.
+        assistant: Teacher assistants. The first is distilled from the teacher, each other one from
+            the assistant before it. The student learns from the last assistant.
+        student: The student. With `budget`, its model is `auto`.
+        budget: Limits for the student's `.tflite` file, if the run has to find the student.
+        distillation: The losses with which the student learns from the teacher.
         training: How the student is trained.
-        variants: How the student is trained: `alone` on the labels that it sees,
-            `alone_all_labels`, `label_smoothing` (alone; `label_smoothing:0.2` sets the share, by
-            default 0.1), `mutual` (with a peer of the same spec, without a teacher), `self`
-            (distilled from the best student trained alone), and `distilled`, which is always one of
-            them. None: alone, alone on all labels where it sees fewer, and distilled; with
-            `budget`, distilled.
-        generations: Distilled students one after another: the first learns from the teacher, each
-            other from the best student of the generation before (born-again networks).
-        seeds: A number of seeds, or a list of them: of initial weights, of the order of the data,
-            and of the labels kept.
-        export: The `.tflite` files.
-        compress: How the best distilled student is compressed.
+        variants: The variants of the student to train: `alone` (on the labels that it sees),
+            `alone_all_labels`, `label_smoothing` (alone, with label smoothing;
+            `label_smoothing:0.2` sets the fraction, 0.1 by default), `mutual` (with a peer of the
+            same spec, without a teacher), `self` (distilled from the best student trained alone),
+            and `distilled`, which is required. By default: alone, alone on all labels if the
+            student sees fewer, and distilled; with `budget`, only distilled.
+        generations: Number of distilled students that are trained one after another. The first
+            learns from the teacher, each other one from the best student of the generation before
+            (born-again networks).
+        seeds: A number of seeds, or a list of seeds. A seed determines the initial weights, the
+            order of the data, and the labels that are kept.
+        export: The `.tflite` files of the best distilled student.
+        compress: How the best distilled student is pruned, clustered, and quantized. Without this
+            table, it is not compressed.
         benchmark: How the files are measured.
-        sweep: The points of `keras-distill sweep`; a run ignores it.
+        sweep: The points of `keras-distill sweep`. A run ignores this table.
 
     Example:
         >>> recipe = Recipe.parse(
@@ -139,7 +141,7 @@ class Recipe(TomlRecord):
         """Returns the variants to train, in order; distilled is the last.
 
         Args:
-            few_labels: Whether the student sees fewer labels than there are examples.
+            few_labels: Whether the student sees fewer labels than the data has.
         """
         if self.variants is None and self.budget is not None:
             return ("distilled",)
@@ -173,10 +175,10 @@ class Recipe(TomlRecord):
         return value
 
     def with_changes(self, changes: Mapping[str, Any]) -> Self:
-        """Returns the recipe with some settings replaced, and validated again.
+        """Returns a copy of the recipe with some settings replaced, validated again.
 
         Args:
-            changes: New values by dotted key; None returns a key to its default.
+            changes: New values by dotted key; None resets a key to its default.
 
         Raises:
             InputError: If a key is unknown or a value is invalid.
@@ -201,10 +203,10 @@ class Recipe(TomlRecord):
 
     @property
     def teacher_training(self) -> ClassifierSettings:
-        """How the teacher is trained: as the student, but for its own settings.
+        """How the teacher is trained: like the student, except for settings of its own.
 
-        Label smoothing has to be one of these: a teacher trained with it teaches worse (Müller,
-        Kornblith, Hinton 2019, arXiv:1906.02629).
+        Label smoothing applies to the teacher only if it is set for the teacher, because a teacher
+        trained with it teaches worse (Müller, Kornblith, Hinton 2019, arXiv:1906.02629).
         """
         return self.teacher.applied_to(self.training.model_copy(update={"label_smoothing": 0.0}))
 

@@ -1,4 +1,4 @@
-"""The part of a recipe that asks for a student by what it may cost."""
+"""The part of a recipe that sets the budget of a student to be found."""
 
 from typing import Any
 
@@ -13,23 +13,24 @@ _MAX_CANDIDATES = 1000
 
 
 class BudgetPart(Record):
-    """What the student's file may cost; the run finds the student.
+    """Limits for the student's `.tflite` file; the run finds the student.
 
-    Candidates are the teacher made narrower, in several ways, and the specs given here. A short
-    distillation ranks them by validation accuracy, and the best one is distilled in full.
+    The candidates are narrower copies of the teacher, and the specs given here. A short
+    distillation ranks them by validation accuracy. The best candidate is distilled in full.
 
     Attributes:
-        max_bytes: Of the smallest `.tflite` file: a number, or text such as "100k".
-        max_drop: The most accuracy on validation data that this file may lose against the teacher,
-            in points; None: any.
-        max_latency_ratio: Its latency relative to the teacher's, both as `.tflite` files; None:
-            any.
-        max_arena: Bytes of memory that it may need in TensorFlow Lite for Microcontrollers, which
-            runs it to see; a number, or text such as "64k"; None: any.
-        candidates: Further students: model specs and `.keras` files.
-        epochs: Epochs of the first round of the ranking; None: so many that the whole ranking takes
-            at most a tenth of the epochs that all candidates would in full, but at least 1; it
-            then has a single round if that is too little for several.
+        max_bytes: Maximum size of the file in bytes: a number, or text such as "100k". With several
+            precisions, candidates are measured in the precision with the smallest files.
+        max_drop: Maximum loss of accuracy against the teacher on validation data, in points. None
+            (in Python) means no limit.
+        max_latency_ratio: Maximum latency relative to the teacher, both as `.tflite` files. By
+            default, there is no limit.
+        max_arena: Maximum memory in bytes in TensorFlow Lite for Microcontrollers, measured by
+            running the file there: a number, or text such as "64k". By default, there is no limit.
+        candidates: Additional candidates: model specs and `.keras` files.
+        epochs: Number of epochs of the first round of the ranking. By default, as many as keep the
+            whole ranking within a tenth of the epochs of training all candidates in full, but at
+            least 1. If that is too little for several rounds, there is one round.
 
     Example:
         >>> BudgetPart(max_bytes="4k").max_bytes

@@ -1,4 +1,4 @@
-"""The part of a recipe on data."""
+"""The part of a recipe that describes the data."""
 
 from typing import Annotated
 
@@ -15,14 +15,15 @@ class AugmentPart(Record):
     Attributes:
         crop: Largest shift in pixels along each axis.
         flip: Whether half of the images are mirrored left to right.
-        rotate: Largest rotation in degrees.
-        zoom: Largest relative change of size, below 1.
-        shear: Largest shear in degrees.
+        rotate: Largest rotation in degrees, in both directions, 0..180.
+        zoom: Largest relative change of size, 0..0.9.
+        shear: Largest shear of each axis in degrees, 0..44.
         jitter: Largest relative change of brightness and of contrast, 0..1.
-        erase: Share of images in which a rectangle is erased, 0..1.
-        mixup: Share of images that are averaged with another one, 0..1.
-        cutmix: Share of images that get a rectangle of another one; with `mixup` at most 1.
-        seed: Seed of the changes.
+        erase: Fraction of images in which a rectangle is set to 0, 0..1.
+        mixup: Fraction of images that are averaged with another image, 0..1.
+        cutmix: Fraction of images in which a rectangle is replaced by that of another image, 0..1.
+            The sum of `mixup` and `cutmix` is at most 1.
+        seed: Seed of the random changes.
     """
 
     crop: int = Field(default=0, ge=0, le=1 << 14)
@@ -38,22 +39,24 @@ class AugmentPart(Record):
 
     @property
     def changes(self) -> bool:
-        """Whether it changes anything."""
+        """Whether the settings change anything."""
         return any(value for name, value in self if name != "seed")
 
 
 class DataPart(Record):
-    """Where the examples come from, and how many of their labels the student may see.
+    """The source of the examples, and the part of them that the student sees.
 
     Attributes:
-        source: A data spec: `digits`, `tfds:mnist`, `images:DIR`, …
-        data_dir: Folder of prepared TFDS data sets; None: TFDS's own default.
-        labels: Labels the student sees: a count (int), a share (0..1], or None for all. The teacher
-            always sees all.
+        source: A data spec, such as `digits`, `tfds:mnist`, or `images:DIR`.
+        data_dir: Folder of prepared TFDS data sets. By default, the environment variable
+            TFDS_DATA_DIR or, if it is not set, the default folder of TFDS.
+        labels: Labels that the student sees: a count (an integer >= 1) or a fraction (a number in
+            0..1, such as 0.1). By default, all labels. A teacher that the run trains always sees
+            all labels.
         omit_classes: Names or ids of classes whose examples the student does not see. The teacher
             sees them, and the student is tested on them.
-        unlabeled: A second data spec; its training examples, without their labels, are added to
-            those that the student learns from the teacher on.
+        unlabeled: A second data spec. The student also learns from the teacher on its training
+            examples, without their labels.
         augment: Random changes of the training images, the same for all variants. Teacher and
             student see the same changes; see `distillation.views`.
     """

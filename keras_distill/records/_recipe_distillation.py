@@ -1,4 +1,4 @@
-"""The part of a recipe on distillation: weight, temperature, and losses."""
+"""The part of a recipe that describes the distillation: alpha, temperature, and losses."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -9,8 +9,8 @@ from keras_distill._internal import did_you_mean
 from keras_distill.records._base import Record
 from keras_distill.records._training_settings import Count, Temperature
 
-# The losses of the package, and their settings. They are written down here, because a recipe is
-# read without importing TensorFlow.
+# The losses of the package, and their settings. They are listed here, because recipes are read
+# without importing TensorFlow.
 LOSSES: dict[str, tuple[str, ...]] = {
     "SoftTargetLoss": ("temperature",),
     "StandardizedSoftTargetLoss": ("temperature",),
@@ -43,14 +43,14 @@ LOSSES: dict[str, tuple[str, ...]] = {
 
 
 class SchedulePart(Record):
-    """A setting that changes from one value to another during a training.
+    """A setting that changes from one value to another during training.
 
     Attributes:
-        schedule: `linear`, or `cosine`: half a period of a cosine.
+        schedule: `linear`, or `cosine` (half a period of a cosine).
         start: Value up to step `delay`.
         end: Value from step `delay + steps` on.
-        steps: Training steps from one to the other; None: up to the last step.
-        delay: Steps before the change begins.
+        steps: Training steps from `start` to `end`; by default, until the last step.
+        delay: Steps before the change starts.
 
     Example:
         >>> str(SchedulePart(schedule="linear", start=8, end=1))
@@ -71,7 +71,7 @@ def _kind(value: object) -> str:
     return "<schedule>" if isinstance(value, dict | SchedulePart) else "<number>"
 
 
-# Tags in <> are not shown in messages.
+# Error messages omit tags in <>.
 _Schedule = Annotated[SchedulePart, Tag("<schedule>")]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(ge=0, le=1e6)]
@@ -87,7 +87,7 @@ WeightSetting: TypeAlias = Annotated[
 
 
 def setting_text(setting: float | SchedulePart) -> str:
-    """Returns a number or a schedule as a report shows it.
+    """Formats a number or a schedule for a report.
 
     Example:
         >>> setting_text(0.9), setting_text(SchedulePart(schedule="cosine", start=4, end=1))
@@ -99,11 +99,11 @@ def setting_text(setting: float | SchedulePart) -> str:
 class LossPart(Record):
     """One distillation loss.
 
-    The other keys are the settings of the loss, by the names that the API has for them.
+    Other keys are the settings of the loss, with the names of its arguments in Python.
 
     Attributes:
         loss: Name of a class of `keras_distill.losses`, such as `DecoupledLoss`.
-        weight: Its weight in the sum of the losses, a number or a schedule.
+        weight: Weight of the loss in the sum of the losses: a number or a schedule.
 
     Example:
         >>> part = LossPart.parse(
@@ -139,7 +139,7 @@ class LossPart(Record):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of the loss that are given; a table is a `SchedulePart`."""
+        """The given settings of the loss, with tables converted to `SchedulePart`."""
         return {
             name: SchedulePart(**value) if isinstance(value, dict) else value
             for name, value in (self.model_extra or {}).items()
@@ -147,29 +147,32 @@ class LossPart(Record):
 
     @property
     def reads_layers(self) -> bool:
-        """Whether it compares inner layers of teacher and student."""
+        """Whether the loss compares inner layers of teacher and student."""
         return any("layer_name" in name for name in LOSSES[self.loss])
 
     @property
     def softens_logits(self) -> bool:
-        """Whether it divides logits by a temperature."""
+        """Whether the loss divides logits by a temperature."""
         return "temperature" in LOSSES[self.loss] and not self.reads_layers
 
 
 class DistillationPart(Record):
-    """What the student learns from the teacher (Hinton 2015, section 2).
+    """The losses with which the student learns from the teacher (Hinton 2015, section 2).
 
-    The loss is (1 - alpha) · hard + alpha · Σ weight · loss. A number may be a schedule, such as
-    `temperature = {schedule = "linear", start = 8, end = 1}`.
+    The loss is (1 - alpha) · hard + alpha · Σ weight · loss. Alpha, temperature, and weights may be
+    schedules, such as `temperature = {schedule = "linear", start = 8, end = 1}`.
 
     Attributes:
-        alpha: Share of the soft losses, 0..1.
-        temperature: T > 0 of every loss on logits that has a temperature and names none.
-        views: Augmented views of each example, with `data.augment`: epoch e has view e mod views.
-        top_k: Logits of the teacher that are stored for each example, with moments of the rest;
-            None: all.
-        losses: The losses; none: `SoftTargetLoss`. With a loss that reads inner layers, the teacher
-            runs in every step; else its logits are stored once.
+        alpha: Weight of the soft losses, 0..1; the loss on labels has the weight 1 - alpha. A
+            number or a schedule.
+        temperature: Temperature T > 0 of the losses on logits, unless a loss sets its own. A number
+            or a schedule.
+        views: Number of augmented views of each example, with `data.augment`. Epoch e uses view
+            e mod views.
+        top_k: Number of the teacher's largest logits to store for each example, with moments of the
+            rest. By default, all logits are stored.
+        losses: The soft losses; by default `SoftTargetLoss`. If a loss reads inner layers, the
+            teacher runs in every step. Otherwise its logits are stored once.
     """
 
     alpha: ShareSetting = 0.9

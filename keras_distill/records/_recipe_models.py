@@ -1,4 +1,4 @@
-"""The parts of a recipe on the models: teacher, assistants, and student."""
+"""The parts of a recipe that describe the models: teacher, assistants, and student."""
 
 from typing import Any, Literal
 
@@ -21,28 +21,29 @@ class TeacherPart(ClassifierChanges):
     """The teacher, and how its training differs from the student's.
 
     Attributes:
-        model: What the teacher is; a list is an ensemble. A model spec is trained by the run. Used
-            as they are: a `.keras` or `.tflite` file, the folder of a SavedModel, of an ensemble,
-            or of specialists, and `py:package.module:function`, whose function returns a Keras
-            model, or a function from a NumPy batch to logits. A store of soft targets
-            (`keras-distill targets build`) takes the place of a teacher.
-        members: With one spec: networks to train from different initial weights; their ensemble
-            teaches.
+        model: The teacher; a list makes an ensemble. A model spec is trained by the run. A `.keras`
+            or `.tflite` file and the folder of a SavedModel, an ensemble, or specialists are used
+            without training. The function of `py:package.module:function` returns a Keras model, or
+            a function from a NumPy batch to logits. A store of soft targets
+            (`keras-distill targets build`) replaces the teacher.
+        members: Number of networks to train from one model spec with different initial weights.
+            Their ensemble is the teacher.
         mean: Mean of an ensemble: `geometric`, or `arithmetic` at `distillation.temperature`.
-        augment: Random changes of its training images; None: those of `data.augment`. Each epoch
-            has new ones.
-        source: The data spec that the teacher is trained on; None: that of the student.
-        classes: Which of the teacher's classes make up each class of the student: a list of ids or
-            names in the order of the student's classes (a list in it is summed), a table by the
-            student's class names, a file of these, or `names`: the classes of the same names. None:
-            the same classes.
-        class_names: Names of the teacher's classes, a list or a file with a line each; None: those
-            of `source`.
-        preprocess: `py:package.module:function` from a batch of the student's x to the teacher's,
-            in TensorFlow operations.
-        from_probabilities: Whether a file or a function gives probabilities in a way that it does
-            not show: a truth value, `softmax`, or `sigmoid`; None: refused if they look like it.
-        threads: Threads of a `.tflite` file.
+        augment: Random changes of the teacher's training images, different in each epoch. By
+            default, those of `data.augment`.
+        source: The data spec on which the teacher is trained; by default, that of the student.
+        classes: The teacher's classes that make up each class of the student: a list of ids or
+            names in the order of the student's classes (the classes in an inner list are summed), a
+            table by the student's class names, a file with one of these, or `names` (classes of the
+            same name). By default, teacher and student have the same classes.
+        class_names: Names of the teacher's classes: a list, or a file with one name per line. By
+            default, those of `source`.
+        preprocess: `py:package.module:function`, a function that converts a batch of the student's
+            inputs to the teacher's with TensorFlow operations.
+        from_probabilities: Whether a file or function returns probabilities instead of logits, if
+            its graph does not show it: true, false, `softmax`, or `sigmoid`. By default, outputs
+            that look like probabilities are an error.
+        threads: Number of threads for a `.tflite` file.
     """
 
     model: str | tuple[str, ...] = Field(examples=["resnet:20"])
@@ -94,7 +95,7 @@ class TeacherPart(ClassifierChanges):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """What it is made of: one, or several of an ensemble."""
+        """The sources of the teacher: one, or several for an ensemble."""
         return (self.model,) if isinstance(self.model, str) else self.model
 
     def __str__(self) -> str:
@@ -103,13 +104,13 @@ class TeacherPart(ClassifierChanges):
 
 
 class AssistantPart(ClassifierChanges):
-    """A teacher assistant: it is distilled from the teacher, and teaches in its place.
+    """A teacher assistant: it is distilled from the teacher and then replaces it.
 
-    Assistants follow each other: the second learns from the first. Source: Mirzadeh, Farajtabar,
-    Li, Levine, Matsukawa, Ghasemzadeh 2020 (arXiv:1902.03393).
+    With several assistants, each learns from the one before it. Source: Mirzadeh, Farajtabar, Li,
+    Levine, Matsukawa, Ghasemzadeh 2020 (arXiv:1902.03393).
 
     Attributes:
-        model: A model spec or a `.keras` file, of a size between those of teacher and student.
+        model: A model spec or a `.keras` file, with a size between those of teacher and student.
     """
 
     model: str = Field(examples=["resnet:14"])
@@ -119,10 +120,11 @@ class StudentPart(Record):
     """The student.
 
     Attributes:
-        model: A model spec, a `.keras` file, or `py:package.module:function`, whose function gets
+        model: A model spec, a `.keras` file, a narrower copy of the teacher such as `shrink:0.5`,
+            `auto` (with `budget`), or `py:package.module:function`, whose function takes
             `input_shape` and `num_classes` and returns a Keras model.
-        pretrained: A `.keras` or `.weights.h5` file, whose weights are the student's initial
-            weights where layers have the same name and shapes; the others are drawn by seed.
+        pretrained: A `.keras` or `.weights.h5` file with initial weights for the layers that have
+            the same name and shapes. The other layers are initialized by seed.
     """
 
     model: str

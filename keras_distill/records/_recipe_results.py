@@ -1,4 +1,4 @@
-"""The parts of a recipe on what is made of the student: files, compression, benchmark."""
+"""The parts of a recipe that describe the results: files, compression, and benchmark."""
 
 from typing import Any, Literal
 
@@ -14,16 +14,16 @@ from keras_distill.records._training_settings import Count, TrainingChanges
 
 
 class ExportPart(Record):
-    """The files that are made of the best distilled student.
+    """The `.tflite` files of the best distilled student.
 
     Attributes:
-        quantizations: The precisions; `auto` is the smallest file that loses at most `max_drop`,
-            chosen on validation data and verified on test data. None: float32 and int8; with
-            `budget`, auto.
-        calibration_samples: Number of training images for int8 calibration.
-        max_drop: The most accuracy on validation data that a file may lose against the model it
-            is converted from, in points; None: 1 point, or one example where that is more.
-        strip: Whether the files leave out metadata, labels, and the names of inner tensors.
+        quantizations: The precisions. With `auto`, the smallest file that loses at most `max_drop`
+            is chosen on validation data and verified on test data. By default: float32 and int8;
+            with `budget`, auto.
+        calibration_samples: Number of training examples for the calibration of integer files.
+        max_drop: Maximum loss of accuracy of a file on validation data against the model from which
+            it is converted, in points. By default, 1 point, or one example if that is more.
+        strip: Whether to remove metadata, labels, and the names of inner tensors from the files.
     """
 
     quantizations: tuple[Literal[Precision, "auto"], ...] | None = Field(
@@ -42,21 +42,21 @@ class ExportPart(Record):
 
 
 class CompressPart(TrainingChanges):
-    """How the best distilled student is pruned, clustered and quantized, on the same soft targets.
+    """How the best distilled student is pruned, clustered, and quantized on the same soft targets.
 
     Weight and temperature of the soft loss are those of the distillation. Every step and the file
     are judged against the distilled student on validation data. Each step trains with the settings
-    here. The batch size defaults to the student's, the others to
-    those of `TrainingSettings`.
+    here. By default, the batch size is that of the student, and the other settings are those of
+    `TrainingSettings`.
 
     Attributes:
-        steps: `prune[:SPARSITY[:SCHEDULE]]`, `prune:2:4`, `cluster[:VALUES]`, `quantize`: one or
-            more, in this order.
+        steps: One or more of `prune[:SPARSITY[:SCHEDULE]]` (or `prune:2:4`), `cluster[:VALUES]`,
+            and `quantize`, in this order.
         skip: Names of layers that are neither pruned nor clustered.
         sparse: Whether to store a float32 file without its zeros.
-        max_drop: Maximum loss of accuracy against the distilled student, in points; None: that of
-            the export.
-        recover: Whether a step that loses more is tried again: see `compress`.
+        max_drop: Maximum loss of accuracy against the distilled student, in points. By default,
+            that of `export`.
+        recover: Whether to try a step again if it loses more than `max_drop`.
 
     Example:
         >>> CompressPart.parse({"steps": ["quantize", "prune:0.8"]}, source="mine.toml")
@@ -85,11 +85,11 @@ another order, a later step would undo an earlier one.
 
 
 class BenchmarkPart(Record):
-    """How latency is measured: interleaved timed calls per file, after warm-up; and on what else.
+    """How latency is measured, with interleaved timed calls after a warm-up, and other targets.
 
     Attributes:
-        runs: Timed calls of each file.
-        targets: Devices that each file is tried for: tflm, xnnpack, ethos-u55-128, …, arm.
+        runs: Number of timed calls of each file.
+        targets: Devices for which each file is checked: tflm, xnnpack, ethos-u55-128, …, or arm.
     """
 
     runs: int = Field(default=50, ge=2, le=MAX_COUNT)

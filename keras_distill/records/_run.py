@@ -20,7 +20,14 @@ _MAX_VARIANTS = 200
 
 
 class IntervalRecord(Record):
-    """A value with its 95 % interval; the ends are None where one observation gives none."""
+    """A value with its 95 % interval; the ends are None for a single observation.
+
+    Attributes:
+        value: The value.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: Number of observations.
+    """
 
     value: float
     low: Measured
@@ -37,9 +44,9 @@ class Curve(Record):
     """The logs of a training, one entry per round (a round is one or more epochs).
 
     Attributes:
-        epochs: Epochs done at the end of each round.
-        loss: Training loss. Those of different variants measure different things.
-        validation_accuracy: Share of the validation split, 0..1.
+        epochs: Number of epochs completed at the end of each round.
+        loss: Training loss. The losses of different variants are not comparable.
+        validation_accuracy: Accuracy on the validation split, 0..1.
     """
 
     epochs: tuple[int, ...] = Field(max_length=_MAX_ROUNDS)
@@ -48,7 +55,7 @@ class Curve(Record):
 
     @classmethod
     def of(cls, logs: Mapping[str, Sequence[float]], epochs_per_round: int) -> "Curve":
-        """Creates the record of the logs of all rounds."""
+        """Creates the record from the logs of all rounds."""
         loss = tuple(logs["loss"])
         return cls(
             epochs=tuple(epochs_per_round * (i + 1) for i in range(len(loss))),
@@ -61,11 +68,11 @@ class SeedResult(Record):
     """One training of one variant.
 
     Attributes:
-        seed: Seed of initial weights, order of data, and choice of the labels kept.
-        validation_accuracy: At the end, share of the validation split.
-        test_accuracy: Share of the test split, which is used once.
+        seed: Seed of the initial weights, the order of the data, and the labels that are kept.
+        validation_accuracy: Accuracy of the trained model on the validation split, 0..1.
+        test_accuracy: Accuracy on the test split, 0..1. The test split is used once.
         seconds: Wall time of the training.
-        curve: Its course.
+        curve: The logs of the training.
     """
 
     seed: int
@@ -79,12 +86,13 @@ class VariantResult(Record):
     """One variant of the student's training, over all seeds.
 
     Attributes:
-        name: One of `VARIANTS`, or `generation_1`, `generation_2`, …: distilled, before the last.
-        title: Its name in reports.
-        labels: Labels it saw.
+        name: One of `VARIANTS`, or `generation_1`, `generation_2`, … for the distilled generations
+            before the last.
+        title: The name in reports.
+        labels: Number of labels that the student saw.
         parameters: Number of parameters of the student.
-        steps: Training steps, the most of any seed.
-        seeds: Each training.
+        steps: Number of training steps, the maximum over the seeds.
+        seeds: The result of each seed.
         test_accuracy: Mean over the seeds with its 95 % t interval.
     """
 
@@ -98,7 +106,18 @@ class VariantResult(Record):
 
 
 class DataFacts(Record):
-    """Sizes and classes of the data set; `notes` say how its splits were made."""
+    """The sizes and classes of the data set.
+
+    Attributes:
+        source: The data spec.
+        train: Number of training examples.
+        validation: Number of validation examples.
+        test: Number of test examples.
+        labels_kept: Number of labels that the student sees.
+        class_names: Names of the classes, by class id.
+        input_shape: Shape of one example.
+        notes: Sentences on how the splits were made and which examples the student sees.
+    """
 
     source: str
     train: int
@@ -116,10 +135,10 @@ class TeacherFacts(Record):
     Attributes:
         model: Spec or file, as in the recipe.
         parameters: Number of parameters; None if unknown, as for a `.tflite` file.
-        validation_accuracy: Share of the validation split; None for stored logits.
-        test_accuracy: Share of the test split; None for stored logits.
-        curve: Its training; None if it was not trained by the run.
-        fingerprint: SHA-256 of the model; None if it has none.
+        validation_accuracy: Accuracy on the validation split, 0..1; None for stored logits.
+        test_accuracy: Accuracy on the test split, 0..1; None for stored logits.
+        curve: The logs of its training; None for an ensemble, or if the run did not train it.
+        fingerprint: SHA-256 of what determines its logits; None if unknown.
     """
 
     model: str
@@ -134,9 +153,9 @@ class CompressResult(Record):
     """The result of compressing the chosen student.
 
     Attributes:
-        record: The steps and the file. If the compression failed: the steps that were trained, or
+        record: The steps and the file. If the compression failed, the steps that were trained, or
             None if there are none.
-        failed: Why there is no file; None if there is one.
+        failed: The reason why there is no file; None if there is one.
     """
 
     record: CompressRecord | None = None
@@ -151,28 +170,31 @@ class CompressResult(Record):
 
 
 class RunRecord(Record):
-    """Everything that a run measured. `report.html` shows these numbers and no others.
+    """Everything that a run measured; the results that `report.html` shows.
 
     Attributes:
         recipe: The recipe.
-        scale: `full`, or `smoke` (two steps of everything: the numbers mean nothing).
+        scale: `full`, or `smoke` (two steps of everything, so that the numbers mean nothing).
         versions: Package versions, and `onednn` on or off.
         machine: Processor and core count.
-        started: ISO 8601, UTC.
+        started: Time at which the run started, ISO 8601, UTC.
         seconds: Wall time of all sessions of the run.
         data: The data set.
         teacher: The teacher.
         assistants: Teacher assistants between teacher and student, in order.
-        variants: How the student was trained, each variant over all seeds.
-        gain: Paired difference in test accuracy, distilled minus alone, over the seeds; None if it
-            was not trained alone.
-        chosen_seed: The distilled student that was exported: best validation accuracy.
+        variants: The variants of the student's training, each over all seeds.
+        gain: Paired difference in test accuracy, distilled minus alone, over the seeds; None if
+            the student was not trained alone.
+        chosen_seed: The seed of the exported student: the distilled student with the best
+            validation accuracy.
         exports: The `.tflite` files, and the precisions that failed or are not supported.
         compress: The result of compressing that student; None without `[compress]` in the recipe.
-        shrink: What was removed of the teacher to make the student; None for another student.
+        shrink: The channels and blocks of the teacher that were removed to make the student; None
+            if the student is not a narrower teacher.
         search: The candidates for the student; None without `[budget]` in the recipe.
-        budget: Whether the student keeps to the budget; likewise.
-        benchmark: Teacher against student, all as `.tflite`.
+        budget: Whether the files are within the budget; None without `[budget]` in the recipe.
+        benchmark: Benchmark of the student's files and, if the teacher is one model, of the teacher
+            as a `.tflite` file.
     """
 
     recipe: Recipe
@@ -195,7 +217,7 @@ class RunRecord(Record):
     benchmark: BenchmarkRecord
 
     def check(self) -> None:
-        """Compares the values with each other; see `Record.check`."""
+        """Checks that the values are consistent with each other; see `Record.check`."""
         names = [variant.name for variant in self.variants]
         generations = {f"generation_{i}" for i in range(1, self.recipe.generations)}
         known = set(VARIANTS) | generations
@@ -242,10 +264,10 @@ class RunRecord(Record):
         return found
 
     def variant(self, name: str) -> VariantResult:
-        """Returns the variant of that name.
+        """Returns the variant with the given name.
 
         Raises:
-            KeyError: If the run has none.
+            KeyError: If the run has no such variant.
         """
         for variant in self.variants:
             if variant.name == name:

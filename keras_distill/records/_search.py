@@ -1,4 +1,4 @@
-"""The record of a search for a student that keeps to a budget."""
+"""The record of a search for a student within a budget."""
 
 from typing import Literal
 
@@ -11,8 +11,8 @@ class CandidateRound(Record):
     """One round of the ranking: a short distillation of a candidate.
 
     Attributes:
-        epochs: Its epochs.
-        validation_accuracy: At the end, share of the validation split.
+        epochs: Number of epochs.
+        validation_accuracy: Accuracy on the validation split after the round, 0..1.
     """
 
     epochs: int
@@ -23,17 +23,17 @@ class Candidate(Record):
     """A student that was considered.
 
     Attributes:
-        name: Its name in the run's folder.
-        title: What it is.
+        name: The name of its files in the run's folder.
+        title: Its spec or description.
         parameters: Number of parameters.
-        bytes: Of its untrained `.tflite` file; the trained one has the same size.
-        latency_ratio: Latency of that file relative to the teacher's; None if the teacher is no
-            Keras model.
-        arena_bytes: Memory that it needs in TensorFlow Lite for Microcontrollers; None if the
-            budget has none, or it does not run there.
-        rounds: The rounds of the ranking that it took part in.
-        outcome: Whether it was chosen, was ranked behind others, or is over the budget.
-        reason: What of the budget it does not keep.
+        bytes: Size of its untrained `.tflite` file; the trained file has the same size.
+        latency_ratio: Latency of that file relative to the teacher's; None if the teacher is not
+            a Keras model.
+        arena_bytes: Memory that it needs in TensorFlow Lite for Microcontrollers; None if it was
+            not measured (no such limit, or already over the budget) or does not run there.
+        rounds: The rounds of the ranking in which it was trained.
+        outcome: "chosen", "ranked" (but not chosen), or "over the budget".
+        reason: The limits that it exceeds; None if it is within the budget.
     """
 
     name: str
@@ -51,11 +51,11 @@ class SearchRecord(Record):
     """The search: all candidates, and what the ranking cost.
 
     Attributes:
-        precision: Of the files whose bytes were compared with the budget.
-        candidates: In the order in which they were made.
-        epochs: Epochs of the whole ranking.
-        epochs_in_full: Epochs that all ranked candidates would take in full.
-        seconds: Wall time of the search, of the last session where it was resumed.
+        precision: The precision of the files whose sizes were compared with the budget.
+        candidates: The candidates, in the order in which they were made.
+        epochs: Number of epochs of the whole ranking.
+        epochs_in_full: Number of epochs for training all ranked candidates in full.
+        seconds: Wall time of the search; if it was resumed, of the last session.
     """
 
     precision: str
@@ -71,16 +71,19 @@ class SearchRecord(Record):
 
 
 class BudgetResult(Record):
-    """Whether the final file keeps to the budget.
+    """Whether the best file is within the budget.
 
     Attributes:
-        file: The file: the most accurate on validation data of those that keep to the budget, else
-            the smallest.
-        bytes: Its size.
-        drop: Accuracy of the teacher minus its own, on validation data, in points.
-        latency_ratio: Its latency relative to the teacher's; None if it was not measured.
-        arena_bytes: Memory that it needs in TensorFlow Lite for Microcontrollers; None likewise.
-        failures: What of the budget it does not keep; empty: all is kept.
+        file: The file within the budget that is most accurate on validation data. If no file is
+            within the budget, the one that exceeds the fewest limits, and of these the smallest.
+            Empty if no file passed verification.
+        bytes: Size of the file.
+        drop: Accuracy of the teacher minus that of the file, on validation data, in points; None
+            if the teacher is a store.
+        latency_ratio: Latency relative to the teacher; None if it was not measured.
+        arena_bytes: Memory that the file needs in TensorFlow Lite for Microcontrollers; None if it
+            was not measured, or the file does not run there.
+        failures: The limits that the file exceeds; empty if it is within the budget.
     """
 
     file: str

@@ -1,4 +1,4 @@
-"""The record of a model that was made narrower: what was kept of each layer, and the check."""
+"""The record of a model that was made narrower: the kept parts of each layer, and the checks."""
 
 from pydantic import Field
 
@@ -6,14 +6,14 @@ from keras_distill.records._base import Record
 
 
 class ShrinkGroup(Record):
-    """Units that can be removed one by one, each in all of its layers.
+    """A group of units; each unit can be removed from all layers of the group together.
 
     Attributes:
-        layers: The layers that make them.
-        units: How many there were.
-        kept: How many are kept.
-        exact: Whether removing a unit that nothing reads changes nothing; false behind a
-            normalization over channels.
+        layers: The layers that compute the units.
+        units: Number of units before.
+        kept: Number of units kept.
+        exact: Whether removing an unused unit leaves the output unchanged. This is not so if a
+            normalization over channels follows.
     """
 
     layers: tuple[str, ...]
@@ -26,14 +26,13 @@ class ShrinkLayer(Record):
     """One layer before and after.
 
     Attributes:
-        layer: Its path: `encoder/conv_1`.
-        kind: Its class.
-        width_before: Channels of its output.
+        layer: The path of the layer, such as `encoder/conv_1`.
+        kind: The class of the layer.
+        width_before: Number of channels of the output.
         width_after: The same in the narrower model.
-        parameters_before: Entries of its variables.
+        parameters_before: Number of parameters.
         parameters_after: The same in the narrower model.
-        macs_before: Multiplications and additions for one example; a size that is not known counts
-            1.
+        macs_before: Multiply-accumulate operations for one example; an unknown size counts as 1.
         macs_after: The same in the narrower model.
     """
 
@@ -48,12 +47,12 @@ class ShrinkLayer(Record):
 
 
 class ShrinkFixed(Record):
-    """A layer that is not understood, so that its channels stay.
+    """A layer that shrinking does not support, so that its channels are kept.
 
     Attributes:
-        layer: Its name.
-        kind: Its class.
-        reason: Why it is not understood.
+        layer: The name of the layer.
+        kind: The class of the layer.
+        reason: The reason why it is not supported.
     """
 
     layer: str
@@ -66,30 +65,31 @@ class ShrinkRecord(Record):
 
     Attributes:
         model: Name of the model.
-        width: As given: a share, or shares by layer.
-        depth: As given: the share of residual blocks that is kept.
-        budget: As given, such as "params=100k".
-        importance: By which units were ranked.
-        multiple: Of which numbers of channels are multiples, where there are as many.
-        skip: Layers whose channels stay, as given.
-        parameters_before: Of the model.
-        parameters_after: Of the narrower model.
-        macs_before: Multiplications and additions for one example.
-        macs_after: The same of the narrower model.
-        bytes_before: Of all variables.
-        bytes_after: The same of the narrower model.
-        measured: What a budget of bytes or latency measured of the narrower model's `.tflite` file:
-            bytes, or its latency relative to that of the model.
-        groups: What was kept of each group of units.
+        width: The given fraction of units to keep, or fractions by layer.
+        depth: The given fraction of residual blocks to keep.
+        budget: The given budget, such as "params=100k".
+        importance: The method by which units were ranked.
+        multiple: Numbers of channels are multiples of this number, if there are that many channels.
+        skip: The given layers whose channels are kept.
+        parameters_before: Number of parameters of the model.
+        parameters_after: Number of parameters of the narrower model.
+        macs_before: Multiply-accumulate operations for one example.
+        macs_after: The same for the narrower model.
+        bytes_before: Bytes of all variables.
+        bytes_after: The same for the narrower model.
+        measured: With a budget of bytes or latency, the measurement of the narrower model's
+            `.tflite` file: its bytes, or its latency relative to that of the model.
+        groups: The units kept in each group.
         layers: Every layer with weights.
-        fixed: Layers that are not understood.
-        inexact: Layers that normalize over channels: their result changes a little when channels
-            are removed, even such that nothing reads.
-        removed_blocks: The additions of residual blocks that were dropped.
+        fixed: Layers that shrinking does not support.
+        inexact: Layers that normalize over channels. Their outputs change slightly if channels are
+            removed, even unused ones.
+        removed_blocks: The additions of the residual blocks that were removed.
         recalibrated: Number of batch normalizations whose statistics were measured again on data.
-        unchanged_difference: Between the outputs of the model and of its copy with all channels; 0.
-        removed_difference: The largest relative difference between a tensor of the narrower model
-            and that of the model whose removed units have no effect.
+        unchanged_difference: Difference between the outputs of the model and of its copy with all
+            channels; 0 is expected.
+        removed_difference: Largest relative difference between a tensor of the narrower model and
+            the tensor of the model in which the removed units have no effect.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Records of specialists: how they are trained, the folder of an ensemble, and its evaluation."""
+"""The records of specialists: their training, the folder of an ensemble, and its evaluation."""
 
 from typing import Annotated, Literal
 
@@ -26,10 +26,10 @@ class SpecialistTraining(KerasTrainingSettings):
 
     Attributes:
         epochs: Passes over the examples of the specialist's own classes.
-        share: Share of the training stream that comes from its own classes.
-        alpha: Weight of the generalist's soft targets; 0: labels only.
+        share: Fraction of the training stream that comes from the specialist's own classes.
+        alpha: Weight of the generalist's soft targets; 0 trains on labels only.
         temperature: Temperature of these soft targets.
-        crop: Maximum shift of training images, in pixels; 0: none.
+        crop: Maximum shift of training images, in pixels; 0 for no shift.
         flip: Whether to mirror half of the training images.
 
     Example:
@@ -49,18 +49,18 @@ class SpecialistsRecipe(TomlRecord):
     """A generalist and the specialists to train for it.
 
     Attributes:
-        generalist: A `.keras` file that ends in a Dense layer over the classes.
+        generalist: A `.keras` file of a model that ends in a Dense layer over the classes.
         source: A data spec.
         data_dir: Folder of prepared TFDS data sets.
         clusters: Number of class sets.
-        size: Classes per set; None: the clusters as K-means finds them.
+        size: Number of classes per set; None for the clusters that K-means finds.
         even: Whether sets of `size` distribute the classes evenly.
         cluster_temperature: Temperature of the predictions that are clustered.
         top: A specialist is active for an example if it covers one of the generalist's `top` best
-            classes (n in the paper); None: all specialists are always active.
+            classes (n in the paper). With None, all specialists are always active.
         training: How each specialist is trained.
         seed: Seed of the order of the data.
-        cluster_seed: Seed of the clusters, which trainings with several seeds share.
+        cluster_seed: Seed of the clustering, which is shared by trainings with several seeds.
 
     Example:
         >>> recipe = SpecialistsRecipe(generalist="teacher.keras", source="digits", clusters=3)
@@ -85,11 +85,12 @@ class SpecialistResult(Record):
     """The training of one specialist.
 
     Attributes:
-        class_ids: Its classes, in the order of its logits; the dustbin comes after them.
-        seed: Seed of the order of its data.
-        steps: Training steps.
-        correction: Value added to the dustbin's logit: the logarithm of the proportion by which
-            its own classes were oversampled.
+        class_ids: The classes of the specialist, in the order of its logits; the dustbin class
+            follows them.
+        seed: Seed of the order of the data.
+        steps: Number of training steps.
+        correction: Value added to the dustbin's logit: the logarithm of the factor by which the
+            specialist's own classes were oversampled.
         loss: Training loss per epoch.
     """
 
@@ -105,9 +106,9 @@ class DistillationResult(Record):
 
     Attributes:
         parameters: Number of parameters of the student.
-        steps: Training steps.
-        seconds: Wall time of the training, all sessions.
-        validation_accuracy: Accuracy on the validation split at the end, 0..1.
+        steps: Number of training steps.
+        seconds: Wall time of the training over all sessions.
+        validation_accuracy: Final accuracy on the validation split, 0..1.
         loss: Training loss per round of the training.
         validation: Accuracy on the validation split per round, 0..1.
     """
@@ -124,10 +125,10 @@ class EnsemblePart(Record):
     """One specialist in a saved ensemble.
 
     Attributes:
-        file: Its `.keras` file.
+        file: The `.keras` file of the specialist.
         sha256: Checksum of the file.
-        class_ids: Its classes, in the order of its logits.
-        correction: The part of its dustbin's logit that corrects for oversampling; None: unknown.
+        class_ids: The classes of the specialist, in the order of its logits.
+        correction: The part of the dustbin's logit that corrects for oversampling; None if unknown.
     """
 
     file: _FileName
@@ -137,7 +138,7 @@ class EnsemblePart(Record):
 
 
 class EnsembleManifest(SealedRecord):
-    """`ensemble.json` in the folder of a generalist with its specialists.
+    """The manifest `ensemble.json` in the folder of a generalist and its specialists.
 
     Attributes:
         format: Identifies the file.
@@ -156,7 +157,7 @@ class EnsembleManifest(SealedRecord):
     parts: tuple[EnsemblePart, ...] = Field(min_length=1, max_length=10_000)
 
     def check(self) -> None:
-        """Compares the values with each other; see `Record.check`."""
+        """Checks that the values are consistent with each other; see `Record.check`."""
         if len({part.file for part in self.parts}) < len(self.parts):
             raise InputError("`parts` must each have a file of their own.")
         for number, part in enumerate(self.parts):
@@ -169,20 +170,22 @@ class EnsembleManifest(SealedRecord):
 
 
 class SystemResult(Record):
-    """Accuracy of one system, such as the generalist or the ensemble; one entry per seed.
+    """The accuracy of one system, such as the generalist or the ensemble, with one entry per seed.
 
     Attributes:
         name: Short name.
         title: Name in tables.
         accuracy: Top-1 accuracy, 0..1.
-        conditional: Top-1 accuracy on the examples of the classes that specialists cover, the
-            prediction chosen among those classes (Table 3 of the paper); None: no such example.
-        within: The same per class set: examples of each set, the prediction chosen within the set;
-            mean over all pairs of an example and a set that covers it; None: no such example.
-        relative: Change of top-1 relative to the generalist, with its interval over the training
-            seeds; None: the generalist classifies no example correctly.
-        gain: Change of top-1 against the generalist in shares of the examples, mean of the seeds;
-            its interval is over the examples, paired.
+        conditional: Top-1 accuracy on the examples of the classes that specialists cover, with
+            predictions restricted to those classes (Table 3 of the paper); None if there are no
+            such examples.
+        within: Top-1 accuracy on the examples of each class set, with predictions restricted to the
+            set: the mean over all pairs of an example and a set that covers it. None if there are
+            no such examples.
+        relative: Change of top-1 accuracy relative to the generalist, with its interval over the
+            training seeds; None if the generalist classifies no example correctly.
+        gain: Change of top-1 accuracy against the generalist as a fraction of the examples: the
+            mean over the seeds, with its paired interval over the examples.
     """
 
     name: str
@@ -195,15 +198,15 @@ class SystemResult(Record):
 
 
 class CoverageRow(Record):
-    """A row of Table 4: the examples whose class a given number of specialists cover.
+    """A row of Table 4: the examples whose class is covered by a given number of specialists.
 
     Attributes:
         specialists: Number of specialists that cover the class.
         examples: Number of examples of such classes.
         generalist: Accuracy of the generalist on these examples.
         ensemble: Accuracy with the specialists, mean over the seeds.
-        change: (ensemble - generalist) / generalist; None: the generalist classifies none
-            correctly.
+        change: (ensemble - generalist) / generalist; None if the generalist classifies none of
+            them correctly.
     """
 
     specialists: int
@@ -214,13 +217,13 @@ class CoverageRow(Record):
 
 
 class ClassRow(Record):
-    """The change for one class.
+    """The change of accuracy for one class.
 
     Attributes:
-        class_id: Its number.
-        name: Its name.
-        sets: The specialists that cover it.
-        generalist: Accuracy of the generalist on its examples.
+        class_id: The id of the class.
+        name: The name of the class.
+        sets: The specialists that cover the class.
+        generalist: Accuracy of the generalist on examples of the class.
         ensemble: Accuracy with the specialists, mean over the seeds.
     """
 
@@ -236,7 +239,7 @@ class SpecialistsReport(Record):
 
     Attributes:
         source: The data spec.
-        split: The evaluated split: `test`, or `validation`, by which the class sets are chosen.
+        split: The evaluated split: `test`, or `validation` for choosing the class sets.
         examples: Number of labeled examples of the split.
         class_sets: The class sets.
         left_alone: Classes that no specialist covers.

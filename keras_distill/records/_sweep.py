@@ -1,4 +1,4 @@
-"""The part `[sweep]` of a recipe: which keys vary, and over which values."""
+"""The part `[sweep]` of a recipe: the keys that vary, and their values."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ Changes = dict[str, Any]
 """Values by dotted key, such as `{"distillation.temperature": 2}`."""
 
 _MAX_POINTS = 10_000
-# A point is one student: these parts of a recipe are of the whole sweep, or of no student.
+# A point is one student. These parts of a recipe belong to the whole sweep, or affect no student.
 _NOT_SWEPT = (
     "name", "summary", "budget", "variants", "seeds", "sweep", "export", "compress", "benchmark",
 )  # fmt: skip
@@ -31,8 +31,8 @@ class SweepRange(Record):
     Attributes:
         low: The smallest value.
         high: The largest value.
-        log: Whether the logarithm is drawn uniformly, not the value.
-        whole: Whether values are rounded to whole numbers.
+        log: Whether the logarithm of the value is drawn uniformly instead of the value.
+        whole: Whether to round values to integers.
 
     Example:
         >>> values = SweepRange(low=1, high=16, log=True)
@@ -56,9 +56,9 @@ class SweepRange(Record):
         return self
 
     def value_at(self, share: float) -> float | int:
-        """Returns the value at a share, 0..1, of the way from low to high.
+        """Returns the value at a fraction, 0..1, of the way from low to high.
 
-        The value has four significant digits, so that it reads well and is the same everywhere.
+        The value has four significant digits, so that it is readable and equal on all machines.
         """
         if self.log:
             value = math.exp(
@@ -75,8 +75,8 @@ class RandomPoints(Record):
 
     Attributes:
         count: Number of points.
-        keys: For each key a list of values to choose from, or a range `{low, high, log, whole}`.
-        seed: Seed of the draws. The first points of a larger `count` are those of a smaller one.
+        keys: For each key, a list of values to choose from, or a range `{low, high, log, whole}`.
+        seed: Seed of the draws. A larger `count` only adds points at the end.
 
     Example:
         >>> drawn = RandomPoints(count=2, keys={"distillation.alpha": (0.5, 0.9)}, seed=1)
@@ -104,7 +104,7 @@ class RandomPoints(Record):
 
     def points(self) -> Iterator[Changes]:
         """Yields the points in the order in which they are drawn."""
-        draw = random.Random(self.seed)  # its `random()` is the same in every version of Python
+        draw = random.Random(self.seed)  # its `random()` is the same in all versions of Python
         for _ in range(self.count):
             point: Changes = {}
             for key, values in sorted(self.keys.items()):
@@ -121,7 +121,7 @@ def _is_table(value: Any) -> TypeGuard[Mapping[str, Any]]:
 
 
 def _with_tuples(values: Changes) -> Changes:
-    """Returns the table with tuples for its lists, as strict validation wants them."""
+    """Returns the table with its lists converted to tuples, as strict validation requires."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
@@ -138,15 +138,16 @@ def _some(key: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
 class SweepPart(Record):
     """The points of a sweep: recipes that differ in some keys, each trained with every seed.
 
-    The points are those of the grid, then the list, then the random ones, each once.
+    The points are those of the grid, then those of the list, then the random points. Duplicates are
+    removed.
 
     Attributes:
         grid: Values by key; every combination is a point.
-        points: Points, each a table of values by key.
+        points: A list of points, each a table of values by key.
         random: Points drawn at random.
-        reference: What every point is compared with: a variant of the same student without a
-            teacher (`alone`, `alone_all_labels`, or `label_smoothing`, see `Recipe.variants`);
-            `none`; or a table of values by key, a point that is added if it is not one already.
+        reference: What every point is compared with: a variant of the same student trained without
+            a teacher (`alone`, `alone_all_labels`, or `label_smoothing`, as in `variants`), `none`,
+            or another point, given as a table of values by key.
 
     Example:
         >>> part = SweepPart.parse(
@@ -204,7 +205,7 @@ class SweepPart(Record):
         return self
 
     def expanded(self) -> list[Changes]:
-        """Returns the points, each once, in order."""
+        """Returns the points in order, without duplicates."""
         found: list[Changes] = []
         if self.grid:
             combinations = itertools.product(*self.grid.values())
@@ -216,11 +217,11 @@ class SweepPart(Record):
 
 
 def flattened(values: Mapping[str, Any], *, leaf: Any = lambda value: False) -> Changes:
-    """Returns nested tables as one table of dotted keys.
+    """Converts nested tables to one table with dotted keys.
 
     Args:
         values: Tables of TOML or JSON.
-        leaf: Says of a table whether it is a value.
+        leaf: A function of a table that returns whether the table is a value.
 
     Example:
         >>> flattened({"distillation": {"alpha": 1}, "training.epochs": 2})

@@ -13,21 +13,21 @@ _MAX_POINTS = 20_000
 
 
 class SweepTeacher(Record):
-    """One teacher of a sweep and its store, shared by all points that differ in nothing it sees.
+    """One teacher of a sweep, shared by all points with the same settings for the teacher.
 
     Attributes:
         name: Name of its folder in `teachers/`.
         model: Spec or file, as in the recipe.
-        source: The data.
-        train: Training examples.
-        validation: Validation examples.
-        test: Test examples.
-        parameters: Number of parameters; None where that is not known.
-        validation_accuracy: Share of the validation split; None if its store was built before.
-        test_accuracy: Share of the test split; None likewise.
-        fingerprint: SHA-256 of what determines its soft targets; None where that is not known.
+        source: The data spec of the student.
+        train: Number of training examples.
+        validation: Number of validation examples.
+        test: Number of test examples.
+        parameters: Number of parameters; None if unknown.
+        validation_accuracy: Accuracy on the validation split, 0..1; None if it was not measured.
+        test_accuracy: Accuracy on the test split, 0..1; None if it was not measured.
+        fingerprint: SHA-256 of what determines its soft targets; None if unknown.
         store_bytes: Bytes of its stores of soft targets.
-        seconds: Wall time of its training.
+        seconds: Wall time of its training; if it was resumed, of the last attempt.
     """
 
     name: str
@@ -45,13 +45,15 @@ class SweepTeacher(Record):
 
 
 class Comparison(Record):
-    """A point against the reference, paired by seed, on the test split.
+    """The comparison of a point with its reference on the test split, paired by seed.
 
     Attributes:
-        reference: The name of the point that it is compared with.
-        difference: Point minus reference, mean over the seeds with its 95 % t interval.
-        p: Two-sided p-value of the paired t test; None with fewer than two seeds in common.
-        p_adjusted: After Holm's correction for all comparisons of the sweep (Holm 1979).
+        reference: The name of the reference point.
+        difference: Accuracy of the point minus that of the reference, the mean over the seeds with
+            its 95 % t interval.
+        p: Two-sided p-value of the paired t test; None with fewer than two common seeds.
+        p_adjusted: The p-value after Holm's correction for all comparisons of the sweep (Holm
+            1979).
     """
 
     reference: str
@@ -64,18 +66,20 @@ class SweepPoint(Record):
     """One point of a sweep, over all seeds.
 
     Attributes:
-        name: Its name, which depends on its settings alone.
-        variant: `distilled`, or that of a reference without a teacher.
+        name: The name of the point, which depends only on its settings.
+        variant: `distilled`, or the variant of a reference without a teacher.
         values: The values of the keys that vary over the sweep.
-        teacher: The name of its teacher; None without, or if the recipe names a store.
-        labels: Labels that the student sees.
-        parameters: Parameters of the student.
-        steps: Training steps.
-        seeds: Each training that was completed.
-        failures: Why others failed, by seed.
-        validation_accuracy: Mean over the seeds with its 95 % t interval; None without any.
-        test_accuracy: Likewise.
-        comparison: With the reference; None without one.
+        teacher: The name of its teacher; None if it has none, or the recipe names a store.
+        labels: Number of labels that the student sees.
+        parameters: Number of parameters of the student.
+        steps: Number of training steps.
+        seeds: The results of the completed trainings.
+        failures: The reasons why other trainings failed, by seed.
+        validation_accuracy: Mean over the seeds with its 95 % t interval; None if no training was
+            completed.
+        test_accuracy: The same for the test split.
+        comparison: The comparison with the reference; None without a reference, or without common
+            seeds.
     """
 
     name: str
@@ -93,28 +97,29 @@ class SweepPoint(Record):
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is a student trained without a teacher, for comparison only."""
+        """Whether the point is a student trained without a teacher, only for comparison."""
         return self.variant != "distilled"
 
 
 class SweepRecord(Record):
-    """Everything that a sweep measured. Its page shows these numbers and no others.
+    """Everything that a sweep measured; its page shows only these results.
 
     Attributes:
-        recipe: The recipe that the points are changes of.
-        scale: `full`, or `smoke` (two steps of everything: the numbers mean nothing).
+        recipe: The recipe on which the points are based.
+        scale: `full`, or `smoke` (two steps of everything, so that the numbers mean nothing).
         versions: Package versions, and `onednn` on or off.
         machine: Processor and core count.
-        started: ISO 8601, UTC: when the first command began.
-        seconds: Wall time of the commands that finished it or added to it.
+        started: Time at which the first command started, ISO 8601, UTC.
+        seconds: Wall time of all commands that completed the sweep or added to it.
         keys: The keys that vary.
         teachers: The teachers.
-        points: The points, in the order in which they were asked for, references last.
-        best: The point with the best mean validation accuracy; None if all failed.
-        best_seed: Its seed with the best validation accuracy: `student.keras`.
+        points: The points in the order in which they were requested, then the references.
+        best: The distilled point with the best mean validation accuracy; None if all failed.
+        best_seed: The seed of that point with the best validation accuracy, whose student is in
+            `student.keras`.
         flat: The points within one standard error of the best, on validation data.
-        standard_error: That of the best point's validation accuracy.
-        test_reads: How many commands evaluated students on the test split.
+        standard_error: The standard error of the best point's validation accuracy.
+        test_reads: Number of completed commands. Each evaluates the new students on the test split.
     """
 
     recipe: Recipe
@@ -133,7 +138,7 @@ class SweepRecord(Record):
     test_reads: int
 
     def check(self) -> None:
-        """Compares the values with each other; see `Record.check`."""
+        """Checks that the values are consistent with each other; see `Record.check`."""
         names = {point.name for point in self.points}
         if len(names) < len(self.points):
             raise InputError("`points` must have different names.")
@@ -149,10 +154,10 @@ class SweepRecord(Record):
             raise InputError("`best` and `flat` must name points.")
 
     def point(self, name: str) -> SweepPoint:
-        """Returns the point of that name.
+        """Returns the point with the given name.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If there is no such point.
         """
         for point in self.points:
             if point.name == name:

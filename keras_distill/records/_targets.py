@@ -1,4 +1,4 @@
-"""The manifest of a soft-target store."""
+"""The records of a soft-target store: its manifest, its build, and its description."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ TARGETS_FORMAT = "keras-distill soft targets"
 TARGETS_VERSION = 1
 
 KEY_BYTES = 8
-MAX_RANK = 8  # of one example's logits
+MAX_RANK = 8  # axes of one example's logits
 MAX_VIEWS = 100_000
 _MAX_RECORD = 1 << 30
 _Count = Annotated[int, Field(ge=1, lt=2**53)]
@@ -20,18 +20,18 @@ _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def shard_name(kind: str, number: int) -> str:
-    """Returns the name of a shard: `view0-00001.bin`, `keys-00001.bin`."""
+    """Returns the name of a shard, such as `view0-00001.bin` or `keys-00001.bin`."""
     return f"{kind}-{number:05d}.bin"
 
 
 class TargetsOutput(Record):
-    """One output of the teacher, as each record holds it.
+    """One output of the teacher, as stored in each record.
 
     Attributes:
-        name: Its name; None where the teacher has one output only.
-        shape: `(..., N)` of one example's logits.
-        dtype: Type of the logits in the file.
-        top_k: Logits kept of each row of N, with four numbers on the rest; None: all N.
+        name: The name of the output; None if the teacher has only one.
+        shape: The shape `(..., N)` of one example's logits.
+        dtype: The dtype of the logits in the file.
+        top_k: Number of logits kept of each row of N, with four numbers on the rest; None for all.
     """
 
     name: str | None = None
@@ -41,12 +41,12 @@ class TargetsOutput(Record):
 
     @property
     def classes(self) -> int:
-        """N."""
+        """The number of classes, N."""
         return self.shape[-1]
 
     @property
     def rows(self) -> int:
-        """Rows of N logits in one example: 1, or the product of the leading shape."""
+        """The number of rows of N logits in one example: the product of the leading shape."""
         rows = 1
         for size in self.shape[:-1]:
             rows *= size
@@ -54,14 +54,15 @@ class TargetsOutput(Record):
 
     @property
     def index_bytes(self) -> int:
-        """Bytes of a class index: 2 up to 65,536 classes, else 4."""
+        """The bytes of a class index: 2 up to 65,536 classes, otherwise 4."""
         return 2 if self.classes <= 1 << 16 else 4
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of one example: 2N dense in float16; k(2+2)+8, or k(4+2)+8 above 65,536 classes.
+        """The bytes of one example. For one row in float16: 2N for dense logits.
 
-        The 8 are four numbers on the classes left out: see `TopK`.
+        With top-k, k(2+2)+8, or k(4+2)+8 for more than 65,536 classes. The 8 bytes are four numbers
+        on the classes left out; see `TopK`.
         """
         width = 2 if self.dtype == "float16" else 4
         if self.top_k is None:
@@ -70,13 +71,13 @@ class TargetsOutput(Record):
 
 
 class TargetsShard(Record):
-    """One file of records, or of keys.
+    """One file of records or of keys.
 
     Attributes:
-        file: Its name in the store's folder.
-        examples: Records in it.
-        bytes: Its size.
-        sha256: Its checksum.
+        file: The name of the file in the store's folder.
+        examples: Number of examples in the file.
+        bytes: Size of the file.
+        sha256: Checksum of the file.
     """
 
     file: _FileName
@@ -92,10 +93,10 @@ class TopKError(Record):
         top_k: k.
         temperature: T.
         rest: Mean probability, at T, of the N-k classes left out.
-        kl: Mean KL(teacher ‖ record), in nats, the rest's mass spread evenly over its classes:
-            everything the record does not know.
-        kl_bins: Mean KL in nats over the k classes and "any other": what a loss sees that uses
-            no more than the record holds.
+        kl: Mean KL(teacher ‖ record) in nats, with the probability of the rest spread evenly over
+            its classes. It measures all information that the record lacks.
+        kl_bins: Mean KL in nats over the k classes and "any other". It is the error of a loss that
+            uses only what the record holds.
     """
 
     top_k: _Count
@@ -106,13 +107,13 @@ class TopKError(Record):
 
 
 class TargetsTeacher(Record):
-    """Who gave the soft targets.
+    """The source of the soft targets.
 
     Attributes:
-        name: For people.
-        fingerprint: SHA-256 of what determines its logits; None where that cannot be known.
-        temperature: T₀, the only temperature at which the logits are valid; None: any.
-        from_probabilities: Whether it gave probabilities, as it was declared.
+        name: Display name.
+        fingerprint: SHA-256 of what determines its logits; None if it cannot be known.
+        temperature: T₀, the only temperature at which the logits are valid; None for any.
+        from_probabilities: Whether the teacher was declared to return probabilities.
     """
 
     name: str
@@ -124,23 +125,24 @@ class TargetsTeacher(Record):
 class TargetsManifest(SealedRecord):
     """The description of a soft-target store: `manifest.json` in its folder.
 
-    It holds nothing that two builds of the same store could differ in: no time, no machine.
+    It contains nothing that may differ between two builds of the same store, such as the time or
+    the machine.
 
     Attributes:
-        format: The kind of the file.
+        format: Identifies the kind of file.
         version: Version of the format of the folder.
         teacher: The source of the soft targets.
         inputs: dtype and shape of each component of x, such as `uint8[32,32,3]`.
-        outputs: The teacher's outputs, in the order a record holds them.
-        views: Augmented views per example, V.
-        augment: Settings of the augmentation; None: the examples as they are.
+        outputs: The teacher's outputs, in the order in which a record holds them.
+        views: Number V of augmented views per example.
+        augment: Settings of the augmentation; None if the examples are not augmented.
         augment_fingerprint: Fingerprint of those settings.
-        batch_size: Examples the teacher saw at once.
-        shard_examples: Examples in a shard that is full: a whole number of batches.
+        batch_size: Number of examples per batch of the teacher.
+        shard_examples: Number of examples in a full shard, a multiple of `batch_size`.
         topk_error: For top-k, the error of the stored logits, measured on the first batch.
-        examples: n; None while the build is unfinished.
-        shards: Files of records: view by view, in the order of the examples.
-        keys: Files of keys: one of 8 bytes per example, the same for all views.
+        examples: Number of examples n; None while the build is unfinished.
+        shards: Files of records, view by view, in the order of the examples.
+        keys: Files of keys: one key of 8 bytes per example, the same for all views.
     """
 
     format: Literal["keras-distill soft targets"] = TARGETS_FORMAT
@@ -159,10 +161,7 @@ class TargetsManifest(SealedRecord):
     keys: tuple[TargetsShard, ...] = ()
 
     def check(self) -> None:
-        """Compares the values with each other, so that no size is trusted unchecked.
-
-        See `Record.check`.
-        """
+        """Checks that the values are consistent, including all sizes; see `Record.check`."""
         names = [output.name for output in self.outputs]
         rules = {
             "`outputs` must have different names": len(set(names)) == len(names),
@@ -188,7 +187,7 @@ class TargetsManifest(SealedRecord):
                 self._check_shards(f"view{view}", shards, self.record_bytes)
 
     def _check_shards(self, kind: str, shards: tuple[TargetsShard, ...], size: int) -> None:
-        """Refuses files of one kind that do not hold all examples in records of `size` bytes."""
+        """Raises an error unless files of a kind hold all examples in records of `size` bytes."""
         left = self.examples or 0
         for number, shard in enumerate(shards):
             count = min(left, self.shard_examples)
@@ -208,23 +207,23 @@ class TargetsManifest(SealedRecord):
 
     @property
     def record_bytes(self) -> int:
-        """Bytes of one record: of one example, in one view."""
+        """The bytes of one record, which holds one example in one view."""
         return sum(output.payload_bytes for output in self.outputs)
 
     @property
     def single(self) -> bool:
-        """Whether the teacher has one unnamed output, so that its logits travel without a dict."""
+        """Whether the teacher has one unnamed output, so that its logits are not in a dict."""
         return self.outputs[0].name is None
 
 
 class TargetsBuild(Record):
-    """What a build of a store measured, in the process that finished it.
+    """The measurements of the process that finished building a store.
 
     Attributes:
-        rows: Examples times views that this process computed.
-        rows_per_second: Of the whole build: reading, the teacher, and writing.
-        labeled: Labels that the teacher was compared with: of the examples, or of their positions.
-        accuracy: Share of them that it predicts, 0..1; None without labels of classes.
+        rows: Number of examples times views that this process computed.
+        rows_per_second: Speed of the build in that process: reading, the teacher, and writing.
+        labeled: Number of labels that the teacher was compared with, of examples or of positions.
+        accuracy: Accuracy of the teacher on these labels, 0..1; None if there are no class labels.
     """
 
     rows: int
@@ -234,19 +233,19 @@ class TargetsBuild(Record):
 
 
 class TargetsInfo(Record):
-    """What `keras-distill targets info` prints.
+    """The description of a store that `keras-distill targets info` prints.
 
     Attributes:
-        path: The store.
-        manifest: Its manifest, without the lists of files.
-        files: Files of records and keys.
+        path: The folder of the store.
+        manifest: The manifest, without the lists of files.
+        files: Number of files of records and keys.
         record_bytes: Bytes of one record.
         total_bytes: Bytes of all records.
         key_bytes: Bytes of all keys.
-        dense_bytes: Bytes the same records would take dense in float16.
-        topk_error: KL error against k and T, in nats.
-        topk_error_of: Description of the data that the errors were measured on.
-        build: What the build measured; None for a store that was opened.
+        dense_bytes: Bytes of the same records with dense logits in float16.
+        topk_error: The error for several k and T, in nats.
+        topk_error_of: Description of the data on which the errors were measured.
+        build: The measurements of the build; None for a store that was opened.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""How a network is trained: the one description that all training in the package uses."""
+"""The settings of a training, shared by all code in the package that trains."""
 
 import re
 from typing import Annotated, Literal, TypeVar
@@ -12,7 +12,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds_of(duration: str) -> float:
-    """Returns the seconds of a duration such as "90s", "40m", or "1.5h".
+    """Converts a duration such as "90s", "40m", or "1.5h" to seconds.
 
     Example:
         >>> seconds_of("1.5h")
@@ -31,7 +31,7 @@ def _checked_duration(value: str) -> str:
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT, strict=True)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH, strict=True)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-# Beyond these bounds, float32 holds softened logits of real models no longer.
+# Outside these bounds, float32 cannot represent the softened logits of real models.
 Temperature = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 LearningRate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
@@ -48,25 +48,26 @@ _Settings = TypeVar("_Settings", bound="TrainingSettings")
 
 
 class TrainingSettings(Record):
-    """How a network is trained.
+    """How a model is trained.
 
-    `training.make_optimizer` makes the optimizer of these settings.
+    `training.make_optimizer` creates the optimizer from these settings.
 
     Attributes:
-        epochs: Passes over the training data.
+        epochs: Number of passes over the training data.
         batch_size: Examples per step.
         optimizer: `adam`, `adamw`, or `sgd` with Nesterov momentum.
-        learning_rate: Learning rate at the first step.
+        learning_rate: Learning rate at the first step, or after the warm-up.
         schedule: `cosine` lowers the learning rate to 0 at the last step; `constant` keeps it.
-        weight_decay: Decoupled, as Keras applies it: each step subtracts
+        weight_decay: Decoupled weight decay, as in Keras: each step subtracts
             learning rate · weight_decay · w from every trainable variable w (Loshchilov and
-            Hutter 2019). None: Keras's default, 0.004 for `adamw` and 0 for the others.
+            Hutter 2019). By default, as in Keras, 0.004 for `adamw` and 0 for the others.
         momentum: Momentum of `sgd`; the other optimizers do not use it.
-        warmup: Epochs in which the learning rate rises linearly from 0, before the schedule.
-        clip_norm: The largest norm of the gradients of a step, over all variables together; longer
-            ones are scaled down to it. None: no limit.
-        steps_per_execution: The most steps that run in one call of the compiled training function,
-            which changes the speed only. None: chosen by the code that trains.
+        warmup: Number of epochs in which the learning rate rises linearly from 0, before the
+            schedule.
+        clip_norm: Maximum norm of the gradients of a step, over all variables together. Larger
+            gradients are scaled down. By default, there is no limit.
+        steps_per_execution: Maximum number of steps in one call of the compiled training function.
+            It affects only the speed. By default, it is chosen automatically.
 
     Example:
         >>> TrainingSettings(optimizer="sgd", learning_rate=0.1).schedule
@@ -89,12 +90,12 @@ class TrainingSettings(Record):
 
 
 class KerasTrainingSettings(TrainingSettings):
-    """How a Keras 3 model is trained. The steps of `compress` train one of Keras 2.
+    """How a Keras 3 model is trained. The steps of `compress` train a Keras 2 model.
 
     Attributes:
-        precision: `mixed_float16` and `mixed_bfloat16` compute in 16 bits and keep the weights in
-            32, which is faster on accelerators and on processors that compute in bfloat16. The
-            model that is saved computes in `float32`.
+        precision: `float32`, or `mixed_float16` or `mixed_bfloat16`, which compute in 16 bits and
+            keep the weights in 32 bits. They are faster on accelerators and on processors with
+            bfloat16 arithmetic. The saved model computes in `float32`.
 
     Example:
         >>> KerasTrainingSettings(precision="mixed_bfloat16").precision
@@ -108,12 +109,14 @@ class ClassifierSettings(KerasTrainingSettings):
     """How a classifier is trained by a run.
 
     Attributes:
-        label_smoothing: Share of the label's probability that all classes divide (Szegedy et al.
-            2016, arXiv:1512.00567, section 7), in the loss on labels.
-        patience: Epochs without a better validation accuracy before training stops; the weights
-            with the best one are kept. None: all epochs, and the weights of the last.
-        budget: Wall time of the training, such as "90s", "40m", or "1.5h": it ends then, and a
-            cosine schedule reaches 0 then. `epochs` does not apply. None: no limit.
+        label_smoothing: Fraction of the label's probability that is spread over all classes in the
+            loss on labels (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+        patience: Number of epochs without a better validation accuracy after which training stops.
+            The weights with the best validation accuracy are kept. By default, all epochs are
+            trained, and the last weights are kept.
+        budget: Wall time after which the training ends, such as "90s", "40m", or "1.5h". A cosine
+            schedule reaches 0 at that time, and `epochs` does not apply. By default, there is no
+            limit.
 
     Example:
         >>> ClassifierSettings(label_smoothing=0.1).epochs
@@ -126,24 +129,24 @@ class ClassifierSettings(KerasTrainingSettings):
 
     @property
     def seconds(self) -> float | None:
-        """The budget in seconds; None without one."""
+        """The time budget in seconds; None without a budget."""
         return None if self.budget is None else seconds_of(self.budget)
 
 
 class TrainingChanges(Record):
-    """Settings that differ from other training settings; None: they do not differ.
+    """Changes to other training settings; None keeps a setting.
 
     Attributes:
-        epochs: Passes over the training data.
+        epochs: Number of passes over the training data.
         batch_size: Examples per step.
         optimizer: `adam`, `adamw`, or `sgd`.
         learning_rate: Learning rate at the first step.
         schedule: `cosine` or `constant`.
         weight_decay: Decoupled weight decay.
         momentum: Momentum of `sgd`.
-        warmup: Epochs in which the learning rate rises.
-        clip_norm: The largest norm of the gradients of a step.
-        steps_per_execution: The most steps per call of the compiled training function.
+        warmup: Number of epochs in which the learning rate rises linearly from 0.
+        clip_norm: Maximum norm of the gradients of a step.
+        steps_per_execution: Maximum number of steps per call of the compiled training function.
     """
 
     epochs: Count | None = Field(default=None, examples=[30])
@@ -169,13 +172,13 @@ class TrainingChanges(Record):
 
 
 class ClassifierChanges(TrainingChanges):
-    """Settings of a classifier's training that differ from others; None: they do not differ.
+    """Changes to the training settings of a classifier; None keeps a setting.
 
     Attributes:
-        label_smoothing: Share of the label's probability that all classes divide.
-        patience: Epochs without a better validation accuracy before training stops.
+        label_smoothing: Fraction of the label's probability that is spread over all classes.
+        patience: Number of epochs without a better validation accuracy after which training stops.
         precision: `float32`, `mixed_float16`, or `mixed_bfloat16`.
-        budget: Wall time of the training.
+        budget: Wall time after which the training ends.
     """
 
     label_smoothing: Smoothing | None = Field(default=None, examples=[0.1])

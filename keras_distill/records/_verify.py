@@ -8,7 +8,7 @@ class ComparedModel(Record):
     """A model that was compared.
 
     Attributes:
-        path: Its path as given.
+        path: The path of the model, as given.
         bytes: Size of the file; None for a folder.
         sha256: Hash of the file; None for a folder.
     """
@@ -24,8 +24,8 @@ class VerifyRecord(Record):
     Attributes:
         file: The file that was verified.
         against: The reference.
-        verification: The verdict and the figures.
-        warnings: Why the rows or the reference may be wrong.
+        verification: The verdict and the measurements.
+        warnings: Reasons why the rows or the reference may be wrong.
         versions: Versions of the packages involved.
         created: Time in UTC, ISO 8601.
     """
@@ -38,7 +38,7 @@ class VerifyRecord(Record):
     created: str
 
     def __repr__(self) -> str:
-        """Returns what was compared, and the verdict."""
+        """Returns the two models and the verdict."""
         pair = f"{self.file.path} against {self.against.path}"
         return f"<VerifyRecord {pair}: {self.verification.statement}>"
 

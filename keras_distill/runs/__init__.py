@@ -29,7 +29,7 @@ __all__ = [
     "sweep",
 ]
 
-# These import TensorFlow or SciPy, which a list of recipes does not need.
+# These modules import TensorFlow or SciPy, which listing recipes does not need.
 _HEAVY = {
     "compare": "keras_distill.runs._compare",
     "plan": "keras_distill.runs._plan",

@@ -1,4 +1,4 @@
-"""Measures the memory of a file on a microcontroller, which a budget may limit."""
+"""Measures the memory that a file needs on a microcontroller, which a budget may limit."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +17,8 @@ class Arena(NamedTuple):
     """The result of running a file in TensorFlow Lite for Microcontrollers.
 
     Attributes:
-        bytes: The smallest arena in which it runs; None if it does not run.
-        reason: Why it does not run.
+        bytes: The smallest arena in which the file runs; None if it does not run.
+        reason: The reason why the file does not run; None if it runs.
     """
 
     bytes: int | None
@@ -26,7 +26,7 @@ class Arena(NamedTuple):
 
 
 def check_runtime() -> None:
-    """Checks that the runtime is installed.
+    """Checks that TensorFlow Lite for Microcontrollers is installed.
 
     Raises:
         MissingExtraError: If it is not installed. The message has the pip command.
@@ -44,14 +44,14 @@ def arena_of(path: Path) -> Arena:
         MissingExtraError: If tflite-micro is not installed.
     """
     (result,) = check_targets(path, zero_row(path), (_TARGET,))
-    assert isinstance(result, TFLMResult)  # of this target
+    assert isinstance(result, TFLMResult)  # the result type of this target
     if result.arena is None:
         return Arena(None, f"{result.operator or 'an operator'}: {result.reason}")
     return Arena(result.arena.needed or result.arena.total, None)
 
 
 def zero_row(path: Path) -> dict[str, Array]:
-    """Returns a row of zeros by the names of a file's inputs.
+    """Returns one row of zeros for each input of a file, by name.
 
     Args:
         path: The file.
@@ -67,7 +67,7 @@ def arena_failure(arena: Arena, most: int) -> str | None:
     """Returns why a file exceeds the budget of the arena; None if it is within the budget.
 
     Args:
-        arena: From `arena_of`.
+        arena: The result of `arena_of`.
         most: The maximum size of the arena, in bytes.
 
     Example:

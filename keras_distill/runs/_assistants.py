@@ -11,7 +11,7 @@ from keras_distill.runs._targets import SoftTargets, soft_targets
 from keras_distill.runs._variants import Lesson, Pupil, train
 from keras_distill.teachers import Teacher, as_teacher
 
-_SEED = 2_000_003  # other than those of the teacher and the students
+_SEED = 2_000_003  # differs from the seeds of the teacher and the students
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Assistant:
     """A trained assistant, also saved as `assistant-1.keras`, … in the run's folder.
 
     Attributes:
-        spec: Its spec, as in the recipe.
+        spec: The spec in the recipe.
         model: The model.
-        validation_accuracy: At the end.
-        curve: Its training.
+        validation_accuracy: Accuracy of the trained model on the validation split, 0..1.
+        curve: The logs of the training.
     """
 
     spec: str
@@ -39,7 +39,7 @@ class Assistant:
 def train_assistants(
     context: RunContext, targets: SoftTargets
 ) -> tuple[list[Assistant], SoftTargets]:
-    """Trains the assistants of the recipe, one after the other.
+    """Trains the assistants of the recipe one after another.
 
     Source: Mirzadeh et al. 2020 (arXiv:1902.03393), section 3.
 

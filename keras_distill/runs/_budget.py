@@ -19,10 +19,13 @@ from keras_distill.teachers import Teacher, as_teacher
 
 
 def check_budget(context: RunContext) -> None:
-    """Rejects settings that a search cannot use.
+    """Checks that the settings of a recipe with a budget can be used in a search.
 
     Raises:
-        InputError: If there is nothing to rank, or the number of epochs is not set.
+        InputError: If the training has a time budget, the teacher is a store and the budget has a
+            limit that needs a running teacher, a candidate is not valid, or no candidate can be
+            within the budget.
+        MissingExtraError: If the budget has `max_arena` and tflite-micro is not installed.
     """
     recipe, budget = context.recipe, context.recipe.budget
     if budget is None:
@@ -50,7 +53,7 @@ def check_budget(context: RunContext) -> None:
 
 
 class FileBudget:
-    """The budget of a run, as it is applied to files.
+    """Compares files with the budget of a run.
 
     Args:
         context: The run; its recipe has a `budget`.
@@ -63,7 +66,7 @@ class FileBudget:
         self._accuracy = None if teacher is None else self._accuracy_of(teacher)
 
     def of_student(self, student: keras.Model) -> "FileBudget":
-        """Returns what the files of a student can keep: no `max_drop` that it exceeds itself.
+        """Returns the budget for a student's files, without `max_drop` if the student exceeds it.
 
         Args:
             student: The student.
@@ -77,7 +80,7 @@ class FileBudget:
         return FileBudget(self._context, any_drop, self._teacher)
 
     def failures(self, file: Path) -> Sequence[str]:
-        """Returns which limits a file exceeds, before the benchmark has measured it.
+        """Returns the limits that a file exceeds, before the benchmark has measured the file.
 
         Args:
             file: The file.
@@ -90,8 +93,8 @@ class FileBudget:
 
         Args:
             file: The file.
-            name: What the result calls it.
-            latency_ratio: Its latency relative to the teacher's; None: not measured.
+            name: The name of the file in the result.
+            latency_ratio: Latency relative to the teacher; None if it was not measured.
         """
         budget, size = self._budget, file.stat().st_size
         drop, arena, failures = None, None, []
@@ -121,10 +124,13 @@ class FileBudget:
         )
 
     def best(self, record: RunRecord) -> BudgetResult:
-        """Compares the files of a finished run with the budget.
+        """Compares the files of a finished run with the budget, and returns the best result.
+
+        The best file is the most accurate one within the budget. If no file is within the budget,
+        it is the file that exceeds the fewest limits, and of these the smallest.
 
         Args:
-            record: Its record, with the benchmark.
+            record: The record of the run, with the benchmark.
         """
         results = [self._of_benchmark(record, file) for file in _exported(record)]
         if not results:
@@ -150,7 +156,7 @@ class FileBudget:
         return metrics.accuracy(logits_of(teacher.predict, self._context.validation), labels)
 
     def _latency_ratio(self, file: Path) -> float | None:
-        """Returns its latency relative to the teacher's; None if the teacher has no file."""
+        """Measures the latency relative to the teacher; None if the teacher has no file."""
         reference = CandidateFiles.of(self._context).file("teacher", "float32")
         if not reference.exists():
             return None
@@ -165,11 +171,11 @@ class FileBudget:
 
 
 def file_budget(context: RunContext, teacher: Teacher | None) -> FileBudget | None:
-    """Returns the budget of a run; None without one.
+    """Returns the budget of a run; None if the recipe has none.
 
     Args:
         context: The run.
-        teacher: The teacher; None where the recipe names a store.
+        teacher: The teacher; None if the recipe names a store.
     """
     budget = context.recipe.budget
     return None if budget is None else FileBudget(context, budget, teacher)

@@ -1,4 +1,4 @@
-"""Creates students for a budget: narrower copies of the teacher, and specs of the recipe."""
+"""Creates the candidates for a budget: narrower copies of the teacher, and specs of the recipe."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from keras_distill.shrink import Settings, export_candidate, find_blocks, shrunk
 _ROWS = 64
 _SMALLEST_FIRST = ("weight-only-int4", "int8", "weight-only-int8", "dynamic", "int16x8", "float16")
 _NARROWER = (0.7, 0.5)  # fractions of the widest candidate's parameters
-_FILLED = 0.9  # fraction of the budget that the widest candidate has to use
+_FILLED = 0.9  # fraction of the budget that the widest candidate should use
 _SHALLOWER = (0.75, 0.5)  # fractions of the teacher's residual blocks
 
 
 @dataclass(frozen=True)
 class CandidateFiles:
-    """Where the candidates of a run are: `NAME.keras`, its record, and its untrained file.
+    """The paths of the candidates' files: `NAME.keras`, its records, and its `.tflite` file.
 
     Attributes:
         folder: The folder.
@@ -38,7 +38,7 @@ class CandidateFiles:
 
     @classmethod
     def of(cls, context: RunContext) -> Self:
-        """The candidates of a run.
+        """Returns the paths for a run.
 
         Args:
             context: The run.
@@ -46,34 +46,34 @@ class CandidateFiles:
         return cls(context.folder.scratch / "candidates")
 
     def file(self, name: str, precision: str) -> Path:
-        """The `.tflite` file that was measured."""
+        """Returns the path of the `.tflite` file that is measured."""
         return self.folder / f"{name}-{precision}.tflite"
 
     def model(self, name: str) -> Path:
-        """The untrained model."""
+        """Returns the path of the untrained model."""
         return self.folder / f"{name}.keras"
 
     def record(self, name: str) -> Path:
-        """Its `Candidate`."""
+        """Returns the path of the `Candidate` record."""
         return self.folder / f"{name}.json"
 
     def shrunk(self, name: str) -> Path:
-        """Its `ShrinkRecord`, if it is a narrower teacher."""
+        """Returns the path of the `ShrinkRecord`, for a narrower teacher."""
         return self.folder / f"{name}-shrink.json"
 
 
 def precision_of(context: RunContext) -> str:
-    """Returns the precision of the recipe whose files are smallest; `auto` counts as int8."""
+    """Returns the precision of the recipe with the smallest files; `auto` counts as int8."""
     wanted = ["int8" if name == AUTO else name for name in context.recipe.quantizations]
     return next((name for name in _SMALLEST_FIRST if name in wanted), wanted[0])
 
 
 def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:
-    """Returns how many candidates `make_candidates` makes at most.
+    """Returns the maximum number of candidates that `make_candidates` creates.
 
     Args:
-        budget: What they may cost.
-        teacher: The teacher, trained or not, if it is a Keras model.
+        budget: The budget.
+        teacher: The teacher, trained or not, if it is a Keras model; otherwise None.
     """
     if teacher is None:
         return len(budget.candidates)
@@ -83,12 +83,14 @@ def count_candidates(budget: BudgetPart, teacher: keras.Model | None) -> int:
 
 
 def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Model | None) -> None:
-    """Rejects a budget that even the narrowest teacher exceeds, before the teacher is trained.
+    """Checks that the narrowest teacher is within the budget, before the teacher is trained.
+
+    A recipe with candidates of its own is not checked.
 
     Args:
         context: The run.
-        budget: What the candidates may cost.
-        teacher: The teacher, trained or not, if it is a Keras model.
+        budget: The budget.
+        teacher: The teacher, trained or not, if it is a Keras model; otherwise None.
 
     Raises:
         InputError: If no candidate can be within the budget.
@@ -109,15 +111,15 @@ def check_reachable(context: RunContext, budget: BudgetPart, teacher: keras.Mode
 def make_candidates(
     context: RunContext, budget: BudgetPart, teacher: keras.Model | None
 ) -> tuple[CandidateFiles, list[Candidate]]:
-    """Builds and measures the candidates. Candidates of an earlier session are kept.
+    """Creates and measures the candidates. Candidates of an earlier session are reused.
 
     Args:
         context: The run.
-        budget: What they may cost.
-        teacher: The teacher, if it is a Keras model.
+        budget: The budget.
+        teacher: The teacher, if it is a Keras model; otherwise None.
 
     Returns:
-        Their files, and their records.
+        The paths of the candidates' files, and their records.
 
     Raises:
         InputError: If no candidate is within the budget.
@@ -138,14 +140,14 @@ def make_candidates(
 
 
 class _Makers:
-    """Makes candidates one by one; a candidate that was made before is only read."""
+    """Creates candidates one by one; loads those of an earlier session."""
 
     def __init__(self, context: RunContext, budget: BudgetPart, files: CandidateFiles) -> None:
         self._context, self._budget, self._files = context, budget, files
         self._precision = precision_of(context)
 
     def given(self) -> Iterator[Candidate]:
-        """The specs of the recipe."""
+        """Yields the candidates that the recipe names."""
         for number, spec in enumerate(self._budget.candidates, start=1):
             seed = self._context.recipe.seeds[0]
             yield self._make(
@@ -155,10 +157,10 @@ class _Makers:
             )
 
     def narrower(self, teacher: keras.Model | None) -> Iterator[Candidate]:
-        """Yields the teacher at the largest width that fits, and variations of it.
+        """Yields the widest teacher within the budget, and variations of it.
 
-        The variations are other rankings of the units, fewer units, fewer blocks, and the same
-        network with random weights. Which one is best depends on the data.
+        The variations are another ranking of the units, fewer units, fewer blocks, and the same
+        network with random weights. Which of them is best depends on the data.
         """
         if teacher is None:
             return
@@ -171,7 +173,7 @@ class _Makers:
             return
         yield widest
         steps: dict[str, Any] = {}
-        if widest.bytes < _FILLED * self._budget.max_bytes:  # multiples of channels are too coarse
+        if widest.bytes < _FILLED * self._budget.max_bytes:  # multiples of 8 channels: too coarse
             steps = {"multiple": 1}
             widest = self._shrink("fine", teacher, budget=limit, **steps)
             yield widest
@@ -179,7 +181,7 @@ class _Makers:
         for name, settings in _variations(size, shallower=bool(find_blocks(teacher))):
             try:
                 candidate = self._shrink(name, teacher, **settings, **steps)
-            except InputError:  # a teacher has a smallest width
+            except InputError:  # the teacher cannot be made this narrow
                 continue
             yield candidate
         yield self._make(
@@ -230,7 +232,7 @@ class _Makers:
 
 
 def _variations(size: int, *, shallower: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields names and settings of narrower teachers, of at most as many parameters."""
+    """Yields names and settings of narrower teachers with at most `size` parameters."""
     yield "taylor", {"budget": f"params={size}", "importance": "taylor"}
     for share in _NARROWER:
         yield f"narrow-{100 * share:.0f}", {"budget": f"params={round(share * size)}"}
@@ -239,9 +241,9 @@ def _variations(size: int, *, shallower: bool) -> Iterator[tuple[str, dict[str, 
 
 
 def _vary(model: keras.Model) -> None:
-    """Changes what is the same in all units before a training, such as biases of 0.
+    """Adds noise to variables whose values are all equal before training, such as biases of 0.
 
-    The converter leaves it out, and the file of the trained model is larger then.
+    The converter omits such constants, so the file of the trained model would be larger.
     """
     random = np.random.default_rng(0)
     for variable in model.trainable_variables:
@@ -251,7 +253,7 @@ def _vary(model: keras.Model) -> None:
 
 
 def _with_random_weights(path: Path) -> keras.Model:
-    """Returns a network like one in a file, with weights drawn anew."""
+    """Returns a copy of the network in a file with new random weights."""
     with models.seeded(0):
         return keras.models.clone_model(models.load(path))
 
@@ -263,7 +265,10 @@ def _with_latency(
     files: CandidateFiles,
     teacher: keras.Model | None,
 ) -> list[Candidate]:
-    """Measures the candidates and the teacher in turn."""
+    """Measures the latency of candidates and teacher with interleaved calls.
+
+    Candidates over the limit are marked. Without a Keras teacher, nothing is measured.
+    """
     most, precision = budget.max_latency_ratio, precision_of(context)
     if teacher is None or all(one.latency_ratio is not None for one in found):
         return found
@@ -278,11 +283,11 @@ def _with_latency(
     timings = measure_latency(paths, row, runs=context.recipe.benchmark.runs, batch_size=1)
     measured: list[Candidate] = []
     for one in found:
-        if one.latency_ratio is not None:  # of an earlier session
+        if one.latency_ratio is not None:  # measured in an earlier session
             measured.append(one)
             continue
         ratio = timings[one.name].records[0].ratio
-        assert ratio is not None  # only the first has none
+        assert ratio is not None  # only the first, the teacher, has no ratio
         update: dict[str, Any] = {"latency_ratio": ratio.value}
         if most is not None and ratio.value > most:
             update |= _over(
@@ -317,6 +322,6 @@ def _with_arena(
 
 
 def _over(one: Candidate, reason: str) -> dict[str, Any]:
-    """Returns the changes to a candidate that exceeds the budget for one more reason."""
+    """Returns the fields of a candidate that change if it exceeds another limit of the budget."""
     reasons = [reason] if one.reason is None else [one.reason, reason]
     return {"outcome": "over the budget", "reason": "; ".join(reasons)}

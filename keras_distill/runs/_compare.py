@@ -1,4 +1,4 @@
-"""Compares runs: settings that differ, and paired differences in results. Needs no TensorFlow."""
+"""Compares runs: their settings and paired differences in results. Needs no TensorFlow."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ _NO_RESULT = {"name", "summary", "sweep", "benchmark"}
 
 
 def compare(paths: Sequence[PathLike]) -> CompareRecord:
-    """Compares runs with the first of them.
+    """Compares runs with the first run.
 
     Test accuracies are paired by seed. Two runs with the same seed share the initial weights (for
     equal students), the order of the data, and the selection of the labels that are kept.
 
     Args:
-        paths: Two or more folders of runs, or their `record.json`.
+        paths: Two or more folders of runs, or their `record.json` files.
 
     Returns:
         The settings that differ, and the accuracies and differences of every variant.
@@ -71,7 +71,7 @@ def _file(path: Path) -> Path:
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """Returns the shortest ends of the folders' paths that tell the runs apart."""
+    """Returns the shortest ends of the folders' paths that distinguish the runs."""
     parts = [file.resolve().parent.parts for file in files]
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-count:]) for part in parts]
@@ -94,7 +94,7 @@ def _settings(records: Sequence[RunRecord]) -> list[ComparedSetting]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested tables as one of dotted keys; a list is a value."""
+    """Converts nested tables to one table with dotted keys; a list is a value."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -157,7 +157,7 @@ def _by_seed(record: RunRecord, name: str) -> dict[int, float]:
 def _paired(
     first: Mapping[int, float], other: Mapping[int, float]
 ) -> tuple[list[float], list[float]] | None:
-    """Returns the accuracies of the seeds that both have, the other run's first."""
+    """Returns the accuracies for the common seeds: those of `other`, then those of `first`."""
     seeds = [seed for seed in first if seed in other]
     return ([other[s] for s in seeds], [first[s] for s in seeds]) if seeds else None
 

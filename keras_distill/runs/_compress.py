@@ -1,6 +1,7 @@
 """Fifth stage of a run: prunes, clusters, and quantizes the chosen student on the same targets.
 
-tensorflow-model-optimization and tf_keras take seconds to import, so only runs that compress do it.
+tensorflow-model-optimization and tf_keras take seconds to import, so only runs with compression
+import them.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ def compress_student(
     Args:
         context: The run.
         student: The chosen distilled student. It is not changed.
-        seed: Its seed, for the order of the data and the selection of the labels that are kept.
+        seed: The student's seed, for the order of the data and the labels that are kept.
         targets: The run's soft targets.
 
     Returns:
@@ -43,7 +44,7 @@ def compress_student(
     """
     part = context.recipe.compress
     out = context.folder.scratch / f"{COMPRESSED}-{_digest(context.recipe, seed)}"
-    # An earlier session may have had other settings of compression.
+    # An earlier session may have used other settings of compression.
     target = context.folder.path / COMPRESSED
     _files.remove(target)
     if part is None:
@@ -53,10 +54,10 @@ def compress_student(
     )
     try:
         if not out.exists():
-            # Compression trains on logits only, so they are stored now if they were not before.
+            # Compression trains only on stored logits. They are stored now if they were not before.
             _compress(context, student, seed, targets.stored(), out)
     except InputError as error:
-        # A file that cannot be made must not cost the training before it.
+        # If the file cannot be made, the earlier stages must not be lost.
         return CompressResult(failed=str(error))
     except VerificationError as error:
         return _failed(error, out.with_name(f"{out.name}.unfinished"), target)
@@ -65,7 +66,7 @@ def compress_student(
 
 
 def _failed(error: VerificationError, unfinished: Path, target: Path) -> CompressResult:
-    """Keeps the trained steps of a compression that failed, and says where they are."""
+    """Keeps the trained steps of a failed compression, and adds their location to the reason."""
     record = error.record
     if not isinstance(record, CompressRecord) or not record.steps:
         return CompressResult(failed=str(error))
@@ -80,7 +81,7 @@ def _copy(folder: Path, target: Path) -> None:
 
 
 def _digest(recipe: Recipe, seed: int) -> str:
-    """Identifies what decides the result, besides the settings of the run's folder."""
+    """Returns a hash of the settings that determine the result but not the run's trainings."""
     export = recipe.export
     settings = [seed, recipe.compress, export.calibration_samples, export.max_drop]
     text = json.dumps(settings, default=lambda part: part.model_dump(mode="json"))
@@ -102,7 +103,7 @@ def _compress(
         return stored_batches(store, few, training.batch_size, seed, epoch)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the record has those of the conversion
+        warnings.simplefilter("ignore")  # the warnings of the conversion are in the record
         compress(
             student,
             batches,

@@ -1,4 +1,4 @@
-"""What the stages of a run share: recipe, data, builder of models, folder, progress."""
+"""The data that the stages of a run share: recipe, data set, model builder, folder, progress."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -27,12 +27,12 @@ from keras_distill.training import Distiller
 from keras_distill.work import WorkFolder
 
 _OTHER_CLASSES = " If it has other classes, map them to those of the data: [teacher] classes."
-_ROWS = 64  # rows with which the teacher is checked
+_ROWS = 64  # rows on which the output of the teacher is checked
 _RANGE_ROWS = 256  # rows on which the value range of the teacher is checked
 
 
 class FinishedFolder(NamedTuple):
-    """A folder in which everything is finished, used instead of the folder of a run.
+    """A finished folder, used instead of the folder of a run in progress.
 
     Attributes:
         path: The folder.
@@ -42,24 +42,24 @@ class FinishedFolder(NamedTuple):
 
     @property
     def scratch(self) -> Path:
-        """Where a run would keep the state of trainings; it is not there any more."""
+        """The subfolder for the state of trainings; in a finished folder it no longer exists."""
         return self.path / "work"
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """A recipe with its data loaded, and the folder it is run in.
+    """A recipe with its loaded data, and the folder of the run.
 
     Attributes:
         recipe: The recipe.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers of `.keras` files.
-        loaded: The data as they were loaded.
-        splits: The data set.
-        store: The store of soft targets that is the teacher; None if the teacher is a model.
-        student_data: What the student sees of it.
-        build: `build(spec, seed=0)` builds a new model with the initial weights of that seed, or
-            loads the one in a file.
+        loaded: The loaded data.
+        splits: The data set of the student.
+        store: The store of soft targets that replaces the teacher; None if a teacher runs.
+        student_data: The part of the data that the student sees.
+        build: A function `build(spec, seed=0)` that builds a new model with the initial weights of
+            that seed, or loads the model in a file.
         validation: The validation split, in order and batched.
         test: The test split, in order and batched.
         folder: The folder of the run.
@@ -101,6 +101,7 @@ class RunContext:
             InputError: If the data does not match the recipe, a setting of a loss is not valid, a
                 model cannot be built or loaded or does not match the data, or the student cannot be
                 compressed as the recipe requires.
+            MissingExtraError: If a package that the recipe needs is not installed.
         """
         device.check_installed(recipe.benchmark.targets)
         loaded = load_data(recipe, scale, imports)
@@ -121,7 +122,7 @@ class RunContext:
                 "mixup and cutmix need a student with a unit for each class. Received: one unit."
             )
         if teacher is not None and reads_layers(recipe.distillation):
-            Distiller(teacher, student, **losses)  # checks that there are such layers
+            Distiller(teacher, student, **losses)  # checks that the layers exist
         return context
 
     @classmethod
@@ -136,7 +137,7 @@ class RunContext:
         reporter: Reporter,
         trackers: Trackers = NO_TRACKERS,
     ) -> "RunContext":
-        """Returns the context of a recipe whose data are loaded; only the labels are checked."""
+        """Creates the context of a recipe whose data is loaded; checks only the student's data."""
         store = stored_teacher(recipe)
         return cls(
             recipe=recipe,
@@ -155,7 +156,7 @@ class RunContext:
         )
 
     def build_student(self, seed: int) -> keras.Model:
-        """Returns the student with the initial weights of a seed."""
+        """Builds the student with the initial weights of a seed."""
         part = self.recipe.student
         model = self.build(student_spec(self), seed=seed)
         if part.pretrained is not None:
@@ -163,31 +164,31 @@ class RunContext:
         return model
 
     def build_teacher(self, spec: str, seed: int = 0) -> keras.Model:
-        """Returns a teacher that the run trains, with the initial weights of a seed."""
+        """Builds a teacher that the run trains, with the initial weights of a seed."""
         return self.loaded.teacher_builder(self.imports)(spec, seed=seed)
 
     @property
     def student_validation(self) -> tf.data.Dataset:
-        """The validation split with labels as in training: as rows where examples are mixed."""
+        """The validation split with labels as in training: rows if examples are mixed."""
         return as_rows(self.validation, self.splits) if self.student_data.mixes else self.validation
 
     @property
     def file_options(self) -> dict[str, Any]:
-        """The options of an export that decide what is in the files besides the network."""
+        """The export options that determine the contents of the files besides the network."""
         return {"class_names": self.splits.class_names, "strip": self.recipe.export.strip}
 
     @property
     def teacher_splits(self) -> Splits:
-        """The data set that the teacher is trained on."""
+        """The data set on which the teacher is trained."""
         return self.splits if self.loaded.teacher is None else self.loaded.teacher
 
     @property
     def teacher_validation(self) -> tf.data.Dataset:
-        """Its validation split, in order and batched."""
+        """The validation split of the teacher's data set, in order and batched."""
         return in_order(self.teacher_splits.validation)
 
     def composed(self, members: list[Teacher]) -> Teacher:
-        """Returns the teacher that the recipe makes of its members."""
+        """Combines the members to the teacher that the recipe describes; see `compose`."""
         trained = all(map(is_spec, self.recipe.teacher.models)) or self.loaded.teacher is not None
         x, _ = next(iter(self.validation.take(1)))
         return compose(
@@ -209,16 +210,20 @@ def _checked_student(context: RunContext) -> keras.Model:
     from keras_distill.compress import check_student
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tf_keras, on its own internals
+        warnings.simplefilter("ignore")  # tf_keras warns about its own internals
         check_student(student, part.steps, skip=part.skip)
     return student
 
 
 def check_teacher(context: RunContext) -> Teacher | None:
-    """Returns the teacher, with untrained members; None if the teacher is a store.
+    """Builds or opens the teacher and checks it; members that the run trains are untrained.
+
+    Returns:
+        The teacher; None if the recipe names a store, which is checked instead.
 
     Raises:
-        InputError: If it cannot be built or opened, or does not fit the data.
+        InputError: If the teacher or the store cannot be built or opened, or does not match the
+            data.
     """
     if context.store is not None:
         _check_store(context.store, context)
@@ -240,7 +245,7 @@ def check_teacher(context: RunContext) -> Teacher | None:
 
 
 def _check_settings(part: TeacherPart, members: list[Teacher]) -> None:
-    """Rejects settings that no member uses."""
+    """Raises an error for a setting that no member uses."""
     files = [member for member in members if isinstance(member, TFLiteTeacher)]
     trained = [source for source in part.models if is_spec(source)]
     rules: list[tuple[str, Any, str]] = []
@@ -259,7 +264,10 @@ def _check_settings(part: TeacherPart, members: list[Teacher]) -> None:
 
 
 def _check_store(store: SoftTargetStore, context: RunContext) -> None:
-    """Rejects a store whose classes or examples differ from those of the data."""
+    """Checks that the classes and examples of a store are those of the data.
+
+    It also checks that the recipe's settings work with a store.
+    """
     (output, *others), classes = store.manifest.outputs, context.splits.num_classes
     if others or output.shape != (classes,):
         raise InputError(
@@ -289,7 +297,7 @@ def _check_store(store: SoftTargetStore, context: RunContext) -> None:
 
 
 def _check_classes(teacher: Teacher, context: RunContext) -> None:
-    """Refuses a teacher that does not give one row of logits for each example of the data."""
+    """Checks that a teacher returns one row of logits for each example of the data."""
     shape, classes = context.splits.input_shape, context.splits.num_classes
     x, _ = next(iter(context.validation.take(1)))
     x = x.numpy()[:_ROWS]
@@ -298,7 +306,7 @@ def _check_classes(teacher: Teacher, context: RunContext) -> None:
     except InputError:
         raise
     except (ValueError, TypeError) as error:
-        # Keras's own message comes after the lines of the traced code.
+        # The message of Keras comes after the lines of the traced code.
         lines = [line.strip() for line in str(error).splitlines()]
         reason = next((line for line in lines if "Error: " in line), lines[0])
         raise InputError(
@@ -322,14 +330,14 @@ def _check_classes(teacher: Teacher, context: RunContext) -> None:
 
 
 def _check_range(teacher: Teacher, context: RunContext) -> None:
-    """Rejects a teacher that is far more accurate on data scaled to another range.
+    """Checks that a teacher is not far more accurate on data scaled to another range.
 
     Raises:
-        InputError: With both accuracies and the scaling.
+        InputError: If it is. The message has both accuracies and the scaling.
     """
     x, y = next(iter(context.splits.validation.batch(_RANGE_ROWS)))
     x, y = x.numpy(), np.asarray(y)
-    if x.dtype.kind != "f" and x.dtype != np.uint8:  # ids, which cannot be scaled
+    if x.dtype.kind != "f" and x.dtype != np.uint8:  # ids cannot be scaled
         return
 
     def accuracy(scaled: Mapping[str, Any], rows: Any) -> float:

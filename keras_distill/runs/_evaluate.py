@@ -1,4 +1,4 @@
-"""Last stage of a run: evaluates everything once on the test split, and records the results."""
+"""Last stage of a run: evaluates all models and files once on the test split."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -48,8 +48,8 @@ def evaluate(
     """Evaluates teacher, students, and files on the test split.
 
     Returns:
-        The record of the run, and the outputs of the models on the test split; None if the run has
-        no classifier with one output.
+        The record of the run, and the record of the models' outputs on the test split, which is
+        None if the models are not classifiers with one output.
     """
     labels = data.labels_of(context.splits.test)
     outputs: dict[str, np.ndarray] = {}
@@ -90,7 +90,7 @@ def evaluate(
 def _explored(
     context: RunContext, record: RunRecord, outputs: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """Returns title and logits of the models that the page compares."""
+    """Returns the titles and logits of the models that the report compares, by name."""
     found: dict[str, tuple[str, np.ndarray]] = {}
     if "teacher" in outputs:
         found["teacher"] = (f"teacher {record.teacher.model}", outputs["teacher"])
@@ -113,7 +113,7 @@ def logits_of(predict: Callable[[Any], np.ndarray], batches: tf.data.Dataset) ->
 def _variant(
     variant: Variant, students: Students, test: tf.data.Dataset, labels: np.ndarray
 ) -> tuple[VariantResult, np.ndarray]:
-    """Returns the results of all seeds, and the logits of the chosen one."""
+    """Evaluates the students of all seeds; also returns the logits for the chosen seed."""
     seeds, chosen = [], np.empty(0)
     for seed, progress in variant.done.items():
         logits = logits_of(variant.restore(seed).predict_on_batch, test)
@@ -195,9 +195,9 @@ def _teacher(
 def _benchmark(
     context: RunContext, teacher: RunTeacher | None, files: list[str]
 ) -> BenchmarkRecord:
-    """Measures the teacher (converted to `.tflite` too), if it is one model, and the files.
+    """Measures the files and, if the teacher is one model, the teacher as a `.tflite` file.
 
-    Files are recorded relative to the run's folder, which has not been moved into place yet.
+    Paths are recorded relative to the run's folder, because it is not at its final place yet.
     """
     context.reporter.stage("benchmark", "teacher against student, on the test split")
     folder, measured = context.folder.path, None if teacher is None else teacher.measured

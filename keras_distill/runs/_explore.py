@@ -1,4 +1,4 @@
-"""Summarizes outputs of a run's models on the test split: classes, bins, and examples."""
+"""Summarizes the outputs of a run's models on the test split: classes, bins, and examples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,10 +23,10 @@ from keras_distill.records import (
 )
 
 _BINS = 15
-_PER_REASON = 16  # examples
-_MAX_LOGITS = 200_000  # numbers in the record
+_PER_REASON = 16  # the most examples per reason
+_MAX_LOGITS = 200_000  # the most logits in the record
 _MAX_CONFUSIONS = 200
-_MAX_VALUES = 256  # of a signal
+_MAX_VALUES = 256  # the most values of a signal
 
 
 def explore(
@@ -36,12 +36,13 @@ def explore(
 
     Args:
         splits: The data set.
-        outputs: Title and logits `(n, N)` by name: `distilled`, `teacher`, and others. Examples are
-            selected by the logits of the teacher; without a teacher, there are none.
+        outputs: Title and logits `(n, N)` by name: `distilled`, `teacher`, and others. The logits
+            of the teacher select the examples; without a teacher, there are no examples.
         labels: Class ids `(n,)` of the test split.
 
     Returns:
-        The record; None if the outputs are not those of a classifier with one output.
+        The record; None if an output is not one row of N logits per example, if there are fewer
+        than two models, or if no example has a label.
     """
     classes = splits.num_classes
     titles = {name: title for name, (title, _) in outputs.items()}
@@ -62,7 +63,7 @@ def explore(
 
 def _as_logits(outputs: Array) -> Array:
     outputs = np.asarray(outputs, np.float64)
-    # Quantized probabilities sum to 1 only roughly.
+    # Quantized probabilities sum only approximately to 1.
     if look_like_probabilities(outputs, tolerance=0.05):
         return probabilities_to_logits(outputs, "softmax")
     return outputs
@@ -95,7 +96,11 @@ def _model(name: str, title: str, logits: Array, labels: Array) -> ExploredModel
 
 
 def _confusions(logits: Sequence[Array], labels: Array) -> tuple[Confusion, ...]:
-    """Counts pairs of a class and a wrong prediction; the most frequent and most changed first."""
+    """Counts pairs of a class and a wrong prediction.
+
+    Returns:
+        The most frequent pairs, then those whose counts differ most between models.
+    """
     classes = logits[0].shape[1]
     counts: dict[int, list[int]] = {}
     for number, values in enumerate(logits):
@@ -142,7 +147,7 @@ def _examples(
 
 
 def _pick(teacher: Array, student: Array, labels: Array, most: int) -> dict[int, Picked]:
-    """Picks examples by number: at most `most` for each reason, each once."""
+    """Picks examples by position: at most `most` for each reason, without duplicates."""
     log_p, log_q = log_softmax(teacher, axis=1), log_softmax(student, axis=1)
     divergence = (np.exp(log_p) * (log_p - log_q)).sum(axis=1)
     differ = teacher.argmax(axis=1) != student.argmax(axis=1)
@@ -163,7 +168,7 @@ def _pick(teacher: Array, student: Array, labels: Array, most: int) -> dict[int,
 
 
 def _rows(examples: tf.data.Dataset, numbers: Sequence[int]) -> Array:
-    """Returns x of the examples with these numbers."""
+    """Returns x of the examples at the given positions."""
     mask = np.zeros(int(examples.cardinality()), bool)
     mask[list(numbers)] = True
     return np.stack([x for x, _ in data.select(examples, mask).as_numpy_iterator()])
@@ -172,7 +177,7 @@ def _rows(examples: tf.data.Dataset, numbers: Sequence[int]) -> Array:
 def _shown(
     x: Array, shape: tuple[int, ...]
 ) -> tuple[list[str] | None, list[tuple[float, ...]] | None]:
-    """Returns pictures, or values, whichever shows such data; ids of tokens show nothing."""
+    """Returns pictures for images, values for signals, and neither for other data."""
     if data.are_images(shape):
         return data.pictures(x), None
     flat = x.reshape(len(x), -1)

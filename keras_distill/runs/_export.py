@@ -24,13 +24,13 @@ def export_student(
     Args:
         context: The run.
         student: The student.
-        over_budget: Returns the limits that a file exceeds. The chosen precision is that of a file
-            that exceeds none.
+        over_budget: A function that returns the limits that a file exceeds. With the precision
+            "auto", only a file that exceeds no limit is chosen.
     """
     part, precisions = context.recipe.export, context.recipe.quantizations
     context.reporter.stage("export", ", ".join(precisions))
     with warnings.catch_warnings():
-        if context.scale == "smoke":  # a student of two steps knows nothing
+        if context.scale == "smoke":  # a student trained for two steps is not accurate
             warnings.simplefilter("ignore", KerasDistillWarning)
         options = {
             "calibration": context.splits,
@@ -53,7 +53,7 @@ def export_student(
 def _chosen(
     context: RunContext, student: keras.Model, made: ExportSet, options: dict[str, Any]
 ) -> ExportSet:
-    """Returns the files with `student-auto.tflite`, the smallest that passes."""
+    """Adds `student-auto.tflite`, the smallest file that passes, or the reason if none does."""
     budget = context.recipe.budget
     try:
         record = choose_tflite(

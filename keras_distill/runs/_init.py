@@ -1,4 +1,4 @@
-"""Writes a recipe for the user's data and teacher, with all keys and their descriptions."""
+"""Writes a recipe for the user's data and models, with all keys and their descriptions."""
 
 import textwrap
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from keras_distill.records import Key, Recipe, recipe_keys
 from keras_distill.runs._load_recipe import recipe_from_options
 
 _WIDTH = 96
-# Tables whose other keys are those of [training].
+# The comment in tables that also accept the keys of [training].
 _SAME = "# Keys of [training] may be here too, such as epochs; without them, those there apply."
 
 
@@ -53,7 +53,7 @@ def init(
 
 
 def _lines(values: dict[str, Any]) -> Iterator[str]:
-    """Yields the lines of a recipe: the keys of no table first, as TOML requires."""
+    """Yields the lines of a recipe. Keys outside tables come first, as TOML requires."""
     keys = list(recipe_keys())
     for key in keys:
         if "." not in key.name and not key.table:

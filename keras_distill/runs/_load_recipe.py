@@ -1,4 +1,4 @@
-"""Loads recipes: built-in recipes, files, and changes by command-line options."""
+"""Loads built-in recipes and recipe files, and applies changes from command-line options."""
 
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ def builtin_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
-    """Loads a recipe by name or file, and changes some keys.
+    """Loads a built-in recipe or a file, and changes some keys.
 
     Args:
-        name: A built-in recipe, or the path of a `.toml` file.
-        overrides: Keys such as `"training.epochs"` and their values.
+        name: The name of a built-in recipe, or the path of a `.toml` file.
+        overrides: New values by dotted key, such as `"training.epochs"`.
 
     Raises:
         InputError: If there is no such recipe, or it is not valid.
@@ -51,10 +51,10 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
 
 
 def recipe_from_options(overrides: dict[str, Any]) -> Recipe:
-    """Makes a recipe of defaults and `overrides`, named after its data set and student.
+    """Makes a recipe from defaults and `overrides`, named after its data set and student.
 
     Raises:
-        InputError: If data, teacher or student is missing.
+        InputError: If the data, teacher, or student is missing, or the recipe is not valid.
     """
     missing = [
         option
@@ -73,7 +73,7 @@ def recipe_from_options(overrides: dict[str, Any]) -> Recipe:
 
 
 def _slug(text: str) -> str:
-    """Shortens a spec to a part of a file name: `idx:/data/mnist/` becomes `mnist`."""
+    """Converts a spec to a part of a file name: `idx:/data/mnist/` becomes `mnist`."""
     kind, _, argument = text.partition(":")
     if kind in ("tfds", "idx", "npz", "images", "py"):
         text = Path(argument).stem
@@ -86,7 +86,11 @@ def _parse(values: dict[str, Any], overrides: dict[str, Any], *, source: str) ->
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """Returns the recipe with one epoch of everything; `RunContext.load` cuts the data."""
+    """Returns the recipe with one epoch for teacher, student, and compression steps.
+
+    It has at most two seeds, two benchmark calls, and no limit on the drop. `load_data` limits the
+    data to two batches.
+    """
     short: dict[str, Any] = {"epochs": 1}
     compress = recipe.compress
     if compress is not None:
@@ -105,6 +109,6 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
 
 
 def _short(part: Any, short: dict[str, Any]) -> Any:
-    """Returns settings of a training with `short`, and the least budget if they have one."""
+    """Returns training settings changed by `short`; a time budget becomes `_SMOKE_BUDGET`."""
     budget = {} if part.budget is None else {"budget": _SMOKE_BUDGET}
     return part.model_copy(update={**short, **budget})

@@ -1,4 +1,4 @@
-"""Loads the data of a run, which recipes with the same data may share."""
+"""Loads the data of a run. Recipes with the same data can share it."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ _EVALUATION_BATCH = 256
 
 
 class LoadedData(NamedTuple):
-    """A data set in memory or on disk, and the normalization of its training split.
+    """The data sets of a recipe, and the normalization of the student's training split.
 
     Attributes:
-        splits: The data set.
-        unlabeled: The second source, `(x, y)` whose y is not used, or x; None without one.
-        rescale: (scale, offset) of the first layer of models.
-        teacher: The data set that the teacher is trained on, if it is another; else None.
+        splits: The data set of the student.
+        unlabeled: The second source: `(x, y)`, of which y is not used, or x. None without one.
+        rescale: The scale and offset for the first layer of models.
+        teacher: The data set on which the teacher is trained; None if it is that of the student.
     """
 
     splits: Splits
@@ -32,11 +32,11 @@ class LoadedData(NamedTuple):
     teacher: Splits | None = None
 
     def builder(self, imports: tuple[str, ...]) -> Callable[..., keras.Model]:
-        """Returns `build(spec, seed=0)`, which builds or loads a model for these data."""
+        """Returns a function `build(spec, seed=0)` that builds or loads a model for this data."""
         return _builder(self.splits, self.rescale, imports)
 
     def teacher_builder(self, imports: tuple[str, ...]) -> Callable[..., keras.Model]:
-        """Returns the same for the data that the teacher is trained on."""
+        """Returns such a function for the data on which the teacher is trained."""
         if self.teacher is None:
             return self.builder(imports)
         return _builder(self.teacher, data.statistics(self.teacher.train), imports)
@@ -53,12 +53,12 @@ class LoadedData(NamedTuple):
 
 
 def in_order(split: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns a split in batches for evaluation."""
+    """Returns the batches of a split for evaluation, in order."""
     return data.batches(split, _EVALUATION_BATCH)
 
 
 def as_rows(batches: tf.data.Dataset, splits: Splits) -> tf.data.Dataset:
-    """Returns batches `(x, y)` with rows of probabilities in place of class ids."""
+    """Converts the class ids in batches `(x, y)` to one-hot rows."""
     classes = splits.num_classes
     return batches.map(lambda x, y: (x, tf.one_hot(y, classes)))
 
@@ -79,7 +79,8 @@ def load_data(recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedDat
     """Loads the data of a recipe; at scale `smoke`, two batches of each split.
 
     Raises:
-        InputError: If a source cannot be loaded, has no labels, or its examples are text.
+        InputError: If a source or a module of `imports` cannot be loaded, labels are missing, or
+            the examples are text.
     """
     for module in imports:
         _user_code.import_module("import", module)

@@ -1,4 +1,4 @@
-"""The losses and schedules that a recipe names, as objects of the package."""
+"""Creates the losses and schedules that a recipe names."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _SCHEDULES = {"linear": LinearSchedule, "cosine": CosineSchedule}
 
 
 def schedule(setting: float | SchedulePart, steps: int | None) -> Schedule:
-    """Returns a number unchanged, and a table of a recipe as a schedule of the step.
+    """Returns a number unchanged, and converts a schedule of a recipe to a `Schedule`.
 
     Args:
         setting: The value in the recipe.
@@ -44,7 +44,9 @@ def distillation_losses(
     alpha: Schedule | None = None,
     temperature: Schedule | None = None,
 ) -> dict[str, Any]:
-    """Returns the arguments of a `Distiller` that a recipe decides: losses, weights, alpha.
+    """Returns the arguments of a `Distiller` that a recipe sets: losses, weights, alpha.
+
+    Without losses in the recipe, the temperature is returned instead of losses and weights.
 
     Args:
         part: The part of the recipe.
@@ -53,7 +55,8 @@ def distillation_losses(
         temperature: Replaces the temperature of the recipe. If None, that of the recipe.
 
     Raises:
-        InputError: If a setting of a loss is not valid.
+        InputError: If a setting of a loss is not valid or missing, or a schedule needs the number
+            of steps.
     """
     if temperature is None:
         temperature = schedule(part.temperature, steps)
@@ -84,7 +87,10 @@ def reads_layers(part: DistillationPart) -> bool:
 
 
 def logits_only(part: DistillationPart) -> DistillationPart:
-    """Returns the part without the losses that read inner layers; without any, the default loss."""
+    """Returns the part without the losses that read inner layers.
+
+    If no loss is left, the part has the default loss.
+    """
     kept = tuple(term for term in part.losses if not term.reads_layers)
     return part.model_copy(update={"losses": kept})
 

@@ -1,4 +1,4 @@
-"""Plans a run: its stages, with times and sizes measured on a few steps."""
+"""Plans a run: lists its stages, and estimates times and sizes from a few steps."""
 
 import sys
 import time
@@ -45,8 +45,8 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None
-_TEACHER_BATCH = 128  # of SoftTargetStore.build
-_LEAST = 0.5  # seconds: shorter timings are repeated
+_TEACHER_BATCH = 128  # the batch size of SoftTargetStore.build
+_LEAST = 0.5  # seconds; shorter timings are repeated
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class _Cost:
     """The measured cost of a training.
 
     Attributes:
-        tracing: Seconds of the first steps, most of them for tracing.
-        step: Seconds of a step.
-        validation: Seconds of a validation.
-        state: Bytes of the state that is saved.
+        tracing: Seconds of the first execution, mostly for tracing.
+        step: Seconds per step.
+        validation: Seconds per validation.
+        state: Bytes of the saved training state.
     """
 
     tracing: float
@@ -66,7 +66,7 @@ class _Cost:
     state: int
 
     def seconds(self, rounds: Rounds, settings: ClassifierSettings, trainings: int) -> float:
-        """Returns the seconds of some trainings that share a trace."""
+        """Returns the seconds of several trainings that share one trace."""
         if settings.seconds is not None:
             return self.tracing + trainings * settings.seconds
         steps = rounds.count * rounds.steps_per_round
@@ -80,14 +80,14 @@ def plan(
     imports: tuple[str, ...] = (),
     reporter: Reporter | None = None,
 ) -> PlanRecord:
-    """Returns what a run of a recipe will do, and estimates its time, memory, and disk space.
+    """Lists the stages of a run, and estimates its time, memory, and disk space.
 
     The data is loaded and everything is checked as at the start of the run. Then, a few steps of
-    each training and a few batches of the teacher are timed. Nothing is written.
+    each training and a few batches of the teacher are timed. Only temporary files are written.
 
     Args:
         recipe: The recipe.
-        scale: `full`, or `smoke`, as for `run`.
+        scale: `full` or `smoke`, as for `run`.
         imports: Modules that register custom layers of `.keras` files.
         reporter: Receives the progress.
 
@@ -162,7 +162,7 @@ def _stages(context: RunContext) -> Iterator[PlanStage]:
 
 
 def _teacher(context: RunContext) -> Iterator[PlanStage]:
-    """Yields the training of each member; returns the teacher that they make, untrained."""
+    """Yields the training stage of each member; returns the teacher with untrained members."""
     recipe, part, members = context.recipe, context.recipe.teacher, []
     settings, splits = recipe.teacher_training, context.teacher_splits
     for source in part.models:
@@ -204,7 +204,7 @@ def _targets(context: RunContext, teacher: Teacher, what: str) -> PlanStage:
 
 
 def _search_stages(context: RunContext, cost: _Cost) -> Iterator[PlanStage]:
-    """Yields what a search for the student takes; each training of it is traced anew."""
+    """Yields the stages of a search for the student; each of its trainings is traced again."""
     if context.recipe.budget is None:
         return
     rounds, trained, examples = planned_rounds(context), 0, context.student_data.examples
@@ -229,9 +229,10 @@ def _search_stages(context: RunContext, cost: _Cost) -> Iterator[PlanStage]:
 
 
 def _student_builder(context: RunContext) -> Callable[[int], keras.Model]:
-    """Returns what builds the student; one that is made from the teacher is made of an untrained.
+    """Returns a function that builds the student.
 
-    The shrunk teacher of a run is in its folder, which a plan does not have.
+    A student made from the teacher is made from an untrained teacher, because a plan has no folder
+    with the shrunk teacher.
     """
     if context.recipe.student.model == AUTO:
         return lambda seed: planned_student(context, precision_of(context))
@@ -241,7 +242,7 @@ def _student_builder(context: RunContext) -> Callable[[int], keras.Model]:
 
 
 def _student_cost(context: RunContext, pupil: Pupil, targets: SoftTargets | None) -> _Cost:
-    """Measures the training of a student: on labels, on stored logits, or with a live teacher."""
+    """Measures the training of a student on labels, on stored logits, or with a running teacher."""
     seen, size = context.student_data, pupil.settings.batch_size
     rounds = rounds_of(pupil.settings, seen.examples)
     lesson = Lesson("plan", "", seen.labels_kept, seen.soft_batches, targets)
@@ -266,7 +267,7 @@ def _student_cost(context: RunContext, pupil: Pupil, targets: SoftTargets | None
 def _measured(
     trainer: keras.Model, batches: tf.data.Dataset, rounds: Rounds, validation: tf.data.Dataset
 ) -> _Cost:
-    """Times a few executions of a compiled trainer, and its validation."""
+    """Times a few executions and the validation of a compiled trainer."""
     at_once = int(trainer.steps_per_execution)
     trainer.optimizer.build(trainer.trainable_variables)
 
@@ -294,7 +295,7 @@ def _measured(
 
 
 def _repeated(function: Callable[[], Any]) -> float:
-    """Returns the seconds of a call, the best of as many as fit into some time, after a first."""
+    """Returns the fewest seconds of the calls that start within `_LEAST`, after a warm-up call."""
     function()
     seconds, began = [], time.monotonic()
     while not seconds or time.monotonic() - began < _LEAST:

@@ -1,4 +1,4 @@
-"""Runs a recipe and creates a folder with teacher, student, `.tflite` files, record, and report."""
+"""Runs a recipe and writes a folder with teacher, student, `.tflite` files, record, and report."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ from keras_distill.runs._teacher import obtain_teacher
 from keras_distill.runs._trackers import Trackers
 from keras_distill.work import WorkFolder
 
-# These parts of a recipe determine the trained weights. Changing any other part keeps the training.
+# These parts of a recipe determine the trained weights. Other changes keep the trained models.
 _TRAINING_PARTS = {
     "data", "teacher", "assistant", "student", "distillation", "training", "variants",
     "generations", "seeds",
@@ -56,8 +56,8 @@ def run(
         recipe: The recipe.
         out: The folder to create.
         scale: `full`, or `smoke` for two steps of everything.
-        overwrite: Whether to replace an existing `out`, and to discard unfinished work of another
-            recipe.
+        overwrite: Whether to replace an existing `out`, and to discard the unfinished work of
+            another recipe.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.
         tensorboard: A TensorBoard folder for the scalars and settings of every training.
@@ -70,7 +70,8 @@ def run(
 
     Raises:
         InputError: If the recipe cannot be run, or `out` exists.
-        MissingExtraError: If TensorBoard or MLflow is requested but not installed.
+        MissingExtraError: If a package that is needed, such as TensorBoard or MLflow, is not
+            installed.
     """
     check_choice("scale", scale, ("full", "smoke"))
     if scale == "smoke":
@@ -100,7 +101,7 @@ def run(
         over_budget = None if budget is None else budget.of_student(students.chosen).failures
         exports = export_student(context, students.chosen, over_budget)
         compressed = compress_student(context, students.chosen, students.chosen_seed, targets)
-        # Nothing is chosen from here on: now the test split may be used.
+        # All choices have been made. From here on, the test split may be used.
         if found is not None:
             shrink = found.shrink
         record, explored = evaluate(
@@ -122,7 +123,7 @@ def run(
 
 
 def _settings(recipe: Recipe, scale: str) -> dict[str, Any]:
-    """Returns what decides the trained weights, with a checksum of each model that is a file."""
+    """Returns the settings that determine the trained weights, with checksums of model files."""
     files = (
         *recipe.teacher.models,
         *(part.model for part in recipe.assistant),

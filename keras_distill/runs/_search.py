@@ -1,7 +1,8 @@
 """Finds the student for a budget: a short distillation ranks the candidates.
 
-Successive halving (Jamieson, Talwalkar 2016, arXiv:1502.07943): every candidate is distilled for a
-few epochs, the better half again for twice as many, and so on. With few epochs, there is one round.
+The method is successive halving (Jamieson, Talwalkar 2016, arXiv:1502.07943). Every candidate is
+distilled for a few epochs, then the better half for twice as many, and so on. If the epochs do not
+suffice for several rounds, there is one round.
 """
 
 import math
@@ -34,7 +35,7 @@ from keras_distill.runs._students import soft_lesson
 from keras_distill.runs._targets import SoftTargets
 from keras_distill.runs._variants import Pupil, train
 
-_SHARE = 0.1  # of the epochs that all candidates would take in full
+_SHARE = 0.1  # fraction of the epochs of training all candidates in full
 _RECORD = "search.json"
 
 
@@ -46,7 +47,13 @@ class Round(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The search, and what was removed of the teacher if the chosen student is a narrower one."""
+    """The result of a search.
+
+    Attributes:
+        search: The record of the search.
+        shrink: The parts of the teacher that were removed; None if the student is not a narrower
+            teacher.
+    """
 
     search: SearchRecord
     shrink: ShrinkRecord | None
@@ -55,18 +62,18 @@ class Found(NamedTuple):
 def find_student(
     context: RunContext, teacher: keras.Model | None, targets: SoftTargets
 ) -> Found | None:
-    """Ranks the candidates and puts the best one where the run's trainings take it from.
+    """Ranks the candidates and saves the best one as the run's student.
 
     Args:
         context: The run.
-        teacher: The teacher, if it is a Keras model.
-        targets: What the candidates are distilled on.
+        teacher: The teacher, if it is a Keras model; otherwise None.
+        targets: The soft targets on which the candidates are distilled.
 
     Returns:
-        None if the recipe names its student.
+        The result; None if the recipe names its student.
 
     Raises:
-        InputError: If no candidate keeps to the budget.
+        InputError: If no candidate is within the budget.
     """
     budget = context.recipe.budget
     if budget is None or context.recipe.student.model != AUTO:
@@ -86,15 +93,16 @@ def find_student(
 
 
 def rounds_for(candidates: int, full: int, first: int | None = None) -> list[Round]:
-    """Plans the rounds. Each removes half of the candidates; the rest trains twice as long.
+    """Plans the rounds. Each round removes half of the candidates; the others train twice as long.
 
     A round with as many epochs as the previous one would repeat its trainings, so it is omitted.
 
     Args:
         candidates: Number of candidates.
         full: Number of epochs of a full training.
-        first: Number of epochs of the first round. If None, chosen so that all rounds take a tenth
-            of training all candidates fully; if that is too little to double, in a single round.
+        first: Number of epochs of the first round. If None, it is chosen so that all rounds take at
+            most a tenth of the epochs of training all candidates in full, but at least 1. If that
+            is too little for several rounds, there is a single round.
 
     Example:
         >>> [tuple(one) for one in rounds_for(8, 100)]
@@ -120,18 +128,18 @@ def rounds_for(candidates: int, full: int, first: int | None = None) -> list[Rou
 
 
 def _total(counts: list[int]) -> int:
-    """Returns the epochs of all rounds if the first has one and each other twice as many."""
+    """Returns the epochs of all rounds if the first has one epoch and each next twice as many."""
     return sum(count * 2**place for place, count in enumerate(counts))
 
 
 def planned_rounds(context: RunContext) -> list[Round]:
-    """Plans the rounds before a candidate is made: as if all of them kept to the budget.
+    """Plans the rounds before candidates exist, as if all of them were within the budget.
 
     Args:
-        context: The run, of a recipe with `budget`.
+        context: The run, whose recipe has a `budget`.
     """
     budget = context.recipe.budget
-    assert budget is not None  # said by the caller
+    assert budget is not None  # checked by the caller
     count = count_candidates(budget, untrained_teacher(context))
     return rounds_for(count, context.recipe.training.epochs, budget.epochs)
 
@@ -173,7 +181,7 @@ def _rank(
 
 
 def _merit(one: Candidate) -> tuple[float, int]:
-    """Sorts by accuracy in the last round; of equal ones, the smaller file is better."""
+    """Returns the sort key: accuracy in the last round, then size (smaller is better)."""
     return -one.rounds[-1].validation_accuracy, one.bytes
 
 
@@ -185,7 +193,11 @@ def _distill(
     number: int,
     epochs: int,
 ) -> float:
-    """Distills a candidate for some epochs, or reads what an earlier session did."""
+    """Distills a candidate for some epochs, or resumes the training of an earlier session.
+
+    Returns:
+        The accuracy on the validation split, 0..1.
+    """
     settings = context.recipe.training.model_copy(update={"epochs": epochs, "patience": None})
     lesson = soft_lesson(context, f"round{number}-{one.name}", f"round {number}", targets)
     seed = context.recipe.seeds[0]

@@ -1,4 +1,4 @@
-"""Creates a student from the teacher, for specs such as "shrink:0.5"."""
+"""Makes a student from the teacher, for specs such as "shrink:0.5"."""
 
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,19 @@ CHOSEN = "chosen.keras"
 
 
 def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> ShrinkRecord | None:
-    """Makes the student that all trainings of a run start from, if the recipe asks for one.
+    """Makes the narrower teacher from which all students start, if the recipe's spec is "shrink:…".
 
-    An earlier session of the run may have made it already.
+    The result of an earlier session of the run is reused.
 
     Args:
         context: The run.
-        teacher: The teacher; None for one that is no Keras model.
+        teacher: The teacher; None if it is not a Keras model.
 
     Returns:
-        What was removed; None if the student is another network.
+        The record of the removed parts; None if the student has another spec.
+
+    Raises:
+        InputError: If the teacher is not a Keras model, or cannot be made this narrow.
     """
     spec = context.recipe.student.model
     if not is_shrink_spec(spec):
@@ -44,7 +47,7 @@ def shrink_teacher(context: "RunContext", teacher: keras.Model | None) -> Shrink
 
 
 def student_spec(context: "RunContext") -> str:
-    """Returns the spec that the student is built from: the file of a shrunk teacher is one."""
+    """Returns the spec from which the student is built; for a shrunk teacher, it is a file."""
     spec = context.recipe.student.model
     if spec == AUTO:
         return str(context.folder.scratch / CHOSEN)
@@ -52,7 +55,7 @@ def student_spec(context: "RunContext") -> str:
 
 
 def checked_student(context: "RunContext") -> keras.Model:
-    """Builds the student as it will be, of a teacher that is not trained yet.
+    """Builds the student for checks; a narrower teacher is made from an untrained teacher.
 
     Raises:
         InputError: If the spec is not valid, or the teacher cannot be made this narrow.
@@ -62,14 +65,14 @@ def checked_student(context: "RunContext") -> keras.Model:
         models.parse(spec, name="student")
         return context.build(spec, seed=context.recipe.seeds[0])
     teacher = untrained_teacher(context)
-    if spec == AUTO:  # stands for its narrower copies, which have the same layers
+    if spec == AUTO:  # the teacher represents its narrower copies, which have the same layers
         return teacher if teacher is not None else _first_candidate(context)
     settings = Settings.parse(spec)
     return shrunk(_checked(teacher), settings, context.splits, measure=False).model
 
 
 def untrained_teacher(context: "RunContext") -> keras.Model | None:
-    """Builds the teacher, untrained if the run trains it; None if it is no single Keras model."""
+    """Builds or loads the teacher, without training it; None unless it is one Keras model."""
     part = context.recipe.teacher
     given = part.models[0]
     is_model = is_keras(given) and part.classes is None
@@ -78,11 +81,11 @@ def untrained_teacher(context: "RunContext") -> keras.Model | None:
 
 
 def planned_student(context: "RunContext", precision: str) -> keras.Model:
-    """Builds a student like the one that a search will find: as large as the budget allows.
+    """Builds a student as large as the budget allows, like the one that a search will find.
 
     Args:
         context: The run.
-        precision: Of the file whose bytes count.
+        precision: The precision of the file whose size is limited.
     """
     model, budget = checked_student(context), context.recipe.budget
     if budget is None or untrained_teacher(context) is None:
@@ -92,7 +95,7 @@ def planned_student(context: "RunContext", precision: str) -> keras.Model:
         return model
     try:
         return shrunk(model, Settings.of(budget=f"params={parameters}"), measure=False).model
-    except InputError:  # it has more parameters than its file has bytes: normalizations fold
+    except InputError:  # no such width; with folded normalizations, files are smaller than assumed
         return model
 
 

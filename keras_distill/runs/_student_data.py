@@ -24,14 +24,15 @@ class StudentData:
     """The transfer set: the examples on which the student learns from the teacher.
 
     Attributes:
-        train: `(x, y)`, unbatched and ordered; y is -1 for an example of the unlabeled source.
+        train: A data set of `(x, y)`, unbatched and ordered; y is -1 for the examples of the
+            unlabeled source.
         examples: Number of examples.
         labeled: Number of examples that have a label; these come first.
         labels_kept: Number of labels that the student sees.
-        augment: The augmentation of its views; None without one.
-        views: Augmented views per example.
+        augment: The augmentation of the examples; None without one.
+        views: Number of augmented views per example; used only with an augmentation.
         classes: Number of classes.
-        notes: How it differs from the training split, one sentence each.
+        notes: Differences from the training split, one sentence each.
     """
 
     train: tf.data.Dataset
@@ -52,19 +53,20 @@ class StudentData:
         store: SoftTargetStore | None,
         scale: str = "full",
     ) -> "StudentData":
-        """Makes what a recipe says of a data set.
+        """Makes the transfer set that a recipe describes.
 
         Args:
             recipe: The recipe.
             splits: The data set.
-            unlabeled: The second source, `(x, y)` whose y is not used, or x.
-            store: The store that is the teacher, whose views the student sees; or None.
-            scale: `full`; or `smoke`, where the number of labels is made to fit the few examples:
-                at most all, and at least one of each class.
+            unlabeled: The second source: `(x, y)`, of which y is not used, or x. None without one.
+            store: The store that replaces the teacher, whose views the student sees; None if a
+                teacher runs.
+            scale: `full` or `smoke`. With `smoke`, the number of labels is adapted to the few
+                examples: at most all, and at least one of each class.
 
         Raises:
-            InputError: If the labels are too few or too many, a class is unknown, or the second
-                source has another x.
+            InputError: If the labels are too few or too many, a class is unknown, the second source
+                has other inputs, or the augmentation does not match the examples or the store.
         """
         part, notes = recipe.data, ()
         train = splits.train
@@ -99,7 +101,7 @@ class StudentData:
         return dataclasses.replace(found, notes=notes)
 
     def _with_a_label_of_each_class(self, seed: int) -> "StudentData":
-        """Returns the same with as many labels, doubled until no class is without one."""
+        """Doubles the number of labels until each class has one."""
         found = self
         while True:
             try:
@@ -119,11 +121,15 @@ class StudentData:
 
     @property
     def few(self) -> bool:
-        """Whether the student sees fewer labels than there are."""
+        """Whether the student sees fewer labels than the data has."""
         return self.labels_kept < self.labeled
 
     def with_few_labels(self, seed: int) -> tf.data.Dataset:
-        """Returns the examples with label -1 where the student may not see the label."""
+        """Returns the examples, with -1 for labels that the student does not see.
+
+        Args:
+            seed: Seed of the choice of the labels that are kept.
+        """
         if self.labels_kept == self.labeled:
             return self.train
         if self.examples == self.labeled:
@@ -139,25 +145,26 @@ class StudentData:
         return kept.cache() if fits_in_memory else kept
 
     def soft_batches(self, seed: int, batch_size: int, first_epoch: int) -> tf.data.Dataset:
-        """Yields batches of all examples without end, with the labels that the student sees.
+        """Returns endless batches of all examples, with the labels that the student sees.
 
-        Where examples are mixed, y is `Targets` without logits, which say who has a label.
+        If examples are mixed, y is `Targets` without logits, whose `labeled` marks the examples
+        that have a label.
         """
         return self._whole(self.with_few_labels(seed), seed, batch_size, first_epoch, _flagged)
 
     def hard_batches(
         self, seed: int, batch_size: int, first_epoch: int, *, all_labels: bool
     ) -> tf.data.Dataset:
-        """Yields batches of the labeled examples without end.
+        """Returns endless batches of the labeled examples.
 
-        An epoch is as many steps as one over all examples. Where the labeled ones are fewer, each
-        pass over them has a new order, and a batch may span two passes.
+        An epoch has as many steps as an epoch over all examples. If fewer examples are labeled,
+        each pass over them has a new order, and a batch may span two passes.
 
         Args:
-            seed: Seed of the order, and of the labels kept.
+            seed: Seed of the order and of the labels that are kept.
             batch_size: Examples per batch.
-            first_epoch: The epoch to begin at.
-            all_labels: Whether to use all labels, or only those kept.
+            first_epoch: The epoch at which to start.
+            all_labels: Whether to use all labels instead of those that are kept.
         """
         count = self.labeled if all_labels else self.labels_kept
         if count == self.examples:
@@ -182,7 +189,7 @@ class StudentData:
         first_epoch: int,
         of_mixed: Callable[[Any, Any], Any],
     ) -> tf.data.Dataset:
-        """Yields batches of all examples; `of_mixed` makes what is yielded of mixed ones."""
+        """Returns endless batches of all examples; `of_mixed` converts those of mixed examples."""
         if self.augment is None:
             return data.batches(
                 examples, batch_size, shuffle_seed=seed, epoch=first_epoch, epochs=None
@@ -200,7 +207,7 @@ class StudentData:
         *,
         across: bool = False,
     ) -> tf.data.Dataset:
-        assert self.augment is not None  # the caller knows
+        assert self.augment is not None  # checked by the caller
         return data.augmented_batches(
             indexed,
             batch_size,
@@ -214,17 +221,17 @@ class StudentData:
 
 
 def _rows_alone(x: Any, y: Any) -> Any:
-    """Returns mixed examples of which all have a label."""
+    """Converts a batch of mixed examples that all have a label."""
     return x, y[0]
 
 
 def _flagged(x: Any, y: Any) -> Any:
-    """Returns mixed examples of which some have no label."""
+    """Converts a batch of mixed examples, some of which may have no label."""
     return x, Targets(y[0], None, y[1])
 
 
 def _labeled(examples: tf.data.Dataset, count: int) -> tf.data.Dataset:
-    """Returns the `count` elements `(x, y)`, or `(index, (x, y))`, that have a label; cached."""
+    """Selects the `count` elements `(x, y)`, or `(index, (x, y))`, that have a label; cached."""
 
     def has_label(*element: Any) -> tf.Tensor:
         _, y = element if not isinstance(element[1], tuple) else element[1]
@@ -238,7 +245,7 @@ def augmentation(part: AugmentPart | None, shape: tuple[int, ...]) -> Augmentati
     """Returns the augmentation of a recipe; None if it changes nothing.
 
     Raises:
-        InputError: If the examples are not images, or are too small for it.
+        InputError: If the examples are not images, or are too small for the augmentation.
     """
     if part is None or not part.changes:
         return None
@@ -250,7 +257,7 @@ def augmentation(part: AugmentPart | None, shape: tuple[int, ...]) -> Augmentati
 def _views(
     recipe: Recipe, splits: Splits, store: SoftTargetStore | None
 ) -> tuple[Augmentation | None, int]:
-    """Returns the augmentation and the number of views: the recipe's, or those of a store."""
+    """Returns the augmentation and the number of views, from the recipe or from a store."""
     augment = augmentation(recipe.data.augment, splits.input_shape)
     if store is None:
         return augment, recipe.distillation.views
@@ -265,7 +272,7 @@ def _views(
 
 
 def _labels_kept(labels: int | float | None, examples: int, scale: str) -> int:
-    """Returns the number of labels that a count, a share, or None (all) means."""
+    """Converts a count, a fraction, or None (all) to the number of labels."""
     if labels is None:
         return examples
     count = labels if isinstance(labels, int) else max(1, round(labels * examples))
@@ -277,7 +284,7 @@ def _labels_kept(labels: int | float | None, examples: int, scale: str) -> int:
 
 
 def _class_ids(classes: tuple[int | str, ...], names: tuple[str, ...]) -> list[int]:
-    """Returns the ids of classes that are given by name or id; at least two others must be left."""
+    """Returns the ids of classes given by name or id; at least two other classes must be left."""
     found = []
     for given in classes:
         known = given in names if isinstance(given, str) else 0 <= given < len(names)

@@ -19,7 +19,7 @@ class Students:
     """The trained students.
 
     Attributes:
-        variants: Each variant of the recipe; the distilled one is the last.
+        variants: The variants of the recipe, with all generations; distilled is the last.
         chosen_seed: The seed of the distilled student with the best validation accuracy.
         chosen: That student, also saved as `student.keras` in the run's folder.
     """
@@ -57,7 +57,7 @@ def train_variants(
     for name in names:
         kind, _, setting = name.partition(":")
         if kind == "distilled":
-            assert targets is not None  # said by the caller
+            assert targets is not None  # checked by the caller
             variants += _distilled(context, pupil, targets)
         elif kind == "mutual":
             variants.append(train(context, _mutual(context), pupil))
@@ -71,7 +71,7 @@ def train_variants(
 
 
 def _hard(context: RunContext, kind: str, smoothing: float) -> Lesson:
-    """Returns a lesson of labels alone."""
+    """Returns a lesson on labels alone."""
     seen, size = context.student_data, context.recipe.training.batch_size
     every = kind == "alone_all_labels"
     title = f"alone, {_labels(context)}"
@@ -89,7 +89,7 @@ def _hard(context: RunContext, kind: str, smoothing: float) -> Lesson:
 
 
 def soft_lesson(context: RunContext, name: str, title: str, targets: SoftTargets) -> Lesson:
-    """Returns a lesson of labels and soft targets."""
+    """Returns a lesson on labels and soft targets."""
     size = context.recipe.training.batch_size
     return Lesson(
         name,
@@ -119,14 +119,14 @@ def _self(context: RunContext, alone: Variant) -> Lesson:
     """Returns the lesson of self-distillation: the teacher is the best student trained alone.
 
     Source: Furlanello, Lipton, Tschannen, Itti, Anandkumar 2018 (born-again networks,
-    arXiv:1805.04770), with a student in the place of the first teacher.
+    arXiv:1805.04770), with a student instead of the first teacher.
     """
     targets = _targets_of(context, alone, "targets-self")
     return soft_lesson(context, "self", "distilled from itself", targets)
 
 
 def _distilled(context: RunContext, pupil: Pupil, targets: SoftTargets) -> list[Variant]:
-    """Trains the generations: the first learns from the teacher, each other from the one before.
+    """Trains the generations. The first learns from the teacher, each next from the previous one.
 
     Source: Furlanello et al. 2018 (born-again networks, arXiv:1805.04770), section 3. The best
     student of a generation, by validation accuracy, teaches all seeds of the next.
@@ -143,7 +143,7 @@ def _distilled(context: RunContext, pupil: Pupil, targets: SoftTargets) -> list[
 
 
 def _targets_of(context: RunContext, variant: Variant, name: str) -> SoftTargets:
-    """Returns the soft targets of the best student of a variant."""
+    """Stores the soft targets of the best student of a variant."""
     student = variant.restore(variant.chosen_seed)
     return soft_targets(context, as_teacher(student), name)
 

@@ -59,10 +59,12 @@ def sweep(
         scale: `full`, or `smoke` for two steps of everything.
         stacked: Whether to train small students that have the same seed and differ only in alpha
             and temperature together in one graph, up to 16 in a stack. Small students are networks
-            of dense layers with at most 120,000 parameters that use the default loss without
-            schedules and early stopping. Except for the rounding of sums, the results equal those
-            of separate trainings. Students logged by TensorBoard or MLflow are trained separately.
-        overwrite: Whether to discard a sweep that exists at `out`.
+            of dense layers with at most 120,000 parameters. They must use the default loss, and no
+            schedules of alpha or temperature, generations, mixup, cutmix, `clip_norm`, early
+            stopping, time budget, or mixed precision. Except for the rounding of sums, the results
+            equal those of separate trainings. Students logged by TensorBoard or MLflow are trained
+            separately.
+        overwrite: Whether to discard the contents of `out`, such as an existing sweep.
         imports: Modules that register custom layers of the `.keras` files named in the recipe.
         reporter: Receives the progress.
         tensorboard: A TensorBoard folder for the scalars and settings of every training.
@@ -107,9 +109,9 @@ def sweep(
 
 @contextlib.contextmanager
 def _sharing(backend: str, reporter: Reporter) -> Iterator[None]:
-    """Lets jobs in this process show their progress, and frees at the end what they shared.
+    """Shows the progress of jobs in this process, and releases the shared data at the end.
 
-    Data on disk may change afterwards.
+    The data on disk may change between two sweeps.
     """
     if backend != "in-turn":
         yield
@@ -125,7 +127,7 @@ def _sharing(backend: str, reporter: Reporter) -> Iterator[None]:
 
 
 def _earlier(record: SweepRecord | None) -> list[tuple[Mapping[str, Any], tuple[int, ...]]]:
-    """Returns the points of earlier commands and their seeds; they are trained or failed."""
+    """Returns the points of earlier commands with the seeds that were trained or failed."""
     if record is None:
         return []
     return [
@@ -136,7 +138,7 @@ def _earlier(record: SweepRecord | None) -> list[tuple[Mapping[str, Any], tuple[
 
 
 def _write(record: SweepRecord, folder: SweepFolder) -> None:
-    """Writes the results; the record last, which says that the others are complete."""
+    """Writes the results. The record is last: it shows that the other files are complete."""
     path = folder.path
     record.recipe.save(path / folders.RECIPE, overwrite=True)
     _files.write_text(path / folders.TABLE, sweep_csv(record), overwrite=True)

@@ -1,4 +1,4 @@
-"""The folder of a sweep: every command that adds to it locks it and writes its results at once."""
+"""The folder of a sweep. Every command that adds to it locks it and writes directly into it."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ _SETTINGS = "settings.json"
 
 
 class _Settings(Record):
-    """What all commands that add to a sweep have in common."""
+    """The settings that all commands of a sweep have in common, saved in its folder."""
 
     started: str
     settings: dict[str, Any]
@@ -31,20 +31,20 @@ class SweepFolder:
     Args:
         out: The folder.
         settings: JSON values that all commands of this sweep must have in common.
-        overwrite: Whether to discard a sweep, finished or not, that has other settings.
+        overwrite: Whether to discard what the folder contains, also a sweep with equal settings.
 
     Attributes:
-        path: As given, resolved.
-        jobs: Where each job leaves its record.
-        teachers: Where each teacher is.
-        stores: Where each store of soft targets is.
-        students: Where the weights of each student are.
-        started: UTC time at which the first command began. Set on entering.
-        earlier: The record that earlier commands left; None without. Set on entering.
+        path: The resolved path of the folder.
+        jobs: The folder of the jobs' records.
+        teachers: The folder of the teachers.
+        stores: The folder of the stores of soft targets.
+        students: The folder of the students' weights.
+        started: UTC time at which the first command started. Set on entering.
+        earlier: The record of earlier commands; None without one. Set on entering.
 
     Raises:
-        InputError: On entering, if the folder contains something else, another process uses it, or
-            its sweep has other settings and may not be discarded.
+        InputError: On entering, if another process uses the folder, or `overwrite` is false and the
+            folder contains something else or a sweep with other settings.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SweepFolder:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A command that made nothing, such as one with a wrong argument, leaves nothing.
+        # If no job was completed or interrupted, as after a wrong argument, the folder is removed.
         made = self.jobs.exists() and any(self.jobs.glob("*/job.json"))
         if not made and not any(self.path.glob("*/*.unfinished")):
             _files.remove(self.path)

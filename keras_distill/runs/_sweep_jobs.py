@@ -1,7 +1,7 @@
 """The jobs of a sweep: a teacher, its store, a student, and the evaluation on test data.
 
-Each job is a function of JSON values, so that any process can run it. What jobs in one process
-share (data, compiled trainers) is kept between them, see `_sweep_kept.py`.
+Each job is a function of JSON values, so that any process can run it. Data and compiled trainers
+are kept and shared by the jobs in one process; see `_sweep_kept.py`.
 """
 
 import shutil
@@ -46,14 +46,14 @@ def make_teacher(
 
     Args:
         settings: The settings that determine the result. Other settings make it another job.
-        recipe: The recipe of a point that needs it.
+        recipe: The recipe of a point that needs the teacher.
         trackers: The values of the `Trackers`.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
-        out: The folder to write: its files, and `result.json`.
+        out: The folder to write, with the teacher's files and `result.json`.
 
     Returns:
-        The fields of a `SweepTeacher` that are known before the test.
+        The fields of a `SweepTeacher` that are known before the test split is used.
     """
     if (Path(out) / RESULT).exists():  # its process was killed before the job was recorded
         return _read(Path(out) / RESULT)
@@ -61,7 +61,7 @@ def make_teacher(
         context = context_of(recipe, folder, scale, imports, trackers)
         check_teacher(context)
         teacher = obtain_teacher(context)
-        assert teacher is not None  # a store is no job
+        assert teacher is not None  # there is no such job if the recipe names a store
         labels = data.labels_of(context.splits.validation)
         result = {
             "model": str(context.recipe.teacher),
@@ -86,19 +86,20 @@ def make_store(
     imports: list[str],
     out: str,
 ) -> dict[str, Any]:
-    """Stores the logits of a teacher, or of the last of its assistants, which this job trains.
+    """Stores the logits of a teacher, or of the last assistant, which this job trains.
 
     Args:
-        settings: What decides the result, with the next; another value is another job.
-        fingerprint: The teacher's.
+        settings: The settings that determine the result, together with `fingerprint`. Other
+            settings make it another job.
+        fingerprint: The fingerprint of the teacher.
         teacher: The folder that `make_teacher` wrote; None if the recipe names a store.
         recipe: The recipe of a point that needs the store.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
-        out: The folder to write: `targets/` and `result.json`.
+        out: The folder to write, with `targets/` and `result.json`.
 
     Returns:
-        Its size: `store_bytes`.
+        The size of the store, `store_bytes`.
     """
     if (Path(out) / RESULT).exists():
         return _read(Path(out) / RESULT)
@@ -111,7 +112,7 @@ def make_store(
         if context.recipe.assistant:
             assistants, _ = train_assistants(context, soft_targets(context, model))
             model = assistants[-1].teacher
-        assert model is not None  # else there is no such job
+        assert model is not None  # otherwise there is no such job
         made = store_targets(context, model, store)
         result = {"store_bytes": sum(shard.bytes for shard in made.manifest.shards)}
         _files.write_json(folder.path / RESULT, result)
@@ -137,21 +138,23 @@ def train_student(
     """Trains one student of a sweep, or resumes its training.
 
     Args:
-        settings: What decides the result, but for the next two; another value is another job.
-        seed: Seed of initial weights, order of data, and choice of the labels kept.
-        fingerprint: Its teacher's; None without.
+        settings: The settings that determine the result, together with `seed` and `fingerprint`.
+            Other settings make it another job.
+        seed: Seed of the initial weights, the order of the data, and the labels that are kept.
+        fingerprint: The fingerprint of its teacher; None without a teacher.
         variant: `distilled`, or a variant without a teacher.
         trainer: Identifies the compiled trainer; see `Point.trainer`.
         recipe: The recipe of its point.
         trackers: The values of the `Trackers`.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
-        teacher: The folder of its teacher; None without.
-        store: The folder that `make_store` wrote; None without.
-        out: The folder to write: `student.npz`, `result.json`.
+        teacher: The folder of its teacher; None without a teacher.
+        store: The folder that `make_store` wrote; None without a store.
+        out: The folder to write, with `student.npz` and `result.json`.
 
     Returns:
-        The fields of a `SeedResult` that are known before the test, and those of the student.
+        The fields of a `SeedResult` that are known before the test split is used, and facts about
+        the student.
     """
     if (Path(out) / RESULT).exists():
         return _read(Path(out) / RESULT)
@@ -183,12 +186,15 @@ def train_student(
 
 
 def finish_student(folder: WorkFolder, student: keras.Model, **result: Any) -> dict[str, Any]:
-    """Writes a trained student and its result into its folder; returns the result.
+    """Writes a trained student and its result into its folder, and finishes the folder.
 
     Args:
-        folder: The folder, which is finished with it.
+        folder: The folder.
         student: The student.
-        **result: The fields of the result that its training decides.
+        **result: The fields of the result that come from the training.
+
+    Returns:
+        The complete result.
     """
     TrainingState(folder.path / WEIGHTS).save(student.weights, {})
     result = {
@@ -204,7 +210,7 @@ def finish_student(folder: WorkFolder, student: keras.Model, **result: Any) -> d
 def targets_of(
     context: RunContext, teacher: str | None, store: str | None, recipe: Mapping[str, Any]
 ) -> SoftTargets:
-    """Opens what a student learns from."""
+    """Opens the soft targets, or the teacher, from which a student learns."""
     if reads_layers(context.recipe.distillation) and not context.recipe.assistant:
         found = _opened(teacher, recipe, context.scale, context.imports)
         return soft_targets(context, None if found is None else found.teacher)
@@ -233,14 +239,15 @@ def evaluate_students(
     """Evaluates students of one architecture on the test split.
 
     Args:
-        checksums: Those of their weights, by name; others make it another job.
-        weights: The files of their weights, by name.
-        recipe: The recipe of a point of that architecture and data.
+        checksums: The checksums of the students' weights, by name. Other checksums make it another
+            job.
+        weights: The files of the students' weights, by name.
+        recipe: The recipe of a point with the same architecture and data.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
 
     Returns:
-        The test accuracy of each, 0..1, by name.
+        The test accuracy of each student, 0..1, by name.
     """
     del checksums
     parsed, modules = _parsed(recipe), tuple(imports)
@@ -266,20 +273,20 @@ def evaluate_teacher(
     """Evaluates a teacher on the test split.
 
     Args:
-        name: Its name.
-        fingerprint: What identifies its logits; another one makes it another job.
+        name: The name of the teacher.
+        fingerprint: The fingerprint of the teacher. Another one makes it another job.
         teacher: The folder that `make_teacher` wrote.
-        recipe: The recipe of a point that needs it.
+        recipe: The recipe of a point that needs the teacher.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
 
     Returns:
-        The test accuracy, 0..1, by name.
+        The test accuracy, 0..1, by the name of the teacher.
     """
     del fingerprint
     loaded = KEPT.data(_parsed(recipe), scale, tuple(imports))
     found = _opened(teacher, recipe, scale, imports)
-    assert found is not None  # there is a folder
+    assert found is not None  # the folder is given
     predict = found.teacher.predict
     return {name: _accuracy(predict, loaded.test, data.labels_of(loaded.splits.test))}
 
@@ -296,12 +303,12 @@ def save_student(
     """Writes a trained student as a `.keras` file.
 
     Args:
-        checksum: That of its weights; another one makes it another job.
+        checksum: The checksum of its weights. Another one makes it another job.
         weights: The file of its weights.
         recipe: The recipe of its point.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
-        out: The file to write, which may exist.
+        out: The file to write. An existing file is replaced.
     """
     del checksum
     parsed, modules = _parsed(recipe), tuple(imports)
@@ -312,7 +319,7 @@ def save_student(
 
 
 def _architecture(weights: str, recipe: Recipe) -> str:
-    """Returns the spec of a student that was trained, or the file of its architecture."""
+    """Returns the spec of a trained student, or the file with its architecture."""
     shrunk = Path(weights).with_name(SHRUNK)
     return str(shrunk) if shrunk.exists() else recipe.student.model
 

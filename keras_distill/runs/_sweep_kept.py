@@ -1,4 +1,4 @@
-"""Keeps what jobs of a sweep in one process share, so that it is loaded and traced once."""
+"""Keeps the data and trainers that jobs of a sweep in one process share."""
 
 import json
 from collections import OrderedDict
@@ -19,12 +19,13 @@ from keras_distill.targets import SoftTargetStore
 from keras_distill.training import Adjustable, StackedStudents, can_be_stacked
 from keras_distill.work import Rounds
 
-_MOST_PARAMETERS = 120_000  # of a stacked student; the step of a larger one is no overhead
-_TRAINERS = 3  # students of different trainers whose compiled trainers are kept
+# The most parameters of a stacked student. For larger students, the overhead of a step is small.
+_MOST_PARAMETERS = 120_000
+_TRAINERS = 3  # the number of trainer identifiers whose compiled trainers are kept
 
 
 class _Compiled(NamedTuple):
-    """A compiled trainer, and the numbers that it reads in every step."""
+    """A compiled trainer, and the adjustable numbers that it reads in every step."""
 
     variant: Variant
     knobs: Mapping[str, Adjustable]
@@ -32,10 +33,13 @@ class _Compiled(NamedTuple):
 
 @dataclass
 class _Trainers:
-    """Compiled trainers by the name of the variant, and initial values by seed.
+    """Compiled trainers of students that differ only in seed, alpha, and temperature.
 
-    All students of these trainers differ in seed, alpha, and temperature only. Trainers of
-    stacked students are kept by the number of students.
+    Attributes:
+        compiled: Trainers by the name of the variant.
+        stacked: Trainers of stacked students, by the number of students.
+        can_be_stacked: Whether the students can be stacked; None if not determined yet.
+        initial: Initial values of the variables, by seed.
     """
 
     compiled: dict[str, _Compiled] = field(default_factory=dict)
@@ -46,10 +50,10 @@ class _Trainers:
 
 @dataclass(frozen=True)
 class SweepPupil(Pupil):
-    """A student of a sweep, whose trainer may have trained others.
+    """A student of a sweep that shares compiled trainers with other students.
 
     Attributes:
-        trainers: The trainers that it shares with others.
+        trainers: The shared trainers.
     """
 
     trainers: _Trainers = field(default_factory=_Trainers)
@@ -65,7 +69,7 @@ class SweepPupil(Pupil):
         return variant.again(lesson, self.states(context, lesson))
 
     def can_be_stacked(self, context: RunContext) -> bool:
-        """Returns whether copies of this student are trained together: it is small, and plain."""
+        """Returns whether copies of this student can be stacked: it is small, with dense layers."""
         found = self.trainers.can_be_stacked
         if found is None:
             student = context.build_student(next(iter(self.initial)))
@@ -76,7 +80,7 @@ class SweepPupil(Pupil):
     def stack(
         self, context: RunContext, lesson: Lesson, rounds: Rounds, copies: int
     ) -> tuple[Variant, StackedStudents]:
-        """Returns a stack of this student, and the trainer in it."""
+        """Returns the trainer of this student, and a stack of copies around it."""
         kept = self.trainers.stacked
         if copies not in kept:
             variant, knobs = self._compiled(context, lesson, rounds)
@@ -93,13 +97,13 @@ class SweepPupil(Pupil):
 
 
 def numbers_of(part: DistillationPart) -> dict[str, float]:
-    """Returns alpha and temperature, unless they are schedules."""
+    """Returns alpha and temperature by name, without those that are schedules."""
     given = {"alpha": part.alpha, "temperature": part.temperature}
     return {name: v for name, v in given.items() if not isinstance(v, SchedulePart)}
 
 
 class Kept:
-    """The last data set and store, and the trainers of the last few kinds of students.
+    """Keeps the last data set, the last store, and the trainers of the last few kinds of students.
 
     Attributes:
         reporter: Shows the progress of jobs that run in the process of the sweep.
@@ -112,7 +116,7 @@ class Kept:
         self._trainers: OrderedDict[str, _Trainers] = OrderedDict()
 
     def data(self, recipe: Recipe, scale: str, imports: tuple[str, ...]) -> LoadedData:
-        """Returns the data of a recipe."""
+        """Returns the data of a recipe; loads it if the last recipe had other data."""
         part = recipe.data
         size = recipe.training.batch_size if scale == "smoke" else None
         key = json.dumps([part.source, part.data_dir, part.unlabeled, size, scale, imports])
@@ -122,7 +126,7 @@ class Kept:
         return self._data[1]
 
     def store(self, path: Path) -> SoftTargetStore:
-        """Opens a store; the last one stays open, whose bytes and examples are checked already."""
+        """Opens a store. The last store stays open, so that it is checked only once."""
         if self._store is None or self._store.path != path:
             self._store = SoftTargetStore.open(path)
         return self._store
@@ -131,9 +135,9 @@ class Kept:
         """Returns the student of a recipe and a seed.
 
         Args:
-            trainer: Identifies the trainer.
+            trainer: Identifies the trainer; see `Point.trainer`.
             context: The student's recipe, with its data.
-            seed: Seed of its initial values.
+            seed: Seed of the initial values.
         """
         found = self._trainers.pop(trainer, None) or _Trainers()
         self._trainers[trainer] = found
@@ -151,7 +155,7 @@ class Kept:
         )
 
     def clear(self) -> None:
-        """Releases everything, because data on disk may change between two sweeps."""
+        """Releases the data, the store, and the trainers; the data on disk may change."""
         self._data = self._store = None
         self._trainers.clear()
 

@@ -18,7 +18,7 @@ WEIGHTS, RESULT = "student.npz", "result.json"
 Asked = tuple[Mapping[str, Any], tuple[int, ...]]
 """A point as asked for: its changes of the recipe, and its seeds."""
 
-# Parts of a recipe that neither students nor teachers depend on.
+# Parts of a recipe that affect neither students nor teachers.
 _NO_RESULT = dict.fromkeys(
     [
         "name",
@@ -33,23 +33,23 @@ _NO_RESULT = dict.fromkeys(
     ],
     True,
 )
-# What only students depend on, or only students and assistants.
+# Parts that affect only students, or only students and assistants.
 _STUDENT = dict.fromkeys(["student", "training", "generations"], True)
 _LESSON = {"alpha", "temperature", "losses"}
-# What decides neither the teacher nor its store, unless there are assistants.
+# Settings that affect neither the teacher nor its store, unless there are assistants.
 _NOT_STORE: dict[str, Any] = {
     **_STUDENT,
     "assistant": True,
     "data": {"data_dir", "labels"},
     "distillation": _LESSON,
 }
-# What does not decide the teacher.
+# Settings that do not affect the teacher.
 _NOT_TEACHER: dict[str, Any] = {
     **_NOT_STORE,
     "data": {"data_dir", "labels", "omit_classes", "unlabeled"},
     "distillation": True,
 }
-# What students that are trained without a teacher do not depend on.
+# Settings that do not affect students trained without a teacher.
 _NOT_ALONE: dict[str, Any] = {
     "teacher": True,
     "assistant": True,
@@ -61,14 +61,14 @@ _STORE, _ENSEMBLE = "manifest.json", "ensemble.json"
 
 @dataclass
 class Point:
-    """One student's settings, to be trained with some seeds.
+    """The settings of one student, to be trained with some seeds.
 
     Attributes:
-        name: Its name, which depends on what decides the weights of its students.
-        variant: `distilled`, or the reference's variant.
-        recipe: The recipe, changed, at the scale of the sweep.
-        seeds: Its seeds, in the order in which they were asked for.
-        reference: The name of the point that it is compared with; None without one.
+        name: The name of the point; it depends on the settings that determine the weights.
+        variant: `distilled`, or the variant of a reference.
+        recipe: The recipe of the point, at the scale of the sweep.
+        seeds: The seeds, in the order in which they were requested.
+        reference: The name of the point with which it is compared; None without one.
     """
 
     name: str
@@ -84,21 +84,21 @@ class Point:
 
     @property
     def teacher(self) -> str | None:
-        """The name of its teacher; None if it needs none, or the recipe names a store."""
+        """The name of its teacher; None if it needs no teacher, or the recipe names a store."""
         if is_store(self.recipe) or not (self.taught or _is_shrunk(self.recipe)):
             return None
         return _named("teacher", teacher_settings(self.recipe))
 
     @property
     def store(self) -> str | None:
-        """The name of the store that is made for it; None without one."""
+        """The name of the store that the sweep builds for it; None without one."""
         if not self.taught or (is_store(self.recipe) and not self.recipe.assistant):
             return None
         return _named("store", store_settings(self.recipe))
 
     @property
     def trainer(self) -> str:
-        """Identifies the compiled trainer of its students: equal points share it."""
+        """Identifies the compiled trainer, shared by points with equal values."""
         part = self.recipe.distillation
         given = {"alpha": part.alpha, "temperature": part.temperature}
         numbers = {name for name, v in given.items() if not isinstance(v, SchedulePart)}
@@ -107,10 +107,10 @@ class Point:
 
     @property
     def stack(self) -> str | None:
-        """Identifies the students that may be trained stacked with its own; None: none may.
+        """Identifies the points whose students may be stacked with its own; None if none may.
 
-        They differ only in alpha and temperature, which are numbers; they learn by the default loss
-        from one store, and end at the same step.
+        Such points differ only in alpha and temperature, which are numbers. They use the default
+        loss and the same store, and end at the same step.
         """
         recipe, training, augment = self.recipe, self.recipe.training, self.recipe.data.augment
         part = recipe.distillation
@@ -129,20 +129,21 @@ class Point:
         return None if any(alone) else digest([self.trainer, self.store])
 
     def student(self, seed: int) -> str:
-        """Names the job of a student."""
+        """Returns the name of the job of a student."""
         return f"{self.name}-s{seed}"
 
 
 def plan(recipe: Recipe, scale: str, earlier: Iterable[Asked] = ()) -> list[Point]:
-    """Plans a sweep: the points in the order in which they were asked for, then references.
+    """Plans a sweep: the points in the order in which they were requested, then references.
 
     Args:
         recipe: The recipe, with `[sweep]`.
         scale: `full` or `smoke`.
-        earlier: The points of earlier commands, which stay in the sweep.
+        earlier: The points of earlier commands, which remain in the sweep.
 
     Raises:
-        InputError: If there is no point, or the recipe of a point is not valid.
+        InputError: If there are no points, the recipe of a point is not valid, or the recipe has a
+            budget.
     """
     if recipe.budget is not None:
         raise InputError(
@@ -180,7 +181,7 @@ def plan(recipe: Recipe, scale: str, earlier: Iterable[Asked] = ()) -> list[Poin
 
 
 def matters(variant: str, key: str) -> bool:
-    """Returns whether a student of that variant depends on the setting of a dotted key."""
+    """Returns whether a setting, given by its dotted key, affects students of a variant."""
     first, _, rest = key.partition(".")
     ignored = _NOT_ALONE.get(first, False)
     return variant == DISTILLED or not (
@@ -189,12 +190,12 @@ def matters(variant: str, key: str) -> bool:
 
 
 def at_scale(recipe: Recipe, scale: str) -> Recipe:
-    """Returns the recipe as it is trained at a scale."""
+    """Returns the recipe as it is trained at the given scale."""
     return smoke_recipe(recipe) if scale == "smoke" else recipe
 
 
 def base_settings(recipe: Recipe, scale: str) -> dict[str, Any]:
-    """Returns what must be equal for a command to add to a sweep: all that its points inherit."""
+    """Returns the settings that all commands of a sweep must share: those its points inherit."""
     return {"scale": scale, **_settings(recipe, {"data": {"data_dir"}})}
 
 
@@ -213,7 +214,7 @@ def student_settings(recipe: Recipe, variant: str) -> dict[str, Any]:
 
 
 def teacher_settings(recipe: Recipe) -> dict[str, Any]:
-    """Returns the settings that decide the teacher."""
+    """Returns the settings that determine the teacher."""
     models, exclude = recipe.teacher.models, _NOT_TEACHER
     trained = [name for name in models if not (name.startswith("py:") or Path(name).exists())]
     if not trained or recipe.teacher.augment is not None:
@@ -225,11 +226,11 @@ def teacher_settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def store_settings(recipe: Recipe) -> dict[str, Any]:
-    """Returns the settings that decide the store that students learn from."""
+    """Returns the settings that determine the store from which students learn."""
     exclude: dict[str, Any] = {**_NOT_STORE, "teacher": True}
-    if recipe.assistant:  # they are students themselves
+    if recipe.assistant:  # assistants are students themselves
         exclude = {"student": True, "generations": True, "data": {"data_dir"}, "teacher": True}
-    elif recipe.teacher.mean == "arithmetic":  # of probabilities at that temperature
+    elif recipe.teacher.mean == "arithmetic":  # the mean of probabilities at the temperature
         exclude["distillation"] = _LESSON - {"temperature"}
     return {"teacher": teacher_settings(recipe), **_settings(recipe, exclude)}
 
@@ -240,7 +241,7 @@ def is_store(recipe: Recipe) -> bool:
 
 
 def _is_shrunk(recipe: Recipe) -> bool:
-    """Returns whether the student is made from the teacher."""
+    """Returns whether the student is a narrower copy of the teacher."""
     return recipe.student.model.startswith("shrink:")
 
 
@@ -259,7 +260,7 @@ def _settings(recipe: Recipe, exclude: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checksums(models: Iterable[str]) -> dict[str, str]:
-    """Returns the checksums of models that are files, or folders with a manifest, by path."""
+    """Returns the checksums of models that are files or folders with a manifest, by path."""
     found: dict[str, str] = {}
     for name in models:
         path = Path(name)

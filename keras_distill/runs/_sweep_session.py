@@ -1,4 +1,4 @@
-"""The jobs of one command of a sweep: teachers, stores, students, and their test."""
+"""Runs the jobs of one command of a sweep: teachers, stores, students, and their evaluation."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -23,15 +23,15 @@ from keras_distill.work import Job, JobPool, finished_job, job_failures
 
 _MODULE = "keras_distill.runs._sweep_jobs"
 _STACKS = "keras_distill.runs._sweep_stacks"
-_STACK = "stack-"  # the name of a stack begins with it
-_LARGEST = 16  # students of a stack: bounds its memory, and several workers can share the stacks
+_STACK = "stack-"  # the prefix of the names of stacks
+_LARGEST = 16  # students per stack; limits the memory, and lets several workers share the students
 
 
 class SweepSession:
-    """The jobs of one command.
+    """Runs the jobs of one command.
 
     Args:
-        points: What the sweep holds when it is finished.
+        points: All points of the sweep, with those of earlier commands.
         folder: The locked folder.
         pool: Runs the jobs.
         scale: `full` or `smoke`.
@@ -55,11 +55,11 @@ class SweepSession:
         self._reporter, self._trackers = reporter, trackers
 
     def run(self, earlier: SweepRecord | None, *, stacked: bool) -> Outcome:
-        """Makes teachers, stores, and students; evaluates what no earlier command did.
+        """Makes teachers, stores, and students; evaluates those that are new on the test split.
 
         Args:
-            earlier: The record of earlier commands.
-            stacked: Whether to train small students stacked.
+            earlier: The record of earlier commands; None without one.
+            stacked: Whether to train small students in stacks.
         """
         teachers = self._teachers()
         stores = self._stores(teachers)
@@ -70,7 +70,7 @@ class SweepSession:
         return Outcome(teachers, stores, students, tested)
 
     def save_best(self, record: SweepRecord, students: Mapping[str, JobRecord]) -> None:
-        """Writes the best student, and the recipe of its point, unless they are there already."""
+        """Writes the best student and the recipe of its point; an equal student is kept."""
         best = next((point for point in self._points if point.name == record.best), None)
         if best is None or record.best_seed is None:
             return
@@ -151,10 +151,11 @@ class SweepSession:
         *,
         stacked: bool,
     ) -> tuple[dict[str, JobRecord], set[str]]:
-        """Trains the students of every teacher and store that did not fail.
+        """Trains the students whose teacher and store did not fail.
 
         Returns:
-            The records, and the names of the jobs that an earlier command completed.
+            The records by the name of the job, and the names of the jobs that an earlier command
+            completed.
         """
         good = [
             point
@@ -192,8 +193,8 @@ class SweepSession:
     ) -> list[Job]:
         """Plans the stacks of the students that are not done.
 
-        The job of each student runs after all stacks and finds its result, or trains it. So a
-        resumed command plans the same stacks, unless all of them were done.
+        The job of each student runs after all stacks; it finds the result of the stack or trains
+        the student. A resumed command therefore plans the same stacks, unless all are done.
         """
         groups: dict[tuple[str, int], list[Point]] = {}
         for point in points:
@@ -208,13 +209,13 @@ class SweepSession:
         ]
 
     def _remove_stacks_but(self, names: Collection[str]) -> None:
-        """Removes the unfinished work of stacks that this command does not have."""
+        """Removes the unfinished work of all stacks except the given ones."""
         for path in self._folder.students.glob(f"{_STACK}*"):
             if path.name.partition(".")[0] not in names:
                 _files.remove(path)
 
     def _tell(self, records: Mapping[str, JobRecord], stacks: Sequence[Job]) -> None:
-        """Says how many students were trained together, and why others were not."""
+        """Reports how many students were trained together, and why others were not."""
         made = [records[job.name] for job in stacks if job.name in records]
         sizes = [len(record.result["trained"]) for record in made if _done(record)]
         if graphs := sum(size > 0 for size in sizes):
@@ -277,7 +278,14 @@ class SweepSession:
         students: Mapping[str, JobRecord],
         known: Mapping[str, float],
     ) -> dict[str, float]:
-        """Evaluates on test data; students of one architecture in one job."""
+        """Evaluates teachers and students on test data; one job per architecture of students.
+
+        Returns:
+            The test accuracies, 0..1, by name.
+
+        Raises:
+            InputError: If a job fails.
+        """
         groups: dict[str, list[tuple[str, Recipe, str]]] = {}
         for point in self._points:
             for record in (students.get(point.student(seed)) for seed in point.seeds):
@@ -324,7 +332,7 @@ class SweepSession:
         )
 
     def _counter(self, name: str, total: int) -> Callable[[JobRecord, bool], None]:
-        """Returns the `report` of jobs that shows how many are done."""
+        """Returns a `report` function that shows how many jobs are done."""
         task, done = self._reporter.track(name, total), 0
 
         def count(record: JobRecord, kept: bool) -> None:
@@ -341,7 +349,7 @@ def _done(record: JobRecord) -> bool:
 
 
 def _ready(name: str | None, records: Mapping[str, JobRecord]) -> bool:
-    """Returns whether the job of that name, if there is one, is done."""
+    """Returns whether the job with the given name is done; True for None."""
     return name is None or (name in records and _done(records[name]))
 
 
@@ -350,7 +358,7 @@ def _fingerprint(point: Point, teachers: Mapping[str, JobRecord]) -> str | None:
 
 
 def _test_accuracies(record: SweepRecord) -> dict[str, float]:
-    """Returns the test accuracies of students by the name of their job."""
+    """Returns the test accuracies of students by the names of their jobs."""
     return {
         f"{point.name}-s{result.seed}": result.test_accuracy
         for point in record.points
@@ -364,7 +372,7 @@ def _dump(recipe: Recipe) -> dict[str, Any]:
 
 
 def _parts(points: Sequence[Point], largest: int) -> list[Sequence[Point]]:
-    """Divides points into as few parts as possible, of about the same size."""
+    """Divides points into as few parts as possible, of about equal size."""
     count = -(-len(points) // largest)
     size = -(-len(points) // count)
     return [points[i : i + size] for i in range(0, len(points), size)]

@@ -1,4 +1,4 @@
-"""The job of a sweep that trains small students stacked in one graph."""
+"""The job of a sweep that trains a stack of small students in one graph."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,30 +31,31 @@ def train_stack(
     students: str,
     out: str,
 ) -> dict[str, Any]:
-    """Trains students of one seed stacked, or resumes their training.
+    """Trains a stack of students with one seed, or resumes its training.
 
     Args:
-        names: Those of the jobs that would train them alone, and that will find the results.
-        seed: Seed of initial weights, order of data, and choice of the labels kept.
-        fingerprint: Their teacher's; None without.
-        trainer: Identifies their trainer; see `Point.trainer`.
-        recipes: The recipe of the point of each, by name.
+        names: The names of the jobs that would train the students separately, and that will find
+            the results.
+        seed: Seed of the initial weights, the order of the data, and the labels that are kept.
+        fingerprint: The fingerprint of the students' teacher; None without a teacher.
+        trainer: Identifies the compiled trainer; see `Point.trainer`.
+        recipes: The recipe of each student's point, by name.
         scale: `full` or `smoke`.
         imports: Modules that register custom layers.
-        teacher: The folder of their teacher; None without.
-        store: The folder that `make_store` wrote; None without.
-        students: Where the folders of the students are.
+        teacher: The folder of the teacher; None without a teacher.
+        store: The folder that `make_store` wrote; None without a store.
+        students: The folder of the students' folders.
         out: The folder of unfinished work.
 
     Returns:
-        The names of those `trained`, none if students of this kind are trained alone, and the
-        `error` if there was one.
+        `trained`, the names of the trained students (none if such students cannot be stacked), and
+        `error`, the reason if the training failed.
     """
     places = [Path(students) / name for name in names]
     made: dict[str, Any] = {"trained": list(names), "error": None}
     with WorkFolder(out, {"names": names}, overwrite=True, what="stack of a sweep") as folder:
         if all((place / RESULT).exists() for place in places):
-            folder.discard()  # killed before the job was recorded
+            folder.discard()  # the process was killed before the job was recorded
             return made
         try:
             context = context_of({**recipes[names[0]], "seeds": [seed]}, folder, scale, imports)
@@ -70,7 +71,7 @@ def train_stack(
                 student, result = trained(i)
                 with WorkFolder(place, marks, overwrite=True, what="student of a sweep") as one:
                     finish_student(one, student, **result)
-        except Exception as error:  # each student is trained alone then, or fails by itself
+        except Exception as error:  # then each student is trained separately, or fails separately
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
             made = {"trained": [], "error": text[:400]}
         folder.discard()
@@ -87,7 +88,7 @@ def _train(
     """Trains a copy of the student for each recipe.
 
     Returns:
-        A function of a recipe's number that returns the student and its result.
+        A function that takes the index of a recipe and returns its student and result.
     """
     lesson = soft_lesson(context, DISTILLED, "distilled", targets)
     rounds = rounds_of(pupil.settings, context.student_data.examples)

@@ -1,4 +1,4 @@
-"""The results of a sweep: record, statistics, and the table in long form."""
+"""Computes the results of a sweep: record, statistics, and the table in long form."""
 
 import csv
 import io
@@ -28,13 +28,13 @@ from keras_distill.runs._trackers import setting
 
 
 class Outcome(NamedTuple):
-    """What the jobs of a sweep left, by the name of the job.
+    """The results of a sweep's jobs, by name.
 
     Attributes:
-        teachers: Those of the teachers.
-        stores: Those of their stores.
-        students: Those of the students.
-        tested: Test accuracies of teachers and students.
+        teachers: The records of the teachers' jobs.
+        stores: The records of the stores' jobs.
+        students: The records of the students' jobs.
+        tested: The test accuracies of teachers and students.
     """
 
     teachers: Mapping[str, JobRecord]
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     tested: Mapping[str, float]
 
     def failure(self, point: Point, seed: int) -> str | None:
-        """Returns why a training failed; None if it did not."""
+        """Returns why a training failed; None if it did not fail."""
         if point.teacher is not None and self.teachers[point.teacher].error is not None:
             return f"its teacher failed: {self.teachers[point.teacher].error}"
         if point.store is not None and self.stores[point.store].error is not None:
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
         return self.students[point.student(seed)].error
 
     def results(self, point: Point) -> list[SeedResult]:
-        """Returns the trainings of a point that were completed."""
+        """Returns the results of the completed trainings of a point."""
         found: list[SeedResult] = []
         for seed in point.seeds:
             name = point.student(seed)
@@ -85,9 +85,9 @@ def sweep_record(
         recipe: The recipe.
         scale: `full` or `smoke`.
         points: The points.
-        outcome: What their jobs left.
-        earlier: The record of an earlier command; None without.
-        started: When the first command began.
+        outcome: The results of the jobs.
+        earlier: The record of earlier commands; None without one.
+        started: Time at which the first command started, ISO 8601.
         seconds: Wall time of all commands.
     """
     keys = varied_keys(recipe, earlier)
@@ -132,7 +132,7 @@ def _store_bytes(points: Sequence[Point], outcome: Outcome, teacher: str) -> int
 
 
 def varied_keys(recipe: Recipe, earlier: SweepRecord | None) -> tuple[str, ...]:
-    """Returns the keys that points of the sweep have asked for, in order."""
+    """Returns the keys that vary over the sweep, those of earlier commands first."""
     part = recipe.sweep or SweepPart()
     asked = [*part.expanded(), *([part.reference] if isinstance(part.reference, dict) else [])]
     before = () if earlier is None else earlier.keys
@@ -163,14 +163,14 @@ def _mean(values: Sequence[float]) -> IntervalRecord | None:
 
 
 def _value(point: Point, key: str) -> Any:
-    """Returns the value of a dotted key; None where there is none, or it has no effect."""
+    """Returns the value of a dotted key; None if it is not set, or has no effect on the point."""
     if not matters(point.variant, key):
         return None
     return setting(point.recipe, key)
 
 
 def _compared(points: Sequence[SweepPoint], references: Mapping[str, str]) -> list[SweepPoint]:
-    """Adds the comparison of every point with its reference, corrected for all of them."""
+    """Adds the comparison of every point with its reference, with Holm's correction for all."""
     by_name = {point.name: point for point in points}
     pairs: dict[str, tuple[list[float], list[float]]] = {}
     for name, reference in references.items():

@@ -1,4 +1,4 @@
-"""The teacher's lessons: its logits, stored once, or the teacher itself in every step."""
+"""Provides the soft targets: the teacher's stored logits, or the teacher in every step."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ class SoftTargets:
     Attributes:
         context: The run.
         store: The stored logits; None if the teacher runs in every step.
-        teacher: The teacher that runs in every step; None with a store.
+        teacher: The teacher that runs in every step; None if there is a store.
     """
 
     context: RunContext
@@ -27,7 +27,7 @@ class SoftTargets:
     teacher: Teacher | None = None
 
     def batches(self, seed: int, batch_size: int, first_epoch: int) -> tf.data.Dataset:
-        """Yields batches of all examples without end, with the labels that the student sees."""
+        """Returns endless batches of all examples, with the labels that the student sees."""
         seen = self.context.student_data
         if self.store is None:
             return seen.soft_batches(seed, batch_size, first_epoch)
@@ -37,7 +37,7 @@ class SoftTargets:
         """Returns the store; builds it now if the teacher runs in every step."""
         if self.store is not None:
             return self.store
-        assert self.teacher is not None  # it has one of the two
+        assert self.teacher is not None  # one of the two is always given
         return store_targets(self.context, self.teacher)
 
 
@@ -48,9 +48,9 @@ def stored_batches(
     seed: int,
     first_epoch: int,
 ) -> tf.data.Dataset:
-    """Yields batches of examples and stored logits without end.
+    """Returns endless batches of examples with stored logits.
 
-    The temperature of an arithmetic mean was compared with that of the losses before.
+    For an arithmetic mean, the temperature has already been compared with that of the losses.
     """
     batches = store.batches(
         examples,
@@ -65,11 +65,11 @@ def stored_batches(
 def soft_targets(
     context: RunContext, teacher: Teacher | None, name: str = "targets"
 ) -> SoftTargets:
-    """Stores a teacher's logits, unless a loss reads its layers: then it runs in every step.
+    """Stores a teacher's logits; if a loss reads its layers, the teacher runs in every step.
 
     Args:
         context: The run.
-        teacher: The teacher; None: the recipe names a store.
+        teacher: The teacher; None if the recipe names a store.
         name: Name of the store in the run's scratch folder.
     """
     if teacher is None:
@@ -85,12 +85,12 @@ def soft_targets(
 def store_targets(
     context: RunContext, teacher: Teacher, path: Path | None = None
 ) -> SoftTargetStore:
-    """Builds the store of soft targets, or opens the one that an earlier session built.
+    """Builds a store of soft targets, or opens the store that an earlier session built.
 
     Args:
         context: The run.
         teacher: The teacher.
-        path: The folder of the store; None: `targets` in the run's scratch folder.
+        path: The folder of the store. If None, `targets` in the run's scratch folder.
     """
     seen, part = context.student_data, context.recipe.distillation
     views = {} if seen.augment is None else {"views": seen.views, "augment": seen.augment}

@@ -1,4 +1,4 @@
-"""First stage of a run: trains or opens the teacher, or opens a store of its logits."""
+"""First stage of a run: trains or opens the teacher."""
 
 import shutil
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from keras_distill.teachers import (
 from keras_distill.training import compile_classifier, ending_of, rounds_of
 from keras_distill.work import fit_resumable
 
-# The teacher's initial weights and order of data must differ from those of every student's seed.
+# The teacher's initial weights and order of data must differ from those of every student.
 _SEED = 1_000_003
 
 
@@ -36,11 +36,11 @@ class RunTeacher:
     """The teacher of a run.
 
     Attributes:
-        teacher: Gives its logits.
-        measured: The Keras model, or the path of a `.tflite` file, whose size and latency are
-            measured; None for a teacher that is neither.
+        teacher: The object that computes the logits.
+        measured: The Keras model, or the path of a `.tflite` file or SavedModel, whose size and
+            latency are measured; None for other teachers.
         parameters: Number of parameters; None if unknown.
-        curve: Its training; None if it was not trained by the run, or is an ensemble.
+        curve: The logs of its training; None if the run did not train it, or it is an ensemble.
     """
 
     teacher: Teacher
@@ -50,12 +50,12 @@ class RunTeacher:
 
     @property
     def model(self) -> keras.Model | None:
-        """The Keras model, if it is one and nothing is between it and the student."""
+        """The Keras model, if the teacher is one without class mapping or preprocessing."""
         return self.measured if isinstance(self.measured, keras.Model) else None
 
 
 def obtain_teacher(context: RunContext) -> RunTeacher | None:
-    """Trains or opens the teacher that the recipe names; None where it names a store.
+    """Trains or opens the teacher that the recipe names; None if the recipe names a store.
 
     Trained teachers are saved in the run's folder, and files are copied there.
     """
@@ -86,7 +86,7 @@ def obtain_teacher(context: RunContext) -> RunTeacher | None:
 
 
 def _copied(context: RunContext, source: str, stem: str) -> str:
-    """Copies a file into the run's folder, and returns where it is; a folder stays in its place."""
+    """Copies a file into the run's folder, and returns its new path; folders are not copied."""
     given = Path(source).expanduser()
     if not given.is_file():
         return source
@@ -113,7 +113,7 @@ def _train(context: RunContext, spec: str, stem: str, seed: int) -> tuple[Path, 
     recipe, splits = context.recipe, context.teacher_splits
     settings = recipe.teacher_training
     path, state = context.folder.path / f"{stem}.keras", context.folder.scratch / f"{stem}.npz"
-    if path.exists() and not state.exists():  # trained in a folder that is finished
+    if path.exists() and not state.exists():  # trained before; the folder is finished
         return path, None
     length = settings.budget or number_of(settings.epochs, "epoch")
     context.reporter.stage("teacher", f"{spec}, {length}")

@@ -29,7 +29,7 @@ def is_keras(source: str) -> bool:
     """Returns whether a source is a Keras model: a spec, or a `.keras` file.
 
     Raises:
-        InputError: If it names a file that is no model.
+        InputError: If the source is the path of something that is not a model.
     """
     if is_spec(source):
         return True
@@ -90,15 +90,15 @@ def compose(
     teacher_names: tuple[str, ...] | None,
     x: Any,
 ) -> Teacher:
-    """Returns the teacher that a recipe makes of its members: their mean, with its classes mapped.
+    """Combines members to the teacher that a recipe describes: their mean, with mapped classes.
 
     Args:
-        members: Each an opened or trained teacher.
+        members: The opened or trained teachers.
         recipe: The recipe.
         student_names: Names of the student's classes.
-        teacher_names: Names of the classes of the data that the teacher is trained on; None if it
-            is not trained by the run.
-        x: A few examples of the data, as a batch.
+        teacher_names: Names of the classes of the data on which the teacher is trained; None if
+            they are unknown.
+        x: A batch of a few examples of the data.
 
     Raises:
         InputError: If the settings do not match the members.
@@ -126,7 +126,11 @@ def compose(
 
 
 def _one_temperature(recipe: Recipe) -> float:
-    """Returns the temperature of an arithmetic mean, which every loss must have."""
+    """Returns the temperature of an arithmetic mean, which must be that of every loss.
+
+    Raises:
+        InputError: If a loss has another temperature, or cannot use an arithmetic mean.
+    """
     temperature = recipe.distillation.temperature
     losses = distillation_losses(recipe.distillation, 1).get("distillation_losses", ())
     others = [loss for loss in losses if type(loss).__name__ != "SoftTargetLoss"]
@@ -151,7 +155,7 @@ def _class_names(part: TeacherPart) -> tuple[str, ...] | None:
 
 
 def _width(teacher: Teacher, x: Any) -> int:
-    """Returns the number of a teacher's classes."""
+    """Returns the number of a teacher's classes; runs the teacher on x if necessary."""
     shapes = teacher.output_shapes
     if shapes is not None and len(shapes) == 1:
         last = next(iter(shapes.values()))[-1]

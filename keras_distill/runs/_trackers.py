@@ -13,7 +13,7 @@ from typing_extensions import Self
 from keras_distill._internal import require_extra
 from keras_distill.records import Recipe
 
-# The settings that are shown with a training, beside those that a sweep varies.
+# The settings that are logged with every training, besides those that a sweep varies.
 _KEYS = (
     "student.model", "training.epochs", "training.learning_rate", "distillation.alpha",
     "distillation.temperature",
@@ -22,18 +22,19 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class Trackers:
-    """Where trainings are logged beside the record, while they run.
+    """The trackers that log trainings while they run, in addition to the record.
 
     Trackers do not affect results: changing them does not repeat a training. A training that was
     already completed is not logged.
 
     Attributes:
-        tensorboard: A folder for TensorBoard; None: none. Each training has a folder in it, with
-            its scalars, and its settings for the HParams tab.
-        mlflow: The name of an experiment of MLflow; None: none. Each training is a run of it. The
-            server, or the folder, is that of MLFLOW_TRACKING_URI.
-        group: What the trainings belong to: a run, or a point of a sweep.
-        keys: Dotted keys of the recipe whose values are shown with a training.
+        tensorboard: The folder for TensorBoard; None to log nothing there. Each training has a
+            folder in it, with its scalars, and its settings for the HParams tab.
+        mlflow: The name of an MLflow experiment; None to log nothing there. Each training is a run
+            of the experiment. The environment variable MLFLOW_TRACKING_URI sets the server or
+            folder.
+        group: The name of the run, or of the point of a sweep, to which the trainings belong.
+        keys: Dotted keys of the recipe whose values are logged with a training.
     """
 
     tensorboard: str | None = None
@@ -43,10 +44,10 @@ class Trackers:
 
     @classmethod
     def of(cls, tensorboard: str | os.PathLike[str] | None, mlflow: str | None) -> Self:
-        """Makes trackers after checking that what they need is installed.
+        """Creates trackers after checking that their packages are installed.
 
         Raises:
-            MissingExtraError: If it is not, with the pip command.
+            MissingExtraError: If a package is not installed. The message has the pip command.
         """
         if tensorboard is not None:
             require_extra("tensorboard", "tensorboard")
@@ -55,16 +56,16 @@ class Trackers:
         return cls(None if tensorboard is None else str(Path(tensorboard).resolve()), mlflow)
 
     def values(self) -> dict[str, Any]:
-        """Returns the fields as JSON values; `from_values` inverts it."""
+        """Returns the fields as JSON values, for `from_values`."""
         return asdict(self)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Makes trackers from what `values` returned."""
+        """Creates trackers from the result of `values`."""
         return cls(**{**values, "keys": tuple(values["keys"])})
 
     def within(self, group: str, keys: Sequence[str] = ()) -> Self:
-        """Returns the trackers of a run, or of a point of a sweep that varies some keys."""
+        """Returns the trackers for a run, or for a point of a sweep that varies the given keys."""
         return replace(self, group=group, keys=tuple(keys))
 
     @contextlib.contextmanager
@@ -72,9 +73,9 @@ class Trackers:
         """Yields the callbacks of one training.
 
         Args:
-            recipe: Its recipe.
-            variant: The name of what is trained.
-            seed: Its seed.
+            recipe: The recipe of the training.
+            variant: The name of the trained variant.
+            seed: The seed of the training.
         """
         name = f"{self.group}/{variant}-{seed}"
         shown = {"variant": variant, "seed": seed}
@@ -94,7 +95,7 @@ NO_TRACKERS = Trackers()
 
 
 def setting(recipe: Recipe, key: str) -> Any:
-    """Returns the value of a dotted key of a recipe as JSON; None where there is none.
+    """Returns the value of a dotted key of a recipe as JSON; None if there is no such key.
 
     Example:
         >>> recipe = Recipe.parse(
@@ -130,7 +131,7 @@ def _tensorboard(folder: Path, name: str, shown: Mapping[str, Any]) -> list[Any]
 
 @contextlib.contextmanager
 def _mlflow(experiment: str, name: str, shown: Mapping[str, Any]) -> Iterator[Any]:
-    """Yields MLflow's callback within a run of that name, an interrupted one if there is one."""
+    """Yields MLflow's callback within a run with the given name; resumes an interrupted run."""
     import mlflow  # pyright: ignore[reportMissingImports]
     import mlflow.keras  # pyright: ignore[reportMissingImports]
 

@@ -25,23 +25,24 @@ from keras_distill.training import (
 )
 from keras_distill.work import Progress, Rounds, TrainingState, fit_resumable, training_variables
 
-_PEER = 500_009  # added to the seed of a student: the seed of its peer
+_PEER = 500_009  # the seed of a peer is that of the student plus this number
 Batches = Callable[[int, int], tf.data.Dataset]
 """`batches(seed, first_epoch)` yields batches without end."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a model is trained on.
+    """The data and targets on which a model is trained.
 
     Attributes:
         name: Name of the variant in the record.
-        title: Its name for people.
-        labels: Labels it sees.
-        batches: Its training data.
-        targets: Where the teacher's logits come from; None: it is trained on labels alone.
-        label_smoothing: Label smoothing of the loss on labels; None: that of the settings.
-        with_peer: Whether a peer of the same spec and other initial weights learns with it.
+        title: Display name.
+        labels: Number of labels that the model sees.
+        batches: The training data.
+        targets: The source of the teacher's logits; None to train without a teacher.
+        label_smoothing: Label smoothing of the loss on labels; None uses that of the settings.
+        with_peer: Whether a peer with the same spec and other initial weights is trained together
+            with the model (mutual learning).
     """
 
     name: str
@@ -55,14 +56,14 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Pupil:
-    """A model to train, and how; the variants of the student share one.
+    """A model to train, and its training settings; the variants of the student share one.
 
     Attributes:
-        build: `build(seed)` makes it with the initial weights of that seed.
-        spec: Its spec, for people.
-        settings: How it is trained.
-        initial: The first values of the model's variables, those of its random generators
-            included, by seed, a training each.
+        build: A function `build(seed)` that builds the model with the initial weights of a seed.
+        spec: The spec of the model, for messages.
+        settings: The training settings.
+        initial: The initial values of the model's variables by seed, including the states of its
+            random generators. The model is trained once per seed.
     """
 
     build: Callable[[int], keras.Model]
@@ -78,11 +79,14 @@ class Pupil:
         settings: ClassifierSettings,
         seeds: Sequence[int],
     ) -> "Pupil":
-        """Makes a model for each seed, and keeps its values."""
+        """Builds the model for each seed, and keeps its initial values."""
         return cls(build, spec, settings, {seed: values_of(build(seed)) for seed in seeds})
 
     def model(self) -> keras.Model:
-        """Makes the model that is trained; its weights are set for each seed."""
+        """Builds the model to train, in the precision of the settings.
+
+        Its weights are set before each training.
+        """
         seed = next(iter(self.initial))
         model = self.build(seed)
         with models.seeded(seed):
@@ -93,30 +97,30 @@ class Pupil:
 
         Args:
             context: The run.
-            lesson: What it is trained on.
-            rounds: How long.
+            lesson: The data and targets.
+            rounds: The length of the training.
         """
         return compiled(context, lesson, self, rounds)
 
     def states(self, context: RunContext, lesson: Lesson) -> dict[int, Path]:
-        """Returns where the state of each seed's training is stored."""
+        """Returns the file for the training state of each seed."""
         folder = context.folder.scratch
         return {seed: folder / f"{lesson.name}-{seed}.npz" for seed in self.initial}
 
 
 @dataclass
 class Variant:
-    """One way to train a model, over all seeds.
+    """A variant of the training of a model, over all seeds.
 
-    The trainer is compiled and traced once; each seed resets it.
+    The trainer is compiled and traced once; it is reset for each seed.
 
     Attributes:
-        lesson: What it is trained on.
+        lesson: The data and targets.
         trainer: The compiled trainer: the model itself, or a `Distiller` around it.
-        student: The model inside.
-        rounds: How long it is trained.
-        states: Where the state of each seed's training is stored.
-        done: What each seed's training logged.
+        student: The trained model.
+        rounds: The length of the training.
+        states: The file for the training state of each seed.
+        done: The progress of each completed training, by seed.
     """
 
     lesson: Lesson
@@ -131,11 +135,11 @@ class Variant:
         self._fresh = [v.numpy() for v in training_variables(self.trainer)]
 
     def reset(self, values: list[np.ndarray], peer: list[np.ndarray] | None = None) -> None:
-        """Sets the variables of the student, and everything else to what it was at first.
+        """Sets the variables of the student, and resets all others to their first values.
 
         Args:
-            values: The student's.
-            peer: The peer's, if there is one.
+            values: The values of the student's variables.
+            peer: The values of the peer's variables, if there is a peer.
         """
         for variable, value in zip(training_variables(self.trainer), self._fresh, strict=True):
             variable.assign(value)
@@ -150,13 +154,13 @@ class Variant:
         return other
 
     def restore(self, seed: int) -> keras.Model:
-        """Returns the student with the weights that the training of a seed gave it, in float32."""
+        """Returns the student with its trained weights for a seed, in float32."""
         TrainingState(self.states[seed]).restore(training_variables(self.trainer))
         return in_float32(self.student)
 
     @property
     def steps(self) -> int:
-        """Training steps, the most of any seed."""
+        """The number of training steps, the maximum over the seeds."""
         return max(progress.rounds for progress in self.done.values()) * self.rounds.steps_per_round
 
     @property
@@ -200,10 +204,10 @@ def compiled(
 
     Args:
         context: The run.
-        lesson: What it is trained on.
-        pupil: What is trained.
-        rounds: How long.
-        losses: Arguments of the `Distiller`; None: those of the recipe.
+        lesson: The data and targets.
+        pupil: The model to train.
+        rounds: The length of the training.
+        losses: Arguments of the `Distiller`; None uses those of the recipe.
     """
     settings = pupil.settings
     student = pupil.model()
@@ -211,7 +215,7 @@ def compiled(
     steps = None if rounds.epochs is None else rounds.epochs * rounds.steps
     if losses is None:
         losses = distillation_losses(context.recipe.distillation, steps)
-    with models.seeded(0):  # of projectors, in a resumed run too
+    with models.seeded(0):  # projectors must start equal in a resumed run
         if lesson.with_peer:
             trainer = MutualDistiller(student, pupil.model(), **losses)
         elif lesson.targets is not None:
@@ -228,7 +232,7 @@ def compiled(
 
 
 def values_of(model: keras.Model) -> list[np.ndarray]:
-    """Returns the values of a model's variables, those of its random generators included."""
+    """Returns the values of a model's variables, including the states of random generators."""
     return [variable.numpy() for variable in model.variables]
 
 
@@ -238,7 +242,7 @@ def _assign(model: keras.Model, values: list[np.ndarray]) -> None:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Returns a model as it is exported and saved; a copy of one that computes in 16 bits."""
+    """Returns the model itself, or a copy in float32 if it computes in 16 bits."""
     if model.dtype_policy.name == "float32":
         return model
     return models.with_precision(model, "float32")
