@@ -83,7 +83,7 @@ def import_module(name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise InputError(f"{name}: {module} needs {error.name!r}, which is missing.") from error
         raise bad(
             name, "be a module that Python finds", module, f"Looked in {folder} and in sys.path."

@@ -70,10 +70,11 @@ def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
     """
     check_count("count", count, at_most=MAX_INT)
     labels = labels_of(train)
-    classes = np.unique(labels[labels >= 0])
-    if count > len(labels):
-        raise InputError(f"`count` must be <= the number of examples, {len(labels)}: {count}.")
-    kept = stratified(labels, count, seed)
+    labeled = np.flatnonzero(labels >= 0)
+    classes = np.unique(labels[labeled])
+    if count > len(labeled):
+        raise InputError(f"`count` must be <= the number of labels, {len(labeled)}: {count}.")
+    kept = labeled[stratified(labels[labeled], count, seed)]
     if len(np.unique(labels[kept])) < len(classes):
         raise InputError(
             f"`count` must be large enough that each of the {len(classes)} classes keeps a label."

@@ -231,7 +231,7 @@ class Service:
 
     def __init__(self) -> None:
         self._ranges: dict[str, Any] = {}
-        self._means: list[Array | None] | None = None
+        self._means: Sequence[Array | None] | None = None
         self._floats: dict[str, Array] | None = None
 
     def quantize(
@@ -260,8 +260,10 @@ class Service:
         Path(out).write_bytes(bytes(made))
         if correct and calibration is not None:
             if self._means is None:
-                self._means = input_means(source, _rows(calibration, batch_size))
-            correct_biases(source, out, self._means)
+                rows = _rows(calibration, batch_size)  # none if they do not fill a batch
+                self._means = input_means(source, rows) if rows else ()
+            if self._means:
+                correct_biases(source, out, self._means)
 
     def measure(
         self,

@@ -151,12 +151,16 @@ class Truth(NamedTuple):
         """Returns the metric of a model that ignores its input.
 
         The model always predicts the most frequent class (for several labels, the more frequent of
-        0 and 1 over all labels). R2 is 0 for the mean, and AUC is 0.5 for equal scores.
+        0 and 1 for each label). R2 is 0 for the mean, and AUC is 0.5 for equal scores.
         """
         if self.metric == "R2":
             return 0.0
         if self.metric == "AUC":
             return 0.5
+        if self.metric == "accuracy" and self.task is Task.MULTI_LABEL:
+            rows = self.labels.reshape(-1, self.labels.shape[-1])
+            known, ones = (rows >= 0).sum(axis=0), (rows == 1).sum(axis=0)
+            return float(np.maximum(ones, known - ones).sum() / known.sum())
         if self.metric == "accuracy":
             return constant_accuracy(self.labels)
         ids = self.labels[self.labels >= 0]

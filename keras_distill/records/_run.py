@@ -168,6 +168,14 @@ class CompressResult(Record):
             raise ValueError("must have `failed` if and only if `record` has no verified file")
         return self
 
+    @property
+    def file(self) -> str | None:
+        """Name of the verified `.tflite` file; None if the compression failed."""
+        made = self.record
+        if self.failed is not None or made is None or made.export is None:
+            return None
+        return made.export.file
+
 
 class RunRecord(Record):
     """Everything that a run measured; the results that `report.html` shows.

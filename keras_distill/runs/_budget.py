@@ -12,6 +12,7 @@ from keras_distill.benchmarks import measure_latency
 from keras_distill.records import BudgetPart, BudgetResult, RunRecord
 from keras_distill.runs._arena import arena_failure, arena_of, check_runtime, zero_row
 from keras_distill.runs._candidates import CandidateFiles, check_reachable
+from keras_distill.runs._compress import COMPRESSED
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._evaluate import logits_of
 from keras_distill.runs._shrink import untrained_teacher
@@ -183,6 +184,6 @@ def file_budget(context: RunContext, teacher: Teacher | None) -> FileBudget | No
 
 def _exported(record: RunRecord) -> list[str]:
     found = [export.file for export in record.exports.exports.values()]
-    if record.compress is not None and record.compress.record is not None:
-        found.append(f"compressed/{record.compress.record.export.file}")
+    if record.compress is not None and record.compress.file is not None:
+        found.append(f"{COMPRESSED}/{record.compress.file}")
     return found

@@ -61,9 +61,8 @@ def evaluate(
         variants.append(result)
     tests = {v.name: [seed.test_accuracy for seed in v.seeds] for v in variants}
     files = [export.file for export in exports.exports.values()]
-    made = None if compressed is None or compressed.failed else compressed.record
-    if made is not None and made.export is not None:
-        files.append(f"{COMPRESSED}/{made.export.file}")
+    if compressed is not None and compressed.file is not None:
+        files.append(f"{COMPRESSED}/{compressed.file}")
     record = RunRecord(
         recipe=context.recipe,
         scale=context.scale,

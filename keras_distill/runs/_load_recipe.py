@@ -100,6 +100,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
         update={
             "training": _short(recipe.training, short),
             "teacher": _short(recipe.teacher, short),
+            "assistant": tuple(_short(part, short) for part in recipe.assistant),
             "seeds": recipe.seeds[:2],
             "export": recipe.export.model_copy(update={"max_drop": 100.0}),
             "compress": compress,

@@ -119,7 +119,8 @@ class Kept:
         """Returns the data of a recipe; loads it if the last recipe had other data."""
         part = recipe.data
         size = recipe.training.batch_size if scale == "smoke" else None
-        key = json.dumps([part.source, part.data_dir, part.unlabeled, size, scale, imports])
+        sources = [part.source, part.unlabeled, recipe.teacher.source]
+        key = json.dumps([sources, part.data_dir, size, scale, imports])
         if self._data is None or self._data[0] != key:
             self.clear()
             self._data = key, load_data(recipe, scale, imports)

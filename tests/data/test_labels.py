@@ -38,3 +38,12 @@ def test_bad_count(count):
     train, _ = make((1, 3, 3))
     with pytest.raises(InputError, match="count"):
         data.keep_labels(train, count)
+
+
+def test_examples_that_have_no_label_take_none_of_the_count():
+    y = np.repeat([0, 1, data.UNLABELED], [4, 4, 92])
+    train = tf.data.Dataset.from_tensor_slices((np.arange(len(y))[:, None], y))
+    new = data.labels_of(data.keep_labels(train, 4, seed=0))
+    assert np.bincount(new[new >= 0]).tolist() == [2, 2]
+    with pytest.raises(InputError, match="the number of labels, 8"):
+        data.keep_labels(train, 9)

@@ -16,3 +16,12 @@ def test_current_folder_never_hides_a_library(tmp_path, monkeypatch):
 def test_bad_names(module):
     with pytest.raises(InputError, match="dotted name"):
         _user_code.import_module("import", module)
+
+
+def test_a_missing_dependency_whose_name_begins_the_module_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nosuchmodule.py").write_text("import nosuch")
+    with pytest.raises(InputError, match="nosuchmodule needs 'nosuch', which is missing"):
+        _user_code.import_module("import", "nosuchmodule")
+    with pytest.raises(InputError, match="be a module that Python finds"):
+        _user_code.import_module("import", "nosuch.module")

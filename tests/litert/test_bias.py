@@ -79,3 +79,15 @@ def test_only_rounded_weights_are_corrected(net, tmp_path):
     swapped = [mean * 0 for mean in means]  # inputs of mean 0 shift nothing
     correct_biases(str(source), str(out), swapped)
     assert Path(out).read_bytes() == before
+
+
+def test_rows_that_do_not_fill_a_batch_correct_nothing(net, tmp_path):
+    source, rows = net
+    np.savez(tmp_path / "none.npz", image=rows[:0])
+    contents = []
+    with Quantizer(source, tmp_path / "none.npz", batch_size=1, timeout=60) as quantizer:
+        for correct in (False, True):
+            out = tmp_path / f"{correct}.tflite"
+            quantizer.quantize(out, [Rule("dynamic-int8")], correct=correct)
+            contents.append(out.read_bytes())
+    assert contents[0] == contents[1]

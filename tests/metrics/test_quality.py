@@ -255,3 +255,11 @@ def test_class_ids_and_one_hot_rows():
     for wrong, received in ((np.array([1, 0, 1]), "int64"), (np.array([0.5, 0.2]), "float64")):
         with pytest.raises(InputError, match=rf"or one-hot rows, .* Received: {received} of"):
             metrics.label_ids(wrong, outputs, metrics.Task.CLASSES)
+
+
+def test_the_best_model_that_ignores_its_input():
+    labels = np.array([[1, 0], [1, 0], [1, 0], [1, 1], [-1, 0]])
+    truth = metrics.Truth("accuracy", metrics.Task.MULTI_LABEL, labels)
+    assert truth.constant() == (4 + 4) / 9  # 1 for the first label, 0 for the second
+    ids = metrics.Truth("accuracy", metrics.Task.CLASSES, np.array([0, 2, 2, -1]))
+    assert ids.constant() == 2 / 3

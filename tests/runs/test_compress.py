@@ -24,7 +24,7 @@ from keras_distill.records import CompressRecord
 from keras_distill.records._recipe import Recipe
 from keras_distill.records._run import RunRecord
 from keras_distill.report import _compression, _summary, _verdict
-from keras_distill.runs import _run
+from keras_distill.runs import _budget, _run
 from keras_distill.runs._compress import compress_student
 from keras_distill.runs._context import RunContext
 from keras_distill.runs._load_recipe import smoke_recipe
@@ -279,6 +279,7 @@ def test_a_compression_that_loses_too_much_keeps_its_steps_and_ends_with_exit_co
     assert failed in page and all(f">{cell}</t" in page for row in rows for cell in row)
     files = [entry.name for entry in record.benchmark.entries]
     assert not [name for name in files if "compressed" in name]
+    assert _budget._exported(record) == ["student-float32.tflite"]
 
 
 @pytest.mark.slow

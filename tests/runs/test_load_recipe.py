@@ -3,6 +3,7 @@ import pytest
 from keras_distill import runs
 from keras_distill._internal import InputError
 from keras_distill.records._recipe import Recipe
+from keras_distill.runs._load_recipe import smoke_recipe
 from keras_distill.runs._sweep_plan import plan
 
 MINIMAL = {
@@ -35,6 +36,15 @@ def test_the_default_recipe_has_enough_seeds_for_an_interval_and_keeps_few_label
     recipe = runs.load_recipe(runs.DEFAULT_RECIPE)
     assert len(recipe.seeds) >= 5
     assert recipe.data.labels == 100
+
+
+def test_a_smoke_run_trains_everything_for_one_epoch():
+    assistant = {"model": "mlp:6", "epochs": 50}
+    recipe = smoke_recipe(
+        runs.load_recipe("digits", {"assistant": [assistant], "teacher.epochs": 9})
+    )
+    parts = (recipe.training, recipe.teacher, *recipe.assistant)
+    assert [part.epochs for part in parts] == [1, 1, 1]
 
 
 def test_overrides_reach_their_keys_and_leave_the_rest():

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_distill import models, runs
@@ -15,6 +16,7 @@ from keras_distill.cli import main
 from keras_distill.records import SweepRecord
 from keras_distill.runs import _sweep_plan, _sweep_stacks
 from keras_distill.runs._sweep import sweep
+from keras_distill.runs._sweep_kept import Kept
 from keras_distill.runs._sweep_session import _parts
 
 SMALL = Path(__file__).parents[1] / "golden" / "small.toml"
@@ -381,3 +383,15 @@ def test_a_student_with_dropout_is_trained_alone(tmp_path):
     assert [len(point.seeds) for point in record.points] == [1] * 3 and not list(
         out.glob("students/stack-*")
     )
+
+
+def test_data_are_loaded_again_where_the_teacher_has_other_data(tmp_path):
+    others = [np.full((40, 8, 8, 1), value, np.uint8) for value in (1, 2)]
+    for value, x in zip("ab", others, strict=True):
+        np.savez(tmp_path / f"{value}.npz", x_train=x, y_train=np.arange(40) % 10)
+    kept = Kept()
+    for value, x in zip("ab", others, strict=True):
+        source = f"npz:{tmp_path / value}.npz"
+        recipe = runs.load_recipe("digits", {"teacher.source": source, "data.labels": None})
+        first = next(iter(kept.data(recipe, "smoke", ()).teacher.train))[0]
+        assert first.numpy().max() == x.max()
