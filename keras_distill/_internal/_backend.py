@@ -13,7 +13,8 @@ def prepare() -> None:
     - A CPU without AVX-512 trains nearly twice as fast with oneDNN, which TensorFlow turns off
       there by default.
     - By default, TensorFlow reserves all memory of a GPU when it starts. With memory growth, it
-      reserves only what it needs, so that several processes can share the GPU.
+      reserves only what it needs, so that several processes can share the GPU. TensorFlow prefers
+      this variable to `tf.config.experimental.set_memory_growth`.
 
     The function is called when the package is imported. If TensorFlow has been imported before, it
     warns that oneDNN cannot be turned on anymore.

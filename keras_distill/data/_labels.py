@@ -54,7 +54,7 @@ def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
 
     Args:
         train: A data set of `(x, y)`, unbatched, finite; y a class id.
-        count: How many labels to keep, from the number of classes to the number of examples.
+        count: How many labels to keep, from the number of classes to the number of labels.
         seed: Seed of the choice of the examples that keep their labels.
 
     Returns:
@@ -73,7 +73,9 @@ def keep_labels(train: Dataset, count: int, *, seed: int = 0) -> Dataset:
     labeled = np.flatnonzero(labels >= 0)
     classes = np.unique(labels[labeled])
     if count > len(labeled):
-        raise InputError(f"`count` must be <= the number of labels, {len(labeled)}: {count}.")
+        raise InputError(
+            f"`count` must be <= the number of labels, {len(labeled)}. Received: count={count}"
+        )
     kept = labeled[stratified(labels[labeled], count, seed)]
     if len(np.unique(labels[kept])) < len(classes):
         raise InputError(

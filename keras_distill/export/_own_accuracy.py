@@ -78,7 +78,7 @@ def _shown(truth: Truth, score: float) -> str:
 def _near_chance(what: str, truth: Truth, score: float, constant: float) -> str:
     text = f"{what} has {_shown(truth, score)} on the given data, no better than"
     check = "check that it is trained, that the data are those it was trained for"
-    if truth.of_classes:
+    if truth.of_classes and truth.task is not metrics.Task.MULTI_LABEL:
         always = f"always answering one class ({shown_score(truth.metric, constant)})"
         return f"{text} {always}: {check}, and that their classes have the same order"
     return f"{text} a model that does not look at its input ({constant:g}): {check}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from keras_distill._internal._signatures import SIGNATURE, InputInfo, signature_
 from keras_distill._internal._types import Array
 
 _BATCH = 128  # rows per reference call
+_TENSOR_FLOAT_32 = threading.RLock()  # the setting is one for the whole process
 
 
 def in_dtype(rows: Array, info: InputInfo) -> Array:
@@ -136,12 +138,13 @@ class KerasSource:
 def _full_float32() -> Iterator[None]:
     """Computes products on a GPU in float32, as the file does, not in TensorFloat-32."""
     settings = tf.config.experimental
-    before = settings.tensor_float_32_execution_enabled()
-    settings.enable_tensor_float_32_execution(False)
-    try:
-        yield
-    finally:
-        settings.enable_tensor_float_32_execution(before)
+    with _TENSOR_FLOAT_32:
+        before = settings.tensor_float_32_execution_enabled()
+        settings.enable_tensor_float_32_execution(False)
+        try:
+            yield
+        finally:
+            settings.enable_tensor_float_32_execution(before)
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ from keras_distill.records._recipe_budget import BudgetPart
 from keras_distill.records._recipe_data import AugmentPart, DataPart
 from keras_distill.records._recipe_distillation import (
     LOSSES,
+    NEED_LABELS,
     DistillationPart,
     LossPart,
     SchedulePart,
@@ -172,6 +173,7 @@ __all__ = [
     "LOSSES",
     "MAX_RANK",
     "MAX_VIEWS",
+    "NEED_LABELS",
     "RANDOM",
     "TARGETS_FORMAT",
     "TARGETS_VERSION",

@@ -21,8 +21,8 @@ class BudgetPart(Record):
     Attributes:
         max_bytes: Maximum size of the file in bytes: a number, or text such as "100k". With several
             precisions, candidates are measured in the precision with the smallest files.
-        max_drop: Maximum loss of accuracy against the teacher on validation data, in points. None
-            (in Python) means no limit.
+        max_drop: Maximum loss of accuracy against the teacher on validation data, in points. It is
+            not checked if the teacher is a store, which does not show the teacher's accuracy.
         max_latency_ratio: Maximum latency relative to the teacher, both as `.tflite` files. By
             default, there is no limit.
         max_arena: Maximum memory in bytes in TensorFlow Lite for Microcontrollers, measured by

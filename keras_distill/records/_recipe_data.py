@@ -50,8 +50,8 @@ class DataPart(Record):
         source: A data spec, such as `digits`, `tfds:mnist`, or `images:DIR`.
         data_dir: Folder of prepared TFDS data sets. By default, the environment variable
             TFDS_DATA_DIR or, if it is not set, the default folder of TFDS.
-        labels: Labels that the student sees: a count (an integer >= 1) or a fraction (a number in
-            0..1, such as 0.1). By default, all labels. A teacher that the run trains always sees
+        labels: Labels that the student sees: a count (an integer >= 1) or a fraction (above 0, at
+            most 1, such as 0.1). By default, all labels. A teacher that the run trains always sees
             all labels.
         omit_classes: Names or ids of classes whose examples the student does not see. The teacher
             sees them, and the student is tested on them.

@@ -40,6 +40,8 @@ LOSSES: dict[str, tuple[str, ...]] = {
         "logit_weight",
     ),
 }  # fmt: skip
+# Losses that are 0 for an example without a label.
+NEED_LABELS = ("DecoupledLoss",)
 
 
 class SchedulePart(Record):
@@ -149,6 +151,11 @@ class LossPart(Record):
     def reads_layers(self) -> bool:
         """Whether the loss compares inner layers of teacher and student."""
         return any("layer_name" in name for name in LOSSES[self.loss])
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the loss is 0 for an example without a label."""
+        return self.loss in NEED_LABELS
 
     @property
     def softens_logits(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_distill._internal._quantity import number_of
-from keras_distill.records import IntervalRecord, SweepPoint, SweepRecord
+from keras_distill.records import NEED_LABELS, IntervalRecord, SweepPoint, SweepRecord
 
 _TERMINAL_ROWS = 40
 _SIGNIFICANT = 0.05
@@ -174,7 +174,26 @@ def sentences(record: SweepRecord) -> list[str]:
         _flat(record),
     ]
     lines += _against_reference(record, best)
-    return [*lines, *failures(record)]
+    return [*lines, *_of_labels_only(record), *failures(record)]
+
+
+def _of_labels_only(record: SweepRecord) -> list[str]:
+    """Names the losses that learned from few examples, because they need labels."""
+    recipe, found = record.recipe, dict[str, None]()
+    given = [term.model_dump() for term in recipe.distillation.losses]
+    for point in record.points:
+        labels = point.values.get("data.labels", recipe.data.labels)
+        complete = labels is None or (isinstance(labels, float) and labels == 1)
+        if point.is_reference or (complete and recipe.data.unlabeled is None):
+            continue
+        for term in point.values.get("distillation.losses", given) or ():
+            if term["loss"] in NEED_LABELS:
+                found[term["loss"]] = None
+    return [
+        f"Where labels are few, {name} learned from the labeled examples only, because it needs"
+        " labels."
+        for name in found
+    ]
 
 
 def failures(record: SweepRecord) -> list[str]:

@@ -35,10 +35,11 @@ def check_budget(context: RunContext) -> None:
         raise InputError(
             "`training.budget`, a time, must be left out with `budget`: give `training.epochs`."
         )
-    if context.store is not None and budget.max_drop is not None:
+    default = BudgetPart.model_fields["max_drop"].default
+    if context.store is not None and budget.max_drop not in (None, default):
         raise InputError(
-            "`budget.max_drop` needs a teacher that runs: a store does not show its accuracy. Set"
-            " it to none, or give the teacher."
+            "`budget.max_drop` needs a teacher that runs: a store does not show its accuracy. Leave"
+            f" it out, or give the teacher. Received: {budget.max_drop:g}"
         )
     if context.store is not None and budget.max_latency_ratio is not None:
         raise InputError(

@@ -86,7 +86,7 @@ def _parse(values: dict[str, Any], overrides: dict[str, Any], *, source: str) ->
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """Returns the recipe with one epoch for teacher, student, and compression steps.
+    """Returns the recipe with one epoch for teacher, assistants, student, and compression steps.
 
     It has at most two seeds, two benchmark calls, and no limit on the drop. `load_data` limits the
     data to two batches.

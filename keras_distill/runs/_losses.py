@@ -5,7 +5,7 @@ from typing import Any
 from keras_distill import losses
 from keras_distill._internal import InputError
 from keras_distill._internal._types import Schedule
-from keras_distill.records import DistillationPart, LossPart, SchedulePart
+from keras_distill.records import DistillationPart, SchedulePart
 from keras_distill.training import CosineSchedule, LinearSchedule
 
 _SCHEDULES = {"linear": LinearSchedule, "cosine": CosineSchedule}
@@ -93,11 +93,6 @@ def logits_only(part: DistillationPart) -> DistillationPart:
     """
     kept = tuple(term for term in part.losses if not term.reads_layers)
     return part.model_copy(update={"losses": kept})
-
-
-def needs_labels(term: LossPart) -> bool:
-    """Returns whether a loss is 0 on examples without a label."""
-    return getattr(losses, term.loss).needs_labels
 
 
 def _setting(value: Any, steps: int | None) -> Any:

@@ -13,7 +13,6 @@ from keras_distill._internal import InputError, bad
 from keras_distill._internal._soft_targets import Targets
 from keras_distill.data import Augmentation, Splits
 from keras_distill.records import AugmentPart, Recipe
-from keras_distill.runs._losses import needs_labels
 from keras_distill.targets import SoftTargetStore
 
 _CACHE = 1 << 30  # bytes of examples that are kept in memory between epochs
@@ -96,7 +95,7 @@ class StudentData:
             found.with_few_labels(recipe.seeds[0])
         if found.labels_kept < found.examples:
             note = "{} learned from the labeled examples only, because it needs labels"
-            needy = [part.loss for part in recipe.distillation.losses if needs_labels(part)]
+            needy = [term.loss for term in recipe.distillation.losses if term.needs_labels]
             notes += tuple(note.format(name) for name in needy)
         return dataclasses.replace(found, notes=notes)
 

@@ -8,7 +8,7 @@ import pytest
 
 from keras_distill.export import Session, prepare, resolve
 from keras_distill.export._options import ExportOptions
-from keras_distill.litert import LiteRTModel, Quantizer, Rule, read_graph
+from keras_distill.litert import LiteRTModel, Quantizer, Rule, _quantizer, read_graph
 from keras_distill.litert._bias import correct_biases, input_means
 
 layers = keras.layers
@@ -91,3 +91,11 @@ def test_rows_that_do_not_fill_a_batch_correct_nothing(net, tmp_path):
             quantizer.quantize(out, [Rule("dynamic-int8")], correct=correct)
             contents.append(out.read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_the_quantizer_takes_no_memory_of_a_gpu(net, monkeypatch):
+    started = []
+    monkeypatch.setattr(_quantizer, "Child", lambda *_, **options: started.append(options))
+    with pytest.raises(AttributeError):  # there is no child
+        Quantizer(net[0], None, batch_size=1, timeout=60).measure([])
+    assert [one["environment"] for one in started] == [{"CUDA_VISIBLE_DEVICES": "-1"}]

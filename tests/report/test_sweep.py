@@ -120,6 +120,17 @@ def test_failures_and_their_reasons_are_shown_as_text():
     assert "2 (1 failed)" in page
 
 
+def test_a_loss_that_needs_labels_is_named_where_they_are_few():
+    both = [[{"loss": "SoftTargetLoss"}], [{"loss": "DecoupledLoss"}]]
+    named = "DecoupledLoss learned from the labeled examples only"
+    grid = {"distillation.losses": both}
+    assert named in " ".join(report.sweep_sentences(made(grid)))  # digits: 100 labels
+    grid["data.labels"] = [0.2, 1.0]
+    assert named in " ".join(report.sweep_sentences(made(grid)))
+    assert named not in " ".join(report.sweep_sentences(made(grid | {"data.labels": [1.0]})))
+    assert named not in " ".join(report.sweep_sentences(made({"distillation.losses": both[:1]})))
+
+
 def test_sentences_say_no_more_than_the_statistics():
     one_seed = " ".join(report.sweep_sentences(made(ONE_KEY, 1)))
     assert "on 1 seed, without a test" in one_seed and "p =" not in one_seed

@@ -8,7 +8,7 @@ import pytest
 
 from keras_distill import Distiller, losses, runs
 from keras_distill._internal import InputError
-from keras_distill.records import LOSSES, DistillationPart
+from keras_distill.records import LOSSES, NEED_LABELS, DistillationPart
 from keras_distill.runs._losses import distillation_losses, logits_only, reads_layers
 
 LAYERS = {"teacher_layer_name": "vector", "student_layer_name": "vector"}
@@ -118,6 +118,10 @@ def test_a_schedule_without_an_end_needs_a_known_number_of_steps():
     falls = {"schedule": "linear", "start": 8.0, "end": 1.0}
     with pytest.raises(InputError, match=r"`steps` where `training.budget` decides.*8 to 1"):
         distillation_losses(part(temperature=falls), steps=None)
+
+
+def test_the_losses_that_need_labels_are_known_without_tensorflow():
+    assert [name for name in LOSSES if getattr(losses, name).needs_labels] == [*NEED_LABELS]
 
 
 def test_only_losses_that_name_layers_need_the_teacher_itself():
