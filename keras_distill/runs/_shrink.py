@@ -75,7 +75,7 @@ def untrained_teacher(context: "RunContext") -> keras.Model | None:
     """Builds or loads the teacher, without training it; None unless it is one Keras model."""
     part = context.recipe.teacher
     given = part.models[0]
-    is_model = is_keras(given) and part.classes is None
+    is_model = context.store is None and is_keras(given) and part.classes is None
     one = is_model and len(part.models) * part.members == 1
     return context.build(given) if one else None
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import keras_distill as kd
-from keras_distill import data, models, report, runs, teachers
+from keras_distill import data, models, report, runs, targets, teachers
 from keras_distill._internal import InputError, MissingExtraError
 from keras_distill._internal._progress import Reporter
 from keras_distill.cli import main
@@ -97,6 +97,16 @@ def test_the_plan_counts_candidates_and_epochs():
     assert "8 candidates ranked in 1 round: 8 epochs" in stages["search"].what
     assert stages["search"].seconds > 0
     assert stages["search"].steps == 8 * stages["student"].steps / 12
+
+
+def test_a_store_can_be_the_teacher_and_does_not_show_its_accuracy(tmp_path):
+    teacher = models.build("mlp:16", input_shape=(8, 8, 1), num_classes=10, seed=0)
+    targets.SoftTargetStore.build(teacher, data.load("digits").train, tmp_path / "store")
+    changes = {"teacher.model": str(tmp_path / "store"), "budget.candidates": ["mlp:4"]}
+    found = runs.plan(_recipe(**changes, budget__max_drop=1.0))
+    assert "search" in {stage.name for stage in found.stages}
+    with pytest.raises(InputError, match=r"a store does not show its accuracy.*Received: 50"):
+        runs.plan(_recipe(**changes))
 
 
 def test_the_file_keeps_to_the_budget(finished):
