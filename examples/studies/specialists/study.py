@@ -389,7 +389,7 @@ def _sha256(path: Path) -> str:
 def readme_tables(records: Path) -> list[str]:
     """The tables of README.md, made from a folder of records."""
     tables = []
-    for folder in (records, records / "converged"):
+    for folder in (records / "converged", records):
         if (folder / "study.json").exists():
             record = StudyRecord.load(folder / "study.json")
             systems, coverage = specialists_tables.markdown(record)
@@ -401,6 +401,19 @@ def readme_tables(records: Path) -> list[str]:
         if (folder / "pilot.json").exists():
             tables.append(pilot.table(json.loads((folder / "pilot.json").read_text())))
     return tables
+
+
+def headlines(records: Path) -> list[tuple[str, str]]:
+    """The row of the project's README that quotes this study."""
+    record = StudyRecord.load(records / "converged" / "study.json")
+    systems = {system.name: system for system in record.report.systems}
+
+    def change(name: str) -> str:
+        found = systems[name].relative
+        return f"{100 * found.value:+.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+    answer = f"{change('specialists')} top-1, relative; as many steps of longer training: "
+    return [("Do specialists help on CIFAR-100?", answer + change("longer"))]
 
 
 def main() -> None:
