@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _archives, _files
 from keras_distill._internal._types import PathLike
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_npz(path: PathLike, keys: Collection[str] | None = None) -> "dict[str, 
             name that is not in `keys`, or a member does not have the size that its header declares.
     """
     path = Path(path)
-    _files.check_archive(path)
+    _archives.check_archive(path)
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():

@@ -1,4 +1,4 @@
-"""Writes files and folders atomically, and checks paths and archives."""
+"""Writes files and folders atomically, and checks paths."""
 
 import contextlib
 import ctypes
@@ -10,9 +10,8 @@ import re
 import shutil
 import stat
 import tempfile
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from keras_distill._internal import InputError
 from keras_distill._internal._checks import shallow
@@ -23,8 +22,6 @@ LOCK = ".lock"  # a file in a folder while a process writes to it
 
 _CHUNK = 1 << 20
 _MAX_TEXT = 32 << 20
-# Archives may unpack to this many bytes at any ratio, and to more only up to this ratio.
-_FREE_BYTES, _MAX_RATIO = 64 << 20, 100
 # A name that `atomic_path` creates: `.<stem>-<8 characters of tempfile><suffix>`.
 _TEMPORARY = re.compile(r"\..*-[a-z0-9_]{8}(\.[^.]*)?")
 
@@ -100,24 +97,6 @@ def read_json(path: PathLike, *, max_bytes: int = _MAX_TEXT) -> Json:
         if isinstance(error, InputError):
             raise
         raise InputError(f"Cannot read {path}: not JSON ({error}).") from error
-
-
-def check_unpacked(path: PathLike, packed: int, unpacked: int) -> None:
-    """Rejects compressed content that unpacks to a suspiciously large size.
-
-    Args:
-        path: The file, for the error message.
-        packed: The compressed size, in bytes.
-        unpacked: The declared size after unpacking, in bytes.
-
-    Raises:
-        InputError: If `unpacked` is more than 64 MiB and more than 100 times `packed`.
-    """
-    if unpacked > _FREE_BYTES and unpacked > _MAX_RATIO * packed:
-        raise InputError(
-            f"{path}: unpacks to {unpacked} bytes from {packed}, more than {_MAX_RATIO} times as"
-            " many. Store it with less compression, if this size is intended."
-        )
 
 
 def reason(error: BaseException) -> str:
@@ -363,43 +342,3 @@ def sha256(path: PathLike) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def check_archive(path: PathLike, *, max_bytes: int = 16 << 30) -> None:
-    """Rejects a zip archive, such as a `.keras` file, that is unsafe to read.
-
-    Args:
-        path: The archive.
-        max_bytes: The largest allowed total size of the unpacked members.
-
-    Raises:
-        InputError: If the file is not a zip archive or is damaged, contains a link or a name
-            outside of the archive's folder, unpacks to more than `max_bytes`, or fails
-            `check_unpacked`.
-    """
-    path = check_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                _check_member(path, member)
-            total = sum(member.file_size for member in archive.infolist())
-            if total > max_bytes:
-                raise InputError(f"{path}: unpacks to {total} bytes, more than {max_bytes}.")
-            check_unpacked(path, path.stat().st_size, total)
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, IndexError) as error:
-        raise InputError(f"{path}: not a readable zip archive ({reason(error)}).") from error
-    except Exception as error:  # zlib and struct errors of damaged members
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: damaged archive ({reason(error)}).") from error
-    if damaged is not None:
-        raise InputError(f"{path}: damaged archive, checksum of {damaged!r} is wrong.")
-
-
-def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
-    name = PurePosixPath(member.filename.replace("\\", "/"))
-    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-        raise InputError(f"{path}: unsafe name in the archive: {member.filename!r:.100}.")
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise InputError(f"{path}: a link in the archive: {member.filename!r:.100}.")

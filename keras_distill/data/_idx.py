@@ -8,7 +8,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _archives, _files
 from keras_distill._internal._types import Array
 from keras_distill.data._splits import Source, Splits, from_arrays
 
@@ -104,7 +104,7 @@ def _parse(file: IO[bytes], path: Path, size: int, zipped: bool) -> Array:
     if expected > _MAX_BYTES:
         raise InputError(f"{path}: declares {expected} bytes, more than {_MAX_BYTES}.")
     if zipped:
-        _files.check_unpacked(path, size, expected)
+        _archives.check_unpacked(path, size, expected)
     # The values are read only if the file can hold them: a wrong shape must not allocate memory.
     found, body = size - 4 - len(header), b""
     if zipped or found == expected:

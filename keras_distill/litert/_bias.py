@@ -17,7 +17,8 @@ import numpy as np
 
 from keras_distill._internal._types import Array
 from keras_distill.litert._metadata import unpacked
-from keras_distill.litert._parser import Graph, Tensor, read_graph
+from keras_distill.litert._parser import Graph, read_graph
+from keras_distill.litert._subgraph import Tensor
 
 # Operator -> the axis of the output channels in the shape of its weights.
 _AXIS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}

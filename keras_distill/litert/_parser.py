@@ -10,15 +10,22 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_distill._internal import InputError, _files
 from keras_distill._internal._types import Array
+from keras_distill.litert._subgraph import (
+    MULTIPLYING,
+    Op,
+    Subgraph,
+    Tensor,
+    computed_in,
+    multiplications,
+)
 
 _OPERATORS = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
@@ -27,19 +34,6 @@ _TYPES = {
     value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
 }
 _INTEGERS = ("int32", "int64", "bool", "string", "uint32", "uint64")
-
-# Operators that multiply their input 1, in most cases constant weights, by another input.
-_MULTIPLYING = (
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "CONV_3D",
-    "FULLY_CONNECTED",
-    "TRANSPOSE_CONV",
-    "BATCH_MATMUL",
-)
-_DATA_INPUT = {"TRANSPOSE_CONV": 2}
-# Operators that only decode a constant.
-_DECODING = ("DEQUANTIZE", "DENSIFY")
 
 # The exceptions that the FlatBuffers readers raise on tables with invalid offsets.
 _DAMAGE = (
@@ -53,80 +47,6 @@ _DAMAGE = (
 )
 
 _Result = TypeVar("_Result")
-
-
-class Tensor(NamedTuple):
-    """A tensor of a subgraph.
-
-    Attributes:
-        name: The name of the tensor.
-        shape: The size of each axis.
-        dtype: The name of the type in lower case: "float32", "int8", "int4", …
-        buffer: The number of its buffer. Several tensors may share a buffer.
-        constant: Whether the file stores the values.
-        quantized: Whether the tensor has a scale.
-        zero_point: The stored integer that means 0.0, for the first channel; 0 if there is none.
-        sparse: Whether the values are stored in a sparse format, without most of the zeros.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    buffer: int
-    constant: bool
-    quantized: bool
-    zero_point: int
-    sparse: bool
-
-    @property
-    def entries(self) -> int:
-        """The number of entries."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-
-class Op(NamedTuple):
-    """An operator of a subgraph.
-
-    Attributes:
-        name: The name of the operator, such as "CONV_2D", or the custom code of a custom operator.
-        custom: Whether it is not a TFLite builtin.
-        inputs: The indices of its input tensors; -1 for an optional input that is absent.
-        outputs: The indices of its output tensors.
-        table: The operator's table from the FlatBuffers reader.
-    """
-
-    name: str
-    custom: bool
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    table: Any
-
-
-@dataclass(frozen=True)
-class Subgraph:
-    """A graph of the file: the main graph, or the condition or body of a loop.
-
-    Attributes:
-        tensors: The tensors.
-        ops: The operators, in the order of execution.
-        inputs: The indices of the input tensors.
-        outputs: The indices of the output tensors.
-    """
-
-    tensors: tuple[Tensor, ...]
-    ops: tuple[Op, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-    @functools.cached_property
-    def _decoded(self) -> dict[int, int]:
-        return {op.outputs[0]: op.inputs[0] for op in self.ops if op.name in _DECODING}
-
-    def source(self, index: int) -> Tensor:
-        """Returns the stored tensor from which tensor `index` is decoded, or the tensor itself."""
-        for _ in self._decoded:  # bounded, because a damaged file may have a cycle
-            index = self._decoded.get(index, index)
-        return self.tensors[index]
 
 
 def refuses_damage(function: Callable[["Graph"], _Result]) -> Callable[["Graph"], _Result]:
@@ -266,8 +186,8 @@ class Graph:
         total, graph = 0, self.subgraphs[number]
         for op in graph.ops:
             cost: int | None = 0
-            if op.name in _MULTIPLYING:
-                cost = _multiplications(graph, op)
+            if op.name in MULTIPLYING:
+                cost = multiplications(graph, op)
             elif op.name == "WHILE":
                 cost = self._loop(op)
             if cost is None:
@@ -303,7 +223,7 @@ class Graph:
             InputError: If the tables of the file are damaged.
         """
         try:
-            return _computed_in(self.subgraphs[0], op)
+            return computed_in(self.subgraphs[0], op)
         except _DAMAGE as error:
             raise InputError(f"{self.path}: damaged .tflite file ({error}).") from error
 
@@ -314,8 +234,8 @@ class Graph:
         votes: Counter[str] = Counter()
         for graph in self.subgraphs:
             for op in graph.ops:
-                if op.name in _MULTIPLYING and graph.source(op.inputs[1]).constant:
-                    votes[_computed_in(graph, op)] += graph.source(op.inputs[1]).entries
+                if (weights := graph.weights(op)) is not None:
+                    votes[computed_in(graph, op)] += weights.entries
         return votes.most_common(1)[0][0] if votes else "float32"
 
 
@@ -370,39 +290,3 @@ def _op(table: Any, names: list[tuple[str, bool]]) -> Op:
     inputs = tuple(table.Inputs(i) for i in range(table.InputsLength()))
     outputs = tuple(table.Outputs(i) for i in range(table.OutputsLength()))
     return Op(name, custom, inputs, outputs, table)
-
-
-def _multiplications(graph: Subgraph, op: Op) -> int:
-    weight = graph.tensors[op.inputs[1]]
-    out = graph.tensors[op.outputs[0]]
-    if op.name == "BATCH_MATMUL":
-        return out.entries * graph.tensors[op.inputs[0]].shape[-1]
-    if op.name == "FULLY_CONNECTED":
-        return out.entries * weight.shape[-1]
-    if op.name == "TRANSPOSE_CONV":
-        data = graph.tensors[op.inputs[2]]
-        return data.entries // data.shape[-1] * weight.entries
-    # (out, h, w, in) and (1, h, w, channels): every output position uses each weight once.
-    return out.entries // out.shape[-1] * weight.entries
-
-
-def _computed_in(graph: Subgraph, op: Op) -> str:
-    """Returns the precision of an operator, from its constant weights or from its data."""
-    if op.name in _MULTIPLYING and graph.source(op.inputs[1]).constant:
-        weight = graph.source(op.inputs[1])
-        data = graph.tensors[op.inputs[_DATA_INPUT.get(op.name, 0)]]
-        decoded = weight is not graph.tensors[op.inputs[1]]
-        return _precision(data.dtype, weight.dtype, decoded)
-    tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
-    data = [t.dtype for t in tensors if not t.constant]
-    if "float32" in data:
-        return "float32"
-    return data[0] if data else "constant"
-
-
-def _precision(data: str, weight: str, decoded: bool) -> str:
-    if weight in ("float32", "float16"):
-        return weight
-    if data == "float32":
-        return f"weight-only-{weight}" if decoded or weight == "int4" else "dynamic"
-    return "int16x8" if data == "int16" else data

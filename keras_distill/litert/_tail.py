@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_distill.litert._parser import Graph, Op, Subgraph, refuses_damage
+from keras_distill.litert._parser import Graph, refuses_damage
+from keras_distill.litert._subgraph import Op, Subgraph
 
 _ACTIVATIONS: dict[str, Literal["softmax", "sigmoid"]] = {
     "SOFTMAX": "softmax",

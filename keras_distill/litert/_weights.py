@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_distill._internal import InputError
-from keras_distill.litert._parser import Graph, Tensor, read_graph, refuses_damage
+from keras_distill.litert._parser import Graph, read_graph, refuses_damage
+from keras_distill.litert._subgraph import Tensor
 
 if TYPE_CHECKING:
     from keras_distill.records import KernelCount

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_distill._internal import InputError, _files, _keras_private, _user_code, bad
+from keras_distill._internal import InputError, _archives, _keras_private, _user_code, bad
 from keras_distill._internal._types import PathLike
 from keras_distill.models._file_kinds import KERAS, model_file
 from keras_distill.models._inspection import walk_layers
@@ -50,7 +50,7 @@ def load(path: PathLike, *, imports: Sequence[str] = (), compiled: bool = False)
     path = model_file(path, (KERAS,)).path
     if isinstance(imports, str):
         raise bad("imports", "be a list of module names", imports)
-    _files.check_archive(path)
+    _archives.check_archive(path)
     config = _config(path)
     for module in imports:
         _user_code.import_module("import", module)

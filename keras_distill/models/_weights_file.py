@@ -21,7 +21,7 @@ def check_weights(path: Path) -> None:
     A data set without stored values may declare any size, and reading it would fill the memory.
 
     Args:
-        path: A `.keras` file that `_files.check_archive` accepts.
+        path: A `.keras` file that `_archives.check_archive` accepts.
 
     Raises:
         InputError: If the data sets declare too many bytes, or the weights are damaged.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _archives, _files
 
 _HEADER = "header"
 
@@ -99,7 +99,7 @@ class TrainingState:
 
     def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
-            _files.check_archive(self.path)
+            _archives.check_archive(self.path)
             with np.load(self.path, allow_pickle=False) as file:
                 header = json.loads(file[_HEADER].tobytes())
                 values = [

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from keras_distill._internal import InputError, _files
+from keras_distill._internal import InputError, _archives, _files
 
 
 def test_atomic_path_leaves_nothing_when_the_block_fails(tmp_path):
@@ -82,7 +82,7 @@ def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path, kind):
     with pytest.raises(InputError, match=f"is a {kind}, not a file. Only|no such file"):
         _files.read_text(path)
     with pytest.raises(InputError, match=f"is a {kind}, not a file. Only|no such file"):
-        _files.check_archive(path)
+        _archives.check_archive(path)
     assert path.lstat() == before
 
 
@@ -111,7 +111,7 @@ def test_what_unpacks_to_far_more_than_it_takes_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", bytes(65 << 20))
     with pytest.raises(InputError, match=r"unpacks to 68157440 bytes .* more than 100"):
-        _files.check_archive(path)
+        _archives.check_archive(path)
 
 
 def test_atomic_path_keeps_the_suffix(tmp_path):
@@ -164,7 +164,7 @@ def _archive(path, names):
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/passwd", "C:\\x", "..\\evil"])
 def test_archives_with_unsafe_names_are_refused(tmp_path, name):
     with pytest.raises(InputError, match="unsafe name"):
-        _files.check_archive(_archive(tmp_path / "x.keras", ["config.json", name]))
+        _archives.check_archive(_archive(tmp_path / "x.keras", ["config.json", name]))
 
 
 def test_archives_with_links_are_refused(tmp_path):
@@ -174,12 +174,12 @@ def test_archives_with_links_are_refused(tmp_path):
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(InputError, match="a link"):
-        _files.check_archive(path)
+        _archives.check_archive(path)
 
 
 def test_archives_that_unpack_to_too_much_are_refused(tmp_path):
     with pytest.raises(InputError, match="unpacks to"):
-        _files.check_archive(_archive(tmp_path / "x.keras", ["a"]), max_bytes=10)
+        _archives.check_archive(_archive(tmp_path / "x.keras", ["a"]), max_bytes=10)
 
 
 def test_flipped_and_cut_archives_are_refused(tmp_path):
@@ -187,10 +187,10 @@ def test_flipped_and_cut_archives_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[:60] + bytes([whole[60] ^ 255]) + whole[61:])
     with pytest.raises(InputError, match=r"x\.keras"):
-        _files.check_archive(path)
+        _archives.check_archive(path)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="not a readable zip archive"):
-        _files.check_archive(path)
+        _archives.check_archive(path)
 
 
 @pytest.mark.parametrize("make", ["missing", "folder", "text"])
@@ -201,8 +201,8 @@ def test_what_is_no_archive_is_one_line(tmp_path, make):
     elif make == "text":
         path.write_text("hello")
     with pytest.raises(InputError, match=r"x\.keras"):
-        _files.check_archive(path)
+        _archives.check_archive(path)
 
 
 def test_a_good_archive_passes(tmp_path):
-    _files.check_archive(_archive(tmp_path / "x.keras", ["config.json", "assets/a.txt"]))
+    _archives.check_archive(_archive(tmp_path / "x.keras", ["config.json", "assets/a.txt"]))
