@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_distill._internal import InputError
 from keras_distill.export import InputInfo, export_all
-from keras_distill.models import SavedModel
+from keras_distill.models import SavedModel, _saved_model
 
 _ROWS = tf.TensorSpec((None, 3), tf.float32, name="x")
 
@@ -38,6 +38,14 @@ def test_facts_are_read_without_loading_it(tmp_path):
     source = SavedModel(_save(tmp_path / "m", serving_default="double"))
     assert source.inputs == (InputInfo("x", (None, 3), "float32"),)
     assert source.outputs == ("y",) and source.name == "m"
+
+
+def test_a_gpu_computes_it_in_full_float32(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(_saved_model, "Child", lambda *_, **options: started.append(options))
+    with pytest.raises(AttributeError):  # there is no child to close at the end
+        SavedModel(_save(tmp_path / "m", serving_default="double")).predict({"x": np.ones((1, 3))})
+    assert [one["environment"] for one in started] == [{"NVIDIA_TF32_OVERRIDE": "0"}]
 
 
 def test_a_lone_signature_of_another_name_will_do(tmp_path):
